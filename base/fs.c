@@ -1,0 +1,211 @@
+#include "base/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct err *err)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "cannot read '%s'", name);
+	/* /proc files are regular and say size 0, so the size is no more than a first guess */
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_USAGE, "'%s' is not a regular file", name);
+	size_t start = out->len, step = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
+	for (;;) {
+		buf_reserve(out, step > max ? max + 1 : step);
+		ssize_t n = read(fd, out->data + out->len, out->cap - out->len - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, "cannot read '%s'", name);
+		out->len += (size_t)n;
+		out->data[out->len] = '\0';
+		if (out->len - start > max)
+			return err_set(err, ERR_USAGE, "'%s' is larger than %s", name, str_size(max));
+		if (n == 0)
+			return 0;
+		step = 4096;
+	}
+}
+
+int write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+	while (len) {
+		ssize_t n = write(fd, p, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int file_replace(int dir_fd, const char *name, const void *data, size_t len, bool durable,
+	struct err *err)
+{
+	_cleanup_free_ char *temporary = str_fmt("%s.new.%d", name, (int)getpid());
+	_cleanup_close_ int fd = openat(dir_fd, temporary,
+		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(err, "cannot write '%s'", name);
+	if (write_all(fd, data, len) < 0 || (durable && fsync(fd) < 0) ||
+		renameat(dir_fd, temporary, dir_fd, name) < 0) {
+		err_errno(err, "cannot write '%s'", name);
+		unlinkat(dir_fd, temporary, 0);
+		return -1;
+	}
+	if (!durable)
+		return 0;
+	const char *slash = strrchr(name, '/');
+	_cleanup_free_ char *folder = slash ? strndup(name, (size_t)(slash - name) + 1) : xstrdup(".");
+	_cleanup_close_ int dir = openat(dir_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || fsync(dir) < 0)
+		return err_errno(err, "cannot flush the folder of '%s'", name);
+	return 0;
+}
+
+int file_append_line(int dir_fd, const char *name, const char *line, struct err *err)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name,
+		O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_free_ char *text = str_fmt("%s\n", line);
+	if (fd < 0 || write_all(fd, text, strlen(text)) < 0)
+		return err_errno(err, "cannot append to '%s'", name);
+	return 0;
+}
+
+int dir_open(int dir_fd, const char *name, struct err *err)
+{
+	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? err_errno(err, "cannot open the folder '%s'", name) : fd;
+}
+
+int dir_make(const char *path, mode_t mode, struct err *err)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0711) < 0 && errno != EEXIST)
+			return err_errno(err, "cannot make the folder '%s'", copy);
+		*p = '/';
+	}
+	if (mkdir(path, mode) == 0) {
+		if (chmod(path, mode) < 0) /* whatever the umask was */
+			return err_errno(err, "cannot set the mode of '%s'", path);
+	} else if (errno != EEXIST) {
+		return err_errno(err, "cannot make the folder '%s'", path);
+	}
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_errno(err, "cannot open the folder '%s'", path) : fd;
+}
+
+static int remove_children(int dir_fd)
+{
+	int copy = dup(dir_fd);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	if (!d)
+		return -1;
+	int result = 0;
+	for (struct dirent *e; result == 0 && (e = readdir(d));) {
+		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+			continue;
+		if (unlinkat(dir_fd, e->d_name, 0) == 0)
+			continue;
+		if (errno != EISDIR && errno != EPERM) {
+			result = -1;
+			break;
+		}
+		int child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		result = child < 0 ? -1 : remove_children(child);
+		cleanup_close(&child);
+		if (result == 0)
+			result = unlinkat(dir_fd, e->d_name, AT_REMOVEDIR);
+	}
+	closedir(d);
+	return result;
+}
+
+int dir_remove(int dir_fd, const char *name, struct err *err)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || remove_children(fd) < 0 || unlinkat(dir_fd, name, AT_REMOVEDIR) < 0)
+		return err_errno(err, "cannot remove the folder '%s'", name);
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int dir_names(int dir_fd, char ***out, size_t *count, struct err *err)
+{
+	int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	if (!d) {
+		err_errno(err, "cannot list a folder");
+		cleanup_close(&copy);
+		return -1;
+	}
+	size_t n = 0, cap = 16;
+	char **names = xcalloc(cap, sizeof(*names));
+	for (struct dirent *e; (e = readdir(d));) {
+		if (e->d_name[0] == '.')
+			continue;
+		if (n + 2 > cap)
+			names = xrealloc(names, (cap *= 2) * sizeof(*names));
+		names[n++] = xstrdup(e->d_name);
+	}
+	closedir(d);
+	names[n] = NULL;
+	qsort(names, n, sizeof(*names), by_name);
+	*out = names;
+	if (count)
+		*count = n;
+	return 0;
+}
+
+void names_free(char ***names)
+{
+	for (char **p = *names; p && *p; p++)
+		free(*p);
+	free(*names);
+	*names = NULL;
+}
+
+/* Open file description locks: they follow the fd into a child, and can be looked at untaken. */
+int file_lock(int dir_fd, const char *name, struct err *err)
+{
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(err, "cannot open the lock '%s'", name);
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+		return TAKE_FD(fd);
+	if (errno == EAGAIN || errno == EACCES)
+		return err_set(err, ERR_BUSY, "the lock '%s' is held by another process", name);
+	return err_errno(err, "cannot lock '%s'", name);
+}
+
+bool file_locked(int dir_fd, const char *name)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}

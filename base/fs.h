@@ -1,0 +1,49 @@
+/*
+ * Files and folders: read with a bound, replaced whole, locked, removed.
+ *
+ * All names are relative to `dir_fd` (AT_FDCWD for a path). New files are 0600, new folders 0700.
+ */
+#ifndef BASE_FS_H
+#define BASE_FS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+/* Appends the file's content to *out. More than `max` bytes, or not a regular file, is an error. */
+int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct err *err);
+/*
+ * Old content or new content, never a mixture: written beside it under a temporary name, then
+ * renamed over it. `durable` adds fsync of the file and of its folder; without it the file
+ * survives our death but perhaps not a loss of power.
+ */
+int file_replace(int dir_fd, const char *name, const void *data, size_t len, bool durable,
+	struct err *err);
+/* Appends one line (a new line is added) with a single write; the file is made if missing. */
+int file_append_line(int dir_fd, const char *name, const char *line, struct err *err);
+int write_all(int fd, const void *data, size_t len);
+
+/* A folder to work in: O_PATH is not enough for fsync, so O_RDONLY|O_DIRECTORY|O_CLOEXEC. */
+int dir_open(int dir_fd, const char *name, struct err *err);
+/* Makes it with `mode` if missing (its parents too), opens it. An existing one keeps its mode. */
+int dir_make(const char *path, mode_t mode, struct err *err);
+/* Removes a folder with all that is in it, following no symbolic link. Absent is success. */
+int dir_remove(int dir_fd, const char *name, struct err *err);
+/* The sorted names in a folder, without "." files; NULL-terminated, freed by names_free(). */
+int dir_names(int dir_fd, char ***out, size_t *count, struct err *err);
+void names_free(char ***names);
+#define _cleanup_names_ _cleanup_(names_free)
+
+/*
+ * Opens (making it) and takes an exclusive lock. Returns the fd, whose closing releases it;
+ * -1 with ERR_BUSY when someone else holds it. The lock follows the open file description, so an
+ * fd handed to a child is the same lock.
+ */
+int file_lock(int dir_fd, const char *name, struct err *err);
+/* Is somebody holding that lock? A missing file is not locked. */
+bool file_locked(int dir_fd, const char *name);
+
+#endif

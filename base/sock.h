@@ -1,0 +1,51 @@
+/*
+ * Unix stream sockets: listeners only their owner can reach, connecting with a deadline, passing
+ * file descriptors, asking who the peer is.
+ */
+#ifndef BASE_SOCK_H
+#define BASE_SOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Most fds that travel with one message. */
+#define SOCK_FDS_MAX 16
+
+/*
+ * A listening socket at `path`, mode 0600 from its first moment, non-blocking, close-on-exec. It
+ * is bound under a temporary name and renamed into place, so a stale socket is replaced without a
+ * gap. A path over 107 bytes is an error that says so.
+ */
+int sock_listen(const char *path, int backlog, struct err *err);
+/*
+ * Connects, non-blocking afterwards, close-on-exec. A full queue is tried again until `deadline`;
+ * a socket that nobody listens on is ERR_GONE at once, a missing one ERR_NOT_FOUND.
+ */
+int sock_connect(const char *path, int64_t deadline, struct err *err);
+/* The next client of a listener: non-blocking, close-on-exec; -1 with errno EAGAIN if none. */
+int sock_accept(int listener);
+int sock_pair(int out[2], struct err *err); /* stream, non-blocking, close-on-exec */
+
+struct sock_peer {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+};
+int sock_peer(int fd, struct sock_peer *out, struct err *err);
+
+/*
+ * sendmsg/recvmsg with fds attached. Returns bytes moved, 0 for end of file (receiving), -1 with
+ * errno. Received fds are close-on-exec; *fd_count holds the room in `fds` before and the number
+ * received after; fds over that room are closed.
+ */
+ssize_t sock_send(int fd, const void *data, size_t len, const int *fds, size_t fd_count);
+ssize_t sock_recv(int fd, void *data, size_t len, int *fds, size_t *fd_count);
+
+/* poll() on one fd until `deadline`: >0 ready, 0 deadline passed, -1 errno. */
+int fd_wait(int fd, short events, int64_t deadline);
+int fd_set_nonblocking(int fd, int on);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * The QEMU guest agent, over its unix socket, on the same codec (QEMU docs/interop/qemu-ga-ref).
+ *
+ * The agent has no greeting, no ids and no events, and may be absent, slow, or lie. So every
+ * connection begins with guest-sync-delimited and a random number, everything before its answer is
+ * dropped, every call has a deadline, and every answer is type-checked and bounded. A timed-out
+ * call leaves the agent "unsynced": the next one synchronises first.
+ *
+ * Blocking on its own fd; for use in a keeper there is agent_set_wait(): a function that is called
+ * instead of poll() whenever the agent client would sleep.
+ */
+#ifndef QMP_AGENT_H
+#define QMP_AGENT_H
+
+#include "qmp/wire.h"
+
+struct agent;
+
+/* Waits until `fd` has `events` or the deadline passes: >0 ready, 0 deadline, -1 give up (err). */
+typedef int agent_wait_fn(void *self, int fd, short events, int64_t deadline, struct err *err);
+
+/* Connects only; no guest needs to listen yet. */
+struct agent *agent_connect(const char *path, struct err *err);
+struct agent *agent_open(int fd); /* takes the socket */
+void agent_close(struct agent *a);
+void agent_set_wait(struct agent *a, agent_wait_fn *wait, void *self);
+
+/* A raw call; `args` stolen; *reply is the "return" value. */
+int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadline,
+	json_t **reply, struct err *err);
+/* guest-shutdown and the like answer nothing on success: sent, and only an error is waited for. */
+int agent_call_silent(struct agent *a, const char *command, json_t *args, int64_t deadline,
+	struct err *err);
+
+int agent_ping(struct agent *a, int64_t deadline, struct err *err);
+enum agent_shutdown_mode { AGENT_POWERDOWN, AGENT_REBOOT, AGENT_HALT };
+int agent_shutdown(struct agent *a, enum agent_shutdown_mode mode, int64_t deadline,
+	struct err *err);
+/* nanoseconds since 1970 UTC */
+int agent_set_time(struct agent *a, int64_t ns, int64_t deadline, struct err *err);
+/* Sets exactly `online` vCPUs online (lowest ids first; cpu0 stays); *now is what the guest says after. */
+int agent_set_vcpus(struct agent *a, unsigned online, unsigned *now, int64_t deadline,
+	struct err *err);
+int agent_count_vcpus(struct agent *a, unsigned *online, int64_t deadline, struct err *err);
+/* Returns how many file systems were frozen / thawed. */
+int agent_fsfreeze(struct agent *a, int64_t deadline, unsigned *count, struct err *err);
+int agent_fsthaw(struct agent *a, int64_t deadline, unsigned *count, struct err *err);
+
+#define AGENT_ADDRESSES_MAX 64
+struct agent_address {
+	char interface[32];
+	char mac[18];	  /* "" if the guest names none */
+	char address[64]; /* text */
+	bool ipv6;
+	unsigned prefix;
+};
+/* At most AGENT_ADDRESSES_MAX; more are left out. Values that are no addresses are left out. */
+int agent_interfaces(struct agent *a, struct agent_address *out, size_t *count, int64_t deadline,
+	struct err *err);
+
+#endif
