@@ -1,0 +1,36 @@
+/*
+ * A disk's backing chain, resolved by us from what the headers name, so that QEMU is handed open
+ * files and an explicit graph and never follows a name itself.
+ *
+ * Only local regular files whose formats are named may stand in a chain; a relative name is taken
+ * from the folder of the file that names it. Protocols ("nbd:", "json:", "http:"...), external data
+ * files, encryption, loops, a missing format, more than CHAIN_MAX files are refused by name.
+ */
+#ifndef IMAGES_CHAIN_H
+#define IMAGES_CHAIN_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "images/qcow2.h"
+
+struct chain_link {
+	char *path;	  /* absolute */
+	bool qcow2;	  /* else raw */
+	uint64_t virtual_size;
+	uint64_t file_size;
+	dev_t device;
+	ino_t inode;
+	int64_t mtime_ns;
+};
+
+struct chain {
+	struct chain_link links[CHAIN_MAX]; /* [0] is the active layer */
+	size_t count;
+};
+
+/* `qcow2`: the format of `path` as its owner named it; nothing is probed. */
+int chain_resolve(const char *path, bool qcow2, struct chain *out, struct err *err);
+void chain_free(struct chain *c);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * qcow2, natively: looking at a header and writing an overlay. The format is QEMU's
+ * docs/interop/qcow2.txt; section names below are its.
+ *
+ * The reader is for files nobody trusts: it reads the header, the header extensions and the
+ * backing file's name with bounded preads, allocates nothing the file can size, and never opens
+ * another file. Whether an image may enter is decided here, before QEMU or qemu-img sees it.
+ */
+#ifndef IMAGES_QCOW2_H
+#define IMAGES_QCOW2_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define QCOW2_NAME_MAX 1023 /* section "Header": backing_file_size */
+#define CHAIN_MAX      32
+
+struct qcow2_info {
+	unsigned version;	/* 2 or 3 */
+	unsigned cluster_bits;	/* 9..21 */
+	uint64_t virtual_size;	/* bytes */
+	uint64_t file_size;	/* bytes, apparent */
+	uint64_t incompatible, compatible, autoclear; /* feature bits; 0 in version 2 */
+	unsigned refcount_bits;
+	unsigned compression;	/* 0 zlib, 1 zstd */
+	bool encrypted, dirty, corrupt, data_file, extended_l2, has_backing;
+	uint32_t snapshots;	/* internal ones */
+	char backing[QCOW2_NAME_MAX + 1];
+	char backing_format[32]; /* from the extension 0xE2792ACA; "" if none */
+};
+
+/* Is the magic there? Says nothing of whether the rest is sound. 1, 0, or -1. */
+int qcow2_probe(int fd, struct err *err);
+/* Reads and checks the header; every inconsistency is an error that names the field. */
+int qcow2_read(int fd, struct qcow2_info *out, struct err *err);
+/*
+ * May this image stand alone, as one from outside must? Refuses a backing file, an external data
+ * file, encryption, unknown incompatible features, a corrupt mark. `what` names it in the error.
+ */
+int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err *err);
+
+struct qcow2_new {
+	uint64_t size;		    /* bytes, a multiple of 512; at most 2^61 less what L1 allows */
+	unsigned cluster_bits;	    /* 0: 16 (64 KiB); larger where the size demands it */
+	const char *backing;	    /* NULL: none */
+	const char *backing_format; /* "qcow2" or "raw"; demanded with `backing` */
+	bool durable;		    /* fdatasync before returning */
+};
+/*
+ * Writes an empty image (header, refcount table and block, L1) into the file at `dir_fd`/`name`,
+ * which must not exist; on failure nothing is left. Version 3, refcounts of 16 bits, feature name
+ * table as qemu-img writes it; `qemu-img check` is clean.
+ */
+int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err);
+/* The most that `cluster_bits` can address with an L1 table of at most 32 MiB (QEMU's limit). */
+uint64_t qcow2_max_size(unsigned cluster_bits);
+
+#endif

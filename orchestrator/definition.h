@@ -1,0 +1,218 @@
+/*
+ * A guest as its owner asked for it.
+ *
+ * People write YAML (or JSON) with these keys; the store keeps the same as JSON in guest.json,
+ * together with what roost issued (struct identity). Every key is typed and checked; an unknown or
+ * doubled key is an error with its line and the nearest key that exists. Sizes are in bytes here,
+ * and need a suffix there (`memory: 512M`); in guest.json they are numbers of bytes.
+ *
+ *	name: web1			memory: 512M		vcpus: 1
+ *	uuid: ...			max_memory: 2G		max_vcpus: 4
+ *	accel: auto|kvm|tcg		accel_fallback: tcg	accel_unproven: true
+ *	machine: q35			cpu: qemu64		firmware: bios|uefi
+ *	kernel: FILE			initrd: FILE		cmdline: TEXT
+ *	disks:
+ *	  - image: base.qcow2		# an overlay of it is made in the guest's folder
+ *	    size: 10G			# of the overlay; default the image's
+ *	  - path: /srv/data.raw		# a file of the user's, used as it is
+ *	    format: raw			# qcow2 or raw; demanded with `path`, never guessed
+ *	    bus: virtio			# virtio, scsi, sata, ide
+ *	    readonly: true		cache: none		discard: unmap
+ *	    serial: DATA01		target: vdb
+ *	  - size: 1G			# a blank disk in the guest's folder
+ *	cdrom: /srv/install.iso
+ *	boot: [disk, cdrom, network]
+ *	interfaces:
+ *	  - user:
+ *	      hostfwd: ["127.0.0.1:8080-80", "tcp:2222-22", "-22"]
+ *	      restrict: true
+ *	    mac: 52:54:00:12:34:56
+ *	    model: virtio			# virtio, e1000e, e1000
+ *	console: true			display: none|vga	vnc: false
+ *	agent: true			autostart: false
+ *	on_crash: pause|destroy|restart	on_reboot: restart|destroy
+ *	cloud_init:			# a NoCloud seed is made and attached
+ *	  user: roost			# default "roost"
+ *	  hostname: web1		# default the guest's name
+ *	  keys: ["ssh-ed25519 AAAA...", /home/me/.ssh/id_ed25519.pub]
+ *	  user_data: FILE		# taken as written, instead of ours
+ *	ready:
+ *	  rung: login			# what `run` waits for; see readiness.h
+ *	  timeout: 180s
+ *	  deadlines: {console: 30s, banner: 120s}
+ *	  probes: ["systemctl is-system-running --wait"]
+ *	  user: alice			# who logs in; default cloud_init.user
+ *	  identity: /home/me/.ssh/id_ed25519
+ *	qemu_args: ["-device", "..."]	# an explicit escape
+ *
+ * A hostfwd entry is [tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT, the host address by default
+ * 127.0.0.1; without a host port a free one is taken at each start. Without `interfaces` a guest
+ * has one `user` interface that forwards a free port to 22; `interfaces: []` means none.
+ * Relative paths are taken from the definition's folder and stored absolute.
+ */
+#ifndef ORCHESTRATOR_DEFINITION_H
+#define ORCHESTRATOR_DEFINITION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/json.h"
+
+enum {
+	DISKS_MAX = 16,
+	NICS_MAX = 8,
+	FORWARDS_MAX = 16,
+	BOOT_MAX = 3,
+	PROBES_MAX = 16,
+	KEYS_MAX = 16,
+	QEMU_ARGS_MAX = 64,
+	VCPUS_MAX = 255,
+};
+
+enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_MAX };
+enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_MAX };
+enum disk_format { FORMAT_NONE, FORMAT_RAW, FORMAT_QCOW2, FORMAT_MAX };
+enum disk_bus { BUS_VIRTIO, BUS_SCSI, BUS_SATA, BUS_IDE, BUS_MAX };
+enum disk_cache { CACHE_DEFAULT, CACHE_NONE, CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_UNSAFE,
+	CACHE_MAX };
+enum disk_source { DISK_PATH, DISK_IMAGE, DISK_BLANK };
+enum boot_device { BOOT_DISK, BOOT_CDROM, BOOT_NETWORK, BOOT_DEVICE_MAX };
+enum nic_model { NIC_VIRTIO, NIC_E1000E, NIC_E1000, NIC_MODEL_MAX };
+enum display { DISPLAY_NONE, DISPLAY_VGA, DISPLAY_MAX };
+enum on_crash { ON_CRASH_PAUSE, ON_CRASH_DESTROY, ON_CRASH_RESTART, ON_CRASH_MAX };
+enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_DESTROY, ON_REBOOT_MAX };
+
+/* The words of those enums, with designated initialisers in definition.c. */
+const char *accel_name(enum accel);
+const char *firmware_name(enum firmware);
+const char *disk_format_name(enum disk_format);
+const char *disk_bus_name(enum disk_bus);
+const char *disk_cache_name(enum disk_cache);
+const char *boot_device_name(enum boot_device);
+const char *nic_model_name(enum nic_model);
+const char *display_name(enum display);
+
+struct disk_def {
+	enum disk_source source;
+	char *path;	/* DISK_PATH: the file; DISK_IMAGE: the base; DISK_BLANK: NULL; absolute */
+	char *file;	/* DISK_IMAGE, DISK_BLANK: its name in the guest's folder, "disk0.qcow2" */
+	uint64_t size;	/* bytes; 0 for DISK_PATH, and where the image's own size is meant */
+	enum disk_format format; /* of `path`; for DISK_IMAGE the base's, found on entry */
+	enum disk_bus bus;
+	bool readonly;
+	bool cdrom;
+	enum disk_cache cache;
+	bool discard;	/* discard=unmap; default true where the format can */
+	char *serial;	/* NULL: none */
+	char target[8]; /* "vda", "sda", "hda": unique in the guest, given in order if not asked for */
+};
+
+struct forward {
+	bool udp;
+	char host[40];	  /* an IPv4 address */
+	uint16_t host_port; /* 0: a free one at each start */
+	uint16_t guest_port;
+};
+
+struct nic_def {
+	char mac[18]; /* lower case; "" until identity is issued */
+	enum nic_model model;
+	bool restricted; /* restrict: no way out but the forwards */
+	struct forward forwards[FORWARDS_MAX];
+	size_t forward_count;
+};
+
+struct cloud_init_def {
+	bool enabled;
+	char *user;
+	char *hostname;
+	char *keys[KEYS_MAX]; /* public keys as text, read from files on entry */
+	size_t key_count;
+	char *user_data; /* a file's absolute path, or NULL */
+};
+
+struct ready_def {
+	char *rung;	/* NULL: the best that the definition allows */
+	int64_t timeout_ms;
+	json_t *deadlines_ms; /* object rung -> integer ms; NULL: defaults */
+	char *probes[PROBES_MAX];
+	size_t probe_count;
+	char *user;	/* NULL: cloud_init.user */
+	char *identity; /* private key's file; NULL: roost's own and the user's */
+};
+
+/* What roost issues when a guest is defined; kept in guest.json under "issued". */
+struct identity {
+	char id[13];	/* 12 hex digits: folder in $RUN */
+	uid_t keeper_uid; /* root instance only; else our own uid */
+	uid_t qemu_uid;
+	char *host_key;	/* public, "ssh-ed25519 AAAA..."; NULL without cloud_init */
+};
+
+struct definition {
+	char *name;
+	char uuid[37];
+	uint64_t memory, max_memory; /* bytes; max_memory >= memory */
+	unsigned vcpus, max_vcpus;
+	enum accel accel;
+	bool accel_fallback_tcg, accel_unproven;
+	char *machine; /* NULL: the default, resolved and recorded at define */
+	char *cpu;     /* NULL: by accelerator */
+	enum firmware firmware;
+	char *kernel, *initrd, *cmdline;
+	struct disk_def disks[DISKS_MAX];
+	size_t disk_count; /* the cdrom, if any, is among them */
+	enum boot_device boot[BOOT_MAX];
+	size_t boot_count;
+	struct nic_def nics[NICS_MAX];
+	size_t nic_count;
+	bool console, vnc, agent, autostart;
+	enum display display;
+	enum on_crash on_crash;
+	enum on_reboot on_reboot;
+	struct cloud_init_def cloud_init;
+	struct ready_def ready;
+	char *qemu_args[QEMU_ARGS_MAX];
+	size_t qemu_arg_count;
+	struct identity issued;
+};
+
+/*
+ * What people write, YAML or JSON (which is YAML), from a file or "-" for standard input. Errors
+ * are "FILE:LINE: ...". Files that the definition names must exist and be readable; images are
+ * looked at (images/qcow2.h) and refused if they may not enter. Reads `paths` only to resolve
+ * image names of the store. Built in definition_yaml.c, which alone needs libyaml: only `roost`
+ * links it.
+ */
+struct definition *definition_read(const char *file, struct err *err);
+/* The same from text; `file` names it in errors, `folder` resolves relative paths. */
+struct definition *definition_parse(const char *text, size_t len, const char *file,
+	const char *folder, struct err *err);
+
+/* guest.json's form, and back: the same checks, without lines. roostd trusts no client's JSON. */
+json_t *definition_to_json(const struct definition *d);
+struct definition *definition_from_json(const json_t *json, struct err *err);
+void definition_free(struct definition *d);
+static inline void definition_cleanup(struct definition **d)
+{
+	definition_free(*d);
+}
+#define _cleanup_definition_ _cleanup_(definition_cleanup)
+
+/* A fresh random UUID (version 4), MAC (52:54:00:...), and 12-digit id, from getrandom(). */
+void uuid_new(char out[37]);
+void mac_new(char out[18]);
+void id_new(char out[13]);
+
+/* The first `target` of that bus that no disk has: "vdb". */
+int disk_free_target(const struct definition *d, enum disk_bus bus, char out[8], struct err *err);
+/* One disk from arguments of attach-disk, checked as in a definition. */
+int disk_from_json(const json_t *json, struct disk_def *out, struct err *err);
+json_t *disk_to_json(const struct disk_def *d);
+int nic_from_json(const json_t *json, struct nic_def *out, struct err *err);
+json_t *nic_to_json(const struct nic_def *n);
+void disk_free(struct disk_def *d);
+struct disk_def *definition_disk(struct definition *d, const char *target_or_path);
+
+#endif
