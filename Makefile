@@ -1,21 +1,138 @@
 # roost: one Makefile, sources by name. `make help` lists the targets.
 
-VERSION  := 0.1
-PREFIX   ?= /usr/local
-DESTDIR  ?=
-CC       ?= gcc
-BUILD    ?= build
-CFLAGS   ?= -O2 -g
-WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wno-gnu-statement-expression
-HARDEN   := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fno-plt
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(HARDEN) -DROOST_VERSION='"$(VERSION)"' \
-	-DROOST_LIBEXEC='"$(PREFIX)/libexec/roost"' -MMD -MP $(CFLAGS) $(EXTRA_CFLAGS)
+VERSION := 0.1
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= gcc
+BUILD   ?= build
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla
+HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fno-plt
+ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(HARDEN) -DROOST_VERSION='"$(VERSION)"' \
+	-MMD -MP $(CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS) $(EXTRA_LDFLAGS)
 
-base := err mem str json fs clock sock proc
-qmp := wire client server command schema agent
+# ---- sources -------------------------------------------------------------------------------------
+
+base   := err mem str json fs clock sock proc
+qmp    := wire client server command schema agent
 images := qcow2 chain
-# what roost, roostd and roost-keeper share
+# the orchestrator's files that more than one program links
 shared := paths definition
 
-objects = $(patsubst %,$(BUILD)/%.o,$(1))
+roost  := roost definition_yaml
+roostd := roostd
+keeper := keeper
+ssh    := roost-ssh
+image  := roost-image
+
+unit := base
+fuzz :=
+
+# ---- what is built -------------------------------------------------------------------------------
+
+BIN     := $(BUILD)/bin
+LIBEXEC := $(BUILD)/libexec/roost
+LIB     := $(BUILD)/lib.a
+
+have = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
+PROGRAMS := $(BIN)/roost $(LIBEXEC)/roostd $(LIBEXEC)/roost-keeper
+ifeq ($(call have,libssh),yes)
+PROGRAMS += $(LIBEXEC)/roost-ssh
+else
+LEFT_OUT += roost-ssh(libssh)
+endif
+ifeq ($(call have,libarchive),yes)
+PROGRAMS += $(LIBEXEC)/roost-image
+else
+LEFT_OUT += roost-image(libarchive)
+endif
+
+room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
+LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
+	$(call room,orchestrator,shared)
+UNIT := $(patsubst %,$(BUILD)/tests/test_%,$(unit))
+FUZZ := $(patsubst %,$(BUILD)/tests/fuzz_%,$(fuzz))
+
+.PHONY: all install check asan fuzz fuzz-corpus bench lint clean help
+all: $(PROGRAMS)
+	@$(if $(LEFT_OUT),echo "left out for want of a library: $(LEFT_OUT)")
+
+$(BIN)/roost: $(call room,orchestrator,roost) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml -ljansson
+$(LIBEXEC)/roostd: $(call room,orchestrator,roostd) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -ljansson
+$(LIBEXEC)/roost-keeper: $(call room,orchestrator,keeper) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -ljansson
+$(LIBEXEC)/roost-ssh: $(call room,orchestrator,ssh) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lssh -ljansson
+$(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -larchive -ljansson
+
+$(LIB): $(LIB_OBJECTS)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml -ljansson
+# the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
+$(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml -ljansson
+
+check: $(UNIT) fuzz-corpus
+	@failed=0; for t in $(UNIT); do $$t || failed=1; done; exit $$failed
+fuzz-corpus: $(FUZZ)
+	@for f in $(fuzz); do $(BUILD)/tests/fuzz_$$f tests/fuzz/corpus/$$f/* || exit 1; done
+
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan:
+	$(MAKE) BUILD=$(BUILD)/asan CFLAGS="-O1 -g $(ASAN)" HARDEN="-fPIE" check
+
+# FUZZ_SECONDS per fuzzer, with clang's libFuzzer; new finds go to build/fuzz
+FUZZ_SECONDS ?= 30
+fuzz:
+	$(MAKE) BUILD=$(BUILD)/libfuzzer CC=clang HARDEN="-fPIE" \
+		CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -Wno-gnu" libfuzzer
+.PHONY: libfuzzer
+libfuzzer: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz))
+	@for f in $(fuzz); do mkdir -p $(BUILD)/found/$$f; \
+		$(BUILD)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=0 -verbosity=0 \
+			$(BUILD)/found/$$f tests/fuzz/corpus/$$f || exit 1; echo "fuzz $$f: ok"; done
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml -ljansson
+
+bench: all
+	tests/bench/run
+lint:
+	scripts/lint
+
+# ---- installing ----------------------------------------------------------------------------------
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/roost \
+		$(DESTDIR)$(PREFIX)/share/doc/roost
+	install -m 755 $(BIN)/roost $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(filter $(LIBEXEC)/%,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/roost/
+	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/roost/
+clean:
+	rm -rf $(BUILD)
+help:
+	@echo "make [all]     roost, roostd, roost-keeper and the programs under libexec, into $(BUILD)/"
+	@echo "make install   to DESTDIR and PREFIX ($(PREFIX))"
+	@echo "make check     unit tests and the fuzzers' corpora; make asan: the same under ASan and UBSan"
+	@echo "make fuzz      libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each;  make bench;  make lint;  make clean"
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
