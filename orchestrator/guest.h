@@ -1,0 +1,150 @@
+/*
+ * One running guest, as its keeper sees it. A keeper is a process with one `struct guest`; an
+ * operation (op_*.c) is a function on it that reads from top to bottom and sleeps only in
+ * guest_wait().
+ *
+ * Newcomers: read op_start.c next, then guest_wait.c.
+ */
+#ifndef ORCHESTRATOR_GUEST_H
+#define ORCHESTRATOR_GUEST_H
+
+#include "base/clock.h"
+#include "base/proc.h"
+#include "orchestrator/definition.h"
+#include "orchestrator/status.h"
+#include "qmp/client.h"
+#include "qmp/command.h"
+#include "qmp/server.h"
+
+struct pass; /* a command passed through to QEMU, waiting for its reply: guest_wait.c */
+
+struct guest {
+	struct definition *def;
+	struct status status;	/* what the status file says; write it by guest_tell() */
+	int dir;		/* $STATE/guests/NAME, ours */
+	int run;		/* $RUN/g/ID, ours */
+	int lock;		/* held while this keeper lives; came from roostd */
+
+	struct proc qemu;
+	bool qemu_is_child;	/* we forked it; else we adopted it */
+	bool qemu_ended;
+	int qemu_status;	/* waitpid()'s, when known */
+	bool qemu_status_known;
+	uint64_t oom_kills;	/* the counter when the guest started: guest_end.c */
+
+	struct qmp *qmp;	/* to QEMU; NULL before it is there */
+	struct server *server;	/* our own face: guest.sock and the link to roostd */
+	uint64_t link;		/* roostd's connection among the server's clients; 0: none */
+
+	/* the operation at work */
+	const struct command *operation; /* NULL: idle */
+	uint64_t operation_client;
+	bool cancelled;		/* its client went away or asked for it */
+
+	/* what QEMU told about the guest's end, kept until it is needed */
+	char ending[64];	/* "guest-shutdown", "host-qmp-quit", "guest-panic", ... */
+	bool destroying;	/* we are ending it on purpose */
+	char destroyed_by[64];	/* "destroyed" or "shut down by X": the reason to record */
+	bool paused_by_user;
+	int64_t resets[8];	/* clock_ms of the last guest resets, a ring */
+	unsigned reset_count;
+
+	int64_t heartbeat_due;
+	uint64_t heartbeat_call;
+	struct pass *passes;
+
+	int console_fd;		/* the log, for punching holes; -1 without console */
+	int disk_space_fd;	/* O_PATH on the disk that ran out of space; -1 */
+	uint64_t disk_space_free; /* bytes free when it did */
+	int64_t resume_due;	/* when to look again */
+};
+
+/* ---- waiting: guest_wait.c ----------------------------------------------------------------- */
+
+enum wake {
+	WAKE_DEADLINE,	/* the deadline passed */
+	WAKE_REPLY,	/* the reply to `call` is there */
+	WAKE_EVENT,	/* an event that `wants` wanted came; it is in `event` */
+	WAKE_FD,	/* `fd` is ready */
+	WAKE_REQUEST,	/* a changing command waits in `request` (only if `requests` was set) */
+	WAKE_CANCEL,	/* the operation was cancelled */
+	WAKE_GONE,	/* QEMU has ended */
+};
+
+struct wait {
+	int64_t deadline;
+	uint64_t call;		/* 0: no reply is waited for */
+	bool (*wants)(const json_t *event, const void *about); /* NULL: no event */
+	const void *about;
+	int fd;			/* -1: none */
+	short fd_events;
+	bool requests;
+	json_t *event;		/* WAKE_EVENT: owned by the caller */
+	struct request *request; /* WAKE_REQUEST: owned by the caller */
+};
+#define WAIT_FOR(...)                                                                              \
+	(struct wait)                                                                              \
+	{                                                                                          \
+		.fd = -1, __VA_ARGS__                                                              \
+	}
+
+/*
+ * The one function that sleeps. Meanwhile it serves quick requests, passes commands through,
+ * sorts QEMU's events, stamps the status file, keeps the console bounded.
+ */
+enum wake guest_wait(struct guest *g, struct wait *w);
+/* A QMP command to QEMU and its reply, through guest_wait(). `args` stolen; reply may be NULL. */
+int guest_qmp(struct guest *g, const char *command, json_t *args, int64_t timeout_ms,
+	json_t **reply, struct err *err);
+int guest_qmp_fds(struct guest *g, const char *command, json_t *args, const int *fds,
+	size_t fd_count, int64_t timeout_ms, json_t **reply, struct err *err);
+/* An event by its name, and with data.KEY equal to VALUE if `key` is not NULL. */
+struct event_match {
+	const char *name;
+	const char *key, *value;
+};
+bool event_matches(const json_t *event, const void *match);
+
+/* ---- telling: guest_tell.c ----------------------------------------------------------------- */
+
+/* Writes the status file; a change of state is also an event and a line of events.jsonl. */
+void guest_tell(struct guest *g, enum guest_state state, const char *reason_fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The status file anew, with the stamp as it is. */
+void guest_tell_status(struct guest *g);
+/* An event of ours to all clients and into events.jsonl; `data` stolen. */
+void guest_event(struct guest *g, const char *name, json_t *data);
+/* {"event":"ROOST_PROGRESS"}: step of the operation at work, 0..total. */
+void guest_progress(struct guest *g, const char *step, int64_t done, int64_t total);
+/* QEMU's own event: updates what we know, passes it on. guest_events.c */
+void guest_on_qemu_event(struct guest *g, const json_t *event);
+/* The answer to our query-status: stamps, and corrects what events did not tell. */
+void guest_on_qemu_status(struct guest *g, const json_t *reply);
+/* Disks out of space: resumes when there is some again. Called about every second. */
+void guest_try_resume(struct guest *g);
+
+/* ---- ending: guest_end.c ------------------------------------------------------------------- */
+
+/* QEMU has ended: works out why, records it, removes what $RUN holds. */
+void guest_end(struct guest *g);
+/* SIGKILL through the pidfd, by roostd if our uid may not. */
+int guest_kill(struct guest *g, struct err *err);
+uint64_t oom_kill_count(pid_t pid);
+
+/* ---- the keeper's commands: keeper_commands.c; operations: one file each -------------------- */
+
+extern const struct command keeper_commands[];
+int op_start(struct guest *g, bool paused, struct err *err);
+/* The part after the fork, which recovery repeats: console, then the CPUs. */
+int start_finish(struct guest *g, struct err *err);
+int op_adopt(struct guest *g, struct err *err);
+int op_destroy(struct guest *g, const char *reason, bool graceful, struct err *err);
+
+/* Failpoints, compiled into the test build only: ROOST_FAIL=NAME kills this process there. */
+#ifdef ROOST_FAILPOINTS
+void failpoint(const char *name);
+#else
+#define failpoint(name) ((void)0)
+#endif
+
+#endif

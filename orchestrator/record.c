@@ -1,0 +1,74 @@
+#include "orchestrator/record.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+
+static int broken(const char *name, struct err *err)
+{
+	struct err why = *err;
+	err_set(err, ERR_REFUSED, "guest '%s' is broken: its record: %s", name, why.message);
+	return err_hint(err, "mend or replace %s/guests/%s/guest.json, or `roost undefine %s`",
+		paths_state(&why), name, name);
+}
+
+static struct definition *read_checked(int dir, struct err *err)
+{
+	struct stat st;
+	if (fstatat(dir, "guest.json", &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		err_errno(err, "cannot look at 'guest.json'");
+		return NULL;
+	}
+	if (!S_ISREG(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0)) {
+		err_set(err, ERR_REFUSED, "'guest.json' belongs to uid %u", (unsigned)st.st_uid);
+		return NULL;
+	}
+	_cleanup_json_ json_t *o = json_file_read(dir, "guest.json", err);
+	if (!o)
+		return NULL;
+	int64_t version = json_get_int(o, "roost", 0);
+	if (version != RECORD_VERSION) {
+		err_set(err, ERR_REFUSED, "its version is %lld, this roost knows %d",
+			(long long)version, RECORD_VERSION);
+		return NULL;
+	}
+	json_object_del(o, "roost");
+	return definition_from_json(o, err);
+}
+
+struct definition *record_read(const char *name, struct err *err)
+{
+	_cleanup_close_ int dir = guest_dir_open(name, err);
+	if (dir < 0)
+		return NULL;
+	struct definition *d = read_checked(dir, err);
+	if (d && !str_eq(d->name, name)) {
+		err_set(err, ERR_REFUSED, "it names another guest, '%s'", d->name);
+		definition_free(TAKE(d));
+	}
+	if (!d)
+		broken(name, err);
+	return d;
+}
+
+int record_write(int guest_dir, const struct definition *d, struct err *err)
+{
+	_cleanup_json_ json_t *o = definition_to_json(d);
+	json_object_set_new(o, "roost", json_integer(RECORD_VERSION));
+	return json_file_write(guest_dir, "guest.json", o, true, err);
+}
+
+bool record_looks_sound(int guests_dir, const char *name)
+{
+	_cleanup_free_ char *path = str_fmt("%s/guest.json", name);
+	_cleanup_close_ int fd = openat(guests_dir, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	char first, last[2];
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 4 &&
+	       pread(fd, &first, 1, 0) == 1 && first == '{' &&
+	       pread(fd, last, 2, st.st_size - 2) == 2 && last[0] == '}' && last[1] == '\n';
+}

@@ -1,0 +1,20 @@
+/*
+ * A guest's record: $STATE/guests/NAME/guest.json, {"roost":1, ...definition..., "issued":{...}}.
+ *
+ * Under root the record is root's: the folder belongs to the keeper's uid, so a record that
+ * somebody else owns is not believed. It is changed by roostd alone, and replaced whole.
+ */
+#ifndef ORCHESTRATOR_RECORD_H
+#define ORCHESTRATOR_RECORD_H
+
+#include "orchestrator/definition.h"
+
+#define RECORD_VERSION 1
+
+/* ERR_NOT_FOUND: no such guest. ERR_REFUSED with "broken: ..." when the record cannot be believed. */
+struct definition *record_read(const char *name, struct err *err);
+int record_write(int guest_dir, const struct definition *d, struct err *err);
+/* A quick look for `list`: there, ours, not empty, ends as a record ends. */
+bool record_looks_sound(int guests_dir, const char *name);
+
+#endif

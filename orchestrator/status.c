@@ -1,0 +1,117 @@
+#include "orchestrator/status.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+
+static const char *const state_names[] = {
+	[GUEST_SHUT_OFF] = "shut off",
+	[GUEST_STARTING] = "starting",
+	[GUEST_RUNNING] = "running",
+	[GUEST_PAUSED] = "paused",
+	[GUEST_IN_SHUTDOWN] = "in shutdown",
+	[GUEST_MIGRATING] = "migrating",
+	[GUEST_CRASHED] = "crashed",
+	[GUEST_UNRESPONSIVE] = "unresponsive",
+	[GUEST_IO_ERROR] = "io-error",
+	[GUEST_BROKEN] = "broken",
+};
+static_assert(ARRAY_SIZE(state_names) == GUEST_STATE_MAX, "a state lacks its name");
+
+const char *guest_state_name(enum guest_state state)
+{
+	return state < GUEST_STATE_MAX ? state_names[state] : "broken";
+}
+
+enum guest_state guest_state_of(const char *name)
+{
+	for (enum guest_state s = 0; s < GUEST_STATE_MAX; s++)
+		if (str_eq(state_names[s], name))
+			return s;
+	return GUEST_BROKEN;
+}
+
+static json_t *to_json(const struct status *s)
+{
+	json_t *o = json_object();
+	json_object_set_new(o, "name", json_string(s->name));
+	json_object_set_new(o, "id", json_string(s->id));
+	json_object_set_new(o, "number", json_integer(s->number));
+	json_object_set_new(o, "state", json_string(guest_state_name(s->state)));
+	json_object_set_new(o, "reason", json_string(s->reason));
+	json_object_set_new(o, "accel", json_string(s->accel));
+	json_object_set_new(o, "accel_said", json_string(s->accel_said));
+	json_object_set_new(o, "busy", json_string(s->busy));
+	json_object_set_new(o, "keeper_pid", json_integer(s->keeper_pid));
+	json_object_set_new(o, "keeper_start", json_integer((json_int_t)s->keeper_start));
+	json_object_set_new(o, "qemu_pid", json_integer(s->qemu_pid));
+	json_object_set_new(o, "qemu_start", json_integer((json_int_t)s->qemu_start));
+	json_object_set_new(o, "stamp", json_integer(s->stamp));
+	json_object_set_new(o, "started", json_integer(s->started));
+	json_object_set_new(o, "started_wall", json_integer(s->started_wall));
+	json_object_set_new(o, "console_from", json_integer(s->console_from));
+	json_object_set_new(o, "memory", json_integer(s->memory));
+	json_object_set_new(o, "vcpus", json_integer(s->vcpus));
+	json_object_set_new(o, "paused_start", json_boolean(s->paused_start));
+	if (s->forwards)
+		json_object_set(o, "forwards", s->forwards);
+	return o;
+}
+
+static int write_file(int dir, const char *file, const struct status *s, struct err *err)
+{
+	_cleanup_json_ json_t *o = to_json(s);
+	_cleanup_free_ char *text = json_line(o);
+	return file_replace(dir, file, text, strlen(text), false, err);
+}
+
+int status_write(int run_dir, const struct status *s, struct err *err)
+{
+	return write_file(run_dir, "status", s, err);
+}
+
+int status_write_last(int guest_dir, const struct status *s, struct err *err)
+{
+	return write_file(guest_dir, "last", s, err);
+}
+
+#define COPY(to, o, key) snprintf((to), sizeof(to), "%s", json_get_str((o), (key), ""))
+
+int status_read(int dir, const char *file, struct status *out, struct err *err)
+{
+	_cleanup_json_ json_t *o = json_file_read(dir, file, err);
+	if (!o)
+		return -1;
+	struct status s = {0};
+	COPY(s.name, o, "name");
+	COPY(s.id, o, "id");
+	COPY(s.reason, o, "reason");
+	COPY(s.accel, o, "accel");
+	COPY(s.accel_said, o, "accel_said");
+	COPY(s.busy, o, "busy");
+	s.number = json_get_int(o, "number", 0);
+	s.state = guest_state_of(json_get_str(o, "state", ""));
+	s.keeper_pid = (pid_t)json_get_int(o, "keeper_pid", 0);
+	s.keeper_start = (uint64_t)json_get_int(o, "keeper_start", 0);
+	s.qemu_pid = (pid_t)json_get_int(o, "qemu_pid", 0);
+	s.qemu_start = (uint64_t)json_get_int(o, "qemu_start", 0);
+	s.stamp = json_get_int(o, "stamp", 0);
+	s.started = json_get_int(o, "started", 0);
+	s.started_wall = json_get_int(o, "started_wall", 0);
+	s.console_from = json_get_int(o, "console_from", 0);
+	s.memory = json_get_int(o, "memory", 0);
+	s.vcpus = json_get_int(o, "vcpus", 0);
+	s.paused_start = json_get_bool(o, "paused_start", false);
+	s.forwards = json_incref(json_object_get(o, "forwards"));
+	*out = s;
+	return 0;
+}
+
+void status_free(struct status *s)
+{
+	json_decref(s->forwards);
+	s->forwards = NULL;
+}
