@@ -18,7 +18,7 @@ base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
 images := qcow2 chain
 # the orchestrator's files that more than one program links
-shared := paths definition
+shared := paths definition accel
 
 roost  := roost definition_yaml
 roostd := roostd
@@ -26,7 +26,7 @@ keeper := keeper
 ssh    := roost-ssh
 image  := roost-image
 
-unit := base
+unit := base accel
 fuzz :=
 
 # ---- what is built -------------------------------------------------------------------------------
