@@ -33,8 +33,10 @@ struct guest {
 	uint64_t oom_kills;	/* the counter when the guest started: guest_end.c */
 
 	struct qmp *qmp;	/* to QEMU; NULL before it is there */
-	struct server *server;	/* our own face: guest.sock and the link to roostd */
-	uint64_t link;		/* roostd's connection among the server's clients; 0: none */
+	struct server *server;	/* our own face on guest.sock; roostd is a client like others */
+	uint64_t supervisor;	/* roostd's connection among the clients; 0: none */
+	struct request *enders[8]; /* commands that are answered when the guest has ended */
+	size_t ender_count;
 
 	/* the operation at work */
 	const struct command *operation; /* NULL: idle */
@@ -43,6 +45,7 @@ struct guest {
 
 	/* what QEMU told about the guest's end, kept until it is needed */
 	char ending[64];	/* "guest-shutdown", "host-qmp-quit", "guest-panic", ... */
+	bool failed_to_start;
 	bool destroying;	/* we are ending it on purpose */
 	char destroyed_by[64];	/* "destroyed" or "shut down by X": the reason to record */
 	bool paused_by_user;
@@ -54,9 +57,14 @@ struct guest {
 	struct pass *passes;
 
 	int console_fd;		/* the log, for punching holes; -1 without console */
-	int disk_space_fd;	/* O_PATH on the disk that ran out of space; -1 */
-	uint64_t disk_space_free; /* bytes free when it did */
-	int64_t resume_due;	/* when to look again */
+	int qmp_log_fd;
+	struct disk_place {	/* where a disk's bytes go, to see when there is space again */
+		char target[8];
+		int fd; /* O_PATH on its active layer */
+	} places[DISKS_MAX];
+	size_t place_count;
+	char failed_disk[8];	/* io-error: the disk that failed; "" if none */
+	bool failed_for_space;
 };
 
 /* ---- waiting: guest_wait.c ----------------------------------------------------------------- */
@@ -79,6 +87,9 @@ struct wait {
 	int fd;			/* -1: none */
 	short fd_events;
 	bool requests;
+	int result;		/* WAKE_REPLY: as qmp_take_reply(), with `reply` or `err` */
+	json_t *reply;
+	struct err err;
 	json_t *event;		/* WAKE_EVENT: owned by the caller */
 	struct request *request; /* WAKE_REQUEST: owned by the caller */
 };
@@ -98,6 +109,11 @@ int guest_qmp(struct guest *g, const char *command, json_t *args, int64_t timeou
 	json_t **reply, struct err *err);
 int guest_qmp_fds(struct guest *g, const char *command, json_t *args, const int *fds,
 	size_t fd_count, int64_t timeout_ms, json_t **reply, struct err *err);
+/* Runs a command of our table now; answers it unless the handler keeps it. */
+void guest_run(struct guest *g, struct request *request);
+/* For handlers: this request is answered by guest_end(). Returns DEFERRED. */
+int guest_answer_at_end(struct guest *g, struct request *request);
+#define DEFERRED 1
 /* An event by its name, and with data.KEY equal to VALUE if `key` is not NULL. */
 struct event_match {
 	const char *name;
@@ -112,6 +128,8 @@ void guest_tell(struct guest *g, enum guest_state state, const char *reason_fmt,
 	__attribute__((format(printf, 3, 4)));
 /* The status file anew, with the stamp as it is. */
 void guest_tell_status(struct guest *g);
+/* An event of QEMU's to all clients and into events.jsonl. */
+void guest_pass_event(struct guest *g, const json_t *event);
 /* An event of ours to all clients and into events.jsonl; `data` stolen. */
 void guest_event(struct guest *g, const char *name, json_t *data);
 /* {"event":"ROOST_PROGRESS"}: step of the operation at work, 0..total. */
@@ -125,6 +143,8 @@ void guest_try_resume(struct guest *g);
 
 /* ---- ending: guest_end.c ------------------------------------------------------------------- */
 
+/* Learns how QEMU exited, if that can be known and is not yet. */
+void guest_learn_exit(struct guest *g);
 /* QEMU has ended: works out why, records it, removes what $RUN holds. */
 void guest_end(struct guest *g);
 /* SIGKILL through the pidfd, by roostd if our uid may not. */
@@ -134,11 +154,25 @@ uint64_t oom_kill_count(pid_t pid);
 /* ---- the keeper's commands: keeper_commands.c; operations: one file each -------------------- */
 
 extern const struct command keeper_commands[];
-int op_start(struct guest *g, bool paused, struct err *err);
-/* The part after the fork, which recovery repeats: console, then the CPUs. */
+/* May a command of QEMU's pass through? ERR_REFUSED says why not and what to use. policy.c */
+int policy_check(const char *command, const json_t *args, struct err *err);
+
+int op_start(struct guest *g, bool paused, int64_t number, struct err *err);
+/* The part after QEMU answers, which recovery repeats: console, then the CPUs. */
 int start_finish(struct guest *g, struct err *err);
 int op_adopt(struct guest *g, struct err *err);
+/* Connects to the QEMU behind qmp.sock and waits until it answers. */
+int guest_connect_qemu(struct guest *g, int64_t deadline, struct err *err);
+int op_suspend(struct guest *g, struct err *err);
+int op_resume(struct guest *g, struct err *err);
+int op_reset(struct guest *g, struct err *err);
+/* Ends QEMU by `quit`, then (unless graceful) by SIGKILL. WAKE_GONE follows. */
 int op_destroy(struct guest *g, const char *reason, bool graceful, struct err *err);
+/* From root to the keeper's uid, for good; nothing to do without root. */
+int keeper_drop(const struct guest *g, struct err *err);
+/* Bounds the console's and QMP's logs by punching holes over their old parts. */
+void guest_bound_logs(struct guest *g);
+void guest_add_place(struct guest *g, const char *target, int disk_fd);
 
 /* Failpoints, compiled into the test build only: ROOST_FAIL=NAME kills this process there. */
 #ifdef ROOST_FAILPOINTS

@@ -110,7 +110,7 @@ static gid_t reach_kvm(const struct launch *l)
 	if ((st.st_mode & 0060) == 0060 && st.st_gid != 0)
 		return st.st_gid;
 	/* 0600 root: a node of its own, seen by this process alone */
-	char path[] = "/tmp/roost-kvm-XXXXXX";
+	char path[] = "/dev/roost-kvm-XXXXXX";
 	int holder = mkstemp(path);
 	if (holder < 0 || unlink(path) < 0 || mknod(path, S_IFCHR | 0600, makedev(KVM_MAJOR, KVM_MINOR)) < 0 ||
 		chown(path, l->uid, l->uid) < 0)

@@ -33,8 +33,8 @@ struct command {
 	unsigned flags;
 	/*
 	 * `self` is the server's owner (the keeper's guest, the supervisor); *ret is the "return" value,
-	 * left NULL for {}. `request` identifies who asked (server.h); a handler that wants to
-	 * answer later says so by server_defer().
+	 * left NULL for {}. `request` tells who asked (server.h). Returns 0, -1 with *err, or 1: the
+	 * handler keeps the request and answers it later.
 	 */
 	int (*handler)(void *self, const json_t *args, struct request *request, json_t **ret,
 		struct err *err);

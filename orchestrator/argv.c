@@ -1,0 +1,317 @@
+#include "orchestrator/argv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "orchestrator/paths.h"
+
+enum { SLOT_VGA = 1, SLOT_PORTS, SLOT_MEMORY, SLOT_SERIAL, SLOT_RNG, SLOT_SCSI, SLOT_NICS,
+	SLOT_DISKS = 0x0f };
+#define MIB ((uint64_t)1 << 20)
+
+void opened_close(struct opened *o)
+{
+	int *const fds[] = {&o->qmp, &o->qmp_log, &o->agent, &o->console, &o->console_in[0],
+		&o->console_in[1], &o->kernel, &o->initrd, &o->firmware_code, &o->firmware_vars};
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		cleanup_close(fds[i]);
+	for (size_t i = 0; i < DISKS_MAX; i++)
+		disk_files_close(&o->disks[i]);
+}
+
+static void set_address(json_t *device, unsigned slot, unsigned function)
+{
+	char text[16];
+	snprintf(text, sizeof(text), "0x%x.0x%x", slot, function);
+	json_object_set_new(device, "bus", json_string("pcie.0"));
+	json_object_set_new(device, "addr", json_string(text));
+}
+
+static void add_device(struct launch *l, json_t *device)
+{
+	launch_arg(l, "-device");
+	launch_arg_json(l, device);
+}
+
+static void add_pci(struct launch *l, json_t *device, unsigned slot, unsigned function)
+{
+	set_address(device, slot, function);
+	add_device(l, device);
+}
+
+/* -add-fd of an fd that is to be closed here; `what` is what query-fdsets will say of it. */
+static void add_fd(struct launch *l, int *fd, int set, const char *what)
+{
+	launch_arg(l, "-add-fd");
+	launch_arg(l, "fd=%d,set=%d,opaque=%s", launch_fd(l, TAKE_FD(*fd)), set, what);
+}
+
+static void add_machine(struct launch *l, const struct definition *d, enum accel accel, bool proven)
+{
+	bool uefi = d->firmware == FIRMWARE_UEFI;
+	launch_arg(l, "-machine");
+	launch_arg(l, "%s,memory-backend=pc.ram,hpet=off,usb=off,dump-guest-core=off%s",
+		d->machine ? d->machine : "q35", uefi ? ",pflash0=code,pflash1=vars" : "");
+	launch_arg(l, "-accel");
+	launch_arg(l, "%s", accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi");
+	launch_arg(l, "-cpu");
+	/* `host` aborts QEMU where KVM only claims to run */
+	launch_arg(l, "%s", d->cpu ? d->cpu : accel == ACCEL_TCG ? "max" : proven ? "host" : "qemu64");
+	launch_arg(l, "-smp");
+	launch_arg(l, "cpus=%u,maxcpus=%u,sockets=%u,cores=1,threads=1", d->vcpus, d->max_vcpus,
+		d->max_vcpus);
+}
+
+static void add_memory(struct launch *l, const struct definition *d)
+{
+	launch_arg(l, "-m");
+	if (d->max_memory > d->memory)
+		launch_arg(l, "size=%lluM,maxmem=%lluM", (unsigned long long)(d->memory / MIB),
+			(unsigned long long)(d->max_memory / MIB));
+	else
+		launch_arg(l, "size=%lluM", (unsigned long long)(d->memory / MIB));
+	/* always named pc.ram: RAM saved under another name does not load (facts of QEMU 7.2) */
+	launch_arg(l, "-object");
+	launch_arg_json(l, json_pack("{s:s, s:s, s:I}", "qom-type", "memory-backend-ram", "id",
+		"pc.ram", "size", (json_int_t)d->memory));
+	add_pci(l, json_pack("{s:s, s:s, s:b, s:b, s:b}", "driver", "virtio-balloon-pci", "id",
+		"balloon0", "free-page-reporting", 1, "deflate-on-oom", 1, "multifunction", 1),
+		SLOT_MEMORY, 0);
+	if (d->max_memory == d->memory)
+		return;
+	launch_arg(l, "-object");
+	launch_arg_json(l, json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-ram", "id",
+		"plugged", "size", (json_int_t)(d->max_memory - d->memory), "reserve", 0));
+	add_pci(l, json_pack("{s:s, s:s, s:s, s:i}", "driver", "virtio-mem-pci", "id", "memory1",
+		"memdev", "plugged", "requested-size", 0), SLOT_MEMORY, 1);
+}
+
+static void add_monitor(struct launch *l, struct opened *o)
+{
+	add_fd(l, &o->qmp_log, SET_QMP_LOG, "qmp-log");
+	launch_arg(l, "-chardev");
+	launch_arg(l, "socket,id=qmp0,fd=%d,server=on,wait=off,logfile=/dev/fdset/%d,logappend=on",
+		launch_fd(l, TAKE_FD(o->qmp)), SET_QMP_LOG);
+	launch_arg(l, "-mon");
+	launch_arg(l, "chardev=qmp0,mode=control");
+}
+
+/* Born with a null chardev: 7.2's -chardev file takes no input; start_finish() changes it. */
+static void add_console(struct launch *l, struct opened *o)
+{
+	if (o->console < 0)
+		return;
+	add_fd(l, &o->console, SET_CONSOLE, "console");
+	add_fd(l, &o->console_in[0], SET_CONSOLE_IN, "console-in");
+	add_fd(l, &o->console_in[1], SET_CONSOLE_IN, "console-in");
+	launch_arg(l, "-chardev");
+	launch_arg(l, "null,id=console0");
+	launch_arg(l, "-device");
+	launch_arg(l, "isa-serial,id=serial0,chardev=console0");
+}
+
+static void add_agent(struct launch *l, struct opened *o)
+{
+	if (o->agent < 0)
+		return;
+	launch_arg(l, "-chardev");
+	launch_arg(l, "socket,id=agent0,fd=%d,server=on,wait=off", launch_fd(l, TAKE_FD(o->agent)));
+	add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-serial-pci", "id", "vserial0"),
+		SLOT_SERIAL, 0);
+	add_device(l, json_pack("{s:s, s:s, s:s, s:s, s:s}", "driver", "virtserialport", "id",
+		"agentport0", "bus", "vserial0.0", "chardev", "agent0", "name",
+		"org.qemu.guest_agent.0"));
+}
+
+static void add_firmware(struct launch *l, struct opened *o, int *set)
+{
+	int *const fds[] = {&o->firmware_code, &o->firmware_vars};
+	static const char *const names[] = {"code", "vars"};
+	for (size_t i = 0; i < ARRAY_SIZE(fds) && *fds[i] >= 0; i++) {
+		add_fd(l, fds[i], *set, names[i]);
+		_cleanup_free_ char *path = str_fmt("/dev/fdset/%d", *set);
+		launch_arg(l, "-blockdev");
+		launch_arg_json(l, json_pack("{s:s, s:s, s:s, s:b}", "driver", "file", "node-name",
+			names[i], "filename", path, "read-only", i == 0));
+		(*set)++;
+	}
+}
+
+/* 0: does not boot from it; the first device of the first kind in `boot` gets 1. */
+static int boot_index(const struct definition *d, enum boot_device device, size_t nth)
+{
+	static const enum boot_device usual[] = {BOOT_DISK, BOOT_CDROM};
+	const enum boot_device *order = d->boot_count ? d->boot : usual;
+	size_t count = d->boot_count ? d->boot_count : ARRAY_SIZE(usual);
+	for (size_t i = 0; i < count; i++)
+		if (order[i] == device)
+			return (int)(i * DISKS_MAX + nth) + 1;
+	return 0;
+}
+
+static void set_boot_index(json_t *device, int index)
+{
+	if (index)
+		json_object_set_new(device, "bootindex", json_integer(index));
+}
+
+static void add_disk(struct launch *l, const struct definition *d, size_t index, struct opened *o,
+	int *set, size_t nth_of_kind, size_t *sata)
+{
+	const struct disk_def *disk = &d->disks[index];
+	struct disk_files *files = &o->disks[index];
+	for (size_t layer = files->count; layer-- > 0; (*set)++) {
+		_cleanup_free_ char *name = disk_node(disk->target, layer, true);
+		json_t *file = disk_file_node(disk, files, layer, *set);
+		add_fd(l, &files->layers[layer].fd, *set, name);
+		launch_arg(l, "-blockdev");
+		launch_arg_json(l, file);
+		launch_arg(l, "-blockdev");
+		launch_arg_json(l, disk_format_node(disk, files, layer));
+	}
+	json_t *device = disk_device(disk);
+	set_boot_index(device, boot_index(d, disk->cdrom ? BOOT_CDROM : BOOT_DISK, nth_of_kind));
+	if (disk->bus == BUS_VIRTIO && !disk->cdrom) {
+		set_address(device, SLOT_DISKS + (unsigned)index, 0);
+	} else if (disk->bus != BUS_SCSI) {
+		_cleanup_free_ char *bus = str_fmt("ide.%zu", (*sata)++);
+		json_object_set_new(device, "bus", json_string(bus));
+	}
+	add_device(l, device);
+}
+
+static void add_disks(struct launch *l, const struct definition *d, struct opened *o, int *set)
+{
+	size_t disks = 0, cdroms = 0, sata = 0;
+	bool scsi = false;
+	for (size_t i = 0; i < d->disk_count; i++)
+		scsi = scsi || d->disks[i].bus == BUS_SCSI;
+	if (scsi)
+		add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-scsi-pci", "id", "scsi0"),
+			SLOT_SCSI, 0);
+	for (size_t i = 0; i < d->disk_count; i++)
+		add_disk(l, d, i, o, set, d->disks[i].cdrom ? cdroms++ : disks++, &sata);
+}
+
+json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards)
+{
+	_cleanup_free_ char *id = str_fmt("net%zu", index);
+	json_t *list = json_array(), *f;
+	size_t i;
+	json_array_foreach (forwards, i, f) {
+		if (json_get_int(f, "nic", 0) != (json_int_t)index)
+			continue;
+		_cleanup_free_ char *text = str_fmt("%s:%s:%lld-:%lld",
+			json_get_bool(f, "udp", false) ? "udp" : "tcp", json_get_str(f, "host", ""),
+			(long long)json_get_int(f, "port", 0), (long long)json_get_int(f, "guest_port", 0));
+		json_array_append_new(list, json_pack("{s:s}", "str", text));
+	}
+	return json_pack("{s:s, s:s, s:b, s:o}", "type", "user", "id", id, "restrict", n->restricted,
+		"hostfwd", list);
+}
+
+json_t *nic_device(const struct nic_def *n, size_t index)
+{
+	static const char *const drivers[] = {
+		[NIC_VIRTIO] = "virtio-net-pci", [NIC_E1000E] = "e1000e", [NIC_E1000] = "e1000"};
+	_cleanup_free_ char *id = str_fmt("nic%zu", index), *net = str_fmt("net%zu", index);
+	return json_pack("{s:s, s:s, s:s, s:s}", "driver", drivers[n->model], "id", id, "netdev", net,
+		"mac", n->mac);
+}
+
+static void add_nics(struct launch *l, const struct definition *d, const json_t *forwards)
+{
+	for (size_t i = 0; i < d->nic_count; i++) {
+		launch_arg(l, "-netdev");
+		launch_arg_json(l, nic_netdev(&d->nics[i], i, forwards));
+		json_t *device = nic_device(&d->nics[i], i);
+		int index = boot_index(d, BOOT_NETWORK, i);
+		set_boot_index(device, index);
+		if (!index) /* no boot ROM to load for a NIC that nothing boots from */
+			json_object_set_new(device, "romfile", json_string(""));
+		add_pci(l, device, SLOT_NICS + (unsigned)i, 0);
+	}
+}
+
+static void add_root_ports(struct launch *l)
+{
+	for (unsigned i = 0; i < ROOT_PORTS; i++) {
+		_cleanup_free_ char *id = str_fmt("rp%u", i);
+		json_t *port = json_pack("{s:s, s:s, s:i, s:i}", "driver", "pcie-root-port", "id", id,
+			"chassis", (int)i + 1, "port", (int)i);
+		if (i == 0)
+			json_object_set_new(port, "multifunction", json_true());
+		add_pci(l, port, SLOT_PORTS, i);
+	}
+}
+
+static void add_small_devices(struct launch *l, const struct definition *d)
+{
+	launch_arg(l, "-object");
+	launch_arg(l, "rng-random,id=random0,filename=/dev/urandom");
+	add_pci(l, json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0", "rng",
+		"random0"), SLOT_RNG, 0);
+	add_device(l, json_pack("{s:s, s:s}", "driver", "pvpanic", "id", "panic0"));
+	add_device(l, json_pack("{s:s, s:s, s:s}", "driver", "vmgenid", "id", "generation0", "guid",
+		"auto"));
+	if (d->display == DISPLAY_VGA || d->vnc)
+		add_pci(l, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), SLOT_VGA, 0);
+}
+
+static void add_kernel(struct launch *l, const struct definition *d, struct opened *o)
+{
+	if (o->kernel < 0)
+		return;
+	launch_arg(l, "-kernel");
+	launch_arg(l, "/proc/self/fd/%d", launch_fd(l, TAKE_FD(o->kernel)));
+	if (o->initrd >= 0) {
+		launch_arg(l, "-initrd");
+		launch_arg(l, "/proc/self/fd/%d", launch_fd(l, TAKE_FD(o->initrd)));
+	}
+	if (d->cmdline) {
+		launch_arg(l, "-append");
+		launch_arg(l, "%s", d->cmdline);
+	}
+}
+
+void argv_build(const struct definition *d, enum accel accel, bool proven, const json_t *forwards,
+	struct opened *o, struct launch *l)
+{
+	int set = SET_DISKS;
+	l->kvm = accel == ACCEL_KVM;
+	launch_arg(l, "%s", qemu_path());
+	launch_arg(l, "-name");
+	launch_arg(l, "guest=%s", d->name);
+	launch_arg(l, "-uuid");
+	launch_arg(l, "%s", d->uuid);
+	launch_arg(l, "-nodefaults");
+	launch_arg(l, "-no-user-config");
+	launch_arg(l, "-display");
+	launch_arg(l, "none");
+	launch_arg(l, "-S");
+	launch_arg(l, "-action");
+	launch_arg(l, "shutdown=pause,panic=pause,reboot=reset");
+	launch_arg(l, "-sandbox");
+	launch_arg(l, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	launch_arg(l, "-boot");
+	launch_arg(l, "strict=on");
+	add_machine(l, d, accel, proven);
+	add_memory(l, d);
+	add_monitor(l, o);
+	add_console(l, o);
+	add_agent(l, o);
+	add_root_ports(l);
+	add_firmware(l, o, &set);
+	add_disks(l, d, o, &set);
+	add_nics(l, d, forwards);
+	add_small_devices(l, d);
+	add_kernel(l, d, o);
+	if (d->vnc) {
+		/* listens nowhere: the keeper hands it connections of a unix socket of its own */
+		launch_arg(l, "-vnc");
+		launch_arg(l, "none");
+	}
+	for (size_t i = 0; i < d->qemu_arg_count; i++)
+		launch_arg(l, "%s", d->qemu_args[i]);
+}

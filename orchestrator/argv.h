@@ -1,0 +1,41 @@
+/*
+ * From a definition to QEMU's command line. Fixed ids and addresses, so that a guest sees the same
+ * machine at every start, hotplug has its places, and a migration or a fork finds the same tree.
+ *
+ *	pcie.0	00 host bridge		07-0e	nic0..nic7
+ *		01 VGA			0f-1e	disks, in the order of the definition
+ *		02 rp0..rp7: root ports, one per device plugged later
+ *		03 balloon (.0), virtio-mem (.1)
+ *		04 virtio-serial, 05 rng, 06 virtio-scsi, 1f ICH9 (SATA)
+ *
+ * fdsets: 1 QMP's log, 2 the console's file, 3 the console's FIFO, 4.. disks, one a layer.
+ */
+#ifndef ORCHESTRATOR_ARGV_H
+#define ORCHESTRATOR_ARGV_H
+
+#include "orchestrator/disk_open.h"
+#include "orchestrator/launch.h"
+
+enum { SET_QMP_LOG = 1, SET_CONSOLE = 2, SET_CONSOLE_IN = 3, SET_DISKS = 4 };
+enum { ROOT_PORTS = 8 };
+
+/* What the keeper has opened; argv_build() takes the fds (sets them to -1). */
+struct opened {
+	int qmp, qmp_log, agent;    /* listener, log, listener */
+	int console, console_in[2]; /* file O_APPEND; FIFO read-only, read-write; -1 without console */
+	int kernel, initrd;	    /* sealed memfds; -1: none */
+	int firmware_code, firmware_vars; /* -1 with BIOS */
+	struct disk_files disks[DISKS_MAX];
+};
+
+/* `accel` is the one chosen; `forwards` come from the status (free ports filled in). */
+void argv_build(const struct definition *d, enum accel accel, bool proven, const json_t *forwards,
+	struct opened *o, struct launch *l);
+void opened_close(struct opened *o);
+#define _cleanup_opened_ _cleanup_(opened_close)
+
+/* nic0's -netdev and -device, for hotplug as well; `forwards`: those whose "nic" is `index`. */
+json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards);
+json_t *nic_device(const struct nic_def *n, size_t index);
+
+#endif

@@ -1,0 +1,145 @@
+#include "orchestrator/disk_open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+/*
+ * QEMU's own image locks (block/file-posix.c) are open file description locks on single bytes:
+ * at 100+n a shared lock says "I use permission n" and at 200+n "others may not". Write is n = 1.
+ */
+enum { LOCK_USES_WRITE = 101, LOCK_SHARES_NO_WRITE = 201 };
+
+static bool byte_locked(int fd, off_t byte)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+static int check_unused(int fd, const char *path, bool writable, struct err *err)
+{
+	bool written = byte_locked(fd, LOCK_USES_WRITE);
+	if (!written && !(writable && byte_locked(fd, LOCK_SHARES_NO_WRITE)))
+		return 0;
+	err_set(err, ERR_BUSY, "disk '%s' is in use by another process%s", path,
+		written ? ", which writes to it" : "");
+	return err_hint(err, "one writable disk serves one guest; stop the other, or make an overlay");
+}
+
+static int open_layer(struct disk_files *f, int dir, const char *path, bool qcow2, bool writable,
+	struct err *err)
+{
+	int fd = openat(dir, path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_errno(err, "cannot open the disk '%s'", path);
+	f->layers[f->count++] = (struct disk_layer){.fd = fd, .qcow2 = qcow2, .writable = writable};
+	return check_unused(fd, path, writable, err);
+}
+
+static int open_chain(const struct disk_def *d, struct disk_files *f, struct err *err)
+{
+	struct chain chain = {0};
+	if (chain_resolve(d->path, d->format == FORMAT_QCOW2, &chain, err) < 0)
+		return -1;
+	int result = 0;
+	for (size_t i = 0; i < chain.count && result == 0; i++)
+		result = open_layer(f, AT_FDCWD, chain.links[i].path, chain.links[i].qcow2,
+			i == 0 && !d->readonly, err);
+	chain_free(&chain);
+	return result;
+}
+
+int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)
+{
+	struct disk_files f = {0};
+	int result;
+	if (d->source == DISK_PATH)
+		result = open_chain(d, &f, err);
+	else
+		result = open_layer(&f, guest_dir, d->file, true, !d->readonly, err);
+	if (result == 0 && d->source == DISK_IMAGE)
+		result = open_layer(&f, AT_FDCWD, d->path, d->format == FORMAT_QCOW2, false, err);
+	if (result < 0) {
+		disk_files_close(&f);
+		return -1;
+	}
+	*out = f;
+	return 0;
+}
+
+void disk_files_close(struct disk_files *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		cleanup_close(&f->layers[i].fd);
+	f->count = 0;
+}
+
+char *disk_node(const char *target, size_t layer, bool file)
+{
+	const char *suffix = file ? "-file" : "";
+	return layer ? str_fmt("%s-%zu%s", target, layer, suffix) : str_fmt("%s%s", target, suffix);
+}
+
+static json_t *cache_options(enum disk_cache cache)
+{
+	return json_pack("{s:b, s:b}", "direct", cache == CACHE_NONE, "no-flush",
+		cache == CACHE_UNSAFE);
+}
+
+json_t *disk_file_node(const struct disk_def *d, const struct disk_files *f, size_t layer, int set)
+{
+	_cleanup_free_ char *name = disk_node(d->target, layer, true);
+	_cleanup_free_ char *filename = str_fmt("/dev/fdset/%d", set);
+	json_t *node = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "driver", "file", "node-name", name,
+		"filename", filename, "read-only", !f->layers[layer].writable, "auto-read-only", 0,
+		"cache", cache_options(d->cache));
+	if (d->discard && f->layers[layer].writable)
+		json_object_set_new(node, "discard", json_string("unmap"));
+	return node;
+}
+
+json_t *disk_format_node(const struct disk_def *d, const struct disk_files *f, size_t layer)
+{
+	_cleanup_free_ char *name = disk_node(d->target, layer, false);
+	_cleanup_free_ char *file = disk_node(d->target, layer, true);
+	const struct disk_layer *l = &f->layers[layer];
+	json_t *node = json_pack("{s:s, s:s, s:s, s:b, s:o}", "driver", l->qcow2 ? "qcow2" : "raw",
+		"node-name", name, "file", file, "read-only", !l->writable, "cache",
+		cache_options(d->cache));
+	if (d->discard && l->writable)
+		json_object_set_new(node, "discard", json_string("unmap"));
+	if (l->qcow2) {
+		/* null, not absent: absent would let QEMU follow the name in the header */
+		_cleanup_free_ char *below = disk_node(d->target, layer + 1, false);
+		json_object_set_new(node, "backing",
+			layer + 1 < f->count ? json_string(below) : json_null());
+	}
+	return node;
+}
+
+json_t *disk_device(const struct disk_def *d)
+{
+	static const char *const disk_drivers[] = {
+		[BUS_VIRTIO] = "virtio-blk-pci",
+		[BUS_SCSI] = "scsi-hd",
+		[BUS_SATA] = "ide-hd",
+		[BUS_IDE] = "ide-hd",
+	};
+	const char *driver = !d->cdrom		  ? disk_drivers[d->bus]
+			     : d->bus == BUS_SCSI ? "scsi-cd"
+						  : "ide-cd";
+	_cleanup_free_ char *id = str_fmt("disk-%s", d->target);
+	json_t *device = json_pack("{s:s, s:s, s:s}", "driver", driver, "id", id, "drive", d->target);
+	if (d->serial)
+		json_object_set_new(device, "serial", json_string(d->serial));
+	/* the host's page cache is behind it: the guest must flush (cache=writethrough: need not) */
+	if (!d->cdrom)
+		json_object_set_new(device, "write-cache",
+			json_string(d->cache == CACHE_WRITETHROUGH ? "off" : "on"));
+	if (d->bus == BUS_SCSI)
+		json_object_set_new(device, "bus", json_string("scsi0.0"));
+	return device;
+}

@@ -1,0 +1,42 @@
+/*
+ * A disk's files, opened, and the nodes that QEMU makes of them (-blockdev, blockdev-add).
+ *
+ * The graph is explicit: the active layer is layer 0, named by the disk's target ("vda"), its file
+ * node "vda-file"; the layers below are "vda-1", "vda-1-file" and so on. One fd, one fdset per file
+ * node, for locks and O_DIRECT belong to the open file description; never two access modes
+ * in one set (QEMU aborts on reopening).
+ */
+#ifndef ORCHESTRATOR_DISK_OPEN_H
+#define ORCHESTRATOR_DISK_OPEN_H
+
+#include "images/chain.h"
+#include "orchestrator/definition.h"
+
+struct disk_layer {
+	int fd;		/* owned */
+	bool qcow2;	/* else raw */
+	bool writable;	/* only ever the active layer */
+};
+
+struct disk_files {
+	struct disk_layer layers[CHAIN_MAX];
+	size_t count;
+};
+
+/*
+ * Opens all layers with the rights of this process. The chain comes from the definition and, for a
+ * qcow2 attached by path, from chain_resolve(). ERR_BUSY when somebody else writes to it.
+ */
+int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err);
+void disk_files_close(struct disk_files *f);
+#define _cleanup_disk_files_ _cleanup_(disk_files_close)
+
+/* "vda-2-file"; freed by the caller. */
+char *disk_node(const char *target, size_t layer, bool file);
+/* The file node of a layer whose fd is in fdset `set`, and the format node over it. */
+json_t *disk_file_node(const struct disk_def *d, const struct disk_files *f, size_t layer, int set);
+json_t *disk_format_node(const struct disk_def *d, const struct disk_files *f, size_t layer);
+/* The arguments of -device / device_add, without a bus or address. `index` of its bus. */
+json_t *disk_device(const struct disk_def *d);
+
+#endif

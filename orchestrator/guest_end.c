@@ -1,0 +1,217 @@
+/*
+ * How a guest ended, told apart.
+ *
+ * Three witnesses, in this order: what we did ourselves (destroy, shutdown), how the process ended
+ * (its exit status: ours if we forked it, else roostd's, which is the sub-reaper and writes
+ * $RUN/g/ID/exit), and what QEMU said last (its SHUTDOWN event, in our memory or in the log
+ * that QEMU itself keeps of its QMP socket).
+ */
+#include "orchestrator/guest.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+
+enum {
+	EXIT_FILE_WAIT_MS = 500, /* how long roostd may take to reap and tell */
+	LOG_TAIL = 64 * 1024,
+};
+
+/* ---- the host's OOM killer ---------------------------------------------------------------------- */
+
+static uint64_t counter_in(const char *path, const char *key)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	if (file_read(AT_FDCWD, path, 256 * 1024, &text, &ignored) < 0)
+		return UINT64_MAX;
+	_cleanup_free_ char *prefix = str_fmt("%s ", key);
+	char *save = NULL;
+	for (char *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (str_starts(line, prefix))
+			return strtoull(line + strlen(prefix), NULL, 10);
+	return UINT64_MAX;
+}
+
+/* The kills of the guest's own memory cgroup if it has one below the root, else the host's. */
+uint64_t oom_kill_count(pid_t pid)
+{
+	char path[64];
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	if (pid > 0)
+		file_read(AT_FDCWD, path, 64 * 1024, &text, &ignored);
+	char *save = NULL;
+	for (char *line = strtok_r(text.data ? text.data : (char[]){""}, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save)) {
+		bool v2 = str_starts(line, "0::/") && line[4];
+		const char *v1 = strstr(line, ":memory:/");
+		if (!v2 && !(v1 && v1[9]))
+			continue;
+		_cleanup_free_ char *file = v2
+			? str_fmt("/sys/fs/cgroup%s/memory.events", line + 3)
+			: str_fmt("/sys/fs/cgroup/memory%s/memory.oom_control", v1 + 8);
+		uint64_t kills = counter_in(file, "oom_kill");
+		if (kills != UINT64_MAX)
+			return kills;
+	}
+	return counter_in("/proc/vmstat", "oom_kill");
+}
+
+/* ---- the witnesses ------------------------------------------------------------------------------ */
+
+void guest_learn_exit(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	if (g->qemu_status_known || !g->status.qemu_pid)
+		return;
+	if (g->qemu_is_child) {
+		g->qemu_status_known =
+			proc_reap(&g->qemu, deadline_in(1000), &g->qemu_status, &ignored) == 0;
+		return;
+	}
+	for (int64_t deadline = deadline_in(EXIT_FILE_WAIT_MS); !g->qemu_status_known;) {
+		_cleanup_json_ json_t *o = json_file_read(g->run, "exit", &ignored);
+		if (json_get_int(o, "pid", 0) == g->status.qemu_pid &&
+			json_get_int(o, "start", 0) == (json_int_t)g->status.qemu_start) {
+			g->qemu_status = (int)json_get_int(o, "status", 0);
+			g->qemu_status_known = true;
+		} else if (!g->supervisor || !deadline_left(deadline)) {
+			return;
+		} else {
+			poll(NULL, 0, 5); /* QEMU is gone: there is nothing to serve meanwhile */
+		}
+	}
+}
+
+/* The last SHUTDOWN event in the log that QEMU kept; also any last event's name, for the reason. */
+static void read_log(struct guest *g, char last_event[64])
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int fd = openat(g->run, "qmp.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	_cleanup_buf_ struct buf text = {0};
+	buf_reserve(&text, LOG_TAIL);
+	ssize_t n = size <= 0 ? 0 : pread(fd, text.data, LOG_TAIL, size > LOG_TAIL ? size - LOG_TAIL : 0);
+	text.data[n > 0 ? n : 0] = '\0';
+	char *save = NULL;
+	for (char *line = strtok_r(text.data, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+		_cleanup_json_ json_t *o = json_text_parse(line, strlen(line), &ignored);
+		const char *event = json_get_str(o, "event", NULL);
+		if (!event)
+			continue;
+		snprintf(last_event, 64, "%s", event);
+		if (str_eq(event, "SHUTDOWN") && !g->ending[0])
+			snprintf(g->ending, sizeof(g->ending), "%s",
+				json_get_str(json_object_get(o, "data"), "reason", "unknown"));
+	}
+}
+
+/* The last line QEMU wrote on its standard error. */
+static void read_stderr(struct guest *g, char out[128])
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	if (file_read(g->run, "qemu.err", LOG_TAIL, &text, &ignored) < 0)
+		return;
+	while (text.len && text.data[text.len - 1] == '\n')
+		text.data[--text.len] = '\0';
+	const char *line = text.len ? strrchr(text.data, '\n') : NULL;
+	snprintf(out, 128, "%s", !text.len ? "" : line ? line + 1 : text.data);
+}
+
+/* ---- the verdict -------------------------------------------------------------------------------- */
+
+static void by_signal(struct guest *g, int number)
+{
+	uint64_t kills = oom_kill_count(0);
+	bool killed_for_memory = number == SIGKILL && g->oom_kills != UINT64_MAX &&
+				 kills != UINT64_MAX && kills > g->oom_kills;
+	if (killed_for_memory)
+		guest_tell(g, GUEST_CRASHED, "signal 9, the host's oom_kill rose: out of memory");
+	else
+		guest_tell(g, GUEST_CRASHED, "signal %d", number);
+}
+
+static void by_ending(struct guest *g)
+{
+	static const struct {
+		const char *ending, *reason;
+		enum guest_state state;
+	} known[] = {
+		{"guest-shutdown", "guest poweroff", GUEST_SHUT_OFF},
+		{"guest-reset", "guest reset, and on_reboot says destroy", GUEST_SHUT_OFF},
+		{"guest-panic", "panic", GUEST_CRASHED},
+		{"host-signal", "QEMU got SIGTERM", GUEST_SHUT_OFF},
+		{"host-qmp-quit", "quit", GUEST_SHUT_OFF},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (str_eq(g->ending, known[i].ending)) {
+			guest_tell(g, known[i].state, "%s", known[i].reason);
+			return;
+		}
+	}
+	guest_tell(g, GUEST_SHUT_OFF, "%s", g->ending[0] ? g->ending : "QEMU ended");
+}
+
+static void judge(struct guest *g)
+{
+	char last_event[64] = "none", words[128] = "";
+	if (g->destroying) {
+		guest_tell(g, GUEST_SHUT_OFF, "%s", g->destroyed_by);
+		return;
+	}
+	if (!g->ending[0])
+		read_log(g, last_event);
+	if (g->qemu_status_known && WIFSIGNALED(g->qemu_status)) {
+		by_signal(g, WTERMSIG(g->qemu_status));
+	} else if (g->qemu_status_known && WEXITSTATUS(g->qemu_status)) {
+		read_stderr(g, words);
+		guest_tell(g, GUEST_CRASHED, "QEMU exited with status %d%s%s",
+			WEXITSTATUS(g->qemu_status), words[0] ? ": " : "", words);
+	} else if (g->qemu_status_known || g->ending[0]) {
+		by_ending(g);
+	} else {
+		guest_tell(g, GUEST_CRASHED, "ended unsupervised; last event: %s", last_event);
+	}
+}
+
+int guest_kill(struct guest *g, struct err *err)
+{
+	if (proc_signal(&g->qemu, SIGKILL, err) == 0 || err->kind == ERR_GONE)
+		return 0;
+	if (!g->supervisor)
+		return err_set(err, ERR_REFUSED, "QEMU runs at another uid and roostd is not there to kill it");
+	/* two uids: only root may; roostd checks pid and start time itself */
+	server_event(g->server, event_new("ROOST_WANTS_KILL",
+		json_pack("{s:I, s:I}", "pid", (json_int_t)g->qemu.pid, "start",
+			(json_int_t)g->qemu.start)));
+	return 0;
+}
+
+void guest_end(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	guest_learn_exit(g);
+	judge(g);
+	status_write_last(g->dir, &g->status, &ignored);
+	guest_event(g, "ROOST_ENDED", json_pack("{s:s, s:s}", "state",
+		guest_state_name(g->status.state), "reason", g->status.reason));
+	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log", "ga.sock",
+		"vnc.sock", "console.in", "exit", "qemu.err", "argv", "lock"};
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(g->run, files[i], 0);
+	for (size_t i = 0; i < g->ender_count; i++)
+		server_return(g->server, g->enders[i], json_pack("{s:s, s:s}", "state",
+			guest_state_name(g->status.state), "reason", g->status.reason));
+	server_pump(g->server);
+}

@@ -1,0 +1,199 @@
+/*
+ * From what QEMU says to what we know of the guest.
+ *
+ * Events tell that something changed; what the CPUs do now is always asked (query-status), for an
+ * event may have been sent before our connection was there. Why a guest ends is kept in
+ * g->ending until QEMU has ended: guest_end.c.
+ */
+#include "orchestrator/guest.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+enum { RESET_LOOP_COUNT = 5, RESET_LOOP_MS = 15000 };
+
+static void send_quietly(struct guest *g, const char *command)
+{
+	struct err ignored = ERR_INIT;
+	uint64_t call = qmp_send(g->qmp, command, NULL, NULL, 0, &ignored);
+	if (call)
+		qmp_forget(g->qmp, call);
+}
+
+static void remember_ending(struct guest *g, const char *reason)
+{
+	if (!g->ending[0]) /* the first is the cause, a later one only our own `quit` */
+		snprintf(g->ending, sizeof(g->ending), "%s", reason);
+}
+
+/* ---- one function for each event that means something to us ----------------------------------- */
+
+static void on_shutdown(struct guest *g, const json_t *data)
+{
+	const char *reason = json_get_str(data, "reason", "unknown");
+	remember_ending(g, reason);
+	/* -action shutdown=pause keeps QEMU so that this is heard; now it may go */
+	if (str_starts(reason, "guest-shutdown"))
+		send_quietly(g, "quit");
+}
+
+static void on_reset(struct guest *g, const json_t *data)
+{
+	if (!json_get_bool(data, "guest", false))
+		return;
+	g->resets[g->reset_count++ % ARRAY_SIZE(g->resets)] = clock_ms();
+	if (g->def->on_reboot == ON_REBOOT_DESTROY) {
+		remember_ending(g, "guest-reset");
+		send_quietly(g, "quit");
+	}
+}
+
+static void on_panic(struct guest *g, const json_t *data)
+{
+	(void)data;
+	switch (g->def->on_crash) {
+	case ON_CRASH_DESTROY:
+		remember_ending(g, "guest-panic");
+		send_quietly(g, "quit");
+		break;
+	case ON_CRASH_RESTART:
+		send_quietly(g, "system_reset");
+		send_quietly(g, "cont");
+		break;
+	default:
+		guest_tell(g, GUEST_CRASHED, "panic");
+	}
+}
+
+static void on_io_error(struct guest *g, const json_t *data)
+{
+	if (!str_eq(json_get_str(data, "action", ""), "stop"))
+		return;
+	/* `device` is empty with -blockdev; the node is the disk's target */
+	snprintf(g->failed_disk, sizeof(g->failed_disk), "%s", json_get_str(data, "node-name", "?"));
+	g->failed_for_space = json_get_bool(data, "nospace", false);
+	guest_tell(g, GUEST_IO_ERROR, "%s: %s", g->failed_disk,
+		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
+}
+
+static void on_balloon(struct guest *g, const json_t *data)
+{
+	g->status.memory = json_get_int(data, "actual", g->status.memory);
+	guest_tell_status(g);
+}
+
+static const struct {
+	const char *name;
+	void (*handle)(struct guest *g, const json_t *data);
+} handlers[] = {
+	{"SHUTDOWN", on_shutdown},
+	{"RESET", on_reset},
+	{"GUEST_PANICKED", on_panic},
+	{"BLOCK_IO_ERROR", on_io_error},
+	{"BALLOON_CHANGE", on_balloon},
+};
+
+void guest_on_qemu_event(struct guest *g, const json_t *event)
+{
+	const char *name = json_get_str(event, "event", "");
+	const json_t *data = json_object_get(event, "data");
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
+		if (str_eq(name, handlers[i].name))
+			handlers[i].handle(g, data);
+	if (str_eq(name, "STOP") || str_eq(name, "RESUME"))
+		g->heartbeat_due = 0; /* ask at once what the CPUs do now */
+	guest_pass_event(g, event);
+}
+
+/* ---- query-status ------------------------------------------------------------------------------ */
+
+static unsigned recent_resets(const struct guest *g)
+{
+	unsigned recent = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(g->resets); i++)
+		recent += g->resets[i] && clock_ms() - g->resets[i] < RESET_LOOP_MS;
+	return recent;
+}
+
+static void tell_running(struct guest *g)
+{
+	static const char *const why[GUEST_STATE_MAX] = {
+		[GUEST_STARTING] = "booted",
+		[GUEST_PAUSED] = "unpaused",
+		[GUEST_IO_ERROR] = "there is space again",
+	};
+	unsigned resets = recent_resets(g);
+	bool looped = str_starts(g->status.reason, "reset loop");
+	g->paused_by_user = false;
+	g->failed_disk[0] = '\0';
+	if (g->status.state == GUEST_IN_SHUTDOWN)
+		return;
+	if (resets >= RESET_LOOP_COUNT)
+		guest_tell(g, GUEST_RUNNING, "reset loop: %u resets in the last %d s", resets,
+			RESET_LOOP_MS / 1000);
+	else if (g->status.state != GUEST_RUNNING || looped)
+		guest_tell(g, GUEST_RUNNING, "%s", why[g->status.state] ? why[g->status.state] : "");
+}
+
+void guest_on_qemu_status(struct guest *g, const json_t *reply)
+{
+	const char *status = json_get_str(reply, "status", "");
+	g->status.stamp = clock_ms();
+	if (str_eq(status, "running"))
+		tell_running(g);
+	else if (str_eq(status, "io-error"))
+		guest_tell(g, GUEST_IO_ERROR, "%s: %s",
+			g->failed_disk[0] ? g->failed_disk : "a disk",
+			g->failed_for_space ? "no space" : "failed");
+	else if (str_eq(status, "guest-panicked"))
+		guest_tell(g, GUEST_CRASHED, "panic");
+	else if (str_eq(status, "internal-error"))
+		guest_tell(g, GUEST_CRASHED, "internal error of the accelerator");
+	else if (str_eq(status, "watchdog"))
+		guest_tell(g, GUEST_CRASHED, "watchdog");
+	else if (str_ends(status, "migrate"))
+		guest_tell(g, GUEST_MIGRATING, "%s", status);
+	else if (str_eq(status, "suspended"))
+		guest_tell(g, GUEST_PAUSED, "asleep: `roost qmp NAME system_wakeup` wakes it");
+	else if (g->status.state != GUEST_STARTING &&
+		 (str_eq(status, "paused") || str_eq(status, "prelaunch")))
+		guest_tell(g, GUEST_PAUSED, "user");
+	guest_tell_status(g); /* the stamp */
+}
+
+/* ---- a full disk under a guest ------------------------------------------------------------------ */
+
+void guest_add_place(struct guest *g, const char *target, int disk_fd)
+{
+	char self[32];
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", disk_fd);
+	if (g->place_count == ARRAY_SIZE(g->places))
+		return;
+	struct disk_place *p = &g->places[g->place_count];
+	snprintf(p->target, sizeof(p->target), "%s", target);
+	p->fd = open(self, O_PATH | O_CLOEXEC); /* holds no lock, and outlives our rights */
+	if (p->fd >= 0)
+		g->place_count++;
+}
+
+static bool has_space(const struct guest *g)
+{
+	struct statvfs v;
+	for (size_t i = 0; i < g->place_count; i++)
+		if (str_eq(g->places[i].target, g->failed_disk))
+			return fstatvfs(g->places[i].fd, &v) < 0 ||
+			       (uint64_t)v.f_bavail * v.f_frsize >= (uint64_t)1 << 20;
+	return true; /* not known: QEMU will tell again if there is none */
+}
+
+void guest_try_resume(struct guest *g)
+{
+	if (g->status.state == GUEST_IO_ERROR && g->failed_for_space && !g->paused_by_user &&
+		has_space(g))
+		send_quietly(g, "cont");
+}

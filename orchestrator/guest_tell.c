@@ -1,0 +1,79 @@
+/* What a keeper tells the world: the status file, events to clients, events.jsonl. */
+#include "orchestrator/guest.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+
+enum { EVENTS_FILE_MAX = 1024 * 1024 };
+
+/* Bounded: at 1 MiB the file becomes events.jsonl.1, which replaces the one before. */
+static void log_event(struct guest *g, const json_t *event)
+{
+	struct err ignored = ERR_INIT; /* a full disk must not keep us from serving the guest */
+	struct stat st;
+	char stamp[32];
+	_cleanup_json_ json_t *line = json_pack("{s:s}", "time", clock_stamp(stamp));
+	json_object_update(line, (json_t *)event);
+	json_object_del(line, "timestamp");
+	_cleanup_free_ char *text = json_line(line);
+	if (fstatat(g->dir, "events.jsonl", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		st.st_size > EVENTS_FILE_MAX)
+		renameat(g->dir, "events.jsonl", g->dir, "events.jsonl.1");
+	file_append_line(g->dir, "events.jsonl", text, &ignored);
+}
+
+void guest_event(struct guest *g, const char *name, json_t *data)
+{
+	json_t *event = event_new(name, data ? data : json_object());
+	json_object_set_new(json_object_get(event, "data"), "guest", json_string(g->def->name));
+	log_event(g, event);
+	server_event(g->server, event);
+}
+
+void guest_pass_event(struct guest *g, const json_t *event)
+{
+	log_event(g, event);
+	server_event(g->server, json_deep_copy(event));
+}
+
+void guest_progress(struct guest *g, const char *step, int64_t done, int64_t total)
+{
+	/* to the clients only: progress is no news for a log */
+	server_event(g->server, event_new("ROOST_PROGRESS",
+		json_pack("{s:s, s:s, s:s, s:I, s:I}", "guest", g->def->name, "operation",
+			g->operation ? g->operation->name : "", "step", step, "done",
+			(json_int_t)done, "total", (json_int_t)total)));
+	snprintf(g->status.busy, sizeof(g->status.busy), "%s: %s", g->operation ? g->operation->name : "",
+		step);
+}
+
+void guest_tell_status(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	status_write(g->run, &g->status, &ignored);
+}
+
+void guest_tell(struct guest *g, enum guest_state state, const char *reason_fmt, ...)
+{
+	char reason[sizeof(g->status.reason)];
+	va_list ap;
+	va_start(ap, reason_fmt);
+	vsnprintf(reason, sizeof(reason), reason_fmt, ap);
+	va_end(ap);
+	bool changed = state != g->status.state;
+	if (!changed && str_eq(reason, g->status.reason))
+		return;
+	g->status.state = state;
+	memcpy(g->status.reason, reason, sizeof(reason));
+	guest_tell_status(g);
+	if (changed)
+		guest_event(g, "ROOST_STATE", json_pack("{s:s, s:s}", "state",
+			guest_state_name(state), "reason", reason));
+}

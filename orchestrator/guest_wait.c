@@ -1,0 +1,295 @@
+/*
+ * The one function that sleeps.
+ *
+ * Whatever a keeper waits for, it waits here, so at every moment of every operation: QEMU's events
+ * are sorted, quick requests are answered, other changing ones hear `busy`, QEMU's death is
+ * seen, the status file is stamped. One pass looks at everything that may have happened, then
+ * sleeps in poll() until something does. There is no callback: the operation that called simply
+ * goes on when its turn has come.
+ */
+#include "orchestrator/guest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+
+enum {
+	HEARTBEAT_MS = 1000,
+	PASS_MS = QMP_HEAVY_MS, /* the longest a passed-through command may take */
+	FIXED_FDS = 3,
+};
+
+struct pass {
+	struct pass *next;
+	struct request *request;
+	uint64_t call;
+	int64_t deadline;
+};
+
+bool event_matches(const json_t *event, const void *match)
+{
+	const struct event_match *m = match;
+	if (!str_eq(json_get_str(event, "event", ""), m->name))
+		return false;
+	return !m->key || str_eq(json_get_str(json_object_get(event, "data"), m->key, NULL), m->value);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void pass_through(struct guest *g, struct request *r)
+{
+	struct err err = ERR_INIT;
+	if (!g->qmp || qmp_gone(g->qmp)) {
+		err_set(&err, ERR_GONE, "guest '%s': its QEMU is not there", g->def->name);
+		server_error(g->server, r, &err);
+		return;
+	}
+	if (policy_check(r->command, r->args, &err) < 0) {
+		server_error(g->server, r, &err);
+		return;
+	}
+	json_t *args = json_object_size(r->args) ? json_incref(r->args) : NULL;
+	uint64_t call = qmp_send(g->qmp, r->command, args, r->fds, r->fd_count, &err);
+	if (!call) {
+		server_error(g->server, r, &err);
+		return;
+	}
+	struct pass *p = xcalloc(1, sizeof(*p));
+	*p = (struct pass){.next = g->passes, .request = r, .call = call,
+		.deadline = deadline_in(PASS_MS)};
+	g->passes = p;
+}
+
+static void answer_passes(struct guest *g)
+{
+	for (struct pass **at = &g->passes; *at;) {
+		struct pass *p = *at;
+		struct err err = ERR_INIT;
+		json_t *reply = NULL;
+		int got = qmp_take_raw_reply(g->qmp, p->call, &reply, &err);
+		if (got == 0 && deadline_left(p->deadline)) {
+			at = &p->next;
+			continue;
+		}
+		if (got == 0) {
+			qmp_forget(g->qmp, p->call);
+			err_set(&err, ERR_TIMEOUT, "%s: QEMU has not answered for %d s",
+				p->request->command, PASS_MS / 1000);
+		}
+		if (got > 0)
+			server_raw(g->server, p->request, reply);
+		else
+			server_error(g->server, p->request, &err);
+		*at = p->next;
+		free(p);
+	}
+}
+
+int guest_answer_at_end(struct guest *g, struct request *request)
+{
+	if (g->ender_count == ARRAY_SIZE(g->enders)) {
+		server_return(g->server, request, NULL);
+		return DEFERRED;
+	}
+	g->enders[g->ender_count++] = request;
+	return DEFERRED;
+}
+
+void guest_run(struct guest *g, struct request *r)
+{
+	const struct command *c = command_find(keeper_commands, r->command);
+	struct err err = ERR_INIT;
+	json_t *value = NULL;
+	bool changing = c->flags & CMD_CHANGING;
+	if (changing) {
+		g->operation = c;
+		g->operation_client = r->client;
+		g->cancelled = false;
+		snprintf(g->status.busy, sizeof(g->status.busy), "%s", c->name);
+	}
+	int result = c->handler(g, r->args, r, &value, &err);
+	if (changing) {
+		g->operation = NULL;
+		g->status.busy[0] = '\0';
+	}
+	if (result == 0)
+		server_return(g->server, r, value);
+	else if (result < 0)
+		server_error(g->server, r, &err);
+}
+
+/* True when a changing request waits for the caller, who takes such. */
+static bool serve(struct guest *g, struct wait *w)
+{
+	struct request *r;
+	server_pump(g->server);
+	while (!w->request && (r = server_next(g->server))) {
+		const struct command *c = command_find(keeper_commands, r->command);
+		struct err err = ERR_INIT;
+		if (!c) {
+			pass_through(g, r);
+		} else if (command_check_args(c, r->args, &err) < 0) {
+			server_error(g->server, r, &err);
+		} else if (c->flags & (CMD_QUICK | CMD_KILLING)) {
+			guest_run(g, r);
+		} else if (w->requests) {
+			w->request = r;
+		} else {
+			err_set(&err, ERR_BUSY, "guest '%s' is busy: %s", g->def->name, g->status.busy);
+			err_hint(&err, "try again when it is done");
+			server_error(g->server, r, &err);
+		}
+	}
+	return w->request;
+}
+
+/* ---- QEMU ------------------------------------------------------------------------------------ */
+
+static void take_events(struct guest *g, struct wait *w)
+{
+	json_t *event;
+	while (!w->event && (event = qmp_next_event(g->qmp))) {
+		guest_on_qemu_event(g, event);
+		if (w->wants && w->wants(event, w->about))
+			w->event = event;
+		else
+			json_decref(event);
+	}
+}
+
+static void heartbeat(struct guest *g)
+{
+	struct err err = ERR_INIT;
+	json_t *reply = NULL;
+	if (g->heartbeat_call) {
+		int got = qmp_take_reply(g->qmp, g->heartbeat_call, &reply, &err);
+		if (got > 0)
+			guest_on_qemu_status(g, reply);
+		json_decref(reply);
+		if (got != 0)
+			g->heartbeat_call = 0;
+	}
+	if (clock_ms() < g->heartbeat_due || qmp_gone(g->qmp))
+		return;
+	g->heartbeat_due = deadline_in(HEARTBEAT_MS);
+	if (!g->heartbeat_call && qmp_ready(g->qmp))
+		g->heartbeat_call = qmp_send(g->qmp, "query-status", NULL, NULL, 0, &err);
+	else if (clock_ms() - g->status.stamp > STATUS_STALE_MS && g->status.state != GUEST_STARTING)
+		guest_tell(g, GUEST_UNRESPONSIVE, "QEMU has not answered for %lld s",
+			(long long)(clock_ms() - g->status.stamp) / 1000);
+	guest_try_resume(g);
+	guest_bound_logs(g);
+}
+
+static bool qemu_has_ended(struct guest *g)
+{
+	if (!g->qemu_ended && g->qemu.pidfd >= 0 && !proc_alive(&g->qemu)) {
+		struct err err = ERR_INIT;
+		/* what it said before it died is still in the socket */
+		if (g->qmp)
+			while (qmp_pump(g->qmp, &err) == 0 && !qmp_gone(g->qmp))
+				;
+		g->qemu_ended = true;
+	}
+	return g->qemu_ended;
+}
+
+/* Everything that may have happened; true when the caller's turn has come. */
+static bool look(struct guest *g, struct wait *w, enum wake *wake)
+{
+	struct err err = ERR_INIT;
+	bool ended = qemu_has_ended(g);
+	if (g->qmp) {
+		qmp_pump(g->qmp, &err);
+		take_events(g, w);
+		answer_passes(g);
+		heartbeat(g);
+		if (w->call && (w->result = qmp_take_reply(g->qmp, w->call, &w->reply, &w->err))) {
+			*wake = WAKE_REPLY;
+			return true;
+		}
+	}
+	if (w->event)
+		*wake = WAKE_EVENT;
+	else if (ended)
+		*wake = WAKE_GONE;
+	else if (serve(g, w))
+		*wake = WAKE_REQUEST;
+	else if (g->operation && g->cancelled)
+		*wake = WAKE_CANCEL;
+	else if (w->fd >= 0 && fd_wait(w->fd, w->fd_events, 0) > 0)
+		*wake = WAKE_FD;
+	else if (!deadline_left(w->deadline))
+		*wake = WAKE_DEADLINE;
+	else
+		return false;
+	return true;
+}
+
+static void doze(struct guest *g, const struct wait *w)
+{
+	struct pollfd fds[FIXED_FDS + SERVER_CLIENTS_MAX + 1];
+	size_t n = 0;
+	int64_t until = w->deadline;
+	if (g->qmp && !qmp_gone(g->qmp))
+		fds[n++] = (struct pollfd){.fd = qmp_fd(g->qmp), .events = qmp_events(g->qmp)};
+	if (g->qmp && g->heartbeat_due < until)
+		until = g->heartbeat_due;
+	if (g->qemu.pidfd >= 0)
+		fds[n++] = (struct pollfd){.fd = g->qemu.pidfd, .events = POLLIN};
+	if (w->fd >= 0)
+		fds[n++] = (struct pollfd){.fd = w->fd, .events = w->fd_events};
+	n += server_poll_fds(g->server, fds + n, ARRAY_SIZE(fds) - n);
+	poll(fds, n, deadline_left(until));
+}
+
+enum wake guest_wait(struct guest *g, struct wait *w)
+{
+	enum wake wake;
+	while (!look(g, w, &wake))
+		doze(g, w);
+	return wake;
+}
+
+int guest_qmp_fds(struct guest *g, const char *command, json_t *args, const int *fds,
+	size_t fd_count, int64_t timeout_ms, json_t **reply, struct err *err)
+{
+	struct wait w = WAIT_FOR(.deadline = deadline_in(timeout_ms));
+	if (!g->qmp) {
+		json_decref(args);
+		return err_set(err, ERR_GONE, "guest '%s': its QEMU is not there", g->def->name);
+	}
+	w.call = qmp_send(g->qmp, command, args, fds, fd_count, err);
+	if (!w.call)
+		return -1;
+	switch (guest_wait(g, &w)) {
+	case WAKE_REPLY:
+		if (w.result < 0) {
+			*err = w.err;
+			return -1;
+		}
+		if (reply)
+			*reply = w.reply;
+		else
+			json_decref(w.reply);
+		return 0;
+	case WAKE_GONE:
+		return err_set(err, ERR_GONE, "%s: QEMU has ended", command);
+	case WAKE_CANCEL:
+		qmp_forget(g->qmp, w.call);
+		return err_set(err, ERR_REFUSED, "%s: cancelled", command);
+	default:
+		qmp_forget(g->qmp, w.call);
+		return err_set(err, ERR_TIMEOUT, "%s: QEMU has not answered for %lld ms", command,
+			(long long)timeout_ms);
+	}
+}
+
+int guest_qmp(struct guest *g, const char *command, json_t *args, int64_t timeout_ms,
+	json_t **reply, struct err *err)
+{
+	return guest_qmp_fds(g, command, args, NULL, 0, timeout_ms, reply, err);
+}

@@ -1,0 +1,124 @@
+/*
+ * Recovery, which is the only upgrade, too: a keeper takes over a QEMU whose keeper has died.
+ *
+ * QEMU is asked what is the case: is it the one we know, what do its CPUs do. Then the operation
+ * that the journal names is finished or undone, and the guest is served as if nothing had
+ * been. Nothing here stops a running guest.
+ */
+#include "orchestrator/guest.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/argv.h"
+#include "orchestrator/journal.h"
+
+enum { ADOPT_MS = 5000 };
+
+/* One row for each operation that writes a journal. */
+static const struct {
+	const char *operation;
+	int (*recover)(struct guest *g, const json_t *journal, struct err *err);
+} recoveries[] = {
+	{NULL, NULL},
+};
+
+static int recover_operation(struct guest *g, struct err *err)
+{
+	_cleanup_json_ json_t *journal = journal_found(g);
+	const char *operation = json_get_str(journal, "operation", "");
+	for (size_t i = 0; journal && i + 1 < ARRAY_SIZE(recoveries); i++)
+		if (str_eq(operation, recoveries[i].operation) &&
+			recoveries[i].recover(g, journal, err) < 0)
+			return err_prefix(err, "recovering from an interrupted %s", operation);
+	journal_end(g);
+	return 0;
+}
+
+/* Is it the guest that our record names? A socket may have been left by another. */
+static int check_identity(struct guest *g, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	if (guest_qmp(g, "query-uuid", NULL, ADOPT_MS, &reply, err) < 0)
+		return -1;
+	if (!str_eq(json_get_str(reply, "UUID", ""), g->def->uuid))
+		return err_set(err, ERR_REFUSED, "guest '%s': the QEMU behind its socket is another guest's",
+			g->def->name);
+	return 0;
+}
+
+/* What a keeper holds open besides QMP, opened anew while it is root. */
+static void reopen(struct guest *g)
+{
+	g->console_fd = openat(g->dir, "console.log", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	g->qmp_log_fd = openat(g->run, "qmp.log", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	for (size_t i = 0; i < g->def->disk_count; i++) {
+		const struct disk_def *d = &g->def->disks[i];
+		bool own = d->source != DISK_PATH;
+		_cleanup_close_ int fd = openat(own ? g->dir : AT_FDCWD, own ? d->file : d->path,
+			O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		if (fd >= 0)
+			guest_add_place(g, d->target, fd);
+	}
+}
+
+static void learn_cpu_and_memory(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *balloon = NULL;
+	if (guest_qmp(g, "query-balloon", NULL, QMP_LOOK_MS, &balloon, &ignored) == 0)
+		g->status.memory = json_get_int(balloon, "actual", g->status.memory);
+	_cleanup_json_ json_t *cpus = NULL;
+	if (guest_qmp(g, "query-cpus-fast", NULL, QMP_LOOK_MS, &cpus, &ignored) == 0)
+		g->status.vcpus = (int64_t)json_array_size(cpus);
+}
+
+/* Interrupted in its start: it had never run, or had just been let go. */
+static int finish_start(struct guest *g, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	if (guest_qmp(g, "query-status", NULL, ADOPT_MS, &reply, err) < 0)
+		return -1;
+	if (str_eq(json_get_str(reply, "status", ""), "prelaunch"))
+		return start_finish(g, err);
+	guest_on_qemu_status(g, reply);
+	return 0;
+}
+
+int op_adopt(struct guest *g, struct err *err)
+{
+	struct status s;
+	if (status_read(g->run, "status", &s, err) < 0)
+		return -1;
+	s.keeper_pid = g->status.keeper_pid;
+	s.keeper_start = g->status.keeper_start;
+	s.busy[0] = '\0';
+	status_free(&g->status);
+	g->status = s;
+	reopen(g);
+	g->oom_kills = oom_kill_count(0);
+	if (proc_open_known(s.qemu_pid, s.qemu_start, &g->qemu, err) < 0) {
+		g->qemu_ended = true;
+		return keeper_drop(g, err);
+	}
+	if (keeper_drop(g, err) < 0)
+		return -1;
+	guest_tell_status(g);
+	if (guest_connect_qemu(g, deadline_in(ADOPT_MS), err) < 0)
+		/* deaf, not dead: it is served as unresponsive until it answers or is destroyed */
+		return g->qemu_ended || err->kind == ERR_TIMEOUT ? 0 : -1;
+	if (check_identity(g, err) < 0)
+		return -1;
+	if (g->status.state == GUEST_STARTING && finish_start(g, err) < 0)
+		return -1;
+	g->paused_by_user = g->status.state == GUEST_PAUSED;
+	if (recover_operation(g, err) < 0)
+		return -1;
+	learn_cpu_and_memory(g);
+	g->heartbeat_due = 0;
+	guest_event(g, "ROOST_ADOPTED", NULL);
+	return 0;
+}

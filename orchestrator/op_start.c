@@ -1,0 +1,333 @@
+/*
+ * Starting a guest.
+ *
+ * While the keeper is still root it opens everything that QEMU will hold, and forks QEMU into its
+ * jail (launch.c). Then it drops to its own uid for good. QEMU stands with its CPUs stopped; the
+ * console is connected; the CPUs go. A failure on the way leaves nothing: QEMU is killed, $RUN is
+ * emptied.
+ */
+#include "orchestrator/guest.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/accel.h"
+#include "orchestrator/argv.h"
+#include "orchestrator/paths.h"
+
+enum {
+	QEMU_UP_MS = 30000, /* until its first reply; 30 ms as a rule, more on a host in trouble */
+	QMP_QUEUE = 2,
+};
+
+/* ---- what is opened beforehand ------------------------------------------------------------------ */
+
+static int own_by_keeper(const struct guest *g, int fd, const char *what, struct err *err)
+{
+	uid_t uid = g->def->issued.keeper_uid;
+	if (geteuid() != 0 || !uid || fchown(fd, uid, uid) == 0)
+		return 0;
+	return err_errno(err, "cannot give '%s' to the keeper", what);
+}
+
+static int open_in_run(const struct guest *g, const char *name, int flags, struct err *err)
+{
+	_cleanup_close_ int fd = openat(g->run, name, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_errno(err, "cannot make '%s'", name);
+	return own_by_keeper(g, fd, name, err) < 0 ? -1 : TAKE_FD(fd);
+}
+
+static int listen_in_run(const struct guest *g, const char *name, struct err *err)
+{
+	_cleanup_free_ char *path = run_path(g->def->issued.id, name, err);
+	_cleanup_close_ int fd = path ? sock_listen(path, QMP_QUEUE, err) : -1;
+	uid_t uid = g->def->issued.keeper_uid;
+	if (fd >= 0 && geteuid() == 0 && uid && fchownat(g->run, name, uid, uid, 0) < 0)
+		return err_errno(err, "cannot give '%s' to the keeper", name);
+	return TAKE_FD(fd);
+}
+
+/* The output's file is the guest's, kept over boots; the input's FIFO lives as long as QEMU. */
+static int open_console(struct guest *g, struct opened *o, struct err *err)
+{
+	if (!g->def->console)
+		return 0;
+	o->console = openat(g->dir, "console.log", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+		0600);
+	if (o->console < 0)
+		return err_errno(err, "cannot open 'console.log'");
+	if (own_by_keeper(g, o->console, "console.log", err) < 0)
+		return -1;
+	g->console_fd = fcntl(o->console, F_DUPFD_CLOEXEC, 0);
+	g->status.console_from = lseek(o->console, 0, SEEK_END);
+	if (mkfifoat(g->run, "console.in", 0600) < 0 && errno != EEXIST)
+		return err_errno(err, "cannot make 'console.in'");
+	/* a reader and a writer: without a writer QEMU would read its end as "hung up" */
+	o->console_in[1] = openat(g->run, "console.in", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	o->console_in[0] = openat(g->run, "console.in", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	if (o->console_in[0] < 0 || o->console_in[1] < 0)
+		return err_errno(err, "cannot open 'console.in'");
+	return own_by_keeper(g, o->console_in[1], "console.in", err);
+}
+
+/* -kernel and -initrd cannot be fdsets; a sealed memfd of QEMU's uid opens as /proc/self/fd/N. */
+static int copy_to_memfd(const struct guest *g, const char *path, int *out, struct err *err)
+{
+	_cleanup_close_ int from = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	_cleanup_close_ int to = memfd_create("boot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+	uid_t uid = g->def->issued.qemu_uid;
+	if (from < 0 || to < 0 || fstat(from, &st) < 0)
+		return err_errno(err, "cannot read '%s'", path);
+	for (off_t left = st.st_size; left > 0;) {
+		ssize_t n = sendfile(to, from, NULL, (size_t)left);
+		if (n <= 0)
+			return err_errno(err, "cannot read '%s'", path);
+		left -= n;
+	}
+	if (fcntl(to, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 ||
+		(geteuid() == 0 && uid && fchown(to, uid, uid) < 0))
+		return err_errno(err, "cannot seal a copy of '%s'", path);
+	*out = TAKE_FD(to);
+	return 0;
+}
+
+static int open_firmware(struct guest *g, struct opened *o, struct err *err)
+{
+	static const char *const code[] = {"/usr/share/OVMF/OVMF_CODE_4M.fd",
+		"/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_CODE.fd",
+		"/usr/share/qemu/ovmf-x86_64-code.bin"};
+	if (g->def->firmware != FIRMWARE_UEFI)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(code) && o->firmware_code < 0; i++)
+		o->firmware_code = open(code[i], O_RDONLY | O_CLOEXEC);
+	if (o->firmware_code < 0) {
+		err_set(err, ERR_SYSTEM, "no UEFI firmware is installed");
+		return err_hint(err, "apt install ovmf");
+	}
+	o->firmware_vars = openat(g->dir, "vars.fd", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	return o->firmware_vars < 0 ? err_errno(err, "cannot open the UEFI variables 'vars.fd'") : 0;
+}
+
+static int open_disks(struct guest *g, struct opened *o, struct err *err)
+{
+	for (size_t i = 0; i < g->def->disk_count; i++) {
+		if (disk_open(&g->def->disks[i], g->dir, &o->disks[i], err) < 0)
+			return -1;
+		guest_add_place(g, g->def->disks[i].target, o->disks[i].layers[0].fd);
+	}
+	return 0;
+}
+
+static int open_all(struct guest *g, struct opened *o, struct err *err)
+{
+	const struct definition *d = g->def;
+	if (open_disks(g, o, err) < 0 || open_console(g, o, err) < 0 || open_firmware(g, o, err) < 0)
+		return -1;
+	if (d->kernel && copy_to_memfd(g, d->kernel, &o->kernel, err) < 0)
+		return -1;
+	if (d->initrd && copy_to_memfd(g, d->initrd, &o->initrd, err) < 0)
+		return -1;
+	o->qmp_log = open_in_run(g, "qmp.log", O_WRONLY | O_APPEND, err);
+	if (o->qmp_log < 0)
+		return -1;
+	g->qmp_log_fd = fcntl(o->qmp_log, F_DUPFD_CLOEXEC, 0);
+	o->qmp = listen_in_run(g, "qmp.sock", err);
+	if (o->qmp < 0)
+		return -1;
+	if (d->agent)
+		o->agent = listen_in_run(g, "ga.sock", err);
+	return d->agent && o->agent < 0 ? -1 : 0;
+}
+
+/* ---- host ports --------------------------------------------------------------------------------- */
+
+/* Binds for a moment: a port that is taken is told before QEMU is there. 0 becomes a free one. */
+static int try_port(const struct forward *f, uint16_t *port, struct err *err)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(f->host_port)};
+	socklen_t len = sizeof(a);
+	_cleanup_close_ int fd = socket(AF_INET, (f->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	int one = 1;
+	if (inet_pton(AF_INET, f->host, &a.sin_addr) != 1)
+		return err_set(err, ERR_USAGE, "'%s' is no IPv4 address", f->host);
+	if (!f->udp)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+		(!f->udp && listen(fd, 1) < 0) || getsockname(fd, (struct sockaddr *)&a, &len) < 0) {
+		bool taken = errno == EADDRINUSE;
+		err_errno(err, "cannot forward %s:%u", f->host, f->host_port);
+		if (taken)
+			err_hint(err, "another program listens there: `ss -ltnup` names it; choose another port");
+		err->kind = taken ? ERR_BUSY : err->kind;
+		return -1;
+	}
+	*port = ntohs(a.sin_port);
+	return 0;
+}
+
+static int choose_ports(struct guest *g, struct err *err)
+{
+	_cleanup_json_ json_t *list = json_array();
+	for (size_t n = 0; n < g->def->nic_count; n++) {
+		const struct nic_def *nic = &g->def->nics[n];
+		for (size_t i = 0; i < nic->forward_count; i++) {
+			const struct forward *f = &nic->forwards[i];
+			uint16_t port = 0;
+			if (try_port(f, &port, err) < 0)
+				return -1;
+			json_array_append_new(list, json_pack("{s:I, s:s, s:i, s:i, s:b}", "nic",
+				(json_int_t)n, "host", f->host, "port", port, "guest_port",
+				f->guest_port, "udp", f->udp));
+		}
+	}
+	json_decref(g->status.forwards);
+	g->status.forwards = TAKE(list);
+	return 0;
+}
+
+/* ---- the launch --------------------------------------------------------------------------------- */
+
+static int choose_accel(struct guest *g, enum accel *out, bool *proven, struct err *err)
+{
+	_cleanup_free_ char *cache = str_fmt("%s/kvm.json", paths_run(err));
+	struct accel_proof proof;
+	if (accel_probe(cache, &proof, err) < 0 ||
+		accel_choose(g->def->accel, g->def->accel_fallback_tcg, g->def->accel_unproven, &proof,
+			out, g->status.accel_said, err) < 0)
+		return -1;
+	*proven = proof.verdict == KVM_PROVEN;
+	snprintf(g->status.accel, sizeof(g->status.accel), "%s", accel_name(*out));
+	return 0;
+}
+
+static int save_argv(struct guest *g, const struct launch *l, struct err *err)
+{
+	_cleanup_json_ json_t *list = json_array();
+	for (size_t i = 0; i < l->argc; i++)
+		json_array_append_new(list, json_string(l->argv[i]));
+	_cleanup_free_ char *text = json_line(list);
+	return file_replace(g->run, "argv", text, strlen(text), false, err);
+}
+
+static int launch(struct guest *g, struct err *err)
+{
+	enum accel accel;
+	bool proven;
+	_cleanup_opened_ struct opened o = {-1, -1, -1, -1, {-1, -1}, -1, -1, -1, -1, {{{{0}}, 0}}};
+	_cleanup_launch_ struct launch l = {.stderr_fd = -1};
+	if (choose_accel(g, &accel, &proven, err) < 0 || choose_ports(g, err) < 0 ||
+		open_all(g, &o, err) < 0)
+		return -1;
+	l.uid = geteuid() == 0 ? g->def->issued.qemu_uid : 0;
+	l.stderr_fd = open_in_run(g, "qemu.err", O_WRONLY | O_APPEND | O_TRUNC, err);
+	if (l.stderr_fd < 0)
+		return -1;
+	argv_build(g->def, accel, proven, g->status.forwards, &o, &l);
+	if (save_argv(g, &l, err) < 0)
+		return -1;
+	failpoint("start-before-fork");
+	if (launch_run(&l, &g->qemu, err) < 0)
+		return -1;
+	g->qemu_is_child = true;
+	g->oom_kills = oom_kill_count(0);
+	g->status.qemu_pid = g->qemu.pid;
+	g->status.qemu_start = g->qemu.start;
+	g->status.started = clock_ms();
+	g->status.started_wall = time(NULL);
+	guest_tell_status(g);
+	failpoint("start-after-fork");
+	return 0;
+}
+
+/* QEMU refused: its own words are the reason. */
+static int refused(struct guest *g, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf words = {0};
+	file_read(g->run, "qemu.err", 16 * 1024, &words, &ignored);
+	while (words.len && words.data[words.len - 1] == '\n')
+		words.data[--words.len] = '\0';
+	if (words.len)
+		return err_set(err, ERR_QEMU, "QEMU did not start: %s", words.data);
+	guest_learn_exit(g);
+	return err_set(err, ERR_QEMU, "QEMU did not start and said nothing: it %s",
+		g->qemu_status_known ? proc_status_text(g->qemu_status) : "ended");
+}
+
+int guest_connect_qemu(struct guest *g, int64_t deadline, struct err *err)
+{
+	_cleanup_free_ char *path = run_path(g->def->issued.id, "qmp.sock", err);
+	int fd = path ? sock_connect(path, deadline, err) : -1;
+	if (fd < 0)
+		return -1;
+	g->qmp = qmp_start(fd);
+	g->heartbeat_due = deadline_in(1000);
+	/* the greeting proves nothing: alive means a reply */
+	_cleanup_json_ json_t *reply = NULL;
+	if (guest_qmp(g, "query-status", NULL, deadline - clock_ms(), &reply, err) < 0)
+		return -1;
+	g->status.stamp = clock_ms();
+	return 0;
+}
+
+/* ---- the second half: with the CPUs still stopped ------------------------------------------------- */
+
+static int connect_console(struct guest *g, struct err *err)
+{
+	_cleanup_free_ char *out = str_fmt("/dev/fdset/%d", SET_CONSOLE);
+	_cleanup_free_ char *in = str_fmt("/dev/fdset/%d", SET_CONSOLE_IN);
+	json_t *file = json_pack("{s:s, s:s, s:b}", "out", out, "in", in, "append", 1);
+	return guest_qmp(g, "chardev-change", json_pack("{s:s, s:{s:s, s:o}}", "id", "console0",
+		"backend", "type", "file", "data", file), QMP_BLOCK_MS, NULL, err);
+}
+
+int start_finish(struct guest *g, struct err *err)
+{
+	if (g->def->console && connect_console(g, err) < 0)
+		return -1;
+	failpoint("start-before-cont");
+	if (!g->status.paused_start) {
+		if (guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)
+			return -1;
+		guest_tell(g, GUEST_RUNNING, "booted");
+	} else {
+		g->paused_by_user = true;
+		guest_tell(g, GUEST_PAUSED, "user");
+	}
+	failpoint("start-after-cont");
+	return 0;
+}
+
+int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
+{
+	g->status.number = number;
+	g->status.paused_start = paused;
+	g->status.memory = (int64_t)g->def->memory;
+	g->status.vcpus = g->def->vcpus;
+	guest_tell(g, GUEST_STARTING, "%s", "");
+	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
+		return err_prefix(err, "guest '%s'", g->def->name);
+	if (guest_connect_qemu(g, deadline_in(QEMU_UP_MS), err) < 0) {
+		if (g->qemu_ended)
+			refused(g, err);
+		return err_prefix(err, "guest '%s'", g->def->name);
+	}
+	if (start_finish(g, err) < 0)
+		return err_prefix(err, "guest '%s'", g->def->name);
+	return 0;
+}

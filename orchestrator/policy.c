@@ -1,0 +1,49 @@
+/*
+ * Which of QEMU's own commands a client may send through a keeper.
+ *
+ * What is not listed is refused: a command that names a path or a host would act with QEMU's rights
+ * on the client's word, and one that changes the device tree behind roost's back would make
+ * the record lie.
+ */
+#include "orchestrator/guest.h"
+
+#include <string.h>
+
+#include "base/str.h"
+
+static const char *const allowed[] = {
+	"cont", "stop", "system_reset", "system_powerdown", "system_wakeup", "balloon", "set_link",
+	"inject-nmi", "send-key", "input-send-event", "qom-list", "qom-get", "qom-list-types",
+	"device-list-properties", "qom-list-properties", "block_set_io_throttle",
+	"block-dirty-bitmap-add", "block-dirty-bitmap-remove", "block-dirty-bitmap-clear",
+	"block-dirty-bitmap-enable", "block-dirty-bitmap-disable", "job-cancel", "job-complete",
+	"job-pause", "job-resume", "watchdog-set-action", "set_action", "rtc-reset-reinjection",
+	"announce-self", "qmp_capabilities", NULL,
+};
+
+static const struct {
+	const char *command, *instead;
+} instead[] = {
+	{"quit", "`roost destroy`"},
+	{"device_add", "`roost attach-disk` or `roost attach-interface`"},
+	{"device_del", "`roost detach-disk` or `roost detach-interface`"},
+	{"blockdev-add", "`roost attach-disk`"},
+	{"blockdev-del", "`roost detach-disk`"},
+	{"block_resize", "`roost blockresize`"},
+	{"screendump", "`roost screenshot`"},
+};
+
+int policy_check(const char *command, const json_t *args, struct err *err)
+{
+	(void)args;
+	if (str_starts(command, "query-"))
+		return 0;
+	for (size_t i = 0; allowed[i]; i++)
+		if (str_eq(command, allowed[i]))
+			return 0;
+	err_set(err, ERR_REFUSED, "command '%.64s' may not be passed through to QEMU", command);
+	for (size_t i = 0; i < ARRAY_SIZE(instead); i++)
+		if (str_eq(command, instead[i].command))
+			return err_hint(err, "use %s", instead[i].instead);
+	return err_hint(err, "`roost help qmp` tells what may");
+}
