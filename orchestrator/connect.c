@@ -1,0 +1,287 @@
+#include "orchestrator/connect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+
+enum { SUPERVISOR_UP_MS = 5000 };
+
+/* ---- roostd --------------------------------------------------------------------------------------- */
+
+/* A session of its own, no terminal, its words on the pipe until it serves. */
+static _Noreturn void exec_supervisor(int ready)
+{
+	int null = open("/dev/null", O_RDWR);
+	setsid();
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(ready, STDERR_FILENO);
+	dup2(ready, 3);
+	syscall(SYS_close_range, 4U, ~0U, 0U);
+	const char *path = libexec_path("roostd");
+	execl(path, "roostd", "--ready-fd", "3", (char *)NULL);
+	dprintf(STDERR_FILENO, "cannot run '%s': %s\n", path, strerror(errno));
+	_exit(127);
+}
+
+/*
+ * Starts one and waits until it serves, or until it has ended because another one does. Its
+ * standard error becomes /dev/null with the pipe's end: roostd says nothing after its start.
+ */
+static int start_supervisor(struct err *err)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_errno(err, "cannot make a pipe");
+	_cleanup_close_ int in = ends[0], out = ends[1];
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_errno(err, "cannot fork");
+	if (pid == 0) {
+		/* twice, so that it is nobody's zombie */
+		if (fork() == 0)
+			exec_supervisor(out);
+		_exit(0);
+	}
+	cleanup_close(&out);
+	waitpid(pid, NULL, 0);
+	char words[512] = "";
+	size_t len = 0;
+	for (int64_t deadline = deadline_in(SUPERVISOR_UP_MS); len + 1 < sizeof(words);) {
+		if (fd_wait(in, POLLIN, deadline) <= 0)
+			return err_set(err, ERR_TIMEOUT, "roostd does not come up");
+		ssize_t n = read(in, words + len, sizeof(words) - 1 - len);
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	words[strcspn(words, "\n")] = '\0';
+	if (words[0] && !strstr(words, "another roostd"))
+		return err_set(err, ERR_SYSTEM, "cannot start roostd: %s", words);
+	return 0;
+}
+
+struct qmp *supervisor_connect(struct err *err)
+{
+	_cleanup_free_ char *path = supervisor_socket(err);
+	int64_t deadline = deadline_in(SUPERVISOR_UP_MS);
+	if (!path)
+		return NULL;
+	for (;;) {
+		struct qmp *q = qmp_connect(path, deadline_in(CONNECT_MS), err);
+		if (q || (err->kind != ERR_GONE && err->kind != ERR_NOT_FOUND) || !deadline_left(deadline))
+			return q;
+		if (start_supervisor(err) < 0)
+			return NULL;
+	}
+}
+
+int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err)
+{
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	if (!q) {
+		json_decref(args);
+		return -1;
+	}
+	return qmp_call(q, command, args, deadline_in(OPERATION_MS), reply, err);
+}
+
+/* ---- guests --------------------------------------------------------------------------------------- */
+
+static bool all_digits(const char *word)
+{
+	return word[0] && !word[strspn(word, "0123456789")];
+}
+
+static int find_by_number(const char *word, struct found *out, struct err *err)
+{
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_close_ int runs = runs_open(err);
+	if (runs < 0 || dir_names(runs, &ids, NULL, err) < 0)
+		return err_set(err, ERR_NOT_FOUND, "no guest runs with Id %s", word);
+	for (char **id = ids; *id; id++) {
+		struct status s;
+		_cleanup_free_ char *file = str_fmt("%s/status", *id);
+		if (status_read(runs, file, &s, err) < 0)
+			continue;
+		bool same = s.number == atoll(word);
+		if (same) {
+			snprintf(out->name, sizeof(out->name), "%s", s.name);
+			snprintf(out->id, sizeof(out->id), "%s", s.id);
+		}
+		status_free(&s);
+		if (same)
+			return 0;
+	}
+	return err_set(err, ERR_NOT_FOUND, "no guest runs with Id %s", word);
+}
+
+static int find_by_uuid(const char *word, struct found *out, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	_cleanup_close_ int guests = guests_open(err);
+	if (guests < 0 || dir_names(guests, &names, NULL, err) < 0)
+		return err_set(err, ERR_NOT_FOUND, "no guest has the UUID %s", word);
+	for (char **name = names; *name; name++) {
+		_cleanup_free_ char *file = str_fmt("%s/guest.json", *name);
+		_cleanup_json_ json_t *o = json_file_read(guests, file, err);
+		if (o && strcasecmp(json_get_str(o, "uuid", ""), word) == 0) {
+			snprintf(out->name, sizeof(out->name), "%s", *name);
+			snprintf(out->id, sizeof(out->id), "%s",
+				json_get_str(json_object_get(o, "issued"), "id", ""));
+			return 0;
+		}
+	}
+	return err_set(err, ERR_NOT_FOUND, "no guest has the UUID %s", word);
+}
+
+int guest_find(const char *word, struct found *out, struct err *err)
+{
+	static const char uuid_form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	if (all_digits(word))
+		return find_by_number(word, out, err);
+	_cleanup_close_ int dir = guest_dir_open(word, err);
+	if (dir < 0 && err->kind == ERR_NOT_FOUND && strlen(word) == sizeof(uuid_form) - 1 &&
+		word[8] == '-' && word[13] == '-') {
+		struct err other = ERR_INIT;
+		if (find_by_uuid(word, out, &other) == 0)
+			return 0;
+	}
+	if (dir < 0)
+		return -1;
+	/* only the id is wanted of the record: a look, not a parse of every key */
+	_cleanup_json_ json_t *o = json_file_read(dir, "guest.json", err);
+	snprintf(out->name, sizeof(out->name), "%s", word);
+	snprintf(out->id, sizeof(out->id), "%s",
+		json_get_str(json_object_get(o, "issued"), "id", ""));
+	return 0;
+}
+
+static bool runs(const struct found *f)
+{
+	struct err ignored = ERR_INIT;
+	struct status s;
+	if (!f->id[0])
+		return false;
+	_cleanup_close_ int run = run_dir_open(f->id, &ignored);
+	if (run < 0 || status_read(run, "status", &s, &ignored) < 0)
+		return false;
+	status_free(&s);
+	return true;
+}
+
+static int attend(const struct found *f, struct err *err)
+{
+	return supervisor_call("roost-attend", json_pack("{s:s, s:s}", "name", f->name, "id", f->id),
+		NULL, err);
+}
+
+struct qmp *guest_connect(const struct found *f, struct err *err)
+{
+	if (!runs(f)) {
+		err_set(err, ERR_REFUSED, "guest '%s' is not running", f->name);
+		err_hint(err, "`roost start %s` starts it", f->name);
+		return NULL;
+	}
+	_cleanup_free_ char *path = run_path(f->id, "guest.sock", err);
+	struct qmp *q = path ? qmp_connect(path, deadline_in(CONNECT_MS), err) : NULL;
+	if (q || !path)
+		return q;
+	if (err->kind == ERR_TIMEOUT) {
+		err_prefix(err, "guest '%s': its keeper does not answer", f->name);
+		err_hint(err, "`roost destroy %s` still works", f->name);
+		return NULL;
+	}
+	/* the keeper has died: roostd puts another one in its place */
+	if (attend(f, err) < 0)
+		return NULL;
+	return qmp_connect(path, deadline_in(CONNECT_MS), err);
+}
+
+int guest_call(const char *word, const char *command, json_t *args, json_t **reply, struct err *err)
+{
+	struct found f;
+	_cleanup_qmp_ struct qmp *q = guest_find(word, &f, err) < 0 ? NULL : guest_connect(&f, err);
+	if (!q) {
+		json_decref(args);
+		return -1;
+	}
+	return qmp_call(q, command, args, deadline_in(OPERATION_MS), reply, err);
+}
+
+int guest_look(const struct found *f, struct status *out, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &none) : -1;
+	if (run >= 0 && status_read(run, "status", out, &none) == 0) {
+		if (clock_ms() - out->stamp > STATUS_STALE_MS && !out->busy[0])
+			out->state = GUEST_UNRESPONSIVE;
+		return 0;
+	}
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	if (dir < 0)
+		return -1;
+	struct definition *d = record_read(f->name, &none);
+	struct status s = {0};
+	if (!d) {
+		s.state = GUEST_BROKEN;
+		snprintf(s.reason, sizeof(s.reason), "%.*s", (int)sizeof(s.reason) - 1, none.message);
+	} else if (status_read(dir, "last", &s, &none) < 0) {
+		s = (struct status){.state = GUEST_SHUT_OFF};
+	}
+	definition_free(d);
+	snprintf(s.name, sizeof(s.name), "%s", f->name);
+	snprintf(s.id, sizeof(s.id), "%s", f->id);
+	s.number = 0;
+	*out = s;
+	return 0;
+}
+
+bool orphans_exist(void)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	bool found = false;
+	_cleanup_close_ int all = runs_open(&ignored);
+	if (all < 0 || dir_names(all, &ids, NULL, &ignored) < 0)
+		return false;
+	for (char **id = ids; *id && !found; id++) {
+		_cleanup_free_ char *status = str_fmt("%s/status", *id), *lock = str_fmt("%s/lock", *id);
+		found = faccessat(all, status, F_OK, 0) == 0 && !file_locked(all, lock);
+	}
+	return found;
+}
+
+int orphans_adopt(struct err *err)
+{
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_close_ int all = runs_open(err);
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	if (all < 0 || !q || dir_names(all, &ids, NULL, err) < 0)
+		return -1;
+	for (char **id = ids; *id; id++) {
+		struct err ignored = ERR_INIT;
+		struct status s;
+		_cleanup_free_ char *file = str_fmt("%s/status", *id);
+		if (status_read(all, file, &s, &ignored) < 0)
+			continue;
+		json_t *args = json_pack("{s:s, s:s}", "name", s.name, "id", s.id);
+		status_free(&s);
+		/* one that has ended meanwhile, or that does not answer, is no reason to fail */
+		qmp_call(q, "roost-attend", args, deadline_in(CONNECT_MS), NULL, &ignored);
+	}
+	return 0;
+}

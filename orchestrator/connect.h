@@ -1,0 +1,46 @@
+/*
+ * How a command reaches roostd and the keepers.
+ *
+ * roostd is started when none runs and there is something to do for it. A guest that runs without a
+ * keeper (both were killed) gets one before a command goes on: that is the whole recovery.
+ */
+#ifndef ORCHESTRATOR_CONNECT_H
+#define ORCHESTRATOR_CONNECT_H
+
+#include "orchestrator/definition.h"
+#include "orchestrator/status.h"
+#include "qmp/client.h"
+
+enum {
+	CONNECT_MS = 3000,	 /* for a greeting: what answers at all answers in far less */
+	OPERATION_MS = 120000,	 /* for an operation of a keeper's, which has deadlines of its own */
+};
+
+/* To roostd, which is started if it is not there. */
+struct qmp *supervisor_connect(struct err *err);
+/* One command to roostd and its reply. */
+int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err);
+
+/* Where a guest runs; a guest that does not is ERR_REFUSED "not running". */
+struct found {
+	char name[64];
+	char id[13];
+};
+/* NAME, Id or UUID of a defined guest. */
+int guest_find(const char *word, struct found *out, struct err *err);
+/* To the keeper of a running guest. */
+struct qmp *guest_connect(const struct found *f, struct err *err);
+/* One command to the keeper of the guest named by `word`. */
+int guest_call(const char *word, const char *command, json_t *args, json_t **reply,
+	struct err *err);
+/*
+ * The status of a guest: from its status file if it runs (`unresponsive` when the stamp is old),
+ * else how it ended. ERR_NOT_FOUND when no such guest is defined.
+ */
+int guest_look(const struct found *f, struct status *out, struct err *err);
+/* True when some guest in $RUN has no keeper; the cheap look of every command. */
+bool orphans_exist(void);
+/* Has roostd take over all guests without a keeper, and waits until they are served. */
+int orphans_adopt(struct err *err);
+
+#endif

@@ -1,0 +1,180 @@
+/* roost: the command line. Finds the verb's row, parses by it, runs it, prints the error once. */
+#include "orchestrator/verb.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int usage_error(struct err *err, const struct verb *v)
+{
+	return err_hint(err, "usage: roost %s %s; `roost help %s` tells more", v->name, v->operands,
+		v->name);
+}
+
+static int option_index(const struct verb *v, const char *name, size_t len)
+{
+	for (int i = 0; i < OPTIONS_MAX && v->options[i].name; i++)
+		if (strlen(v->options[i].name) == len && strncmp(v->options[i].name, name, len) == 0)
+			return i;
+	return -1;
+}
+
+static int unknown_option(const struct verb *v, const char *word, struct err *err)
+{
+	const char *names[OPTIONS_MAX + 2] = {"json"};
+	char bare[64];
+	for (int i = 0; i < OPTIONS_MAX && v->options[i].name; i++)
+		names[i + 1] = v->options[i].name;
+	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	const char *near = word[1] == '-' ? str_nearest(bare, names) : NULL;
+	err_set(err, ERR_USAGE, "roost %s has no option '%s'", v->name, word);
+	return near ? err_hint(err, "did you mean --%s?", near) : usage_error(err, v);
+}
+
+/* One option at argv[*at]; its value may be the next word. */
+static int parse_option(struct cli *cli, char **argv, int argc, int *at, struct err *err)
+{
+	const struct verb *v = cli->verb;
+	const char *word = argv[*at], *value = NULL;
+	int index = -1;
+	if (strcmp(word, "--json") == 0) {
+		cli->json = true;
+		return 0;
+	}
+	if (word[1] == '-') {
+		size_t len = strcspn(word + 2, "=");
+		index = option_index(v, word + 2, len);
+		value = word[2 + len] ? word + 3 + len : NULL;
+	} else if (word[1] && !word[2]) {
+		for (int i = 0; i < OPTIONS_MAX && v->options[i].name; i++)
+			if (v->options[i].letter == word[1])
+				index = i;
+	}
+	if (index < 0)
+		return unknown_option(v, word, err);
+	const struct option_row *o = &v->options[index];
+	if (!o->value && value)
+		return err_set(err, ERR_USAGE, "roost %s: --%s takes no value", v->name, o->name);
+	if (o->value && !value) {
+		if (*at + 1 >= argc)
+			return err_set(err, ERR_USAGE, "roost %s: --%s needs a value, %s", v->name, o->name,
+				o->value);
+		value = argv[++*at];
+	}
+	if (cli->values[index])
+		return err_set(err, ERR_USAGE, "roost %s: --%s is given twice", v->name, o->name);
+	cli->values[index] = value ? value : "";
+	return 0;
+}
+
+static int parse(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	const struct verb *v = cli->verb;
+	bool options = true;
+	for (int i = 0; i < argc; i++) {
+		if (options && strcmp(argv[i], "--") == 0) {
+			options = false;
+		} else if (options && argv[i][0] == '-' && argv[i][1]) {
+			if (parse_option(cli, argv, argc, &i, err) < 0)
+				return -1;
+		} else if ((size_t)cli->count == ARRAY_SIZE(cli->operands)) {
+			return err_set(err, ERR_USAGE, "roost %s: too many words", v->name);
+		} else {
+			cli->operands[cli->count++] = argv[i];
+			options = options && !(v->rest && cli->count > v->min);
+		}
+	}
+	if (cli->count >= v->min && (v->max < 0 || cli->count <= v->max))
+		return 0;
+	err_set(err, ERR_USAGE, "roost %s: %s", v->name,
+		cli->count < v->min ? "a word is missing" : "a word too many");
+	return usage_error(err, v);
+}
+
+bool cli_flag(const struct cli *cli, const char *name)
+{
+	return cli_value(cli, name, NULL) != NULL;
+}
+
+const char *cli_value(const struct cli *cli, const char *name, const char *otherwise)
+{
+	int index = option_index(cli->verb, name, strlen(name));
+	return index >= 0 && cli->values[index] ? cli->values[index] : otherwise;
+}
+
+void cli_print_json(json_t *value)
+{
+	_cleanup_json_ json_t *owned = value ? value : json_object();
+	_cleanup_free_ char *text = json_pretty(owned);
+	fputs(text, stdout);
+}
+
+static int fail(const struct err *err, bool json)
+{
+	if (json) {
+		cli_print_json(json_pack("{s:o}", "error", json_from_err(err)));
+	} else if (err->message[0]) {
+		fprintf(stderr, "roost: %s\n", err->message);
+		if (err->hint[0])
+			fprintf(stderr, "       %s\n", err->hint);
+	}
+	return err_exit_code(err->kind);
+}
+
+const struct verb *verb_find(const char *name)
+{
+	for (const struct verb *const *v = verbs; *v; v++)
+		if (strcmp((*v)->name, name) == 0)
+			return *v;
+	return NULL;
+}
+
+static int no_such_verb(const char *word, struct err *err)
+{
+	const char *names[128];
+	size_t n = 0;
+	for (const struct verb *const *v = verbs; *v && n + 1 < ARRAY_SIZE(names); v++)
+		names[n++] = (*v)->name;
+	names[n] = NULL;
+	const char *near = str_nearest(word, names);
+	err_set(err, ERR_USAGE, "there is no command '%s'", word);
+	return near ? err_hint(err, "did you mean `roost %s`?", near)
+		    : err_hint(err, "`roost help` lists the commands");
+}
+
+int main(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	struct cli cli = {0};
+	const char *word = argc > 1 ? argv[1] : "help";
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		word = "help";
+	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+		word = "version";
+	cli.verb = verb_find(word);
+	if (!cli.verb) {
+		no_such_verb(word, &err);
+		return fail(&err, false);
+	}
+	for (int i = 2; i < argc; i++) {
+		if (strcmp(argv[i], "--help") != 0 || (cli.verb->rest && i > 2 + cli.verb->min))
+			continue;
+		argv[1] = (char *)cli.verb->name;
+		cli = (struct cli){.verb = verb_find("help"), .operands = {argv[1]}, .count = 1};
+		argc = 0;
+	}
+	if (argc > 2 && parse(&cli, argc - 2, argv + 2, &err) < 0)
+		return fail(&err, cli.json);
+	if (argc && argc <= 2 && parse(&cli, 0, NULL, &err) < 0)
+		return fail(&err, cli.json);
+	/* a verb may end with an exit code of its own, above 0, when it has printed all there is */
+	int result = cli.verb->run(&cli, &err);
+	if (result >= 0 && fflush(stdout) < 0)
+		result = err_errno(&err, "cannot write the answer");
+	return result < 0 ? fail(&err, cli.json) : result;
+}

@@ -1,0 +1,86 @@
+/*
+ * The supervisor: owns what the host has one of. It spawns keepers, reaps, re-attaches, and serves
+ * `define`, `start` and the like on $RUN/roostd.sock. It never waits for a keeper: one loop polls
+ * everything, and what takes long (making a guest's folder) is a worker, a forked child with
+ * straight-line code and a pipe.
+ *
+ * roostd is the first QMP client of every keeper: it sends `roost-start` or `roost-adopt`, and hears
+ * ROOST_WANTS_KILL. It holds no fact of its own: killed and started again, it finds the keepers by
+ * their locks in $RUN/g and the guests without a keeper by their status files.
+ */
+#ifndef ORCHESTRATOR_ROOSTD_H
+#define ORCHESTRATOR_ROOSTD_H
+
+#include "base/proc.h"
+#include "orchestrator/definition.h"
+#include "qmp/client.h"
+#include "qmp/command.h"
+#include "qmp/server.h"
+
+/* A client's command that waits for something to happen to a keeper. */
+struct waiting {
+	struct waiting *next;
+	struct request *request;
+};
+
+struct keeper {
+	struct keeper *next;
+	char name[64];
+	char id[13];
+	struct proc proc;	/* empty for one that a former roostd spawned */
+	struct qmp *link;
+	uint64_t call;		/* roost-start or roost-adopt, unanswered; 0: none */
+	struct request *starter; /* who asked for the start; NULL when adopting */
+	struct waiting *attenders; /* answered when it serves the guest */
+	struct waiting *restarters; /* `start` of a guest whose keeper is just ending */
+	bool served;		/* the start or the adoption is done */
+	unsigned failures;	/* adoptions in a row that failed */
+	int64_t retry_at;	/* when to spawn the next one; 0: not planned */
+};
+
+struct worker {
+	struct worker *next;
+	struct child child;
+	struct buf output;
+	struct request *request;
+};
+
+struct supervisor {
+	struct server *server;
+	struct keeper *keepers;
+	struct worker *workers;
+	int signals;		/* signalfd */
+	int64_t idle_since;
+	bool quit;
+};
+
+extern const struct command supervisor_commands[];
+
+/* roostd_keepers.c */
+struct keeper *keeper_find(struct supervisor *s, const char *name);
+/* Finds living keepers and orphaned guests in $RUN/g. */
+void keepers_find_all(struct supervisor *s);
+/* Takes over a guest that runs without a keeper; NULL when it does not run. */
+struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *id,
+	struct err *err);
+int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
+	struct request *request, struct err *err);
+/* Looks at every keeper's link; spawns successors of those that died. */
+void keepers_look(struct supervisor *s);
+/* Reaps all that ended; records how an orphaned QEMU did. */
+void keepers_reap(struct supervisor *s);
+size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
+int64_t keepers_deadline(const struct supervisor *s);
+
+/* roostd_workers.c */
+typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
+/* Runs `work` in a child; its result answers the request. */
+int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err);
+void workers_look(struct supervisor *s);
+size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
+
+/* What workers do; one file each. */
+int op_define(const json_t *args, json_t **ret, struct err *err);
+int op_undefine(const json_t *args, json_t **ret, struct err *err);
+
+#endif

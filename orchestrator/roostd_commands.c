@@ -1,0 +1,126 @@
+/* What roostd's socket understands: one row each. */
+#include "orchestrator/roostd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/status.h"
+
+/* Who may change things: root, and the user whose instance this is. */
+static int may_change(const struct request *r, struct err *err)
+{
+	if (r->peer.uid == 0 || r->peer.uid == geteuid())
+		return 0;
+	return err_set(err, ERR_REFUSED, "uid %u may not change the guests of uid %u",
+		(unsigned)r->peer.uid, (unsigned)geteuid());
+}
+
+static int look_commands(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)self, (void)args, (void)r, (void)err;
+	*ret = command_list(supervisor_commands);
+	return 0;
+}
+
+static int define(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	if (may_change(r, err) < 0 || worker_start(self, op_define, r, err) < 0)
+		return -1;
+	return 1;
+}
+
+static int undefine(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	(void)ret;
+	if (may_change(r, err) < 0)
+		return -1;
+	if (keeper_find(self, name)) {
+		err_set(err, ERR_REFUSED, "guest '%s' is running", name);
+		return err_hint(err, "`roost destroy %s` or `roost shutdown %s` first", name, name);
+	}
+	return worker_start(self, op_undefine, r, err) < 0 ? -1 : 1;
+}
+
+static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	if (may_change(r, err) < 0)
+		return -1;
+	struct definition *d = record_read(json_get_str(args, "name", ""), err);
+	if (!d)
+		return -1;
+	int result = keeper_start(self, d, args, r, err);
+	definition_free(d);
+	return result < 0 ? -1 : 1;
+}
+
+/* The answer comes when a keeper serves the guest; `again` replaces one that does not answer. */
+static int attend(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", ""), *id = json_get_str(args, "id", "");
+	(void)ret;
+	if (may_change(r, err) < 0)
+		return -1;
+	if (name_check(name, "guest", err) < 0 || name_check(id, "id", err) < 0)
+		return err_set(err, ERR_USAGE, "no such guest");
+	struct keeper *k = keeper_adopt(self, name, id, err);
+	if (!k)
+		return -1;
+	if (json_get_bool(args, "again", false)) {
+		struct status s;
+		_cleanup_close_ int run = run_dir_open(k->id, err);
+		struct proc p = PROC_NONE;
+		if (run < 0 || status_read(run, "status", &s, err) < 0 ||
+			proc_open_known(s.keeper_pid, s.keeper_start, &p, err) < 0 ||
+			proc_signal(&p, SIGKILL, err) < 0)
+			return -1;
+		proc_close(&p);
+		status_free(&s);
+		k->served = false;
+		k->failures = 0;
+		k->retry_at = 0;
+	} else if (k->served) {
+		return 0;
+	}
+	struct waiting *w = xcalloc(1, sizeof(*w));
+	*w = (struct waiting){.next = k->attenders, .request = r};
+	k->attenders = w;
+	return 1;
+}
+
+static int quit(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct supervisor *s = self;
+	(void)args, (void)ret;
+	if (may_change(r, err) < 0)
+		return -1;
+	s->quit = true;
+	return 0;
+}
+
+const struct command supervisor_commands[] = {
+	{"query-commands", "Lists what this socket understands.", {{0}}, CMD_QUICK, look_commands},
+	{"roost-define", "Makes or changes a guest; it need not run.",
+		{{"definition", ARG_OBJECT, false, "as guest.json holds it"}}, CMD_CHANGING, define},
+	{"roost-undefine", "Forgets a guest that does not run.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"remove-storage", ARG_BOOL, true, "delete the disks that roost made for it"}},
+		CMD_CHANGING, undefine},
+	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"paused", ARG_BOOL, true, "leave the CPUs stopped"}},
+		CMD_CHANGING, start},
+	{"roost-attend", "Makes sure that a keeper serves a running guest.",
+		{{"name", ARG_STR, false, "the guest"}, {"id", ARG_STR, false, "its id"},
+			{"again", ARG_BOOL, true, "replace a keeper that does not answer"}},
+		CMD_QUICK, attend},
+	{"roost-quit", "Ends the supervisor; guests and their keepers go on.", {{0}}, CMD_QUICK, quit},
+	{0},
+};

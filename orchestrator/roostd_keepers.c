@@ -1,0 +1,436 @@
+/*
+ * Spawning keepers and learning of their ends.
+ *
+ * A keeper's life, seen from here: spawned with a socket pair, told to start or to adopt, served
+ * when it has answered, gone when its link closes. When it is gone and its guest is not (the status
+ * file is still there), the next one is spawned to adopt it; after failures with growing pauses.
+ */
+#include "orchestrator/roostd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/status.h"
+
+enum { KEEPER_BACKLOG = 64, RETRY_FIRST_MS = 100, RETRY_MAX_MS = 10000 };
+
+struct keeper *keeper_find(struct supervisor *s, const char *name)
+{
+	for (struct keeper *k = s->keepers; k; k = k->next)
+		if (str_eq(k->name, name))
+			return k;
+	return NULL;
+}
+
+static struct keeper *keeper_new(struct supervisor *s, const char *name, const char *id)
+{
+	struct keeper *k = xcalloc(1, sizeof(*k));
+	snprintf(k->name, sizeof(k->name), "%s", name);
+	snprintf(k->id, sizeof(k->id), "%s", id);
+	k->proc = PROC_NONE;
+	k->next = s->keepers;
+	s->keepers = k;
+	return k;
+}
+
+static void wait_in(struct waiting **list, struct request *request)
+{
+	struct waiting *w = xcalloc(1, sizeof(*w));
+	*w = (struct waiting){.next = *list, .request = request};
+	*list = w;
+}
+
+/* Answers all in the list: with {} if `err` has no kind, else with the error. */
+static void answer_all(struct supervisor *s, struct waiting **list, const struct err *err)
+{
+	for (struct waiting *w; (w = *list); free(w)) {
+		*list = w->next;
+		if (err->kind)
+			server_error(s->server, w->request, err);
+		else
+			server_return(s->server, w->request, NULL);
+	}
+}
+
+/* ---- spawning ------------------------------------------------------------------------------------ */
+
+/* In the new process: the three fds into place, nothing else, then the keeper. */
+static _Noreturn void exec_keeper(const char *name, const int fds[3])
+{
+	enum { FIRST = 3, COUNT = 3, ABOVE = 64 };
+	int high[COUNT];
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int i = 0; i < COUNT; i++)
+		high[i] = fcntl(fds[i], F_DUPFD, ABOVE);
+	for (int i = 0; i < COUNT; i++)
+		dup2(high[i], FIRST + i);
+	syscall(SYS_close_range, (unsigned)(FIRST + COUNT), ~0U, 0U);
+	const char *path = libexec_path("roost-keeper");
+	execl(path, "roost-keeper", name, (char *)NULL);
+	_exit(127);
+}
+
+static int give_to_keeper(int fd, uid_t uid, struct err *err)
+{
+	if (geteuid() != 0 || !uid || fchown(fd, uid, uid) == 0)
+		return 0;
+	return err_errno(err, "cannot give a folder to the keeper's uid %u", (unsigned)uid);
+}
+
+/* The guest's folder in $RUN with lock and socket, and a keeper that holds them. */
+static int spawn(struct keeper *k, uid_t uid, struct err *err)
+{
+	int pair[2];
+	_cleanup_free_ char *folder = run_path(k->id, "", err);
+	_cleanup_close_ int run = folder ? dir_make(folder, 0700, err) : -1;
+	if (run < 0 || give_to_keeper(run, uid, err) < 0)
+		return -1;
+	_cleanup_close_ int lock = file_lock(run, "lock", err);
+	_cleanup_free_ char *path = run_path(k->id, "guest.sock", err);
+	_cleanup_close_ int listener = lock < 0 ? -1 : sock_listen(path, KEEPER_BACKLOG, err);
+	if (listener < 0 || sock_pair(pair, err) < 0)
+		return -1;
+	_cleanup_close_ int ours = pair[0], theirs = pair[1];
+	if (geteuid() == 0 && uid &&
+		(fchown(lock, uid, uid) < 0 || fchownat(run, "guest.sock", uid, uid, 0) < 0))
+		return err_errno(err, "cannot give the guest's socket to its keeper");
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_errno(err, "cannot fork a keeper");
+	if (pid == 0)
+		exec_keeper(k->name, (int[]){theirs, lock, listener});
+	proc_close(&k->proc);
+	k->proc = (struct proc){.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	qmp_close(k->link);
+	k->link = qmp_start(TAKE_FD(ours));
+	qmp_forget(k->link, qmp_send(k->link, "roost-supervise", NULL, NULL, 0, err));
+	k->served = false;
+	k->retry_at = 0;
+	return 0;
+}
+
+/* The small Id: +1 per start, for as long as $RUN lives. */
+static int64_t next_number(void)
+{
+	struct err ignored = ERR_INIT;
+	const char *run = paths_run(&ignored);
+	_cleanup_free_ char *path = str_fmt("%s/last-id", run);
+	_cleanup_json_ json_t *o = json_file_read(AT_FDCWD, path, &ignored);
+	int64_t number = json_get_int(o, "id", 0) + 1;
+	_cleanup_json_ json_t *now = json_pack("{s:I}", "id", (json_int_t)number);
+	json_file_write(AT_FDCWD, path, now, false, &ignored);
+	return number;
+}
+
+static void keeper_free(struct supervisor *s, struct keeper *k)
+{
+	for (struct keeper **at = &s->keepers; *at; at = &(*at)->next) {
+		if (*at != k)
+			continue;
+		*at = k->next;
+		break;
+	}
+	qmp_close(k->link);
+	proc_close(&k->proc);
+	free(k);
+}
+
+int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
+	struct request *request, struct err *err)
+{
+	struct keeper *k = keeper_find(s, d->name);
+	struct status status;
+	if (k) {
+		_cleanup_close_ int run = run_dir_open(k->id, err);
+		if (run >= 0 && status_read(run, "status", &status, err) == 0) {
+			status_free(&status);
+			return err_set(err, ERR_REFUSED, "guest '%s' is %s already", d->name,
+				k->served ? "running" : "starting");
+		}
+		wait_in(&k->restarters, request); /* it has just ended: when its keeper has, too */
+		return 0;
+	}
+	k = keeper_new(s, d->name, d->issued.id);
+	if (spawn(k, d->issued.keeper_uid, err) < 0) {
+		keeper_free(s, k);
+		return -1;
+	}
+	k->starter = request;
+	k->call = qmp_send(k->link, "roost-start",
+		json_pack("{s:b, s:I}", "paused", json_get_bool(args, "paused", false), "number",
+			(json_int_t)next_number()),
+		NULL, 0, err);
+	return 0;
+}
+
+static int spawn_adopter(struct keeper *k, struct err *err)
+{
+	struct definition *d = record_read(k->name, err);
+	if (!d)
+		return -1;
+	int result = spawn(k, d->issued.keeper_uid, err);
+	definition_free(d);
+	if (result == 0)
+		k->call = qmp_send(k->link, "roost-adopt", NULL, NULL, 0, err);
+	return result;
+}
+
+/* ---- finding what a former roostd left ------------------------------------------------------------ */
+
+/* A living keeper is connected to, an orphaned guest gets one, an empty folder is removed. */
+static void find_one(struct supervisor *s, int runs, const char *id)
+{
+	struct err err = ERR_INIT;
+	struct status status;
+	_cleanup_close_ int run = dir_open(runs, id, &err);
+	if (run < 0)
+		return;
+	if (status_read(run, "status", &status, &err) < 0) {
+		if (!file_locked(run, "lock"))
+			dir_remove(runs, id, &err);
+		return;
+	}
+	if (!keeper_find(s, status.name)) {
+		struct keeper *k = keeper_new(s, status.name, id);
+		if (!file_locked(run, "lock")) {
+			if (spawn_adopter(k, &err) < 0)
+				k->retry_at = deadline_in(RETRY_FIRST_MS);
+		} else {
+			_cleanup_free_ char *path = run_path(id, "guest.sock", &err);
+			int fd = sock_connect(path, deadline_in(0), &err);
+			k->link = fd < 0 ? NULL : qmp_start(fd);
+			k->served = true;
+			k->retry_at = fd < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
+			if (k->link)
+				qmp_forget(k->link, qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &err));
+		}
+	}
+	status_free(&status);
+}
+
+void keepers_find_all(struct supervisor *s)
+{
+	struct err err = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_close_ int runs = runs_open(&err);
+	if (runs < 0 || dir_names(runs, &ids, NULL, &err) < 0)
+		return;
+	for (char **id = ids; *id; id++)
+		find_one(s, runs, *id);
+}
+
+struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *id, struct err *err)
+{
+	struct keeper *k = keeper_find(s, name);
+	if (k)
+		return k;
+	_cleanup_close_ int runs = runs_open(err);
+	if (runs >= 0)
+		find_one(s, runs, id);
+	k = keeper_find(s, name);
+	if (!k)
+		err_set(err, ERR_REFUSED, "guest '%s' is not running", name);
+	return k;
+}
+
+/* ---- a keeper asks --------------------------------------------------------------------------------- */
+
+/*
+ * A keeper may have its own QEMU killed, which runs at another uid. It is not believed: the
+ * process must have started when it says, and belong to the uid that was issued for this guest.
+ */
+static void kill_qemu(struct keeper *k, const json_t *data)
+{
+	struct err err = ERR_INIT;
+	struct proc p = PROC_NONE;
+	struct stat st;
+	char path[32];
+	pid_t pid = (pid_t)json_get_int(data, "pid", 0);
+	struct definition *d = record_read(k->name, &err);
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	if (d && proc_open_known(pid, (uint64_t)json_get_int(data, "start", 0), &p, &err) == 0 &&
+		stat(path, &st) == 0 && st.st_uid == d->issued.qemu_uid)
+		proc_signal(&p, SIGKILL, &err);
+	proc_close(&p);
+	definition_free(d);
+}
+
+static void hear(struct supervisor *s, struct keeper *k)
+{
+	json_t *event;
+	while ((event = qmp_next_event(k->link))) {
+		const char *name = json_get_str(event, "event", "");
+		if (str_eq(name, "ROOST_WANTS_KILL"))
+			kill_qemu(k, json_object_get(event, "data"));
+		if (str_starts(name, "ROOST_") && !str_eq(name, "ROOST_WANTS_KILL") &&
+			!str_eq(name, "ROOST_PROGRESS"))
+			server_event(s->server, event);
+		else
+			json_decref(event);
+	}
+}
+
+/* ---- looking -------------------------------------------------------------------------------------- */
+
+static void take_answer(struct supervisor *s, struct keeper *k)
+{
+	struct err err = ERR_INIT;
+	json_t *reply = NULL;
+	int got = k->call ? qmp_take_raw_reply(k->link, k->call, &reply, &err) : 0;
+	if (got == 0)
+		return;
+	k->call = 0;
+	if (got < 0)
+		return; /* the link is gone, which keeper_gone() tells */
+	json_t *error = json_object_get(reply, "error");
+	k->served = !error;
+	if (error)
+		json_to_err(error, &err);
+	else
+		k->failures = 0;
+	if (k->starter)
+		server_raw(s->server, TAKE(k->starter), reply);
+	else
+		json_decref(reply);
+	answer_all(s, &k->attenders, &err);
+}
+
+static void plan_retry(struct keeper *k)
+{
+	int64_t pause = RETRY_FIRST_MS << (k->failures < 7 ? k->failures : 7);
+	k->failures++;
+	k->retry_at = deadline_in(pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS);
+}
+
+/* The guest ended with its keeper: nothing of it stays in $RUN. */
+static void forget(struct supervisor *s, struct keeper *k)
+{
+	struct err err = ERR_INIT;
+	struct waiting *again = TAKE(k->restarters);
+	char name[sizeof(k->name)];
+	_cleanup_close_ int runs = runs_open(&err);
+	if (runs >= 0)
+		dir_remove(runs, k->id, &err);
+	err_set(&err, ERR_GONE, "guest '%s' has ended", k->name);
+	answer_all(s, &k->attenders, &err);
+	memcpy(name, k->name, sizeof(name));
+	keeper_free(s, k);
+	for (struct waiting *w; (w = again); free(w)) {
+		struct err failure = ERR_INIT;
+		again = w->next;
+		struct definition *d = record_read(name, &failure);
+		if (!d || keeper_start(s, d, w->request->args, w->request, &failure) < 0)
+			server_error(s->server, w->request, &failure);
+		definition_free(d);
+	}
+}
+
+static void keeper_gone(struct supervisor *s, struct keeper *k)
+{
+	struct err err = ERR_INIT;
+	struct status status = {0};
+	qmp_close(TAKE(k->link));
+	k->call = 0;
+	if (k->starter) {
+		err_set(&err, ERR_GONE, "guest '%s': its keeper died while it started", k->name);
+		err_hint(&err, "`roost domstate %s` tells what became of it", k->name);
+		server_error(s->server, TAKE(k->starter), &err);
+	}
+	_cleanup_close_ int run = run_dir_open(k->id, &err);
+	if (run < 0 || status_read(run, "status", &status, &err) < 0) {
+		forget(s, k);
+		return;
+	}
+	status_free(&status);
+	/* a first death is answered at once; one that dies over its adoption gets a pause */
+	if (!k->served || spawn_adopter(k, &err) < 0)
+		plan_retry(k);
+}
+
+void keepers_look(struct supervisor *s)
+{
+	struct err err = ERR_INIT;
+	for (struct keeper *k = s->keepers, *next; k; k = next) {
+		next = k->next;
+		if (k->link) {
+			qmp_pump(k->link, &err);
+			take_answer(s, k);
+			hear(s, k);
+			if (qmp_gone(k->link))
+				keeper_gone(s, k);
+		} else if (k->retry_at && !deadline_left(k->retry_at) && spawn_adopter(k, &err) < 0) {
+			plan_retry(k);
+		}
+	}
+}
+
+/* A QEMU whose keeper had died is our child, for we are the sub-reaper: how did it end? */
+static void record_exit(struct supervisor *s, pid_t pid, int wait_status)
+{
+	struct err err = ERR_INIT;
+	for (struct keeper *k = s->keepers; k; k = k->next) {
+		struct status status;
+		struct stat st;
+		_cleanup_close_ int run = run_dir_open(k->id, &err);
+		if (run < 0 || status_read(run, "status", &status, &err) < 0)
+			continue;
+		bool found = status.qemu_pid == pid;
+		_cleanup_json_ json_t *o = json_pack("{s:i, s:I, s:i}", "pid", (int)pid, "start",
+			(json_int_t)status.qemu_start, "status", wait_status);
+		status_free(&status);
+		if (!found)
+			continue;
+		json_file_write(run, "exit", o, false, &err);
+		if (fstat(run, &st) == 0)
+			(void)!fchownat(run, "exit", st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+		return;
+	}
+}
+
+void keepers_reap(struct supervisor *s)
+{
+	int status;
+	for (;;) {
+		siginfo_t info = {0};
+		/* look before reaping: start times and the like go with the zombie */
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || !info.si_pid)
+			return;
+		waitpid(info.si_pid, &status, 0);
+		record_exit(s, info.si_pid, status);
+	}
+}
+
+size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
+{
+	size_t n = 0;
+	for (struct keeper *k = s->keepers; k && n < max; k = k->next)
+		if (k->link)
+			fds[n++] = (struct pollfd){.fd = qmp_fd(k->link), .events = qmp_events(k->link)};
+	return n;
+}
+
+int64_t keepers_deadline(const struct supervisor *s)
+{
+	int64_t first = DEADLINE_NONE;
+	for (const struct keeper *k = s->keepers; k; k = k->next)
+		if (k->retry_at && k->retry_at < first)
+			first = k->retry_at;
+	return first;
+}

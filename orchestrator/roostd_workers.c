@@ -1,0 +1,108 @@
+/* Workers: long work of the supervisor in a child, which writes one reply into a pipe and ends. */
+#include "orchestrator/roostd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+
+enum { REPLY_MAX = 1024 * 1024 };
+
+static _Noreturn void work_in_child(worker_fn *work, const json_t *args, int out)
+{
+	struct err err = ERR_INIT;
+	json_t *value = NULL;
+	int result = work(args, &value, &err);
+	json_t *reply = json_object();
+	if (result == 0)
+		json_object_set_new(reply, "return", value ? value : json_object());
+	else
+		json_object_set_new(reply, "error", json_from_err(&err));
+	_cleanup_free_ char *text = json_line(reply);
+	write_all(out, text, strlen(text));
+	_exit(0);
+}
+
+int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_errno(err, "cannot make a pipe");
+	pid_t pid = fork();
+	if (pid < 0) {
+		close(ends[0]);
+		close(ends[1]);
+		return err_errno(err, "cannot fork a worker");
+	}
+	if (pid == 0) {
+		fd_set_nonblocking(ends[1], 0);
+		work_in_child(work, request->args, ends[1]);
+	}
+	close(ends[1]);
+	struct worker *w = xcalloc(1, sizeof(*w));
+	w->child = CHILD_NONE;
+	w->child.out = ends[0];
+	w->child.proc.pid = pid;
+	w->child.proc.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	w->request = request;
+	w->next = s->workers;
+	s->workers = w;
+	return 0;
+}
+
+/* True when the worker has said all it will say. */
+static bool read_output(struct worker *w)
+{
+	for (;;) {
+		buf_reserve(&w->output, 4096);
+		ssize_t n = read(w->child.out, w->output.data + w->output.len, 4096);
+		if (n < 0)
+			return errno != EAGAIN && errno != EINTR;
+		if (n == 0 || w->output.len > REPLY_MAX)
+			return true;
+		w->output.len += (size_t)n;
+		w->output.data[w->output.len] = '\0';
+	}
+}
+
+static void answer(struct supervisor *s, struct worker *w)
+{
+	struct err err = ERR_INIT;
+	json_t *reply = json_text_parse(w->output.data ? w->output.data : "", w->output.len, &err);
+	if (reply) {
+		server_raw(s->server, w->request, reply);
+		return;
+	}
+	err_set(&err, ERR_SYSTEM, "%s: its worker process died", w->request->command);
+	server_error(s->server, w->request, &err);
+}
+
+void workers_look(struct supervisor *s)
+{
+	for (struct worker **at = &s->workers; *at;) {
+		struct worker *w = *at;
+		if (!read_output(w)) {
+			at = &w->next;
+			continue;
+		}
+		answer(s, w);
+		*at = w->next;
+		child_end(&w->child);
+		buf_free(&w->output);
+		free(w);
+	}
+}
+
+size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
+{
+	size_t n = 0;
+	for (struct worker *w = s->workers; w && n < max; w = w->next)
+		fds[n++] = (struct pollfd){.fd = w->child.out, .events = POLLIN};
+	return n;
+}

@@ -1,0 +1,53 @@
+/*
+ * The command line: one verb, one file, one const row. Parsing, `roost help`, the manual pages and
+ * completion are made from the rows.
+ */
+#ifndef ORCHESTRATOR_VERB_H
+#define ORCHESTRATOR_VERB_H
+
+#include "base/json.h"
+#include "base/str.h"
+#include "orchestrator/status.h"
+#include "qmp/client.h"
+
+enum { OPTIONS_MAX = 16 };
+
+struct option_row {
+	const char *name;  /* "paused": written --paused; NULL ends the list */
+	const char *value; /* NULL: a flag; else the word for its value in the help, "RUNG" */
+	char letter;	   /* also -X; 0: none */
+	const char *doc;
+};
+
+struct cli;
+
+struct verb {
+	const char *name;
+	const char *operands; /* "NAME [COMMAND...]", for the usage line */
+	const char *doc;      /* one sentence */
+	int min, max;	      /* how many operands; max -1: any number */
+	bool rest;	      /* options end at the first operand after `min`: `ssh NAME ls -l` */
+	struct option_row options[OPTIONS_MAX];
+	int (*run)(const struct cli *cli, struct err *err);
+};
+
+/* What was typed, parsed by the row. */
+struct cli {
+	const struct verb *verb;
+	const char *operands[256];
+	int count;
+	const char *values[OPTIONS_MAX]; /* "" for a flag that is there, NULL for what is not */
+	bool json;			 /* --json, known to every verb */
+};
+
+bool cli_flag(const struct cli *cli, const char *name);
+/* The value of an option, or `otherwise`. */
+const char *cli_value(const struct cli *cli, const char *name, const char *otherwise);
+
+/* Prints {"return": value} unwrapped as JSON and frees it. */
+void cli_print_json(json_t *value);
+
+extern const struct verb *const verbs[]; /* in verbs.c; NULL-terminated */
+const struct verb *verb_find(const char *name);
+
+#endif

@@ -1,0 +1,290 @@
+/* Verbs that only look: list, domstate, dominfo. They read files and wake nobody. */
+#include "orchestrator/verbs.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "orchestrator/connect.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+
+/* ---- list ----------------------------------------------------------------------------------------- */
+
+struct row {
+	struct status status;
+	char state[200]; /* with the reason where it matters */
+};
+
+static int by_number(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	return x->status.number < y->status.number ? -1 : x->status.number > y->status.number;
+}
+
+static void name_state(struct row *r)
+{
+	bool telling = r->status.state == GUEST_IO_ERROR || r->status.state == GUEST_CRASHED ||
+		       r->status.state == GUEST_BROKEN;
+	if (telling && r->status.reason[0])
+		snprintf(r->state, sizeof(r->state), "%s (%s)", guest_state_name(r->status.state),
+			r->status.reason);
+	else
+		snprintf(r->state, sizeof(r->state), "%s", guest_state_name(r->status.state));
+}
+
+static struct row *new_row(struct row **rows, size_t *count)
+{
+	if ((*count & (*count - 1)) == 0) /* grows at each power of two */
+		*rows = xrealloc(*rows, (*count ? *count * 2 : 1) * sizeof(**rows));
+	struct row *r = &(*rows)[(*count)++];
+	*r = (struct row){0};
+	return r;
+}
+
+static void list_running(struct row **rows, size_t *count)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_close_ int all = runs_open(&ignored);
+	if (all < 0 || dir_names(all, &ids, NULL, &ignored) < 0)
+		return;
+	for (char **id = ids; *id; id++) {
+		struct status s;
+		_cleanup_free_ char *file = str_fmt("%s/status", *id);
+		if (status_read(all, file, &s, &ignored) < 0)
+			continue;
+		if (clock_ms() - s.stamp > STATUS_STALE_MS && !s.busy[0])
+			s.state = GUEST_UNRESPONSIVE;
+		struct row *r = new_row(rows, count);
+		r->status = s;
+		name_state(r);
+	}
+	if (*count)
+		qsort(*rows, *count, sizeof(**rows), by_number);
+}
+
+static bool is_running(const struct row *rows, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_eq(rows[i].status.name, name))
+			return true;
+	return false;
+}
+
+static void list_stopped(struct row **rows, size_t *count)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_close_ int guests = guests_open(&ignored);
+	size_t running = *count;
+	if (guests < 0 || dir_names(guests, &names, NULL, &ignored) < 0)
+		return;
+	for (char **name = names; *name; name++) {
+		if (is_running(*rows, running, *name))
+			continue;
+		struct row *r = new_row(rows, count);
+		_cleanup_free_ char *last = str_fmt("%s/last", *name);
+		if (!record_looks_sound(guests, *name)) {
+			r->status.state = GUEST_BROKEN;
+			snprintf(r->status.reason, sizeof(r->status.reason), "its record cannot be read");
+		} else if (faccessat(guests, last, F_OK, 0) < 0 ||
+			   status_read(guests, last, &r->status, &ignored) < 0) {
+			r->status.state = GUEST_SHUT_OFF;
+		}
+		r->status.number = 0;
+		snprintf(r->status.name, sizeof(r->status.name), "%s", *name);
+		name_state(r);
+	}
+}
+
+static void print_json(const struct row *rows, size_t count)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		const struct status *s = &rows[i].status;
+		json_t *o = json_pack("{s:s, s:s, s:s}", "name", s->name, "state",
+			guest_state_name(s->state), "reason", s->reason);
+		if (s->number) {
+			json_object_set_new(o, "id", json_integer(s->number));
+			json_object_set_new(o, "accel", json_string(s->accel));
+			json_object_set_new(o, "vcpus", json_integer(s->vcpus));
+			json_object_set_new(o, "memory", json_integer(s->memory));
+			json_object_set_new(o, "busy", json_string(s->busy));
+		}
+		json_array_append_new(list, o);
+	}
+	cli_print_json(list);
+}
+
+static void print_table(const struct row *rows, size_t count, bool wide)
+{
+	int name = 4, state = 5;
+	for (size_t i = 0; i < count; i++) {
+		int n = (int)strlen(rows[i].status.name), s = (int)strlen(rows[i].state);
+		name = n > name ? n : name;
+		state = s > state ? s : state;
+	}
+	printf(wide ? " %-4s %-*s   %-*s   Accel   vCPUs   Memory\n" : " %-4s %-*s   State\n", "Id", name,
+		"Name", state, "State");
+	for (int i = name + state + (wide ? 40 : 14); i > 0; i--)
+		putchar('-');
+	putchar('\n');
+	for (size_t i = 0; i < count; i++) {
+		const struct status *s = &rows[i].status;
+		char number[24] = "-";
+		if (s->number)
+			snprintf(number, sizeof(number), "%lld", (long long)s->number);
+		printf(" %-4s %-*s   %-*s", number, name, s->name, wide ? state : 0, rows[i].state);
+		if (wide && s->number)
+			printf("   %-5s   %-5lld   %s", s->accel, (long long)s->vcpus,
+				str_size((uint64_t)s->memory));
+		putchar('\n');
+	}
+}
+
+static int run_list(const struct cli *cli, struct err *err)
+{
+	struct row *rows = NULL;
+	size_t count = 0;
+	if (!paths_state(err) || !paths_run(err))
+		return -1;
+	if (orphans_exist())
+		orphans_adopt(err); /* what it cannot do shows as `unresponsive` */
+	list_running(&rows, &count);
+	if (cli_flag(cli, "all"))
+		list_stopped(&rows, &count);
+	if (cli->json)
+		print_json(rows, count);
+	else if (cli_flag(cli, "name"))
+		for (size_t i = 0; i < count; i++)
+			puts(rows[i].status.name);
+	else
+		print_table(rows, count, cli_flag(cli, "wide"));
+	for (size_t i = 0; i < count; i++)
+		status_free(&rows[i].status);
+	free(rows);
+	return 0;
+}
+
+/* ---- domstate, dominfo ------------------------------------------------------------------------------ */
+
+/* Also takes over guests that were left without a keeper, so that what is told is true. */
+static int look(const struct cli *cli, struct found *f, struct status *s, struct err *err)
+{
+	if (orphans_exist())
+		orphans_adopt(err);
+	return guest_find(cli->operands[0], f, err) < 0 ? -1 : guest_look(f, s, err);
+}
+
+static int run_domstate(const struct cli *cli, struct err *err)
+{
+	_cleanup_status_ struct status s = {0};
+	struct found f;
+	if (look(cli, &f, &s, err) < 0)
+		return -1;
+	if (cli->json)
+		cli_print_json(json_pack("{s:s, s:s}", "state", guest_state_name(s.state), "reason",
+			s.reason));
+	else if (cli_flag(cli, "reason") && s.reason[0])
+		printf("%s (%s)\n", guest_state_name(s.state), s.reason);
+	else
+		printf("%s\n", guest_state_name(s.state));
+	return 0;
+}
+
+/* As one would type it: words with anything unusual in single quotes. */
+static void print_argv(const json_t *argv)
+{
+	size_t i;
+	json_t *word;
+	json_array_foreach (argv, i, word) {
+		const char *text = json_string_value(word);
+		bool plain = text[0] && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+							   "0123456789_@%+=:,./-")];
+		if (i)
+			fputs(text[0] == '-' ? " \\\n  " : " ", stdout);
+		if (plain) {
+			fputs(text, stdout);
+			continue;
+		}
+		putchar('\'');
+		for (const char *p = text; *p; p++)
+			fputs(*p == '\'' ? "'\\''" : (char[]){*p, 0}, stdout);
+		putchar('\'');
+	}
+	putchar('\n');
+}
+
+static int tell_argv(const struct cli *cli, const struct found *f, struct err *err)
+{
+	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, err) : -1;
+	_cleanup_buf_ struct buf text = {0};
+	if (run < 0 || file_read(run, "argv", 1024 * 1024, &text, err) < 0)
+		return err_set(err, ERR_REFUSED, "guest '%s' is not running: it has no command line yet",
+			f->name);
+	json_t *argv = json_text_parse(text.data, text.len, err);
+	if (!argv)
+		return -1;
+	if (cli->json) {
+		cli_print_json(argv);
+	} else {
+		print_argv(argv);
+		json_decref(argv);
+	}
+	return 0;
+}
+
+static int run_dominfo(const struct cli *cli, struct err *err)
+{
+	_cleanup_status_ struct status s = {0};
+	struct found f;
+	if (look(cli, &f, &s, err) < 0)
+		return -1;
+	if (cli_flag(cli, "argv"))
+		return tell_argv(cli, &f, err);
+	_cleanup_definition_ struct definition *d = record_read(f.name, err);
+	if (!d)
+		return -1;
+	bool running = s.number != 0;
+	if (cli->json) {
+		json_t *o = definition_to_json(d);
+		json_object_set_new(o, "state", json_string(guest_state_name(s.state)));
+		json_object_set_new(o, "reason", json_string(s.reason));
+		if (running)
+			json_object_update_new(o, json_pack("{s:I, s:s, s:I, s:I, s:i}", "number",
+				(json_int_t)s.number, "accelerator", s.accel, "current_memory",
+				(json_int_t)s.memory, "current_vcpus", (json_int_t)s.vcpus, "qemu_pid",
+				(int)s.qemu_pid));
+		cli_print_json(o);
+		return 0;
+	}
+	char number[24] = "-";
+	if (running)
+		snprintf(number, sizeof(number), "%lld", (long long)s.number);
+	printf("%-16s%s\n%-16s%s\n%-16s%s\n%-16shvm\n", "Id:", number, "Name:", d->name, "UUID:", d->uuid,
+		"OS Type:");
+	printf("%-16s%s%s%s%s\n", "State:", guest_state_name(s.state), s.reason[0] ? " (" : "", s.reason,
+		s.reason[0] ? ")" : "");
+	printf("%-16s%lld of %u\n", "CPU(s):", running ? (long long)s.vcpus : d->vcpus, d->max_vcpus);
+	printf("%-16s%s\n", "Max memory:", str_size(d->max_memory));
+	printf("%-16s%s\n", "Used memory:", str_size(running ? (uint64_t)s.memory : d->memory));
+	if (running)
+		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel, "QEMU's pid:", (int)s.qemu_pid);
+	printf("%-16s%s\n", "Persistent:", "yes");
+	printf("%-16s%s\n", "Autostart:", d->autostart ? "enable" : "disable");
+	return 0;
+}
+
+const struct verb verb_list = {"list", "", "Lists guests: those that run, or all.", 0, 0, false,
+	{{"all", NULL, 'a', "also those that do not run"}, {"name", NULL, 0, "names only, one a line"},
+		{"wide", NULL, 'w', "with accelerator, vCPUs and memory"}},
+	run_list};
+const struct verb verb_domstate = {"domstate", "NAME", "Tells a guest's state.", 1, 1, false,
+	{{"reason", NULL, 0, "and why it is in it"}}, run_domstate};
+const struct verb verb_dominfo = {"dominfo", "NAME", "Tells what a guest is.", 1, 1, false,
+	{{"argv", NULL, 0, "the command line of its QEMU"}}, run_dominfo};

@@ -1,0 +1,85 @@
+/* Verbs that are one command to a keeper or to roostd: start, suspend, resume, reset, destroy. */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+
+#include "orchestrator/connect.h"
+
+static int done(const struct cli *cli, json_t *reply, const char *what)
+{
+	if (cli->json)
+		cli_print_json(reply);
+	else {
+		printf("Guest '%s' %s\n", cli->operands[0], what);
+		json_decref(reply);
+	}
+	return 0;
+}
+
+static int run_start(const struct cli *cli, struct err *err)
+{
+	json_t *reply = NULL;
+	struct found f;
+	bool paused = cli_flag(cli, "paused");
+	if (guest_find(cli->operands[0], &f, err) < 0 ||
+		supervisor_call("roost-start", json_pack("{s:s, s:b}", "name", f.name, "paused", paused),
+			&reply, err) < 0)
+		return -1;
+	const char *said = json_get_str(reply, "accel-said", "");
+	if (said[0])
+		fprintf(stderr, "roost: %s\n", said);
+	return done(cli, reply, paused ? "started, paused" : "started");
+}
+
+static int call(const struct cli *cli, const char *command, json_t *args, const char *what,
+	struct err *err)
+{
+	json_t *reply = NULL;
+	if (guest_call(cli->operands[0], command, args, &reply, err) < 0)
+		return -1;
+	return done(cli, reply, what);
+}
+
+static int run_suspend(const struct cli *cli, struct err *err)
+{
+	return call(cli, "stop", NULL, "suspended", err);
+}
+
+static int run_resume(const struct cli *cli, struct err *err)
+{
+	return call(cli, "cont", NULL, "resumed", err);
+}
+
+static int run_reset(const struct cli *cli, struct err *err)
+{
+	return call(cli, "system_reset", NULL, "reset", err);
+}
+
+/* A keeper that does not answer must not keep anyone from destroying its guest. */
+static int run_destroy(const struct cli *cli, struct err *err)
+{
+	bool graceful = cli_flag(cli, "graceful");
+	struct found f;
+	if (guest_find(cli->operands[0], &f, err) < 0)
+		return -1;
+	if (call(cli, "roost-destroy", json_pack("{s:b}", "graceful", graceful), "destroyed", err) == 0)
+		return 0;
+	if (err->kind != ERR_TIMEOUT || graceful)
+		return -1;
+	if (supervisor_call("roost-attend", json_pack("{s:s, s:s, s:b}", "name", f.name, "id", f.id,
+			"again", 1), NULL, err) < 0)
+		return -1;
+	return call(cli, "roost-destroy", json_pack("{s:b}", "graceful", 0), "destroyed", err);
+}
+
+const struct verb verb_start = {"start", "NAME", "Starts a guest that is defined.", 1, 1, false,
+	{{"paused", NULL, 0, "leave its CPUs stopped; `roost resume` lets them go"}}, run_start};
+const struct verb verb_suspend = {"suspend", "NAME", "Stops a guest's CPUs; its RAM stays.", 1, 1,
+	false, {{0}}, run_suspend};
+const struct verb verb_resume = {"resume", "NAME", "Lets the CPUs of a paused guest go on.", 1, 1,
+	false, {{0}}, run_resume};
+const struct verb verb_reset = {"reset", "NAME", "Resets a guest as its reset button would.", 1, 1,
+	false, {{0}}, run_reset};
+const struct verb verb_destroy = {"destroy", "NAME", "Ends a guest at once, as pulling its plug would.",
+	1, 1, false,
+	{{"graceful", NULL, 0, "let QEMU flush and end; never kill it"}}, run_destroy};
