@@ -1,0 +1,234 @@
+/*
+ * Defining a guest: its folder with its record and the disks that roost makes for it. Runs in a
+ * worker of roostd.
+ *
+ * A new guest is built in a folder of another name and appears by one rename: it is wholly there or
+ * not at all. A guest that exists keeps its identity and its disks; what is new is added, and
+ * its record is replaced last. A change takes effect at the next start.
+ */
+#include "orchestrator/roostd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "images/image.h"
+#include "images/qcow2.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/qemu_caps.h"
+#include "orchestrator/record.h"
+#include "orchestrator/seed_make.h"
+
+/* A range of our own, above what distributions, containers and DynamicUser take. */
+enum { FIRST_UID = 1900000000, LAST_UID = 1999999998 };
+
+/* ---- identity ------------------------------------------------------------------------------------ */
+
+/* Two uids per guest, never used again: files of a dead guest must not become a new one's. */
+static int issue_uids(struct identity *id, struct err *err)
+{
+	if (geteuid() != 0) {
+		id->keeper_uid = id->qemu_uid = geteuid();
+		return 0;
+	}
+	_cleanup_free_ char *path = str_fmt("%s/uids", paths_state(err));
+	_cleanup_free_ char *lock_path = str_fmt("%s.lock", path);
+	_cleanup_close_ int lock = file_lock(AT_FDCWD, lock_path, err);
+	struct err ignored = ERR_INIT;
+	if (lock < 0)
+		return err_hint(err, "another guest is being defined at this moment: try again");
+	_cleanup_json_ json_t *o = json_file_read(AT_FDCWD, path, &ignored);
+	int64_t next = json_get_int(o, "next", FIRST_UID);
+	if (next < FIRST_UID || next > LAST_UID)
+		return err_set(err, ERR_SYSTEM, "the uids for guests are used up (%s)", path);
+	_cleanup_json_ json_t *now = json_pack("{s:I}", "next", (json_int_t)next + 2);
+	if (json_file_write(AT_FDCWD, path, now, true, err) < 0)
+		return -1;
+	id->keeper_uid = (uid_t)next;
+	id->qemu_uid = (uid_t)next + 1;
+	return 0;
+}
+
+static void issue_macs(struct definition *d, const struct definition *old)
+{
+	for (size_t i = 0; i < d->nic_count; i++) {
+		if (d->nics[i].mac[0])
+			continue;
+		if (old && i < old->nic_count)
+			memcpy(d->nics[i].mac, old->nics[i].mac, sizeof(d->nics[i].mac));
+		else
+			mac_new(d->nics[i].mac);
+	}
+}
+
+/* What the guest is known by; an older definition's is kept. */
+static int issue_identity(struct definition *d, const struct definition *old, struct err *err)
+{
+	if (old && d->uuid[0] && !str_eq(d->uuid, old->uuid)) {
+		err_set(err, ERR_REFUSED, "guest '%s' exists already, with the UUID %s", d->name, old->uuid);
+		return err_hint(err, "leave `uuid` out to change that guest, or choose another name");
+	}
+	issue_macs(d, old);
+	if (old) {
+		memcpy(d->uuid, old->uuid, sizeof(d->uuid));
+		free(d->issued.host_key);
+		d->issued = old->issued;
+		d->issued.host_key = xstrdup(old->issued.host_key);
+		return 0;
+	}
+	if (!d->uuid[0])
+		uuid_new(d->uuid);
+	id_new(d->issued.id);
+	return issue_uids(&d->issued, err);
+}
+
+static int resolve_machine(struct definition *d, const struct definition *old, struct err *err)
+{
+	char real[64];
+	bool keep = !d->machine && old && old->machine;
+	if (keep) { /* the guest's hardware does not change under it when QEMU is upgraded */
+		d->machine = xstrdup(old->machine);
+		return 0;
+	}
+	if (qemu_machine(d->machine ? d->machine : "q35", real, err) < 0)
+		return -1;
+	free(d->machine);
+	d->machine = xstrdup(real);
+	return 0;
+}
+
+/* ---- the folder ----------------------------------------------------------------------------------- */
+
+static int give_to_keeper(int dir, const char *file, const struct definition *d, struct err *err)
+{
+	uid_t uid = d->issued.keeper_uid;
+	if (geteuid() != 0 || fchownat(dir, file, uid, uid, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	return err_errno(err, "cannot give '%s' to the keeper", file);
+}
+
+static int make_disk(int dir, struct disk_def *disk, const struct definition *d, struct err *err)
+{
+	struct qcow2_new what = {.size = disk->size, .durable = true};
+	struct image_look look;
+	if (disk->source == DISK_PATH || faccessat(dir, disk->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0; /* the user's own, or there already: never touched */
+	if (disk->source == DISK_IMAGE) {
+		if (image_look(disk->path, &look, err) < 0)
+			return -1;
+		if (disk->size && disk->size < look.virtual_size)
+			return err_set(err, ERR_USAGE, "disk '%s': %s is less than the image's own %s",
+				disk->target, str_size(disk->size), str_size(look.virtual_size));
+		disk->format = look.qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
+		what.size = disk->size ? disk->size : look.virtual_size;
+		what.backing = disk->path;
+		what.backing_format = disk_format_name(disk->format);
+	}
+	if (qcow2_create(dir, disk->file, &what, err) < 0)
+		return err_prefix(err, "disk '%s'", disk->target);
+	return give_to_keeper(dir, disk->file, d, err);
+}
+
+/* The guest's own copy of the firmware's variables. */
+static int make_vars(int dir, const struct definition *d, struct err *err)
+{
+	static const char *const templates[] = {"/usr/share/OVMF/OVMF_VARS_4M.fd",
+		"/usr/share/OVMF/OVMF_VARS.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd",
+		"/usr/share/qemu/ovmf-x86_64-vars.bin"};
+	enum { VARS_MAX = 4 * 1024 * 1024 };
+	_cleanup_buf_ struct buf content = {0};
+	if (d->firmware != FIRMWARE_UEFI || faccessat(dir, "vars.fd", F_OK, 0) == 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(templates); i++)
+		if (access(templates[i], R_OK) == 0) {
+			if (file_read(AT_FDCWD, templates[i], VARS_MAX, &content, err) < 0 ||
+				file_replace(dir, "vars.fd", content.data, content.len, true, err) < 0)
+				return -1;
+			return give_to_keeper(dir, "vars.fd", d, err);
+		}
+	err_set(err, ERR_SYSTEM, "firmware: no UEFI firmware is installed");
+	return err_hint(err, "apt install ovmf");
+}
+
+static int fill_folder(int dir, struct definition *d, const struct definition *old, struct err *err)
+{
+	for (size_t i = 0; i < d->disk_count; i++)
+		if (make_disk(dir, &d->disks[i], d, err) < 0)
+			return -1;
+	if (make_vars(dir, d, err) < 0)
+		return -1;
+	if (d->cloud_init.enabled &&
+		(seed_make(dir, d, old, err) < 0 || give_to_keeper(dir, "seed.iso", d, err) < 0))
+		return -1;
+	return record_write(dir, d, err);
+}
+
+static int define_new(struct definition *d, struct err *err)
+{
+	_cleanup_close_ int guests = guests_open(err);
+	_cleanup_free_ char *temporary = str_fmt(".new-%s-%d", d->name, (int)getpid());
+	if (guests < 0)
+		return -1;
+	if (mkdirat(guests, temporary, 0700) < 0)
+		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
+	_cleanup_close_ int dir = dir_open(guests, temporary, err);
+	struct err ignored = ERR_INIT;
+	int result = dir < 0 ? -1 : fill_folder(dir, d, NULL, err);
+	if (result == 0)
+		result = give_to_keeper(dir, ".", d, err);
+	if (result == 0 &&
+		renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
+		result = err_errno(err, "cannot define guest '%s'", d->name);
+	if (result < 0)
+		dir_remove(guests, temporary, &ignored);
+	else
+		fsync(guests);
+	return result;
+}
+
+/* One folder, two names that differ in case only would be one DNS name. */
+static int check_name_is_free(const char *name, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	_cleanup_close_ int guests = guests_open(err);
+	if (guests < 0 || dir_names(guests, &names, NULL, err) < 0)
+		return -1;
+	for (char **n = names; *n; n++)
+		if (strcasecmp(*n, name) == 0 && !str_eq(*n, name))
+			return err_set(err, ERR_REFUSED, "guest '%s' exists already, and its name differs in case only",
+				*n);
+	return 0;
+}
+
+int op_define(const json_t *args, json_t **ret, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_definition_ struct definition *d =
+		definition_from_json(json_object_get(args, "definition"), err);
+	if (!d)
+		return -1;
+	_cleanup_definition_ struct definition *old = record_read(d->name, &none);
+	if (!old && none.kind != ERR_NOT_FOUND) {
+		*err = none;
+		return -1;
+	}
+	if ((!old && check_name_is_free(d->name, err) < 0) || issue_identity(d, old, err) < 0 ||
+		resolve_machine(d, old, err) < 0)
+		return -1;
+	if (old) {
+		_cleanup_close_ int dir = guest_dir_open(d->name, err);
+		if (dir < 0 || fill_folder(dir, d, old, err) < 0)
+			return -1;
+	} else if (define_new(d, err) < 0) {
+		return -1;
+	}
+	*ret = json_pack("{s:s, s:s, s:b}", "name", d->name, "uuid", d->uuid, "changed", old != NULL);
+	return 0;
+}

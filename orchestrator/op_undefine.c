@@ -1,0 +1,76 @@
+/*
+ * Undefining a guest: its record goes, and the disks that roost made for it stay unless their
+ * removal is asked for. They are moved to $STATE/kept/NAME-ID, for a folder without a record
+ * would be a broken guest. Runs in a worker of roostd.
+ */
+#include "orchestrator/roostd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+
+static bool is_storage(const char *file)
+{
+	return str_starts(file, "disk") && str_ends(file, ".qcow2");
+}
+
+/* Moves what is storage; the list of new paths. */
+static json_t *keep_disks(int dir, const char *name, const char *id, struct err *err)
+{
+	_cleanup_names_ char **files = NULL;
+	_cleanup_free_ char *folder = str_fmt("%s/kept/%s-%s", paths_state(err), name, id);
+	_cleanup_close_ int kept = -1;
+	json_t *list = json_array();
+	if (dir_names(dir, &files, NULL, err) < 0)
+		goto fail;
+	for (char **f = files; *f; f++) {
+		if (!is_storage(*f))
+			continue;
+		if (kept < 0 && (kept = dir_make(folder, 0700, err)) < 0)
+			goto fail;
+		if (renameat(dir, *f, kept, *f) < 0) {
+			err_errno(err, "cannot keep '%s'", *f);
+			goto fail;
+		}
+		/* the keeper's uid is never used again: from here on the disk is root's */
+		(void)!fchownat(kept, *f, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
+		_cleanup_free_ char *path = str_fmt("%s/%s", folder, *f);
+		json_array_append_new(list, json_string(path));
+	}
+	return list;
+fail:
+	json_decref(list);
+	return NULL;
+}
+
+int op_undefine(const json_t *args, json_t **ret, struct err *err)
+{
+	struct err none = ERR_INIT;
+	const char *name = json_get_str(args, "name", "");
+	_cleanup_close_ int guests = guests_open(err);
+	_cleanup_close_ int dir = guests < 0 ? -1 : guest_dir_open(name, err);
+	if (dir < 0)
+		return -1;
+	/* a broken guest can be undefined, too */
+	_cleanup_definition_ struct definition *d = record_read(name, &none);
+	const char *id = d ? d->issued.id : "broken";
+	json_t *kept = json_get_bool(args, "remove-storage", false) ? json_array()
+								    : keep_disks(dir, name, id, err);
+	if (!kept)
+		return -1;
+	/* out of sight by one rename, then removed: a half-removed guest is never listed */
+	_cleanup_free_ char *trash = str_fmt(".old-%s-%d", name, (int)getpid());
+	if (renameat(guests, name, guests, trash) < 0 || dir_remove(guests, trash, err) < 0) {
+		json_decref(kept);
+		return err_errno(err, "cannot remove guest '%s'", name);
+	}
+	*ret = json_pack("{s:o}", "kept", kept);
+	return 0;
+}
