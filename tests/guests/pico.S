@@ -16,6 +16,7 @@
 .set PM1_EN,	0x602
 .set PM1_CNT,	0x604
 .set PWRBTN,	0x100			# the power button's bit in PM1_STS and PM1_EN
+.set PIC2_MASK,	0xa1			# bit 1 = IRQ 9, ACPI's
 .set PVPANIC,	0x505			# the ISA device "pvpanic"
 .set KBD_CTRL,	0x64			# keyboard controller: command 0xfe resets the machine
 .set TICKS,	0x46c			# the BIOS's timer, 18.2 per second
@@ -44,15 +45,18 @@ _start:
 	movw	COUNTER, %ax
 	call	print
 
+	inb	$PIC2_MASK, %al
+	orb	$2, %al
+	outb	%al, $PIC2_MASK		# the button would raise IRQ 9 without end; it is polled instead
 	movw	$PM1_EN, %dx
 	movw	$PWRBTN, %ax
 	outw	%ax, %dx
 	xorl	%ebp, %ebp		# bp = seconds; only RAM and registers know it, so a reset shows
 
 main:
-	movw	$PM1_STS + 1, %dx
-	inb	%dx, %al
-	testb	$PWRBTN >> 8, %al
+	movw	$PM1_STS, %dx
+	inw	%dx, %ax		# the whole word: QEMU answers 0 to a byte-wise read of its upper half
+	testb	$PWRBTN >> 8, %ah
 	jnz	power_off
 
 	movw	$UART_LSR, %dx
