@@ -18,9 +18,13 @@
  *
  * Ids are "PREFIX-N" with a random prefix per connection: QEMU gives a reply to a client that has
  * gone to the next one, so a reply with an id that is not ours is dropped and counted.
- * An error reply of the peer becomes an err: kind from its class (ERR_QEMU for QEMU's own), message
- * "COMMAND: DESC". When the peer goes, every pending call fails with ERR_GONE and one synthetic
- * event {"event":"QMP_GONE","data":{"reason":...}} is queued.
+ * An error reply of the peer becomes an err as wire_error() says: "COMMAND: DESC" with ERR_QEMU for
+ * QEMU's own, one of roost's own unchanged. When the peer goes, every pending call fails with
+ * ERR_GONE and one synthetic event {"event":"QMP_GONE","data":{"reason":...}} is queued.
+ *
+ * Nothing is written before the greeting: a peer that never serves us must not find our commands
+ * in its socket when we are gone. At most QMP_EVENTS_MAX events wait to be taken (and 8 MiB of
+ * them); older ones are dropped and counted as strays.
  */
 #ifndef QMP_CLIENT_H
 #define QMP_CLIENT_H
@@ -31,6 +35,7 @@ struct qmp;
 
 /* How long commands may take, in ms (DESIGN.md 2). */
 enum { QMP_LOOK_MS = 500, QMP_BLOCK_MS = 5000, QMP_HEAVY_MS = 30000 };
+enum { QMP_EVENTS_MAX = 1024 };
 
 /*
  * Connects, reads the greeting and negotiates capabilities, all before `deadline`. Events that
@@ -92,7 +97,7 @@ int qmp_call(struct qmp *q, const char *command, json_t *args, int64_t deadline,
 int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fds,
 	size_t fd_count, int64_t deadline, json_t **reply, struct err *err);
 
-/* Replies and messages that matched no call of ours. */
+/* Replies and messages that matched no call of ours, and events dropped because nobody took them. */
 uint64_t qmp_strays(const struct qmp *q);
 
 #endif
