@@ -174,7 +174,7 @@ int keeper_drop(const struct guest *g, struct err *err);
 void guest_bound_logs(struct guest *g);
 void guest_add_place(struct guest *g, const char *target, int disk_fd);
 
-/* Failpoints, compiled into the test build only: ROOST_FAIL=NAME kills this process there. */
+/* Failpoints, compiled into the test build only: failpoint.c. */
 #ifdef ROOST_FAILPOINTS
 void failpoint(const char *name);
 #else

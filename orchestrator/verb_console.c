@@ -1,0 +1,227 @@
+/*
+ * console and logs: what the guest writes on its serial line, and what is typed to it.
+ *
+ * Output is read from the file that QEMU appends to, input is written into the FIFO that QEMU reads:
+ * any number of readers, none of which can hold up the guest. Old parts of the file are holes
+ * (guest_bound_logs); SEEK_DATA steps over them.
+ */
+#include "orchestrator/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/sock.h"
+#include "orchestrator/connect.h"
+#include "orchestrator/paths.h"
+
+enum { REPLAY = 4096, ESCAPE = 0x1d /* ^] */ };
+
+/* ---- following a log ------------------------------------------------------------------------------ */
+
+static off_t skip_hole(int fd, off_t from)
+{
+	off_t data = lseek(fd, from, SEEK_DATA);
+	return data < 0 ? from : data;
+}
+
+/* Copies what is there from *at on; -1 when standard output is gone. */
+static int copy_new(int fd, off_t *at)
+{
+	char chunk[16384];
+	ssize_t n;
+	*at = skip_hole(fd, *at);
+	while ((n = pread(fd, chunk, sizeof(chunk), *at)) > 0) {
+		if (write_all(STDOUT_FILENO, chunk, (size_t)n) < 0)
+			return -1;
+		*at += n;
+	}
+	return 0;
+}
+
+static int open_log(const struct found *f, const char *name, struct err *err)
+{
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	if (dir < 0)
+		return -1;
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no %s yet", f->name, name);
+	return fd < 0 ? err_errno(err, "cannot open '%s' of guest '%s'", name, f->name) : fd;
+}
+
+/* An inotify fd that is readable when the log grows. */
+static int watch_log(const struct found *f, const char *name, struct err *err)
+{
+	_cleanup_close_ int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	_cleanup_free_ char *path = str_fmt("%s/guests/%s/%s", paths_state(err), f->name, name);
+	if (in < 0 || inotify_add_watch(in, path, IN_MODIFY) < 0)
+		return err_errno(err, "cannot watch '%s'", path);
+	return TAKE_FD(in);
+}
+
+static void drain(int fd)
+{
+	char ignored[4096];
+	while (read(fd, ignored, sizeof(ignored)) > 0)
+		;
+}
+
+static bool still_runs(const struct found *f)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int run = run_dir_open(f->id, &ignored);
+	return run >= 0 && faccessat(run, "status", F_OK, 0) == 0;
+}
+
+/* Where the last `lines` lines begin. */
+static off_t tail_start(int fd, long lines)
+{
+	char chunk[4096];
+	off_t at = lseek(fd, 0, SEEK_END), end = at;
+	while (at > 0) {
+		off_t from = at > (off_t)sizeof(chunk) ? at - (off_t)sizeof(chunk) : 0;
+		ssize_t n = pread(fd, chunk, (size_t)(at - from), from);
+		for (ssize_t i = n; i-- > 0;)
+			if (chunk[i] == '\n' && from + i + 1 < end && lines-- <= 1)
+				return from + i + 1;
+		at = from;
+	}
+	return 0;
+}
+
+/* ---- logs ----------------------------------------------------------------------------------------- */
+
+static int run_logs(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	uint64_t lines = 0;
+	const char *tail = cli_value(cli, "tail", NULL);
+	const char *name = cli_flag(cli, "events") ? "events.jsonl" : "console.log";
+	if (guest_find(cli->operands[0], &f, err) < 0 ||
+		(tail && str_parse_u64(tail, 0, 1000000, "--tail", &lines, err) < 0))
+		return -1;
+	_cleanup_close_ int fd = open_log(&f, name, err);
+	if (fd < 0)
+		return -1;
+	off_t at = tail ? tail_start(fd, (long)lines) : 0;
+	_cleanup_close_ int watch = cli_flag(cli, "follow") ? watch_log(&f, name, err) : -1;
+	if (cli_flag(cli, "follow") && watch < 0)
+		return -1;
+	while (copy_new(fd, &at) == 0 && watch >= 0 && still_runs(&f)) {
+		fd_wait(watch, POLLIN, deadline_in(1000));
+		drain(watch);
+	}
+	return 0;
+}
+
+/* ---- console -------------------------------------------------------------------------------------- */
+
+static struct termios saved_terminal;
+static bool terminal_is_raw;
+
+static void restore_terminal(void)
+{
+	if (terminal_is_raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved_terminal);
+	terminal_is_raw = false;
+}
+
+static void on_signal(int number)
+{
+	restore_terminal();
+	_exit(128 + number);
+}
+
+static void make_terminal_raw(void)
+{
+	struct termios raw;
+	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &saved_terminal) < 0)
+		return;
+	raw = saved_terminal;
+	cfmakeraw(&raw);
+	signal(SIGTERM, on_signal);
+	signal(SIGHUP, on_signal);
+	terminal_is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+/* What was typed goes into the FIFO; true when the user leaves. */
+static bool type(int fifo, bool *input)
+{
+	char typed[1024];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
+	if (n <= 0) {
+		*input = false; /* the end of a script's input: keep showing */
+		return !isatty(STDOUT_FILENO) && n < 0;
+	}
+	char *escape = memchr(typed, ESCAPE, (size_t)n);
+	size_t len = escape ? (size_t)(escape - typed) : (size_t)n;
+	/* full: the guest does not read its line; like a real one, it drops */
+	(void)!write(fifo, typed, len);
+	return escape != NULL;
+}
+
+static void attend_console(const struct found *f, int fd, int fifo, int watch, off_t at)
+{
+	bool input = true;
+	while (copy_new(fd, &at) == 0 && still_runs(f)) {
+		struct pollfd fds[] = {{.fd = watch, .events = POLLIN},
+			{.fd = input && fifo >= 0 ? STDIN_FILENO : -1, .events = POLLIN}};
+		poll(fds, ARRAY_SIZE(fds), 1000);
+		drain(watch);
+		if (fds[1].revents && type(fifo, &input))
+			return;
+	}
+}
+
+static int run_console(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_status_ struct status s = {0};
+	if (guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0)
+		return -1;
+	if (!s.number)
+		return err_set(err, ERR_REFUSED, "guest '%s' is not running", f.name),
+		       err_hint(err, "`roost logs %s` shows what it wrote", f.name);
+	_cleanup_close_ int run = run_dir_open(f.id, err);
+	_cleanup_close_ int fd = run < 0 ? -1 : open_log(&f, "console.log", err);
+	_cleanup_close_ int watch = fd < 0 ? -1 : watch_log(&f, "console.log", err);
+	if (watch < 0)
+		return -1;
+	bool look_only = cli_flag(cli, "read-only");
+	_cleanup_close_ int fifo = look_only ? -1 : openat(run, "console.in", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fifo < 0 && !look_only)
+		return err_errno(err, "guest '%s' has no console to type to", f.name);
+	off_t end = lseek(fd, 0, SEEK_END), at = cli_flag(cli, "replay") ? s.console_from : end;
+	if (!cli_flag(cli, "replay") && end - s.console_from > 0)
+		at = end - s.console_from > REPLAY ? end - REPLAY : s.console_from;
+	if (isatty(STDIN_FILENO))
+		fprintf(stderr, "Connected to guest '%s'\nEscape character is ^] (Ctrl + ])\n", f.name);
+	make_terminal_raw();
+	attend_console(&f, fd, fifo, watch, at);
+	restore_terminal();
+	if (isatty(STDIN_FILENO))
+		fputc('\n', stderr);
+	return 0;
+}
+
+const struct verb verb_console = {"console", "NAME", "Connects to a guest's serial console; ^] leaves.", 1, 1,
+	false,
+	{{"replay", NULL, 0, "show all since this boot, not only the last lines"},
+		{"read-only", NULL, 'r', "look, type nothing"}},
+	run_console};
+const struct verb verb_logs = {"logs", "NAME", "Shows what a guest wrote on its console.", 1, 1, false,
+	{{"follow", NULL, 'f', "go on as it grows, until the guest ends"},
+		{"tail", "LINES", 'n', "only the last lines"},
+		{"events", NULL, 0, "its events instead"}},
+	run_logs};
