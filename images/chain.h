@@ -14,6 +14,8 @@
 
 #include "images/qcow2.h"
 
+#define CHAIN_MAX 32
+
 struct chain_link {
 	char *path;	  /* absolute */
 	bool qcow2;	  /* else raw */

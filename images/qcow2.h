@@ -15,17 +15,17 @@
 #include "base/err.h"
 
 #define QCOW2_NAME_MAX 1023 /* section "Header": backing_file_size */
-#define CHAIN_MAX      32
 
 struct qcow2_info {
 	unsigned version;	/* 2 or 3 */
 	unsigned cluster_bits;	/* 9..21 */
-	uint64_t virtual_size;	/* bytes */
+	uint64_t virtual_size;	/* bytes, whole sectors of 512 as QEMU counts them */
 	uint64_t file_size;	/* bytes, apparent */
 	uint64_t incompatible, compatible, autoclear; /* feature bits; 0 in version 2 */
 	unsigned refcount_bits;
 	unsigned compression;	/* 0 zlib, 1 zstd */
-	bool encrypted, dirty, corrupt, data_file, extended_l2, has_backing;
+	bool encrypted, dirty, corrupt, extended_l2, has_backing;
+	bool data_file;		/* an external one: the feature bit is set, or a name is there */
 	uint32_t snapshots;	/* internal ones */
 	char backing[QCOW2_NAME_MAX + 1];
 	char backing_format[32]; /* from the extension 0xE2792ACA; "" if none */
@@ -36,22 +36,26 @@ int qcow2_probe(int fd, struct err *err);
 /* Reads and checks the header; every inconsistency is an error that names the field. */
 int qcow2_read(int fd, struct qcow2_info *out, struct err *err);
 /*
- * May this image stand alone, as one from outside must? Refuses a backing file, an external data
- * file, encryption, unknown incompatible features, a corrupt mark. `what` names it in the error.
+ * May QEMU be given this image at all, backing file or not? Refuses an external data file,
+ * encryption, unknown incompatible features, a corrupt mark. `what` names it in the error.
  */
+int qcow2_may_stand(const struct qcow2_info *info, const char *what, struct err *err);
+/* May it enter from outside? The same, and it must stand alone: a backing file is refused too. */
 int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err *err);
 
 struct qcow2_new {
-	uint64_t size;		    /* bytes, a multiple of 512; at most 2^61 less what L1 allows */
+	uint64_t size;		    /* bytes, rounded up to 512; at most qcow2_max_size(21), 2 EiB */
 	unsigned cluster_bits;	    /* 0: 16 (64 KiB); larger where the size demands it */
-	const char *backing;	    /* NULL: none */
+	const char *backing;	    /* NULL: none; 1 to 1023 bytes that fit the first cluster */
 	const char *backing_format; /* "qcow2" or "raw"; demanded with `backing` */
 	bool durable;		    /* fdatasync before returning */
 };
 /*
  * Writes an empty image (header, refcount table and block, L1) into the file at `dir_fd`/`name`,
- * which must not exist; on failure nothing is left. Version 3, refcounts of 16 bits, feature name
- * table as qemu-img writes it; `qemu-img check` is clean.
+ * which must not exist; on failure nothing is left, and a writer that is killed leaves at most a
+ * file without the magic. `durable` does not flush the folder. A relative backing name that QEMU
+ * would take for a protocol ("a:b") gets "./" in front. Version 3, refcounts of 16 bits, feature
+ * name table as qemu-img writes it; `qemu-img check` is clean.
  */
 int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err);
 /* The most that `cluster_bits` can address with an L1 table of at most 32 MiB (QEMU's limit). */
