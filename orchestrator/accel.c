@@ -246,7 +246,7 @@ static int run_child(struct finding *out, struct err *err)
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		struct finding f = try_kvm();
-		_exit(write_all(to, &f, sizeof(f)) < 0);
+		_exit(write_all(to, &f, sizeof(f)) < 0 ? 1 : 0);
 	}
 	cleanup_close(&to);
 	struct proc child = {.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
