@@ -82,7 +82,7 @@ static void push_event(struct qmp *q, json_t *value, size_t size)
 	q->event_count++;
 	q->event_bytes += size;
 	while (q->event_count > QMP_EVENTS_MAX ||
-	        (q->event_bytes > EVENTS_BYTES_MAX && q->event_count > 1)) {
+		(q->event_bytes > EVENTS_BYTES_MAX && q->event_count > 1)) {
 		json_decref(pop_event(q));
 		q->strays++;
 	}
@@ -151,7 +151,7 @@ static int lose(struct qmp *q, const struct err *why)
 	if (!reason)
 		reason = json_string("an error whose text is not valid UTF-8");
 	push_event(
-	        q, json_pack("{s:s, s:{s:o}}", "event", "QMP_GONE", "data", "reason", reason), 0);
+		q, json_pack("{s:s, s:{s:o}}", "event", "QMP_GONE", "data", "reason", reason), 0);
 	return -1;
 }
 
@@ -173,7 +173,7 @@ static struct call *call_of(const struct qmp *q, const json_t *reply)
 	uint64_t number;
 	struct err err;
 	if (strncmp(id, q->prefix, len) != 0 || id[len] != '-' ||
-	        str_parse_u64(id + len + 1, 0, q->last, "id", &number, &err) < 0)
+		str_parse_u64(id + len + 1, 0, q->last, "id", &number, &err) < 0)
 		return NULL;
 	return call_find(q, number);
 }
@@ -335,9 +335,9 @@ struct qmp *qmp_open(int fd, int64_t deadline, struct err *err)
 			return NULL;
 		if (done == 0) {
 			err_set(err, ERR_TIMEOUT, "%s came in time",
-			        q->greeting ? "no answer to qmp_capabilities" : "no greeting");
+				q->greeting ? "no answer to qmp_capabilities" : "no greeting");
 			err_hint(err,
-			        "a QEMU monitor greets one client at a time; is another connected?");
+				"a QEMU monitor greets one client at a time; is another connected?");
 			return NULL;
 		}
 	}
@@ -391,8 +391,8 @@ static int hold(struct call *c, json_t *msg, const int *fds, size_t fd_count, st
 {
 	if (fd_count > SOCK_FDS_MAX)
 		return err_set(err, ERR_USAGE,
-		        "%zu file descriptors in one message, %d are possible", fd_count,
-		        SOCK_FDS_MAX);
+			"%zu file descriptors in one message, %d are possible", fd_count,
+			SOCK_FDS_MAX);
 	for (size_t i = 0; i < fd_count; i++) {
 		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
 		if (copy < 0)
@@ -404,7 +404,7 @@ static int hold(struct call *c, json_t *msg, const int *fds, size_t fd_count, st
 }
 
 uint64_t qmp_send(struct qmp *q, const char *command, json_t *args, const int *fds, size_t fd_count,
-        struct err *err)
+	struct err *err)
 {
 	_cleanup_json_ json_t *msg = message_new(q, q->last + 1, command, args);
 	if (q->state == QMP_STATE_GONE) {
@@ -414,7 +414,7 @@ uint64_t qmp_send(struct qmp *q, const char *command, json_t *args, const int *f
 	}
 	struct call *c = call_new(q, ++q->last, command);
 	int sent = q->state == QMP_STATE_GREETING ? hold(c, msg, fds, fd_count, err)
-	                                          : wire_send(&q->wire, msg, fds, fd_count, err);
+						  : wire_send(&q->wire, msg, fds, fd_count, err);
 	if (sent == 0)
 		return c->number;
 	err_prefix(err, "%s", command);
@@ -508,7 +508,7 @@ json_t *qmp_wait_event(struct qmp *q, const char *name, int64_t deadline, struct
 		int done = wait_and_pump(q, deadline, err);
 		if (done == 0) {
 			err_set(err, ERR_TIMEOUT, "the event %s did not come in time",
-			        name ? name : "that was waited for");
+				name ? name : "that was waited for");
 			return NULL;
 		}
 		if (done < 0 && q->state != QMP_STATE_GONE)
@@ -517,7 +517,7 @@ json_t *qmp_wait_event(struct qmp *q, const char *name, int64_t deadline, struct
 }
 
 int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fds, size_t fd_count,
-        int64_t deadline, json_t **reply, struct err *err)
+	int64_t deadline, json_t **reply, struct err *err)
 {
 	int64_t since = clock_ms();
 	uint64_t call = qmp_send(q, command, args, fds, fd_count, err);
@@ -536,7 +536,7 @@ int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fd
 		int done = wait_and_pump(q, deadline, err);
 		if (done == 0)
 			err_set(err, ERR_TIMEOUT, "%s: no answer within %lld ms", command,
-			        (long long)(clock_ms() - since));
+				(long long)(clock_ms() - since));
 		if (done == 0 || (done < 0 && q->state != QMP_STATE_GONE)) {
 			qmp_forget(q, call);
 			return -1;
@@ -545,7 +545,7 @@ int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fd
 }
 
 int qmp_call(struct qmp *q, const char *command, json_t *args, int64_t deadline, json_t **reply,
-        struct err *err)
+	struct err *err)
 {
 	return qmp_call_fds(q, command, args, NULL, 0, deadline, reply, err);
 }

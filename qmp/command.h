@@ -9,7 +9,7 @@
 
 struct request;
 
-enum arg_type { ARG_STR, ARG_INT, ARG_BOOL, ARG_OBJECT, ARG_ARRAY, ARG_ANY };
+enum arg_type { ARG_STR, ARG_INT, ARG_BOOL, ARG_OBJECT, ARG_ARRAY, ARG_ANY, ARG_TYPE_MAX };
 
 struct command_arg {
 	const char *name; /* NULL ends the list */

@@ -6,37 +6,48 @@
  * negotiated. A client that does not read is cut off at WIRE_OUT_MAX and harms nobody else.
  *
  * Driven, like the client: the owner polls what server_poll_fds() lists and calls
- * server_pump(), then takes requests one by one and answers each, at once or later.
+ * server_pump(), then takes requests one by one and answers each, at once or later. It takes all
+ * there are (server_next() says NULL) before it polls again: what is buffered wakes nobody.
+ *
+ * A client that has SERVER_REQUESTS_MAX unanswered is not read until some are answered. One that
+ * only closed its writing side (`printf ... | socat - UNIX:guest.sock`) still gets its answers; of
+ * one that closed all, what nobody has taken yet is dropped, as QEMU does.
  */
 #ifndef QMP_SERVER_H
 #define QMP_SERVER_H
 
 #include <poll.h>
+#include <sys/queue.h>
 
 #include "base/sock.h"
 #include "qmp/wire.h"
 
 #define SERVER_CLIENTS_MAX  64
-#define REQUEST_FDS_MAX	    SOCK_FDS_MAX
+#define SERVER_REQUESTS_MAX 32
+#define REQUEST_FDS_MAX     SOCK_FDS_MAX
 
 struct server;
 
 /* One command of one client. Lives until it is answered (or freed, when its client has gone). */
 struct request {
-	uint64_t client;	/* serial number of the connection, never reused */
-	struct sock_peer peer;	/* who it was when it connected */
-	json_t *id;		/* the client's own, NULL if none */
+	uint64_t client;       /* serial number of the connection, never reused */
+	struct sock_peer peer; /* who it was when it connected */
+	json_t *id;            /* the client's own, NULL if none */
 	char *command;
-	json_t *args;		/* an object, never NULL */
+	json_t *args;             /* an object, never NULL */
 	int fds[REQUEST_FDS_MAX]; /* came with it; owned by the request; taken by setting -1 */
 	size_t fd_count;
-	int64_t since;		/* clock_ms at arrival */
+	int64_t since;             /* clock_ms at arrival */
+	TAILQ_ENTRY(request) link; /* the server's */
 };
 
-/* `product` goes into the greeting: {"QMP":{"version":{"roost":PRODUCT},"capabilities":[]}}. */
+/*
+ * `product` ("0.1") goes into the greeting: {"QMP":{"version":{"qemu":{"major":0,"minor":1,"micro":0},
+ * "package":"roost 0.1"},"capabilities":[]}}, whose shape qmp-shell and others rely on.
+ */
 struct server *server_new(int listener, const char *product); /* takes the listener, may be -1 */
 void server_free(struct server *s);
-/* Adds a connection that was made otherwise (the supervisor's link); returns its serial number. */
+/* Adds a connection that was made otherwise (the supervisor's link), takes it; its serial number. */
 uint64_t server_add_client(struct server *s, int fd);
 
 /* Fills up to `max` entries; returns how many. Call anew before each poll. */

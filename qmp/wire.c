@@ -56,7 +56,8 @@ void wire_close(struct wire *w)
 
 static int gone(const struct wire *w, struct err *err)
 {
-	return err_set(err, ERR_GONE, "%s", w->broken);
+	return err_set(err, ERR_GONE, "%s",
+		w->broken[0] ? w->broken : "the other side closed the connection");
 }
 
 /* The first reason is the one that counts. */
@@ -145,8 +146,6 @@ int wire_read(struct wire *w, struct err *err)
 		w->eof = true;
 		if (n < 0)
 			broke_errno(w, "cannot read from the other side", err);
-		else
-			broke(w, "the other side closed the connection", err);
 		break;
 	}
 	return got ? 1 : w->eof ? gone(w, err) : 0;
@@ -253,20 +252,22 @@ int wire_next(struct wire *w, json_t **msg, struct err *err)
 	if (found == SPAN_DEEP) {
 		char why[sizeof(w->broken)];
 		snprintf(why, sizeof(why),
-		        "the other side sent a message nested deeper than %d levels",
-		        JSON_DEPTH_MAX);
+			"the other side sent a message nested deeper than %d levels",
+			JSON_DEPTH_MAX);
 		return wire_break(w, why, err);
 	}
 	if (w->scanned - w->taken > w->limit) {
 		char why[sizeof(w->broken)];
 		snprintf(why, sizeof(why), "the other side sent a message longer than %s",
-		        str_size(w->limit));
+			str_size(w->limit));
 		return wire_break(w, why, err);
 	}
 	if (found == SPAN_NONE) {
-		if (w->eof)
-			return err_set(err, ERR_GONE, "%s%s", w->broken,
-				w->in.len > w->taken ? " in the middle of a message" : "");
+		if (w->eof) {
+			gone(w, err);
+			return w->in.len > w->taken ? err_prefix(err, "in the middle of a message")
+						    : -1;
+		}
 		drop_taken(w);
 		return 0;
 	}
@@ -366,11 +367,11 @@ static int queue_fds(struct wire *w, const int *fds, size_t count, struct err *e
 	uint64_t at = w->sent + (w->out.len - w->written);
 	if (count > SOCK_FDS_MAX)
 		return err_set(err, ERR_USAGE,
-		        "%zu file descriptors in one message, %d are possible", count,
-		        SOCK_FDS_MAX);
+			"%zu file descriptors in one message, %d are possible", count,
+			SOCK_FDS_MAX);
 	if (w->out_fd_count + count > WIRE_OUT_FDS_MAX)
 		return broke(
-		        w, "the other side does not take the file descriptors it is sent", err);
+			w, "the other side does not take the file descriptors it is sent", err);
 	size_t before = w->out_fd_count;
 	for (size_t i = 0; i < count; i++) {
 		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
@@ -439,7 +440,7 @@ int wire_error(const json_t *error, const char *command, struct err *err)
 	const char *class = json_get_str(error, "class", "");
 	enum err_kind kind = err_kind_of(class);
 	copy_clean(
-	        desc, sizeof(desc), json_get_str(error, "desc", "an error without a description"));
+		desc, sizeof(desc), json_get_str(error, "desc", "an error without a description"));
 	copy_clean(hint, sizeof(hint), json_get_str(error, "hint", ""));
 	if (kind == ERR_NONE || !str_eq(class, err_kind_name(kind)))
 		return err_set(err, ERR_QEMU, "%s: %s", command, desc);
