@@ -16,7 +16,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
-images := qcow2_read qcow2_create
+images := qcow2_read qcow2_create image chain seed
 # the orchestrator's files that more than one program links
 shared := paths definition accel
 

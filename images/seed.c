@@ -1,0 +1,249 @@
+#include "images/seed.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define LABEL_MAX    63
+#define HOSTNAME_MAX 253
+#define USER_MAX     32
+
+static const char pem_begin[] = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
+static const char pem_end[] = "-----END OPENSSH PRIVATE KEY-----\n";
+static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+
+static int refuse(struct err *err, const char *what, const char *why)
+{
+	return err_set(err, ERR_USAGE, "cloud-init seed: the %s %s", what, why);
+}
+
+/* ---- checks -------------------------------------------------------------------------------------- */
+
+static int check_instance_id(const char *id, struct err *err)
+{
+	for (const char *p = id; *p; p++)
+		if (*p < ' ' || *p > '~')
+			return refuse(err, "instance id", "must be printable ASCII");
+	return id[0] ? 0 : refuse(err, "instance id", "is empty");
+}
+
+static int check_hostname(const char *name, struct err *err)
+{
+	size_t label = 0;
+	for (const char *p = name; *p; p++) {
+		label = *p == '.' ? 0 : label + 1;
+		bool inner = *p == '-' || *p == '.';
+		if (!isalnum((unsigned char)*p) && *p != '_' && !(inner && p > name))
+			return refuse(
+			        err, "host name", "may have letters, digits, '-', '_' and '.'");
+		if (label > LABEL_MAX || (*p == '.' && (p[-1] == '.' || p[1] == '\0')))
+			return refuse(err, "host name", "has a part that is empty or over 63 long");
+	}
+	if (name[0] == '\0' || strlen(name) > HOSTNAME_MAX)
+		return refuse(err, "host name", "must have 1 to 253 characters");
+	return 0;
+}
+
+static int check_user(const char *user, struct err *err)
+{
+	static const char first[] = "abcdefghijklmnopqrstuvwxyz_";
+	static const char rest[] = "abcdefghijklmnopqrstuvwxyz_0123456789-";
+	if (!user[0] || !strchr(first, user[0]) || user[strspn(user, rest)] ||
+	        strlen(user) > USER_MAX)
+		return refuse(err, "user", "must be [a-z_][a-z0-9_-]* of at most 32 characters");
+	return 0;
+}
+
+/* One line, UTF-8, and not the secret half by mistake. */
+static int check_public_key(const char *key, const char *what, struct err *err)
+{
+	_cleanup_json_ json_t *text = json_string(key);
+	if (!text)
+		return refuse(err, what, "is not UTF-8");
+	for (const char *p = key; *p; p++)
+		if (iscntrl((unsigned char)*p) && *p != '\t')
+			return refuse(err, what, "must be one line without control characters");
+	if (strstr(key, "PRIVATE KEY"))
+		return refuse(err, what, "is a private one: give the .pub file");
+	if (!strchr(key, ' '))
+		return refuse(err, what, "does not look like 'ssh-ed25519 AAAA...'");
+	return 0;
+}
+
+/* Between its two marker lines a key has base64 and nothing else, so it needs no quoting. */
+static int check_private_key(const char *pem, struct err *err)
+{
+	if (!str_starts(pem, pem_begin) || !str_ends(pem, pem_end))
+		return refuse(err, "host key", "is not an OpenSSH private key");
+	const char *p = pem + strlen(pem_begin);
+	const char *end = pem + strlen(pem) - strlen(pem_end);
+	while (p < end) {
+		size_t len = strspn(p, base64);
+		if (len == 0 || p[len] != '\n')
+			return refuse(err, "host key", "has a line that is not base64");
+		p += len + 1;
+	}
+	return p == end ? 0 : refuse(err, "host key", "is not an OpenSSH private key");
+}
+
+static int check(const struct seed *s, struct err *err)
+{
+	if (check_instance_id(s->instance_id, err) < 0 || check_hostname(s->hostname, err) < 0)
+		return -1;
+	if (!s->user_data && check_user(s->user, err) < 0)
+		return -1;
+	for (size_t i = 0; !s->user_data && i < s->key_count; i++)
+		if (check_public_key(s->keys[i], "public key", err) < 0)
+			return -1;
+	if (!s->host_key_private != !s->host_key_public)
+		return refuse(err, "host key", "needs both its halves");
+	if (!s->host_key_private)
+		return 0;
+	if (!str_starts(s->host_key_public, "ssh-ed25519 "))
+		return refuse(err, "host key", "must be an ssh-ed25519 one");
+	if (check_public_key(s->host_key_public, "host key's public half", err) < 0)
+		return -1;
+	return check_private_key(s->host_key_private, err);
+}
+
+/* ---- YAML ---------------------------------------------------------------------------------------- */
+
+/* The code point at *p, which stands in valid UTF-8; *p moves past it. */
+static unsigned decode(const char **p)
+{
+	unsigned char c = (unsigned char)*(*p)++;
+	if (c < 0x80)
+		return c;
+	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+	unsigned code = c & (0x3fU >> more);
+	for (; more; more--)
+		code = code << 6 | ((unsigned char)*(*p)++ & 0x3fU);
+	return code;
+}
+
+/* A double-quoted scalar in pure ASCII, so that no line break of Unicode's can end it. */
+static void yaml_quoted(struct buf *b, const char *text)
+{
+	buf_str(b, "\"");
+	for (const char *p = text; *p;) {
+		unsigned code = decode(&p);
+		if (code == '"' || code == '\\')
+			buf_fmt(b, "\\%c", code);
+		else if (code >= ' ' && code <= '~')
+			buf_fmt(b, "%c", code);
+		else
+			buf_fmt(b, "\\U%08X", code);
+	}
+	buf_str(b, "\"");
+}
+
+static void yaml_field(struct buf *b, const char *key, const char *value)
+{
+	buf_fmt(b, "%s: ", key);
+	yaml_quoted(b, value);
+	buf_str(b, "\n");
+}
+
+static void add_host_key(struct buf *b, const struct seed *s)
+{
+	if (!s->host_key_private)
+		return;
+	buf_str(b, "ssh_keys:\n  ed25519_private: |\n");
+	for (const char *line = s->host_key_private; *line;) {
+		size_t len = strcspn(line, "\n") + 1;
+		buf_fmt(b, "    %.*s", (int)len, line);
+		line += len;
+	}
+	yaml_field(b, "  ed25519_public", s->host_key_public);
+}
+
+static char *our_user_data(const struct seed *s)
+{
+	struct buf b = {0};
+	/* room at once: a buffer that grows leaves copies of the key behind in freed memory */
+	buf_reserve(&b, 64 * 1024);
+	buf_str(&b, "#cloud-config\n");
+	yaml_field(&b, "hostname", s->hostname);
+	buf_str(&b, "users:\n");
+	yaml_field(&b, "  - name", s->user);
+	buf_str(&b, "    shell: /bin/bash\n"
+	            "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+	            "    lock_passwd: true\n");
+	if (s->key_count)
+		buf_str(&b, "    ssh_authorized_keys:\n");
+	for (size_t i = 0; i < s->key_count; i++) {
+		buf_str(&b, "      - ");
+		yaml_quoted(&b, s->keys[i]);
+		buf_str(&b, "\n");
+	}
+	add_host_key(&b, s);
+	buf_str(&b, "disable_root: false\nssh_pwauth: false\n");
+	return buf_steal(&b);
+}
+
+static char *our_vendor_data(const struct seed *s)
+{
+	if (!s->host_key_private)
+		return NULL;
+	struct buf b = {0};
+	buf_reserve(&b, 64 * 1024);
+	buf_str(&b, "#cloud-config\n");
+	add_host_key(&b, s);
+	return buf_steal(&b);
+}
+
+int seed_build(const struct seed *s, struct seed_files *out, struct err *err)
+{
+	if (check(s, err) < 0)
+		return -1;
+	struct buf meta = {0};
+	yaml_field(&meta, "instance-id", s->instance_id);
+	yaml_field(&meta, "local-hostname", s->hostname);
+	*out = (struct seed_files){
+	        .user_data = s->user_data ? xstrdup(s->user_data) : our_user_data(s),
+	        .meta_data = buf_steal(&meta),
+	        .vendor_data = s->user_data ? our_vendor_data(s) : NULL,
+	        .network_config = xstrdup(s->network_config),
+	};
+	return 0;
+}
+
+/* ---- freeing, and the way to roost-image --------------------------------------------------------- */
+
+static void wipe(char **text)
+{
+	if (*text)
+		explicit_bzero(*text, strlen(*text));
+	free(*text);
+	*text = NULL;
+}
+
+void seed_files_free(struct seed_files *f)
+{
+	wipe(&f->user_data);
+	wipe(&f->meta_data);
+	wipe(&f->vendor_data);
+	wipe(&f->network_config);
+}
+
+void seed_request_free(char **request)
+{
+	wipe(request);
+}
+
+char *seed_request(const struct seed_files *f, struct err *err)
+{
+	_cleanup_json_ json_t *o = json_pack("{s:s, s:s, s:s*, s:s*}", "user-data", f->user_data,
+	        "meta-data", f->meta_data, "vendor-data", f->vendor_data, "network-config",
+	        f->network_config);
+	if (!o) {
+		err_set(err, ERR_USAGE,
+		        "cloud-init seed: user-data or network-config is not UTF-8 text");
+		return NULL;
+	}
+	return json_line(o);
+}
