@@ -4,7 +4,8 @@
  * The agent has no greeting, no ids and no events, and may be absent, slow, or lie. So every
  * connection begins with guest-sync-delimited and a random number, everything before its answer is
  * dropped, every call has a deadline, and every answer is type-checked and bounded. A timed-out
- * call leaves the agent "unsynced": the next one synchronises first.
+ * call leaves the agent "unsynced": the next one synchronises first. An answer is at most
+ * AGENT_ANSWER_MAX bytes; texts that come from the guest hold nothing a terminal would obey.
  *
  * Blocking on its own fd; for use in a keeper there is agent_set_wait(): a function that is called
  * instead of poll() whenever the agent client would sleep.
@@ -15,6 +16,8 @@
 #include "qmp/wire.h"
 
 struct agent;
+
+#define AGENT_ANSWER_MAX ((size_t)4 * 1024 * 1024)
 
 /* Waits until `fd` has `events` or the deadline passes: >0 ready, 0 deadline, -1 give up (err). */
 typedef int agent_wait_fn(void *self, int fd, short events, int64_t deadline, struct err *err);
@@ -28,7 +31,10 @@ void agent_set_wait(struct agent *a, agent_wait_fn *wait, void *self);
 /* A raw call; `args` stolen; *reply is the "return" value. */
 int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadline,
 	json_t **reply, struct err *err);
-/* guest-shutdown and the like answer nothing on success: sent, and only an error is waited for. */
+/*
+ * For guest-shutdown and the like, which answer nothing on success. A synchronisation follows, and
+ * its answer without an error before it, the guest's going, or the deadline mean success.
+ */
 int agent_call_silent(struct agent *a, const char *command, json_t *args, int64_t deadline,
 	struct err *err);
 
@@ -38,7 +44,10 @@ int agent_shutdown(struct agent *a, enum agent_shutdown_mode mode, int64_t deadl
 	struct err *err);
 /* nanoseconds since 1970 UTC */
 int agent_set_time(struct agent *a, int64_t ns, int64_t deadline, struct err *err);
-/* Sets exactly `online` vCPUs online (lowest ids first; cpu0 stays); *now is what the guest says after. */
+/*
+ * Sets exactly `online` vCPUs online, lowest ids first; those that cannot go offline stay. *now is
+ * what the guest says after.
+ */
 int agent_set_vcpus(struct agent *a, unsigned online, unsigned *now, int64_t deadline,
 	struct err *err);
 int agent_count_vcpus(struct agent *a, unsigned *online, int64_t deadline, struct err *err);
@@ -48,7 +57,7 @@ int agent_fsthaw(struct agent *a, int64_t deadline, unsigned *count, struct err 
 
 #define AGENT_ADDRESSES_MAX 64
 struct agent_address {
-	char interface[32];
+	char interface[32]; /* what is not of [A-Za-z0-9 ._:@+-] is '_' */
 	char mac[18];	  /* "" if the guest names none */
 	char address[64]; /* text */
 	bool ipv6;

@@ -1,9 +1,8 @@
 /*
  * What this QEMU can do, asked of query-qmp-schema and never guessed from a version.
  *
- * The answer (about 200 KiB) is boiled down to the list of commands, events and the few features
- * roost asks about, and is cached in a file by the identity of the QEMU binary: path, size,
- * inode, mtime.
+ * The answer (about 200 KiB) is boiled down to the names of commands, their arguments and events
+ * (12 KiB), and is cached in a file by the identity of the QEMU binary: path, size, inode, mtime.
  */
 #ifndef QMP_SCHEMA_H
 #define QMP_SCHEMA_H
@@ -19,6 +18,11 @@ struct schema *schema_load(const char *cache_file, const char *binary, struct er
 int schema_save(const struct schema *s, const char *cache_file, const char *binary,
 	struct err *err);
 void schema_free(struct schema *s);
+static inline void schema_cleanup(struct schema **s)
+{
+	schema_free(*s);
+}
+#define _cleanup_schema_ _cleanup_(schema_cleanup)
 
 bool schema_has_command(const struct schema *s, const char *command);
 bool schema_has_event(const struct schema *s, const char *event);
