@@ -48,6 +48,8 @@ struct guest {
 	bool failed_to_start;
 	bool destroying;	/* we are ending it on purpose */
 	char destroyed_by[64];	/* "destroyed" or "shut down by X": the reason to record */
+	char shutdown_by[24];	/* the rung that was asked last: "agent", "ACPI button"; "" if none */
+	bool reboot_wanted;	/* a power-off is to be followed by a reset */
 	bool paused_by_user;
 	int64_t resets[8];	/* clock_ms of the last guest resets, a ring */
 	unsigned reset_count;
@@ -63,6 +65,7 @@ struct guest {
 		int fd; /* O_PATH on its active layer */
 	} places[DISKS_MAX];
 	size_t place_count;
+	json_t *attached;	/* what was plugged since the start: attached.h */
 	char failed_disk[8];	/* io-error: the disk that failed; "" if none */
 	bool failed_for_space;
 };
@@ -173,6 +176,32 @@ int keeper_drop(const struct guest *g, struct err *err);
 /* Bounds the console's and QMP's logs by punching holes over their old parts. */
 void guest_bound_logs(struct guest *g);
 void guest_add_place(struct guest *g, const char *target, int disk_fd);
+
+/* Asks the guest to power off: agent, then the ACPI button again and again. op_shutdown.c */
+enum { ASK_AGENT = 1, ASK_ACPI = 2 };
+int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err);
+int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *err);
+/* `bytes` of RAM, by balloon and plugged memory; *now is what the guest has then. op_memory.c */
+int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *err);
+json_t *op_memstat(struct guest *g, struct err *err);
+/* op_vcpus.c */
+int op_setvcpus(struct guest *g, unsigned count, struct err *err);
+/* Files of attach-disk come with the request, active layer first. op_disk.c */
+int op_attach_disk(struct guest *g, const json_t *disk, const json_t *layers,
+	struct request *files, json_t **ret, struct err *err);
+int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, struct err *err);
+int op_blockresize(struct guest *g, const char *target, uint64_t bytes, struct err *err);
+/* op_interface.c */
+int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct err *err);
+int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, struct err *err);
+/* What recovery does with what a keeper left half done. */
+int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err);
+int recover_attach_interface(struct guest *g, const json_t *journal, struct err *err);
+int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);
+
+/* The guest's agent, connected, waiting through guest_wait(); closed by agent_close(). */
+struct agent;
+struct agent *guest_agent(struct guest *g, struct err *err);
 
 /* Failpoints, compiled into the test build only: failpoint.c. */
 #ifdef ROOST_FAILPOINTS

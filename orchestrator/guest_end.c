@@ -154,6 +154,10 @@ static void by_ending(struct guest *g)
 		{"host-signal", "QEMU got SIGTERM", GUEST_SHUT_OFF},
 		{"host-qmp-quit", "quit", GUEST_SHUT_OFF},
 	};
+	if (str_eq(g->ending, "guest-shutdown") && g->shutdown_by[0]) {
+		guest_tell(g, GUEST_SHUT_OFF, "guest poweroff, asked by the %s", g->shutdown_by);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		if (str_eq(g->ending, known[i].ending)) {
 			guest_tell(g, known[i].state, "%s", known[i].reason);
@@ -207,7 +211,7 @@ void guest_end(struct guest *g)
 	guest_event(g, "ROOST_ENDED", json_pack("{s:s, s:s}", "state",
 		guest_state_name(g->status.state), "reason", g->status.reason));
 	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log", "ga.sock",
-		"vnc.sock", "console.in", "exit", "qemu.err", "argv", "lock"};
+		"vnc.sock", "console.in", "exit", "qemu.err", "argv", "attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	for (size_t i = 0; i < g->ender_count; i++)

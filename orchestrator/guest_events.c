@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "orchestrator/attached.h"
 
 enum { RESET_LOOP_COUNT = 5, RESET_LOOP_MS = 15000 };
 
@@ -36,9 +37,15 @@ static void remember_ending(struct guest *g, const char *reason)
 static void on_shutdown(struct guest *g, const json_t *data)
 {
 	const char *reason = json_get_str(data, "reason", "unknown");
+	if (str_eq(reason, "guest-shutdown") && g->reboot_wanted) {
+		/* it took the button for "power off": -action shutdown=pause lets us reset it */
+		g->reboot_wanted = false;
+		send_quietly(g, "system_reset");
+		send_quietly(g, "cont");
+		return;
+	}
 	remember_ending(g, reason);
-	/* -action shutdown=pause keeps QEMU so that this is heard; now it may go */
-	if (str_starts(reason, "guest-shutdown"))
+	if (str_eq(reason, "guest-shutdown"))
 		send_quietly(g, "quit");
 }
 
@@ -47,6 +54,7 @@ static void on_reset(struct guest *g, const json_t *data)
 	if (!json_get_bool(data, "guest", false))
 		return;
 	g->resets[g->reset_count++ % ARRAY_SIZE(g->resets)] = clock_ms();
+	g->reboot_wanted = false;
 	if (g->def->on_reboot == ON_REBOOT_DESTROY) {
 		remember_ending(g, "guest-reset");
 		send_quietly(g, "quit");
@@ -81,12 +89,6 @@ static void on_io_error(struct guest *g, const json_t *data)
 		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
 }
 
-static void on_balloon(struct guest *g, const json_t *data)
-{
-	g->status.memory = json_get_int(data, "actual", g->status.memory);
-	guest_tell_status(g);
-}
-
 static const struct {
 	const char *name;
 	void (*handle)(struct guest *g, const json_t *data);
@@ -95,7 +97,7 @@ static const struct {
 	{"RESET", on_reset},
 	{"GUEST_PANICKED", on_panic},
 	{"BLOCK_IO_ERROR", on_io_error},
-	{"BALLOON_CHANGE", on_balloon},
+	{"DEVICE_DELETED", attached_on_deleted},
 };
 
 void guest_on_qemu_event(struct guest *g, const json_t *event)

@@ -20,6 +20,7 @@ enum {
 	HEARTBEAT_MS = 1000,
 	PASS_MS = QMP_HEAVY_MS, /* the longest a passed-through command may take */
 	FIXED_FDS = 3,
+	LAST_WORDS = 256, /* reads of what a dead QEMU left in its socket */
 };
 
 struct pass {
@@ -189,9 +190,8 @@ static bool qemu_has_ended(struct guest *g)
 	if (!g->qemu_ended && g->qemu.pidfd >= 0 && !proc_alive(&g->qemu)) {
 		struct err err = ERR_INIT;
 		/* what it said before it died is still in the socket */
-		if (g->qmp)
-			while (qmp_pump(g->qmp, &err) == 0 && !qmp_gone(g->qmp))
-				;
+		for (int i = 0; g->qmp && !qmp_gone(g->qmp) && i < LAST_WORDS; i++)
+			qmp_pump(g->qmp, &err);
 		g->qemu_ended = true;
 	}
 	return g->qemu_ended;

@@ -6,6 +6,8 @@
 
 #include <unistd.h>
 
+#include "base/str.h"
+
 static int look_status(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
@@ -93,6 +95,131 @@ static int cancel(void *self, const json_t *args, struct request *r, json_t **re
 	return 0;
 }
 
+/* ---- shutdown and reboot ---------------------------------------------------------------------------- */
+
+enum { SHUTDOWN_MS = 120000, UNPLUG_MS = 30000, MEMORY_MS = 30000 };
+
+static unsigned rungs_of(const json_t *args)
+{
+	const char *mode = json_get_str(args, "mode", "");
+	return str_eq(mode, "agent") ? ASK_AGENT : str_eq(mode, "acpi") ? ASK_ACPI : ASK_AGENT | ASK_ACPI;
+}
+
+static int check_mode(const json_t *args, struct err *err)
+{
+	const char *mode = json_get_str(args, "mode", "agent");
+	if (str_eq(mode, "agent") || str_eq(mode, "acpi"))
+		return 0;
+	return err_set(err, ERR_USAGE, "mode '%.40s' is neither 'agent' nor 'acpi'", mode);
+}
+
+static int shut_down(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct guest *g = self;
+	bool wait = json_get_bool(args, "wait", true);
+	if (check_mode(args, err) < 0 ||
+		op_shutdown(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), wait, err) < 0)
+		return -1;
+	if (wait)
+		return guest_answer_at_end(g, r);
+	*ret = json_pack("{s:s}", "rung", g->shutdown_by);
+	return 0;
+}
+
+static int reboot(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct guest *g = self;
+	(void)r;
+	if (check_mode(args, err) < 0 ||
+		op_reboot(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), err) < 0)
+		return -1;
+	*ret = json_pack("{s:s}", "rung", g->shutdown_by);
+	g->shutdown_by[0] = '\0';
+	return 0;
+}
+
+/* ---- memory, vCPUs, devices -------------------------------------------------------------------------- */
+
+static int set_memory(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_setmem(self, (uint64_t)json_get_int(args, "bytes", 0),
+		json_get_int(args, "timeout-ms", MEMORY_MS), err);
+}
+
+static int memory_stats(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)r;
+	*ret = op_memstat(self, err);
+	return *ret ? 0 : -1;
+}
+
+static int set_vcpus(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	int64_t count = json_get_int(args, "count", 0);
+	(void)r, (void)ret;
+	return op_setvcpus(self, count < 0 || count > VCPUS_MAX ? 0 : (unsigned)count, err);
+}
+
+static int attach_disk(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	return op_attach_disk(self, json_object_get(args, "disk"), json_object_get(args, "layers"), r, ret,
+		err);
+}
+
+static int detach_disk(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_detach_disk(self, json_get_str(args, "target", ""),
+		json_get_int(args, "timeout-ms", UNPLUG_MS), err);
+}
+
+static int resize_disk(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_blockresize(self, json_get_str(args, "target", ""),
+		(uint64_t)json_get_int(args, "bytes", 0), err);
+}
+
+static int attach_interface(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r;
+	return op_attach_interface(self, json_object_get(args, "interface"), ret, err);
+}
+
+static int detach_interface(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_detach_interface(self, json_get_str(args, "mac", ""),
+		json_get_int(args, "timeout-ms", UNPLUG_MS), err);
+}
+
+static int look_attached(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct guest *g = self;
+	(void)args, (void)r, (void)err;
+	*ret = json_incref(g->attached);
+	return 0;
+}
+
+/* What readiness found out comes from a child of the command line, and is an event for all. */
+static int note_rung(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct guest *g = self;
+	const char *rung = json_get_str(args, "rung", "");
+	json_t *timeline = g->status.timeline ? g->status.timeline : json_object();
+	(void)r, (void)ret;
+	g->status.timeline = timeline;
+	if (json_object_get(timeline, rung))
+		return 0; /* the first time counts */
+	if (json_object_size(timeline) >= TIMELINE_MAX)
+		return err_set(err, ERR_REFUSED, "the timeline of guest '%s' is full", g->def->name);
+	json_object_set(timeline, rung, json_object_get(args, "ms"));
+	guest_event(g, "ROOST_RUNG", json_pack("{s:s, s:O}", "rung", rung, "ms", json_object_get(args, "ms")));
+	guest_tell_status(g);
+	return 0;
+}
+
 const struct command keeper_commands[] = {
 	{"query-commands", "Lists what this socket understands besides QEMU's own commands.", {{0}},
 		CMD_QUICK, look_commands},
@@ -112,5 +239,43 @@ const struct command keeper_commands[] = {
 	{"roost-destroy", "Ends QEMU at once; the answer comes when it has ended.",
 		{{"graceful", ARG_BOOL, true, "never kill a QEMU that does not end by itself"}},
 		CMD_KILLING, destroy},
+	{"roost-shutdown", "Asks the guest to power off: its agent, then the ACPI button until it is heard.",
+		{{"mode", ARG_STR, true, "only 'agent' or only 'acpi'"},
+			{"timeout-ms", ARG_INT, true, "how long to wait"},
+			{"wait", ARG_BOOL, true, "answer when it is off (default), or at once"}},
+		CMD_CHANGING, shut_down},
+	{"roost-reboot", "Asks the guest to reboot; one that powers off instead is reset.",
+		{{"mode", ARG_STR, true, "only 'agent' or only 'acpi'"},
+			{"timeout-ms", ARG_INT, true, "how long to wait"}},
+		CMD_CHANGING, reboot},
+	{"roost-setmem", "Gives the guest that much memory, by balloon and plugged memory.",
+		{{"bytes", ARG_INT, false, "a multiple of 2 MiB above the boot size"},
+			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
+		CMD_CHANGING, set_memory},
+	{"roost-memstat", "Asks the guest's balloon for its statistics, in KiB.", {{0}}, CMD_CHANGING,
+		memory_stats},
+	{"roost-setvcpus", "Gives the guest that many vCPUs.", {{"count", ARG_INT, false, "1 to max_vcpus"}},
+		CMD_CHANGING, set_vcpus},
+	{"roost-attach-disk", "Plugs a disk whose open files come with the request.",
+		{{"disk", ARG_OBJECT, false, "as in a definition"},
+			{"layers", ARG_ARRAY, false, "{qcow2, writable} for each file, active layer first"}},
+		CMD_CHANGING, attach_disk},
+	{"roost-detach-disk", "Unplugs a disk and waits for the guest to let it go.",
+		{{"target", ARG_STR, false, "its target or path"},
+			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
+		CMD_CHANGING, detach_disk},
+	{"roost-blockresize", "Makes a disk larger.",
+		{{"target", ARG_STR, false, "its target or path"}, {"bytes", ARG_INT, false, "the new size"}},
+		CMD_CHANGING, resize_disk},
+	{"roost-attach-interface", "Plugs an interface with user networking.",
+		{{"interface", ARG_OBJECT, false, "as in a definition"}}, CMD_CHANGING, attach_interface},
+	{"roost-detach-interface", "Unplugs an interface and waits for the guest to let it go.",
+		{{"mac", ARG_STR, false, "its MAC address"},
+			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
+		CMD_CHANGING, detach_interface},
+	{"roost-attached", "Lists what was plugged since the start.", {{0}}, CMD_QUICK, look_attached},
+	{"roost-rung", "Notes that the guest has reached a rung of readiness.",
+		{{"rung", ARG_STR, false, "its name"}, {"ms", ARG_INT, false, "since the start"}}, CMD_QUICK,
+		note_rung},
 	{0},
 };

@@ -13,24 +13,26 @@
 
 #include "base/fs.h"
 #include "base/str.h"
-#include "orchestrator/argv.h"
+#include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
 
 enum { ADOPT_MS = 5000 };
 
-/* One row for each operation that writes a journal. */
+/* A row for each operation that needs one; what QEMU did of the others it did wholly (blockresize). */
 static const struct {
 	const char *operation;
 	int (*recover)(struct guest *g, const json_t *journal, struct err *err);
 } recoveries[] = {
-	{NULL, NULL},
+	{"attach-disk", recover_attach_disk},
+	{"attach-interface", recover_attach_interface},
+	{"setvcpus", recover_setvcpus},
 };
 
 static int recover_operation(struct guest *g, struct err *err)
 {
 	_cleanup_json_ json_t *journal = journal_found(g);
 	const char *operation = json_get_str(journal, "operation", "");
-	for (size_t i = 0; journal && i + 1 < ARRAY_SIZE(recoveries); i++)
+	for (size_t i = 0; journal && i < ARRAY_SIZE(recoveries); i++)
 		if (str_eq(operation, recoveries[i].operation) &&
 			recoveries[i].recover(g, journal, err) < 0)
 			return err_prefix(err, "recovering from an interrupted %s", operation);
@@ -99,6 +101,7 @@ int op_adopt(struct guest *g, struct err *err)
 	status_free(&g->status);
 	g->status = s;
 	reopen(g);
+	attached_load(g);
 	g->oom_kills = oom_kill_count(0);
 	if (proc_open_known(s.qemu_pid, s.qemu_start, &g->qemu, err) < 0) {
 		g->qemu_ended = true;

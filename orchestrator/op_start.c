@@ -8,16 +8,13 @@
  */
 #include "orchestrator/guest.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,7 +23,9 @@
 #include "base/str.h"
 #include "orchestrator/accel.h"
 #include "orchestrator/argv.h"
+#include "orchestrator/attached.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/ports.h"
 
 enum {
 	QEMU_UP_MS = 30000, /* until its first reply; 30 ms as a rule, more on a host in trouble */
@@ -154,52 +153,6 @@ static int open_all(struct guest *g, struct opened *o, struct err *err)
 	return d->agent && o->agent < 0 ? -1 : 0;
 }
 
-/* ---- host ports --------------------------------------------------------------------------------- */
-
-/* Binds for a moment: a port that is taken is told before QEMU is there. 0 becomes a free one. */
-static int try_port(const struct forward *f, uint16_t *port, struct err *err)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(f->host_port)};
-	socklen_t len = sizeof(a);
-	_cleanup_close_ int fd = socket(AF_INET, (f->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-	int one = 1;
-	if (inet_pton(AF_INET, f->host, &a.sin_addr) != 1)
-		return err_set(err, ERR_USAGE, "'%s' is no IPv4 address", f->host);
-	if (!f->udp)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-		(!f->udp && listen(fd, 1) < 0) || getsockname(fd, (struct sockaddr *)&a, &len) < 0) {
-		bool taken = errno == EADDRINUSE;
-		err_errno(err, "cannot forward %s:%u", f->host, f->host_port);
-		if (taken)
-			err_hint(err, "another program listens there: `ss -ltnup` names it; choose another port");
-		err->kind = taken ? ERR_BUSY : err->kind;
-		return -1;
-	}
-	*port = ntohs(a.sin_port);
-	return 0;
-}
-
-static int choose_ports(struct guest *g, struct err *err)
-{
-	_cleanup_json_ json_t *list = json_array();
-	for (size_t n = 0; n < g->def->nic_count; n++) {
-		const struct nic_def *nic = &g->def->nics[n];
-		for (size_t i = 0; i < nic->forward_count; i++) {
-			const struct forward *f = &nic->forwards[i];
-			uint16_t port = 0;
-			if (try_port(f, &port, err) < 0)
-				return -1;
-			json_array_append_new(list, json_pack("{s:I, s:s, s:i, s:i, s:b}", "nic",
-				(json_int_t)n, "host", f->host, "port", port, "guest_port",
-				f->guest_port, "udp", f->udp));
-		}
-	}
-	json_decref(g->status.forwards);
-	g->status.forwards = TAKE(list);
-	return 0;
-}
-
 /* ---- the launch --------------------------------------------------------------------------------- */
 
 static int choose_accel(struct guest *g, enum accel *out, bool *proven, struct err *err)
@@ -230,8 +183,12 @@ static int launch(struct guest *g, struct err *err)
 	bool proven;
 	_cleanup_opened_ struct opened o = {-1, -1, -1, -1, {-1, -1}, -1, -1, -1, -1, {{{{0}}, 0}}};
 	_cleanup_launch_ struct launch l = {.stderr_fd = -1};
-	if (choose_accel(g, &accel, &proven, err) < 0 || choose_ports(g, err) < 0 ||
-		open_all(g, &o, err) < 0)
+	json_decref(g->status.forwards);
+	g->status.forwards = json_array();
+	for (size_t i = 0; i < g->def->nic_count; i++)
+		if (ports_choose(&g->def->nics[i], i, g->status.forwards, err) < 0)
+			return -1;
+	if (choose_accel(g, &accel, &proven, err) < 0 || open_all(g, &o, err) < 0)
 		return -1;
 	l.uid = geteuid() == 0 ? g->def->issued.qemu_uid : 0;
 	l.stderr_fd = open_in_run(g, "qemu.err", O_WRONLY | O_APPEND | O_TRUNC, err);
@@ -319,6 +276,7 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	g->status.paused_start = paused;
 	g->status.memory = (int64_t)g->def->memory;
 	g->status.vcpus = g->def->vcpus;
+	attached_load(g);
 	guest_tell(g, GUEST_STARTING, "%s", "");
 	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
 		return err_prefix(err, "guest '%s'", g->def->name);

@@ -58,6 +58,8 @@ static json_t *to_json(const struct status *s)
 	json_object_set_new(o, "paused_start", json_boolean(s->paused_start));
 	if (s->forwards)
 		json_object_set(o, "forwards", s->forwards);
+	if (s->timeline)
+		json_object_set(o, "timeline", s->timeline);
 	return o;
 }
 
@@ -106,6 +108,7 @@ int status_read(int dir, const char *file, struct status *out, struct err *err)
 	s.vcpus = json_get_int(o, "vcpus", 0);
 	s.paused_start = json_get_bool(o, "paused_start", false);
 	s.forwards = json_incref(json_object_get(o, "forwards"));
+	s.timeline = json_incref(json_object_get(o, "timeline"));
 	*out = s;
 	return 0;
 }
@@ -113,5 +116,6 @@ int status_read(int dir, const char *file, struct status *out, struct err *err)
 void status_free(struct status *s)
 {
 	json_decref(s->forwards);
-	s->forwards = NULL;
+	json_decref(s->timeline);
+	s->forwards = s->timeline = NULL;
 }

@@ -30,6 +30,8 @@ enum guest_state {
 const char *guest_state_name(enum guest_state state);
 enum guest_state guest_state_of(const char *name); /* GUEST_BROKEN for a word that is none */
 
+enum { TIMELINE_MAX = 32 };
+
 /* A stamp older than this means `unresponsive`. */
 #define STATUS_STALE_MS 2000
 
@@ -51,6 +53,7 @@ struct status {
 	int64_t memory;		/* bytes the guest has now (balloon and plugged memory counted) */
 	int64_t vcpus;
 	bool paused_start;	/* `start --paused`: recovery must not run it */
+	json_t *timeline;	/* {RUNG: ms since the start}, owned; may be NULL */
 	json_t *forwards;	/* [{"host","port","guest_port","udp"}], owned; may be NULL */
 };
 

@@ -1,0 +1,162 @@
+/*
+ * Asking a guest to power off or to reboot: a ladder.
+ *
+ * First the agent, which answers at once whether it is there. Then the ACPI button, pressed again
+ * until it is heard: a guest that is still booting does not listen yet. Each rung is told to who
+ * asked; the one that worked is part of the reason that is recorded.
+ */
+#include "orchestrator/guest.h"
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "orchestrator/paths.h"
+#include "qmp/agent.h"
+
+enum {
+	AGENT_ANSWER_MS = 2000, /* to a ping; a busy guest under TCG takes a few 100 ms */
+	AGENT_ACT_MS = 20000,	/* from guest-shutdown to power-off, before the button is tried */
+	PRESS_AGAIN_MS = 3000,
+};
+
+/* ---- the agent, waiting as everything waits here --------------------------------------------------- */
+
+static int wait_for_agent(void *self, int fd, short events, int64_t deadline, struct err *err)
+{
+	struct guest *g = self;
+	struct wait w = WAIT_FOR(.deadline = deadline, .fd_events = events);
+	w.fd = fd;
+	switch (guest_wait(g, &w)) {
+	case WAKE_FD:
+		return 1;
+	case WAKE_GONE:
+		return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
+	case WAKE_CANCEL:
+		return err_set(err, ERR_REFUSED, "cancelled");
+	default:
+		return 0;
+	}
+}
+
+struct agent *guest_agent(struct guest *g, struct err *err)
+{
+	if (!g->def->agent) {
+		err_set(err, ERR_REFUSED, "guest '%s' has no agent channel", g->def->name);
+		err_hint(err, "set `agent: true` in its definition");
+		return NULL;
+	}
+	_cleanup_free_ char *path = run_path(g->def->issued.id, "ga.sock", err);
+	struct agent *a = path ? agent_connect(path, err) : NULL;
+	if (a)
+		agent_set_wait(a, wait_for_agent, g);
+	return a;
+}
+
+static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, struct err *err)
+{
+	struct agent *a = guest_agent(g, err);
+	int result = a ? agent_ping(a, deadline_in(AGENT_ANSWER_MS), err) : -1;
+	if (result == 0)
+		result = agent_shutdown(a, mode, deadline_in(AGENT_ANSWER_MS), err);
+	agent_close(a);
+	return result;
+}
+
+/* ---- the ladder ------------------------------------------------------------------------------------- */
+
+/* The guest has powered off (QEMU's end follows), or it was reset. */
+static bool is_answer(const json_t *event, const void *unused)
+{
+	(void)unused;
+	const char *name = json_get_str(event, "event", "");
+	return str_eq(name, "SHUTDOWN") || str_eq(name, "RESET");
+}
+
+static void say(struct guest *g, const char *rung)
+{
+	snprintf(g->shutdown_by, sizeof(g->shutdown_by), "%s", rung);
+	guest_progress(g, rung, 0, 0);
+	guest_event(g, "ROOST_RUNG", json_pack("{s:s}", "rung", rung));
+}
+
+/* True when the guest acted. */
+static bool acted_until(struct guest *g, int64_t deadline)
+{
+	struct wait w = WAIT_FOR(.deadline = deadline, .wants = is_answer);
+	enum wake wake = guest_wait(g, &w);
+	json_decref(w.event);
+	return wake == WAKE_EVENT || wake == WAKE_GONE;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode, int64_t deadline,
+	bool wait, struct err *err)
+{
+	struct err agent_said = ERR_INIT;
+	if ((rungs & ASK_AGENT) && ask_agent(g, mode, &agent_said) == 0) {
+		say(g, "agent");
+		failpoint("shutdown-after-agent");
+		if (!wait)
+			return 0;
+		int64_t until = rungs & ASK_ACPI ? sooner(deadline, deadline_in(AGENT_ACT_MS)) : deadline;
+		if (acted_until(g, until))
+			return 0;
+	} else if (rungs == ASK_AGENT) {
+		*err = agent_said;
+		return err_prefix(err, "guest '%s': its agent", g->def->name);
+	}
+	say(g, "ACPI button");
+	while (deadline_left(deadline)) {
+		if (guest_qmp(g, "system_powerdown", NULL, QMP_BLOCK_MS, NULL, err) < 0)
+			return g->qemu_ended ? 0 : -1;
+		failpoint("shutdown-after-button");
+		if (!wait || acted_until(g, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
+			return 0;
+		if (g->cancelled)
+			return err_set(err, ERR_REFUSED, "guest '%s': no longer waited for", g->def->name);
+	}
+	err_set(err, ERR_TIMEOUT, "guest '%s' has not acted on %s%s", g->def->name,
+		rungs & ASK_AGENT ? (agent_said.kind ? "the ACPI button (its agent does not answer)"
+						     : "its agent's word nor the ACPI button")
+				  : "the ACPI button",
+		" in time");
+	return err_hint(err, "`roost console %s` shows what it does, `roost destroy %s` ends it",
+		g->def->name, g->def->name);
+}
+
+int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err)
+{
+	if (g->status.state != GUEST_RUNNING && g->status.state != GUEST_IN_SHUTDOWN) {
+		err_set(err, ERR_REFUSED, "guest '%s' cannot be shut down: it is %s", g->def->name,
+			guest_state_name(g->status.state));
+		return err_hint(err, g->status.state == GUEST_PAUSED
+					     ? "`roost resume` lets it act on it"
+					     : "`roost destroy` ends it");
+	}
+	guest_tell(g, GUEST_IN_SHUTDOWN, "%s", "");
+	failpoint("shutdown-begin");
+	int64_t deadline = deadline_in(timeout_ms);
+	if (climb(g, rungs, AGENT_POWERDOWN, deadline, wait, err) == 0)
+		return 0;
+	if (!g->qemu_ended) {
+		g->shutdown_by[0] = '\0';
+		guest_tell(g, GUEST_RUNNING, "did not shut down");
+	}
+	return -1;
+}
+
+int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *err)
+{
+	if (g->status.state != GUEST_RUNNING)
+		return err_set(err, ERR_REFUSED, "guest '%s' cannot be rebooted: it is %s", g->def->name,
+			guest_state_name(g->status.state));
+	g->reboot_wanted = true;
+	int result = climb(g, rungs, AGENT_REBOOT, deadline_in(timeout_ms), true, err);
+	if (result < 0)
+		g->reboot_wanted = false;
+	return result;
+}

@@ -1,0 +1,350 @@
+/* attach-disk, detach-disk, blockresize, attach-interface, detach-interface, domblklist, domiflist. */
+#include "orchestrator/verbs.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "orchestrator/change.h"
+#include "orchestrator/connect.h"
+#include "orchestrator/disk_open.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+
+/* ---- disks ---------------------------------------------------------------------------------------- */
+
+static void set_text(json_t *o, const struct cli *cli, const char *option, const char *key)
+{
+	const char *value = cli_value(cli, option, NULL);
+	if (value)
+		json_object_set_new(o, key, json_string(value));
+}
+
+/* The disk as a definition would name it; the path made absolute by what it is, not by its name. */
+static json_t *disk_asked_for(const struct cli *cli, struct err *err)
+{
+	char *path = realpath(cli->operands[1], NULL);
+	const char *format = cli_value(cli, "format", NULL);
+	if (!path) {
+		err_errno(err, "cannot find the disk '%s'", cli->operands[1]);
+		return NULL;
+	}
+	json_t *o = json_pack("{s:s}", "path", path);
+	free(path);
+	if (!format) {
+		json_decref(o);
+		err_set(err, ERR_USAGE, "attach-disk: the format of '%s' is not said", cli->operands[1]);
+		err_hint(err, "add --format qcow2 or --format raw; it is never guessed, for a guest may have written a header into a raw disk");
+		return NULL;
+	}
+	set_text(o, cli, "format", "format");
+	set_text(o, cli, "target", "target");
+	set_text(o, cli, "bus", "bus");
+	set_text(o, cli, "cache", "cache");
+	set_text(o, cli, "serial", "serial");
+	if (cli_flag(cli, "readonly"))
+		json_object_set_new(o, "readonly", json_true());
+	return o;
+}
+
+/* Opens the files with our own rights and hands them over: the keeper opens nothing for us. */
+static int send_disk(const struct found *f, json_t *disk, json_t **reply, struct err *err)
+{
+	struct disk_def d = {0};
+	_cleanup_disk_files_ struct disk_files files = {0};
+	_cleanup_json_ json_t *layers = json_array();
+	int fds[SOCK_FDS_MAX];
+	if (disk_from_json(disk, &d, err) < 0)
+		return -1;
+	int result = disk_open(&d, AT_FDCWD, &files, err);
+	disk_free(&d);
+	if (result < 0)
+		return -1;
+	if (files.count > SOCK_FDS_MAX)
+		return err_set(err, ERR_REFUSED, "its backing chain has %zu files, %d can be plugged", files.count,
+			SOCK_FDS_MAX);
+	for (size_t i = 0; i < files.count; i++) {
+		fds[i] = files.layers[i].fd;
+		json_array_append_new(layers, json_pack("{s:b, s:b}", "qcow2", files.layers[i].qcow2, "writable",
+			files.layers[i].writable));
+	}
+	_cleanup_qmp_ struct qmp *q = guest_connect(f, err);
+	if (!q)
+		return -1;
+	return qmp_call_fds(q, "roost-attach-disk", json_pack("{s:O, s:O}", "disk", disk, "layers", layers),
+		fds, files.count, deadline_in(OPERATION_MS), reply, err);
+}
+
+struct added_disk {
+	const json_t *json;
+	struct err *err;
+	int result;
+};
+
+static void add_disk(struct definition *d, const void *how)
+{
+	struct added_disk *added = *(struct added_disk *const *)how;
+	if (d->disk_count == DISKS_MAX) {
+		added->result = err_set(added->err, ERR_REFUSED, "guest '%s' has %d disks already", d->name,
+			DISKS_MAX);
+		return;
+	}
+	struct disk_def *disk = &d->disks[d->disk_count];
+	added->result = disk_from_json(added->json, disk, added->err);
+	if (added->result == 0 && !disk->target[0])
+		added->result = disk_free_target(d, disk->bus, disk->target, added->err);
+	if (added->result == 0)
+		d->disk_count++;
+}
+
+static int run_attach_disk(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_status_ struct status s = {0};
+	_cleanup_json_ json_t *disk = disk_asked_for(cli, err);
+	json_t *reply = NULL;
+	if (!disk || guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0)
+		return -1;
+	bool config = cli_flag(cli, "config") || cli_flag(cli, "persistent"), live = !cli_flag(cli, "config");
+	if (!s.number && cli_flag(cli, "persistent"))
+		live = false;
+	if (live && send_disk(&f, disk, &reply, err) < 0)
+		return -1;
+	if (config) {
+		struct added_disk added = {.json = disk, .err = err}, *how = &added;
+		if (reply)
+			json_object_set(disk, "target", json_object_get(reply, "target"));
+		if (guest_change(&f, add_disk, &how, err) < 0 || added.result < 0)
+			return -1;
+	}
+	if (cli->json) {
+		cli_print_json(reply);
+		return 0;
+	}
+	printf("Disk '%s' attached%s%s\n", cli->operands[1], reply ? " as " : "",
+		json_get_str(reply, "target", ""));
+	json_decref(reply);
+	return 0;
+}
+
+static int timeout_ms(const struct cli *cli, json_t *args, struct err *err)
+{
+	const char *text = cli_value(cli, "timeout", NULL);
+	int64_t ms;
+	if (!text)
+		return 0;
+	if (str_parse_duration(text, "--timeout", &ms, err) < 0)
+		return -1;
+	json_object_set_new(args, "timeout-ms", json_integer(ms));
+	return 0;
+}
+
+static int call_done(const struct cli *cli, const char *command, json_t *args, const char *fmt, const char *what,
+	struct err *err)
+{
+	json_t *reply = NULL;
+	if (timeout_ms(cli, args, err) < 0) {
+		json_decref(args);
+		return -1;
+	}
+	if (guest_call(cli->operands[0], command, args, &reply, err) < 0)
+		return -1;
+	if (cli->json)
+		cli_print_json(reply);
+	else {
+		printf(fmt, what);
+		json_decref(reply);
+	}
+	return 0;
+}
+
+static int run_detach_disk(const struct cli *cli, struct err *err)
+{
+	return call_done(cli, "roost-detach-disk", json_pack("{s:s}", "target", cli->operands[1]),
+		"Disk '%s' detached\n", cli->operands[1], err);
+}
+
+static int run_blockresize(const struct cli *cli, struct err *err)
+{
+	uint64_t bytes;
+	if (str_parse_size(cli->operands[2], 0, "blockresize", &bytes, err) < 0)
+		return -1;
+	return call_done(cli, "roost-blockresize",
+		json_pack("{s:s, s:I}", "target", cli->operands[1], "bytes", (json_int_t)bytes),
+		"Disk '%s' resized\n", cli->operands[1], err);
+}
+
+/* ---- interfaces ----------------------------------------------------------------------------------- */
+
+static int run_attach_interface(const struct cli *cli, struct err *err)
+{
+	const char *forward = cli_value(cli, "forward", NULL);
+	if (strcmp(cli->operands[1], "user") != 0)
+		return err_set(err, ERR_USAGE, "interface type '%s' is not known", cli->operands[1]),
+		       err_hint(err, "the only type so far is 'user'");
+	json_t *user = json_pack("{s:b}", "restrict", cli_flag(cli, "restrict"));
+	if (forward)
+		json_object_set_new(user, "hostfwd", json_pack("[s]", forward));
+	json_t *nic = json_pack("{s:o}", "user", user);
+	set_text(nic, cli, "mac", "mac");
+	set_text(nic, cli, "model", "model");
+	json_t *reply = NULL;
+	if (guest_call(cli->operands[0], "roost-attach-interface", json_pack("{s:o}", "interface", nic), &reply,
+		    err) < 0)
+		return -1;
+	if (cli->json) {
+		cli_print_json(reply);
+		return 0;
+	}
+	printf("Interface %s attached\n", json_get_str(reply, "mac", ""));
+	json_decref(reply);
+	return 0;
+}
+
+static int run_detach_interface(const struct cli *cli, struct err *err)
+{
+	return call_done(cli, "roost-detach-interface", json_pack("{s:s}", "mac", cli->operands[1]),
+		"Interface %s detached\n", cli->operands[1], err);
+}
+
+/* ---- lists ---------------------------------------------------------------------------------------- */
+
+/* What was plugged; an empty list when the guest does not run. */
+static json_t *plugged(const struct found *f)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
+	_cleanup_json_ json_t *o = run < 0 ? NULL : json_file_read(run, "attached", &ignored);
+	json_t *list = json_object_get(o, "attached");
+	return list ? json_incref(list) : json_array();
+}
+
+static void add_row(json_t *rows, const char *a, const char *b, const char *c, const char *d)
+{
+	json_t *row = json_array();
+	const char *const cells[] = {a, b, c, d};
+	for (size_t i = 0; i < ARRAY_SIZE(cells) && cells[i]; i++)
+		json_array_append_new(row, json_string(cells[i]));
+	json_array_append_new(rows, row);
+}
+
+/* Columns as wide as their widest cell, 3 spaces between, the last one as it is. */
+static void print_rows(const json_t *rows)
+{
+	size_t width[4] = {0}, i, j, columns = json_array_size(json_array_get(rows, 0)), total = 0;
+	json_t *row, *cell;
+	json_array_foreach (rows, i, row)
+		json_array_foreach (row, j, cell)
+			if (json_string_length(cell) > width[j])
+				width[j] = json_string_length(cell);
+	for (j = 0; j < columns; j++)
+		total += width[j] + 3;
+	json_array_foreach (rows, i, row) {
+		json_array_foreach (row, j, cell)
+			printf("%s%-*s", j ? "   " : " ", j + 1 < columns ? (int)width[j] : 0,
+				json_string_value(cell));
+		putchar('\n');
+		for (j = 0; i == 0 && j < total; j++)
+			putchar('-');
+		if (i == 0)
+			putchar('\n');
+	}
+}
+
+static int run_domblklist(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_definition_ struct definition *d =
+		guest_find(cli->operands[0], &f, err) < 0 ? NULL : record_read(f.name, err);
+	if (!d)
+		return -1;
+	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
+	json_t *entry;
+	size_t i;
+	add_row(rows, "Target", "Source", NULL, NULL);
+	for (i = 0; i < d->disk_count; i++) {
+		const struct disk_def *disk = &d->disks[i];
+		_cleanup_free_ char *own = disk->source == DISK_PATH
+			? xstrdup(disk->path)
+			: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
+		add_row(rows, disk->target, own, NULL, NULL);
+		json_array_append_new(list, json_pack("{s:s, s:s}", "target", disk->target, "source", own));
+	}
+	json_array_foreach (live, i, entry) {
+		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
+			definition_disk(d, json_get_str(entry, "target", "")))
+			continue;
+		add_row(rows, json_get_str(entry, "target", "?"), json_get_str(entry, "path", "?"), NULL, NULL);
+		json_array_append_new(list, json_pack("{s:O, s:O}", "target", json_object_get(entry, "target"),
+			"source", json_object_get(entry, "path")));
+	}
+	if (cli->json)
+		cli_print_json(json_incref(list));
+	else
+		print_rows(rows);
+	return 0;
+}
+
+static int run_domiflist(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_definition_ struct definition *d =
+		guest_find(cli->operands[0], &f, err) < 0 ? NULL : record_read(f.name, err);
+	if (!d)
+		return -1;
+	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
+	json_t *entry;
+	size_t i;
+	add_row(rows, "Interface", "Type", "Model", "MAC");
+	for (i = 0; i < d->nic_count; i++) {
+		_cleanup_free_ char *name = str_fmt("nic%zu", i);
+		add_row(rows, name, "user", nic_model_name(d->nics[i].model), d->nics[i].mac);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
+			"model", nic_model_name(d->nics[i].model), "mac", d->nics[i].mac));
+	}
+	json_array_foreach (live, i, entry) {
+		if (!str_eq(json_get_str(entry, "kind", ""), "interface"))
+			continue;
+		const char *name = json_get_str(entry, "device", "?"), *mac = json_get_str(entry, "mac", "?");
+		const char *model = json_get_str(entry, "model", "virtio");
+		add_row(rows, name, "user", model, mac);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
+			"model", model, "mac", mac));
+	}
+	if (cli->json)
+		cli_print_json(json_incref(list));
+	else
+		print_rows(rows);
+	return 0;
+}
+
+#define TIMEOUT                                                                                    \
+	{                                                                                          \
+		"timeout", "TIME", 0, "how long the guest may take to let go, such as 60s"         \
+	}
+
+const struct verb verb_attach_disk = {"attach-disk", "NAME FILE", "Plugs a disk into a guest.", 2, 2, false,
+	{{"format", "FORMAT", 0, "qcow2 or raw; demanded"}, {"target", "TARGET", 0, "such as vdb; default the next free"},
+		{"bus", "BUS", 0, "virtio (default) or scsi"}, {"readonly", NULL, 0, "the guest may not write"},
+		{"cache", "MODE", 0, "none, writeback, writethrough, unsafe"}, {"serial", "TEXT", 0, "what the guest sees as its serial number"},
+		{"persistent", NULL, 0, "also at its next start"}, {"config", NULL, 0, "only at its next start"}},
+	run_attach_disk};
+const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET", "Unplugs a disk that was plugged.", 2, 2,
+	false, {TIMEOUT}, run_detach_disk};
+const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE", "Makes a disk of a running guest larger.", 3,
+	3, false, {{0}}, run_blockresize};
+const struct verb verb_attach_interface = {"attach-interface", "NAME user", "Plugs an interface into a guest.", 2, 2,
+	false,
+	{{"mac", "MAC", 0, "its address; default a new one"}, {"model", "MODEL", 0, "virtio (default), e1000e, e1000"},
+		{"forward", "FORWARD", 0, "[tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT"},
+		{"restrict", NULL, 0, "no way out but the forward"}},
+	run_attach_interface};
+const struct verb verb_detach_interface = {"detach-interface", "NAME MAC", "Unplugs an interface that was plugged.",
+	2, 2, false, {TIMEOUT}, run_detach_interface};
+const struct verb verb_domblklist = {"domblklist", "NAME", "Lists a guest's disks.", 1, 1, false, {{0}},
+	run_domblklist};
+const struct verb verb_domiflist = {"domiflist", "NAME", "Lists a guest's interfaces.", 1, 1, false, {{0}},
+	run_domiflist};
