@@ -18,15 +18,16 @@ base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create image chain seed
 # the orchestrator's files that more than one program links
-shared := paths definition accel
+shared := paths definition definition_node definition_keys definition_text definition_check \
+	definition_identity definition_files definition_yaml accel
 
-roost  := roost definition_yaml
+roost  := roost
 roostd := roostd
 keeper := keeper
 ssh    := roost-ssh
 image  := roost-image
 
-unit := base accel
+unit := base accel qcow2_create
 fuzz :=
 
 # ---- what is built -------------------------------------------------------------------------------
