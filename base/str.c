@@ -162,6 +162,29 @@ int str_parse_size(const char *text, uint64_t bare, const char *what, uint64_t *
 	return 0;
 }
 
+int str_parse_duration(const char *text, const char *what, int64_t *ms, struct err *err)
+{
+	static const struct {
+		const char *suffix;
+		int64_t ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+	char *end;
+	errno = 0;
+	long long n = strtoll(text, &end, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (!isdigit((unsigned char)text[0]) || !str_eq(end, units[i].suffix))
+			continue;
+		int64_t product;
+		if (errno || n == 0 || __builtin_mul_overflow((int64_t)n, units[i].ms, &product))
+			return err_set(err, ERR_USAGE, "%s: %.40s is %s", what, text,
+				n ? "too long" : "no time at all");
+		*ms = product;
+		return 0;
+	}
+	err_set(err, ERR_USAGE, "%s: '%.40s' is not a duration", what, text);
+	return err_hint(err, "write a number with ms, s, m or h, such as 90s or 3m");
+}
+
 const char *str_size(uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

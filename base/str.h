@@ -43,6 +43,8 @@ bool str_ends(const char *s, const char *suffix);
  */
 int str_parse_size(const char *text, uint64_t bare, const char *what, uint64_t *bytes,
 	struct err *err);
+/* "500ms", "180s", "3m", "1h": milliseconds, more than none. The suffix is demanded. */
+int str_parse_duration(const char *text, const char *what, int64_t *ms, struct err *err);
 /* A decimal number within [min, max]; nothing before or after it. */
 int str_parse_u64(const char *text, uint64_t min, uint64_t max, const char *what, uint64_t *out,
 	struct err *err);

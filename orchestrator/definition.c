@@ -1,0 +1,546 @@
+/*
+ * Definitions: the words, the keys as rows, and the two ways between a definition and JSON. What
+ * the values must be is in definition_text.c and definition_check.c; what people write is turned
+ * into nodes by definition_yaml.c.
+ */
+#include "orchestrator/definition.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "orchestrator/definition_check.h"
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+static const char *const accel_names[] = {
+	[ACCEL_AUTO] = "auto",
+	[ACCEL_KVM] = "kvm",
+	[ACCEL_TCG] = "tcg",
+};
+static const char *const firmware_names[] = {
+	[FIRMWARE_BIOS] = "bios",
+	[FIRMWARE_UEFI] = "uefi",
+};
+static const char *const format_names[] = {
+	[FORMAT_NONE] = NULL,
+	[FORMAT_RAW] = "raw",
+	[FORMAT_QCOW2] = "qcow2",
+};
+static const char *const bus_names[] = {
+	[BUS_VIRTIO] = "virtio",
+	[BUS_SCSI] = "scsi",
+	[BUS_SATA] = "sata",
+	[BUS_IDE] = "ide",
+};
+static const char *const cache_names[] = {
+	[CACHE_DEFAULT] = "default",
+	[CACHE_NONE] = "none",
+	[CACHE_WRITEBACK] = "writeback",
+	[CACHE_WRITETHROUGH] = "writethrough",
+	[CACHE_UNSAFE] = "unsafe",
+};
+static const char *const boot_names[] = {
+	[BOOT_DISK] = "disk",
+	[BOOT_CDROM] = "cdrom",
+	[BOOT_NETWORK] = "network",
+};
+static const char *const nic_names[] = {
+	[NIC_VIRTIO] = "virtio",
+	[NIC_E1000E] = "e1000e",
+	[NIC_E1000] = "e1000",
+};
+static const char *const display_names[] = {
+	[DISPLAY_NONE] = "none",
+	[DISPLAY_VGA] = "vga",
+};
+static const char *const on_crash_names[] = {
+	[ON_CRASH_PAUSE] = "pause",
+	[ON_CRASH_DESTROY] = "destroy",
+	[ON_CRASH_RESTART] = "restart",
+};
+static const char *const on_reboot_names[] = {
+	[ON_REBOOT_RESTART] = "restart",
+	[ON_REBOOT_DESTROY] = "destroy",
+};
+static const char *const rung_names[] = {"process", "qmp", "running", "console", "address", "tcp",
+	"banner", "hostkey", "login", "cloud-init", "probes"};
+
+static_assert(ARRAY_SIZE(accel_names) == ACCEL_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(firmware_names) == FIRMWARE_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(format_names) == FORMAT_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(bus_names) == BUS_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(cache_names) == CACHE_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(boot_names) == BOOT_DEVICE_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(nic_names) == NIC_MODEL_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(display_names) == DISPLAY_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(on_crash_names) == ON_CRASH_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(on_reboot_names) == ON_REBOOT_MAX, "a word is missing");
+/* rows reach enums, and uids, as unsigned */
+static_assert(sizeof(enum accel) == sizeof(unsigned) && sizeof(uid_t) == sizeof(unsigned),
+	"KEY_WORD and KEY_NUMBER do not fit");
+
+static const struct words accel_words = WORDS(accel_names), firmware_words = WORDS(firmware_names),
+			  format_words = WORDS(format_names), bus_words = WORDS(bus_names),
+			  cache_words = WORDS(cache_names), boot_words = WORDS(boot_names),
+			  nic_words = WORDS(nic_names), display_words = WORDS(display_names),
+			  on_crash_words = WORDS(on_crash_names),
+			  on_reboot_words = WORDS(on_reboot_names), rung_words = WORDS(rung_names);
+
+const char *accel_name(enum accel accel)
+{
+	return accel_names[accel];
+}
+
+const char *firmware_name(enum firmware firmware)
+{
+	return firmware_names[firmware];
+}
+
+const char *disk_format_name(enum disk_format format)
+{
+	return format_names[format] ? format_names[format] : "none";
+}
+
+const char *disk_bus_name(enum disk_bus bus)
+{
+	return bus_names[bus];
+}
+
+const char *disk_cache_name(enum disk_cache cache)
+{
+	return cache_names[cache];
+}
+
+const char *boot_device_name(enum boot_device device)
+{
+	return boot_names[device];
+}
+
+const char *nic_model_name(enum nic_model model)
+{
+	return nic_names[model];
+}
+
+const char *display_name(enum display display)
+{
+	return display_names[display];
+}
+
+/* ---- disks ----------------------------------------------------------------------------------- */
+
+static void disk_defaults(void *thing)
+{
+	struct disk_def *d = thing;
+	d->source = DISK_BLANK;
+	d->discard = true;
+}
+
+static bool is_image(const void *base)
+{
+	return ((const struct disk_def *)base)->source == DISK_IMAGE;
+}
+
+static bool is_path(const void *base)
+{
+	return ((const struct disk_def *)base)->source == DISK_PATH;
+}
+
+#define AT(member) .offset = offsetof(struct disk_def, member)
+static const struct key disk_rows[] = {
+	{"image", KEY_TEXT, AT(path), .check = check_image, .there = is_image,
+		.doc = "an image, a file or a name of the store; the guest gets an overlay"},
+	{"path", KEY_FILE, AT(path), .there = is_path, .doc = "a file of yours, used as it is"},
+	{"format", KEY_WORD, AT(format), .words = &format_words,
+		.doc = "of `path`; never guessed: a guest could write a header into it"},
+	{"size", KEY_SIZE, KEY_SPARSE, AT(size),
+		.doc = "of the overlay (default: the image's), or of a blank disk"},
+	{"file", KEY_TEXT, KEY_RECORD, AT(file), .check = check_own_file,
+		.doc = "its name in the guest's folder"},
+	{"bus", KEY_WORD, AT(bus), .words = &bus_words, .doc = "what it hangs on in the guest"},
+	{"readonly", KEY_BOOL, AT(readonly), .doc = "the guest may not write"},
+	{"cdrom", KEY_BOOL, KEY_RECORD | KEY_SPARSE, AT(cdrom), .doc = "it is a CD-ROM"},
+	{"cache", KEY_WORD, AT(cache), .words = &cache_words, .doc = "how the host caches it"},
+	{"discard", KEY_BOOL, AT(discard),
+		.doc = "what the guest discards frees space on the host"},
+	{"serial", KEY_TEXT, AT(serial), .check = check_serial,
+		.doc = "its serial number, seen in /dev/disk/by-id"},
+	{"target", KEY_CHARS, AT(target), .max = 7,
+		.doc = "its name here: vda, vdb (virtio), sda (scsi, sata), hda (ide)"},
+};
+#undef AT
+static const struct keys disk_keys = {disk_rows, ARRAY_SIZE(disk_rows), disk_defaults, check_disk};
+
+/* In what people write a CD-ROM is a key of its own; it becomes the last disk. */
+static int read_cdrom(const struct node *n, void *base, struct err *err)
+{
+	struct definition *d = base;
+	char *path = NULL;
+	if (d->disk_count == DISKS_MAX)
+		return node_error(n, err, "there are %d disks already", DISKS_MAX);
+	if (!(path = node_file(n, err)))
+		return -1;
+	d->disks[d->disk_count++] = (struct disk_def){.source = DISK_PATH,
+		.path = path,
+		.format = FORMAT_RAW,
+		.bus = BUS_SATA,
+		.readonly = true,
+		.cdrom = true};
+	return 0;
+}
+
+/* ---- interfaces ------------------------------------------------------------------------------ */
+
+static int read_port(const char *text, const char *what, uint16_t *out, struct err *err)
+{
+	uint64_t port;
+	if (str_parse_u64(text, 1, 65535, what, &port, err) < 0)
+		return -1;
+	*out = (uint16_t)port;
+	return 0;
+}
+
+static int forward_shape(const struct node *n, struct err *err)
+{
+	node_error(n, err, "'%.80s' is not a forward", n->text);
+	return err_hint(err, "write [tcp|udp:][HOST_ADDRESS:][HOST_PORT]-GUEST_PORT, such as "
+			     "\"2222-22\" or \"udp:0.0.0.0:53-53\"");
+}
+
+static int read_forward(const struct node *n, void *base, struct err *err)
+{
+	struct forward f = {.host = "127.0.0.1"};
+	struct in_addr address;
+	const char *text;
+	if (node_text(n, false, &text, err) < 0)
+		return -1;
+	_cleanup_free_ char *path = node_path(n), *left = xstrdup(text);
+	char *dash = strrchr(left, '-'), *host = left;
+	if (!dash)
+		return forward_shape(n, err);
+	*dash = '\0';
+	f.udp = str_starts(host, "udp:");
+	if (f.udp || str_starts(host, "tcp:"))
+		host += 4;
+	char *colon = strrchr(host, ':'), *port = colon ? colon + 1 : host;
+	if (colon) {
+		*colon = '\0';
+		if (inet_pton(AF_INET, host, &address) != 1)
+			return *host && !strchr(host, '/')
+				       ? node_error(n, err, "'%.60s' is not an IPv4 address", host)
+				       : forward_shape(n, err);
+		inet_ntop(AF_INET, &address, f.host, sizeof(f.host));
+	}
+	if ((*port && read_port(port, path, &f.host_port, err) < 0) ||
+		read_port(dash + 1, path, &f.guest_port, err) < 0)
+		return node_locate(n, err);
+	*(struct forward *)base = f;
+	return 0;
+}
+
+static json_t *write_forward(const void *base)
+{
+	const struct forward *f = base;
+	char port[8] = "";
+	if (f->host_port)
+		snprintf(port, sizeof(port), "%u", f->host_port);
+	return json_sprintf("%s:%s:%s-%u", f->udp ? "udp" : "tcp", f->host, port, f->guest_port);
+}
+
+static const struct key forward_item = {
+	.type = KEY_OWN, .read = read_forward, .write = write_forward};
+
+#define AT(member) .offset = offsetof(struct nic_def, member)
+static const struct key user_net_rows[] = {
+	{"hostfwd", KEY_LIST, AT(forwards), .aux = offsetof(struct nic_def, forward_count),
+		.max = FORWARDS_MAX, .item = &forward_item, .size = sizeof(struct forward),
+		.doc = "ports of the host that lead into the guest"},
+	{"restrict", KEY_BOOL, AT(restricted), .doc = "the guest reaches nothing but those"},
+};
+static const struct keys user_net_keys = {user_net_rows, ARRAY_SIZE(user_net_rows), NULL, NULL};
+
+static const struct key nic_rows[] = {
+	{"user", KEY_MAP, KEY_REQUIRED | KEY_BARE, .keys = &user_net_keys,
+		.doc = "QEMU's own user networking: no privilege, reached by forwarded ports"},
+	{"mac", KEY_CHARS, AT(mac), .max = 17, .check = check_mac, .doc = "its MAC address"},
+	{"model", KEY_WORD, AT(model), .words = &nic_words, .doc = "which card the guest sees"},
+};
+#undef AT
+static const struct keys nic_keys = {nic_rows, ARRAY_SIZE(nic_rows), NULL, NULL};
+
+/* ---- cloud-init, ready ----------------------------------------------------------------------- */
+
+static const struct key key_item = {.type = KEY_TEXT, .check = check_key_or_file};
+static const struct key probe_item = {.type = KEY_TEXT, .flags = KEY_LINES};
+
+#define AT(member) .offset = offsetof(struct cloud_init_def, member)
+static const struct key cloud_init_rows[] = {
+	{"user", KEY_TEXT, AT(user), .check = check_user, .doc = "who is made in the guest"},
+	{"hostname", KEY_TEXT, AT(hostname), .check = check_hostname,
+		.doc = "default: the guest's name"},
+	{"keys", KEY_LIST, KEY_SPARSE, AT(keys), .aux = offsetof(struct cloud_init_def, key_count),
+		.max = KEYS_MAX, .item = &key_item, .size = sizeof(char *),
+		.doc = "public keys that may log in, as text or files"},
+	{"user_data", KEY_FILE, AT(user_data), .doc = "a file taken as written, instead of ours"},
+};
+#undef AT
+static const struct keys cloud_init_keys = {
+	cloud_init_rows, ARRAY_SIZE(cloud_init_rows), NULL, NULL};
+
+static int check_rung(const char *text, const struct node *n, struct err *err)
+{
+	unsigned ignored;
+	(void)text;
+	return node_word(n, &rung_words, &ignored, err);
+}
+
+static int read_deadlines(const struct node *n, void *base, struct err *err)
+{
+	struct ready_def *r = base;
+	_cleanup_json_ json_t *o = json_object();
+	if (n->kind != NODE_MAP)
+		return node_wrong(n, "a mapping", err);
+	for (size_t i = 0; i < n->count; i++) {
+		struct node word = {.kind = NODE_TEXT,
+			.origin = n->origin,
+			.parent = n,
+			.line = n->children[i]->line,
+			.key = n->children[i]->key,
+			.text = n->children[i]->key};
+		unsigned rung;
+		int64_t ms;
+		if (node_word(&word, &rung_words, &rung, err) < 0 ||
+			node_duration(n->children[i], &ms, err) < 0)
+			return -1;
+		json_object_set_new(o, rung_names[rung], json_integer(ms));
+	}
+	r->deadlines_ms = TAKE(o);
+	return 0;
+}
+
+static json_t *write_deadlines(const void *base)
+{
+	return json_copy(((const struct ready_def *)base)->deadlines_ms);
+}
+
+static void drop_deadlines(void *base)
+{
+	json_decref(TAKE(((struct ready_def *)base)->deadlines_ms));
+}
+
+#define AT(member) .offset = offsetof(struct ready_def, member)
+static const struct key ready_rows[] = {
+	{"rung", KEY_TEXT, AT(rung), .check = check_rung,
+		.doc = "what `run` waits for; default: the best that the definition allows"},
+	{"timeout", KEY_DURATION, AT(timeout_ms), .doc = "for all rungs together"},
+	{"deadlines", KEY_OWN, .read = read_deadlines, .write = write_deadlines,
+		.drop = drop_deadlines, .doc = "for single rungs"},
+	{"probes", KEY_LIST, KEY_SPARSE, AT(probes), .aux = offsetof(struct ready_def, probe_count),
+		.max = PROBES_MAX, .item = &probe_item, .size = sizeof(char *),
+		.doc = "commands in the guest that must succeed"},
+	{"user", KEY_TEXT, AT(user), .check = check_user,
+		.doc = "who logs in; default: cloud_init's user"},
+	{"identity", KEY_FILE, AT(identity), .doc = "the private key to log in with"},
+};
+#undef AT
+static const struct keys ready_keys = {ready_rows, ARRAY_SIZE(ready_rows), NULL, NULL};
+
+/* ---- the definition -------------------------------------------------------------------------- */
+
+#define AT(member) .offset = offsetof(struct identity, member)
+static const struct key issued_rows[] = {
+	{"id", KEY_CHARS, KEY_REQUIRED, AT(id), .max = 12, .check = check_id},
+	{"keeper_uid", KEY_NUMBER, AT(keeper_uid), .max = UINT32_MAX - 1},
+	{"qemu_uid", KEY_NUMBER, AT(qemu_uid), .max = UINT32_MAX - 1},
+	{"host_key", KEY_TEXT, AT(host_key), .check = check_public_key},
+};
+#undef AT
+static const struct keys issued_keys = {issued_rows, ARRAY_SIZE(issued_rows), NULL, NULL};
+
+static bool is_issued(const void *base)
+{
+	return ((const struct definition *)base)->issued.id[0];
+}
+
+static int read_fallback(const struct node *n, void *base, struct err *err)
+{
+	static const char *const names[] = {"none", "tcg"};
+	static const struct words words = WORDS(names);
+	unsigned word = 0;
+	if (node_word(n, &words, &word, err) < 0)
+		return -1;
+	((struct definition *)base)->accel_fallback_tcg = word;
+	return 0;
+}
+
+static json_t *write_fallback(const void *base)
+{
+	return ((const struct definition *)base)->accel_fallback_tcg ? json_string("tcg") : NULL;
+}
+
+static const struct key disk_item = {.type = KEY_MAP, .keys = &disk_keys};
+static const struct key nic_item = {.type = KEY_MAP, .keys = &nic_keys};
+static const struct key boot_item = {.type = KEY_WORD, .words = &boot_words};
+static const struct key arg_item = {.type = KEY_TEXT, .check = check_qemu_arg};
+
+#define AT(member) .offset = offsetof(struct definition, member)
+static const struct key definition_rows[] = {
+	{"name", KEY_TEXT, KEY_REQUIRED, AT(name), .check = check_name,
+		.doc = "letters, digits, '.', '_' and '-'; at most 63, not all digits"},
+	{"uuid", KEY_CHARS, AT(uuid), .max = 36, .check = check_uuid, .doc = "default: a new one"},
+	{"memory", KEY_SIZE, AT(memory), .min = 1 << 20, .max = (uint64_t)1 << 44,
+		.doc = "the guest's RAM, such as 512M"},
+	{"max_memory", KEY_SIZE, AT(max_memory), .min = 1 << 20, .max = (uint64_t)1 << 44,
+		.doc = "what it may grow to while it runs"},
+	{"vcpus", KEY_NUMBER, AT(vcpus), .min = 1, .max = VCPUS_MAX, .doc = "CPUs at the start"},
+	{"max_vcpus", KEY_NUMBER, AT(max_vcpus), .min = 1, .max = VCPUS_MAX,
+		.doc = "what they may grow to; default: the host's, or vcpus if that is more"},
+	{"accel", KEY_WORD, AT(accel), .words = &accel_words,
+		.doc = "auto takes KVM if it is proven to work, else TCG"},
+	{"accel_fallback", KEY_OWN, .read = read_fallback, .write = write_fallback,
+		.doc = "with `accel: kvm`: `tcg` where KVM does not work"},
+	{"accel_unproven", KEY_BOOL, AT(accel_unproven), .doc = "KVM although it is not proven"},
+	{"machine", KEY_TEXT, AT(machine), .check = check_machine,
+		.doc = "QEMU's machine type; default: the newest q35 there is"},
+	{"cpu", KEY_TEXT, AT(cpu), .check = check_cpu,
+		.doc = "QEMU's CPU model; default: the host's under KVM, max under TCG"},
+	{"firmware", KEY_WORD, AT(firmware), .words = &firmware_words,
+		.doc = "what boots the guest"},
+	{"kernel", KEY_FILE, AT(kernel), .doc = "a kernel to boot without a boot loader"},
+	{"initrd", KEY_FILE, AT(initrd), .doc = "its initial RAM disk"},
+	{"cmdline", KEY_TEXT, AT(cmdline), .doc = "its command line"},
+	{"disks", KEY_LIST, AT(disks), .aux = offsetof(struct definition, disk_count),
+		.max = DISKS_MAX, .item = &disk_item, .size = sizeof(struct disk_def),
+		.doc = "overlays of images, files of yours, blank ones"},
+	{"cdrom", KEY_OWN, KEY_PEOPLE, .read = read_cdrom, .doc = "an ISO image in a CD-ROM drive"},
+	{"boot", KEY_LIST, KEY_SPARSE, AT(boot), .aux = offsetof(struct definition, boot_count),
+		.max = BOOT_MAX, .item = &boot_item, .size = sizeof(enum boot_device),
+		.doc = "in which order; default: disk, cdrom"},
+	{"interfaces", KEY_LIST, AT(nics), .aux = offsetof(struct definition, nic_count),
+		.max = NICS_MAX, .item = &nic_item, .size = sizeof(struct nic_def),
+		.doc = "default: one `user` interface with a free port forwarded to 22; []: none"},
+	{"console", KEY_BOOL, AT(console), .doc = "a serial console, kept in console.log"},
+	{"display", KEY_WORD, AT(display), .words = &display_words, .doc = "a graphics card"},
+	{"vnc", KEY_BOOL, AT(vnc), .doc = "VNC, on a unix socket"},
+	{"agent", KEY_BOOL, AT(agent), .doc = "a port for the guest agent"},
+	{"autostart", KEY_BOOL, AT(autostart), .doc = "started with roostd"},
+	{"on_crash", KEY_WORD, AT(on_crash), .words = &on_crash_words,
+		.doc = "what follows when the guest's kernel panics"},
+	{"on_reboot", KEY_WORD, AT(on_reboot), .words = &on_reboot_words,
+		.doc = "what follows when the guest reboots"},
+	{"cloud_init", KEY_MAP, KEY_SWITCH, AT(cloud_init),
+		.aux = offsetof(struct definition, cloud_init.enabled), .keys = &cloud_init_keys,
+		.doc = "a NoCloud seed with a user, keys and the host's key is made and attached"},
+	{"ready", KEY_MAP, AT(ready), .keys = &ready_keys, .doc = "when the guest counts as ready"},
+	{"qemu_args", KEY_LIST, KEY_SPARSE, AT(qemu_args),
+		.aux = offsetof(struct definition, qemu_arg_count), .max = QEMU_ARGS_MAX,
+		.item = &arg_item, .size = sizeof(char *),
+		.doc = "further arguments of QEMU, as they are"},
+	{"issued", KEY_MAP, KEY_RECORD, AT(issued), .keys = &issued_keys, .there = is_issued,
+		.doc = "what roost issued when it was defined"},
+};
+#undef AT
+
+static void definition_defaults(void *thing)
+{
+	struct definition *d = thing;
+	d->memory = (uint64_t)1 << 30;
+	d->vcpus = 1;
+	d->console = d->agent = true;
+	d->ready.timeout_ms = 180000;
+}
+
+const struct keys definition_keys = {
+	definition_rows, ARRAY_SIZE(definition_rows), definition_defaults, check_definition};
+
+/* ---- to JSON and back ------------------------------------------------------------------------ */
+
+json_t *definition_to_json(const struct definition *d)
+{
+	return keys_write(&definition_keys, d);
+}
+
+struct definition *definition_from_node(const struct node *root, struct err *err)
+{
+	_cleanup_definition_ struct definition *d = xcalloc(1, sizeof(*d));
+	if (root->kind != NODE_MAP) {
+		node_wrong(root, "a mapping", err);
+		return NULL;
+	}
+	return keys_read(&definition_keys, root, d, err) < 0 ? NULL : TAKE(d);
+}
+
+static const struct origin record = {0};
+
+struct definition *definition_from_json(const json_t *json, struct err *err)
+{
+	if (!json) {
+		err_set(err, ERR_USAGE, "there is no definition");
+		return NULL;
+	}
+	_cleanup_node_ struct node *root = node_from_json(json, &record, err);
+	return root ? definition_from_node(root, err) : NULL;
+}
+
+void definition_free(struct definition *d)
+{
+	if (d)
+		keys_drop(&definition_keys, d);
+	free(d);
+}
+
+static int read_part(const struct keys *keys, const json_t *json, void *out, struct err *err)
+{
+	_cleanup_node_ struct node *n = json ? node_from_json(json, &record, err) : NULL;
+	if (!json)
+		return err_set(err, ERR_USAGE, "there is no mapping to read");
+	if (!n)
+		return -1;
+	return n->kind == NODE_MAP ? keys_read(keys, n, out, err) : node_wrong(n, "a mapping", err);
+}
+
+int disk_from_json(const json_t *json, struct disk_def *out, struct err *err)
+{
+	struct disk_def disk = {0};
+	if (read_part(&disk_keys, json, &disk, err) < 0) {
+		disk_free(&disk);
+		return err_prefix(err, "disk");
+	}
+	*out = disk;
+	return 0;
+}
+
+json_t *disk_to_json(const struct disk_def *d)
+{
+	return keys_write(&disk_keys, d);
+}
+
+void disk_free(struct disk_def *d)
+{
+	keys_drop(&disk_keys, d);
+}
+
+int nic_from_json(const json_t *json, struct nic_def *out, struct err *err)
+{
+	struct nic_def nic = {0};
+	if (read_part(&nic_keys, json, &nic, err) < 0)
+		return err_prefix(err, "interface");
+	*out = nic;
+	return 0;
+}
+
+json_t *nic_to_json(const struct nic_def *n)
+{
+	return keys_write(&nic_keys, n);
+}
+
+struct disk_def *definition_disk(struct definition *d, const char *target_or_path)
+{
+	for (size_t i = 0; i < d->disk_count; i++)
+		if (str_eq(d->disks[i].target, target_or_path) ||
+			str_eq(d->disks[i].path, target_or_path))
+			return &d->disks[i];
+	return NULL;
+}

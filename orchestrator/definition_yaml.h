@@ -1,0 +1,21 @@
+/*
+ * What people write: the two steps of definition_parse() that need libyaml, or open files. Linked
+ * by `roost` alone, and by tests.
+ */
+#ifndef ORCHESTRATOR_DEFINITION_YAML_H
+#define ORCHESTRATOR_DEFINITION_YAML_H
+
+#include "orchestrator/definition.h"
+#include "orchestrator/definition_node.h"
+
+/* YAML, or JSON, as a tree; `origin` outlives it. Opens nothing. */
+struct node *node_from_yaml(
+	const char *text, size_t len, const struct origin *origin, struct err *err);
+
+/*
+ * Looks at the files that a definition names, and takes over what they say: an image's place and
+ * format, the text of public keys. definition_files.c
+ */
+int definition_files(struct definition *d, const struct node *root, struct err *err);
+
+#endif
