@@ -19,12 +19,17 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create image chain seed
 # the orchestrator's files that more than one program links
 shared := paths definition definition_node definition_keys definition_text definition_check \
-	definition_identity definition_files definition_yaml accel
+	definition_identity definition_files definition_yaml accel status record disk_open
 
-roost  := roost
-roostd := roostd
-keeper := keeper
-ssh    := roost-ssh
+roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
+	verb_memory verb_device verb_help
+roostd := roostd roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
+	seed_make
+keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
+	op_power op_shutdown op_memory op_vcpus op_disk op_interface attached ports journal argv \
+	launch policy failpoint
+ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
+	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
 unit := base accel qcow2_create

@@ -157,7 +157,7 @@ static int make_vars(int dir, const struct definition *d, struct err *err)
 	return err_hint(err, "apt install ovmf");
 }
 
-static int fill_folder(int dir, struct definition *d, const struct definition *old, struct err *err)
+static int fill_folder(int dir, struct definition *d, struct err *err)
 {
 	for (size_t i = 0; i < d->disk_count; i++)
 		if (make_disk(dir, &d->disks[i], d, err) < 0)
@@ -165,7 +165,7 @@ static int fill_folder(int dir, struct definition *d, const struct definition *o
 	if (make_vars(dir, d, err) < 0)
 		return -1;
 	if (d->cloud_init.enabled &&
-		(seed_make(dir, d, old, err) < 0 || give_to_keeper(dir, "seed.iso", d, err) < 0))
+		(seed_make(dir, d, err) < 0 || give_to_keeper(dir, "seed.iso", d, err) < 0))
 		return -1;
 	return record_write(dir, d, err);
 }
@@ -180,7 +180,7 @@ static int define_new(struct definition *d, struct err *err)
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;
-	int result = dir < 0 ? -1 : fill_folder(dir, d, NULL, err);
+	int result = dir < 0 ? -1 : fill_folder(dir, d, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
 	if (result == 0 &&
@@ -224,7 +224,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	if (old) {
 		_cleanup_close_ int dir = guest_dir_open(d->name, err);
-		if (dir < 0 || fill_folder(dir, d, old, err) < 0)
+		if (dir < 0 || fill_folder(dir, d, err) < 0)
 			return -1;
 	} else if (define_new(d, err) < 0) {
 		return -1;

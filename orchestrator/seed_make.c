@@ -1,0 +1,211 @@
+/*
+ * A guest's seed, made by two children: roost-ssh makes keys, roost-image writes the ISO 9660
+ * image. What is secret goes to them over pipes.
+ *
+ * The private host key is kept in the guest's folder (host_key, 0600) so that a changed definition
+ * makes a new seed with the same key; the public one is in the record, and every connection is
+ * checked against it.
+ */
+#include "orchestrator/seed_make.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "images/seed.h"
+#include "orchestrator/paths.h"
+
+enum { CHILD_MS = 20000, TEXT_MAX = 1024 * 1024, IDENTITY_KEYS = KEYS_MAX + 1 };
+
+/* ---- children ------------------------------------------------------------------------------------- */
+
+static int feed(struct child *c, const char *input, struct err *err)
+{
+	int result = input ? write_all(c->in, input, strlen(input)) : 0;
+	cleanup_close(&c->in);
+	return result < 0 ? err_errno(err, "cannot write to a child") : 0;
+}
+
+/* Runs it to its end; the one JSON object that it prints, or the error that it tells. */
+static json_t *run_child(const char *const argv[], const char *input, struct err *err)
+{
+	_cleanup_(child_end) struct child c = CHILD_NONE;
+	_cleanup_buf_ struct buf text = {0};
+	int64_t deadline = deadline_in(CHILD_MS);
+	if (child_start(argv, true, &c, err) < 0 || feed(&c, input, err) < 0)
+		return NULL;
+	for (ssize_t n = 1; n > 0 && text.len < TEXT_MAX;) {
+		if (fd_wait(c.out, POLLIN, deadline) <= 0) {
+			err_set(err, ERR_TIMEOUT, "'%s %s' does not end", argv[0], argv[1]);
+			return NULL;
+		}
+		buf_reserve(&text, 8192);
+		n = read(c.out, text.data + text.len, 8192);
+		text.len += n > 0 ? (size_t)n : 0;
+		text.data[text.len] = '\0';
+	}
+	int status = 0;
+	_cleanup_json_ json_t *answer = text.len ? json_text_parse(text.data, text.len, err) : json_object();
+	if (proc_reap(&c.proc, deadline, &status, err) < 0)
+		return NULL;
+	json_t *error = json_object_get(answer, "error");
+	if (error) {
+		json_to_err(error, err);
+		return NULL;
+	}
+	if (status || !answer) {
+		err_set(err, ERR_SYSTEM, "'%s %s' %s", argv[0], argv[1], proc_status_text(status));
+		return NULL;
+	}
+	return TAKE(answer);
+}
+
+static const char *program(const char *name, char path[4096], struct err *err)
+{
+	snprintf(path, 4096, "%s", libexec_path(name));
+	if (access(path, X_OK) == 0)
+		return path;
+	err_set(err, ERR_SYSTEM, "the program '%s' is not installed, which makes seeds", name);
+	err_hint(err, "build roost with its library: `roost validate` names it");
+	return NULL;
+}
+
+/* ---- keys ----------------------------------------------------------------------------------------- */
+
+static json_t *new_key(const char *comment, struct err *err)
+{
+	char path[4096];
+	const char *argv[] = {program("roost-ssh", path, err), "keygen", NULL};
+	_cleanup_json_ json_t *params = json_pack("{s:s}", "comment", comment);
+	_cleanup_free_ char *input = json_line(params);
+	return argv[0] ? run_child(argv, input, err) : NULL;
+}
+
+static int write_pair(int dir, const char *name, const json_t *key, struct err *err)
+{
+	const char *private = json_get_str(key, "private", ""), *public = json_get_str(key, "public", "");
+	_cleanup_free_ char *public_name = str_fmt("%s.pub", name);
+	_cleanup_free_ char *line = str_fmt("%s\n", public);
+	if (file_replace(dir, public_name, line, strlen(line), true, err) < 0)
+		return -1;
+	return file_replace(dir, name, private, strlen(private), true, err);
+}
+
+char *instance_key_path(struct err *err)
+{
+	const char *state = paths_state(err);
+	if (!state)
+		return NULL;
+	_cleanup_free_ char *folder = str_fmt("%s/ssh", state);
+	_cleanup_free_ char *path = str_fmt("%s/id_ed25519", folder);
+	_cleanup_close_ int dir = dir_make(folder, 0700, err);
+	if (dir < 0)
+		return NULL;
+	if (faccessat(dir, "id_ed25519", F_OK, 0) < 0) {
+		_cleanup_json_ json_t *key = new_key("roost", err);
+		if (!key || write_pair(dir, "id_ed25519", key, err) < 0)
+			return NULL;
+	}
+	return TAKE(path);
+}
+
+static char *read_line(int dir, const char *file, struct err *err)
+{
+	struct buf text = {0};
+	if (file_read(dir, file, TEXT_MAX, &text, err) < 0) {
+		buf_free(&text);
+		return NULL;
+	}
+	text.data[strcspn(text.data, "\n")] = '\0';
+	return buf_steal(&text);
+}
+
+static char *instance_public_key(struct err *err)
+{
+	_cleanup_free_ char *path = instance_key_path(err);
+	_cleanup_free_ char *public = path ? str_fmt("%s.pub", path) : NULL;
+	return public ? read_line(AT_FDCWD, public, err) : NULL;
+}
+
+/* The guest's host key: made once, at the first definition. */
+static int host_key(int dir, struct definition *d, char **private, struct err *err)
+{
+	struct buf text = {0};
+	if (!d->issued.host_key || faccessat(dir, "host_key", F_OK, 0) < 0) {
+		_cleanup_json_ json_t *key = new_key(d->name, err);
+		if (!key || write_pair(dir, "host_key", key, err) < 0)
+			return -1;
+		free(d->issued.host_key);
+		d->issued.host_key = xstrdup(json_get_str(key, "public", ""));
+	}
+	if (file_read(dir, "host_key", TEXT_MAX, &text, err) < 0)
+		return -1;
+	*private = buf_steal(&text);
+	return 0;
+}
+
+/* ---- the seed ------------------------------------------------------------------------------------- */
+
+/* What decides the content, so that cloud-init runs anew when it changes, and only then. */
+static char *instance_id(const struct definition *d, const struct seed *s)
+{
+	uint64_t hash = 14695981039346656037ULL; /* FNV-1a: no secret, only a difference */
+	const char *parts[IDENTITY_KEYS + 4] = {s->hostname, s->user, s->user_data ? s->user_data : ""};
+	for (size_t i = 0; i < s->key_count; i++)
+		parts[3 + i] = s->keys[i];
+	for (size_t i = 0; parts[i]; i++)
+		for (const char *p = parts[i];; p++) {
+			hash = (hash ^ (unsigned char)*p) * 1099511628211ULL;
+			if (!*p)
+				break;
+		}
+	return str_fmt("%s-%08llx", d->uuid, (unsigned long long)(hash & 0xffffffff));
+}
+
+static int write_image(int dir, const struct seed *s, struct err *err)
+{
+	char path[4096];
+	struct seed_files files = {0};
+	/* the child finds the folder by our fd: it may have no other name yet */
+	_cleanup_free_ char *out = str_fmt("/proc/%d/fd/%d/seed.iso", (int)getpid(), dir);
+	const char *argv[] = {program("roost-image", path, err), "seed", out, NULL};
+	if (!argv[0] || seed_build(s, &files, err) < 0)
+		return -1;
+	char *request = seed_request(&files, err);
+	seed_files_free(&files);
+	_cleanup_json_ json_t *answer = request ? run_child(argv, request, err) : NULL;
+	seed_request_free(&request);
+	return answer ? 0 : -1;
+}
+
+int seed_make(int guest_dir, struct definition *d, struct err *err)
+{
+	const struct cloud_init_def *c = &d->cloud_init;
+	_cleanup_free_ char *own = instance_public_key(err), *private = NULL;
+	_cleanup_buf_ struct buf user_data = {0};
+	char *keys[IDENTITY_KEYS];
+	size_t count = 0;
+	if (!own || host_key(guest_dir, d, &private, err) < 0)
+		return -1;
+	for (size_t i = 0; i < c->key_count; i++)
+		keys[count++] = c->keys[i];
+	keys[count++] = own;
+	if (c->user_data && file_read(AT_FDCWD, c->user_data, TEXT_MAX, &user_data, err) < 0)
+		return -1;
+	struct seed s = {.hostname = c->hostname ? c->hostname : d->name, .user = c->user ? c->user : "roost",
+		.keys = keys, .key_count = count, .host_key_private = private,
+		.host_key_public = d->issued.host_key, .user_data = user_data.data};
+	_cleanup_free_ char *id = instance_id(d, &s);
+	s.instance_id = id;
+	return write_image(guest_dir, &s, err);
+}
