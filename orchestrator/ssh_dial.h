@@ -1,0 +1,47 @@
+/*
+ * A fresh TCP connection whose server has said its SSH banner. No libssh: a plain socket, looked
+ * at with MSG_PEEK, so that libssh finds the banner still in it.
+ *
+ * QEMU's user networking accepts on a forwarded port before the guest listens, and such a
+ * connection stays silent for seconds. A slow guest may need seconds for its banner, too. So a try
+ * holds two connections at most: a fresh one for 0.4 s, and beside it the oldest silent one, the
+ * patient one, for 4 s; whichever speaks first wins.
+ */
+#ifndef ORCHESTRATOR_SSH_DIAL_H
+#define ORCHESTRATOR_SSH_DIAL_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "orchestrator/ssh_params.h"
+#include "orchestrator/ssh_report.h"
+
+struct dialer {
+	const struct remote *remote;
+	int fresh, patient; /* -1 if there is none */
+	int64_t patient_until;
+};
+#define DIALER(to)                                                                                 \
+	(struct dialer)                                                                            \
+	{                                                                                          \
+		.remote = (to), .fresh = -1, .patient = -1                                         \
+	}
+
+struct banner_text {
+	char shown[256]; /* the first line of the server, for people */
+};
+
+/*
+ * One try is both of these. The first opens the fresh connection, in at most 1 s; the second
+ * returns the one whose banner is there, non-blocking and close-on-exec, in at most 0.4 s. Neither
+ * takes longer than until `deadline`.
+ */
+int dial_connect(struct dialer *d, int64_t deadline, enum reason *why, struct err *err);
+int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, enum reason *why,
+        struct err *err);
+/* Tries until `deadline` as long as the server is merely silent; any other failure ends it. */
+int dial(const struct remote *remote, int64_t deadline, enum reason *why, struct err *err);
+/* For _cleanup_(dialer_end). */
+void dialer_end(struct dialer *d);
+
+#endif
