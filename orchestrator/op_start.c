@@ -277,7 +277,8 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	g->status.memory = (int64_t)g->def->memory;
 	g->status.vcpus = g->def->vcpus;
 	attached_load(g);
-	guest_tell(g, GUEST_STARTING, "%s", "");
+	g->status.state = GUEST_STARTING;
+	guest_tell_status(g); /* no event yet: its log must not become root's */
 	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
 		return err_prefix(err, "guest '%s'", g->def->name);
 	if (guest_connect_qemu(g, deadline_in(QEMU_UP_MS), err) < 0) {
