@@ -206,7 +206,7 @@ static int read_text(const struct file *f, uint64_t offset, uint32_t len, const 
         char *out, size_t room, struct err *err)
 {
 	if (len >= room)
-		return bad(err, what, len, "bytes is too long");
+		return bad(err, what, len, "too long");
 	if (read_at(f, offset, out, len, what, err) < 0)
 		return -1;
 	out[len] = '\0';
@@ -247,7 +247,7 @@ static int read_extensions(const struct qcow2_header *h, const struct file *f,
 			return err_set(err, ERR_USAGE, "qcow2 header: more than %d extensions",
 			        EXTENSIONS_MAX);
 		if (end - at < sizeof(e))
-			return bad(err, "a header extension at", at, "it is cut off");
+			return bad(err, "the offset of a header extension", at, "it is cut off");
 		if (read_at(f, at, &e, sizeof(e), "a header extension", err) < 0)
 			return -1;
 		e.magic = be32toh(e.magic);
@@ -297,7 +297,7 @@ int qcow2_read(int fd, struct qcow2_info *out, struct err *err)
 	        .extended_l2 = h.incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2,
 	        .snapshots = h.nb_snapshots,
 	};
-	if (read_backing(&h, &f, &info, err) < 0 || read_extensions(&h, &f, &info, err) < 0)
+	if (read_extensions(&h, &f, &info, err) < 0 || read_backing(&h, &f, &info, err) < 0)
 		return -1;
 	*out = info;
 	return 0;
