@@ -32,7 +32,7 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read
+unit := base accel qcow2_create qcow2_read definition wire
 fuzz :=
 
 # ---- what is built -------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ $(BUILD)/%.o: %.c Makefile
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/tests/unit/peer.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml -ljansson
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file

@@ -204,6 +204,13 @@ static enum span scan(struct wire *w)
 	return found;
 }
 
+static bool overflows(const char *number)
+{
+	errno = 0;
+	(void)strtoll(number, NULL, 10);
+	return errno == ERANGE;
+}
+
 /*
  * QEMU's uint64 values may exceed jansson's int64 (the size of the memory region "system" is
  * 2^64-1), which must not cost us the connection: such a number becomes a real.
@@ -218,7 +225,7 @@ static void mark_reals(const char *text, size_t len, struct buf *out)
 		if (text[i] == '"')
 			in_string = !in_string;
 		buf_add(out, text + i, step);
-		if (whole && number >= sizeof("9223372036854775807") - 1)
+		if (whole && overflows(text + i))
 			buf_str(out, ".0");
 	}
 }
