@@ -32,7 +32,7 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read definition wire
+unit := base accel qcow2_create qcow2_read chain definition wire
 fuzz :=
 
 # ---- what is built -------------------------------------------------------------------------------
