@@ -22,7 +22,7 @@ shared := paths definition definition_node definition_keys definition_text defin
 	definition_identity definition_files definition_yaml accel status record disk_open
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
-	verb_memory verb_device verb_help
+	verb_memory verb_device verb_ready verb_ssh readiness ssh_child verb_help
 roostd := roostd roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
@@ -33,7 +33,7 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 image  := roost-image
 
 unit := base accel qcow2_create qcow2_read chain definition wire
-fuzz :=
+fuzz := definition
 
 # ---- what is built -------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@
 
 enum {
 	CONNECT_MS = 3000,	 /* for a greeting: what answers at all answers in far less */
-	OPERATION_MS = 120000,	 /* for an operation of a keeper's, which has deadlines of its own */
+	OPERATION_MS = 900000, /* for an operation of a keeper, which has shorter deadlines of its own */
 };
 
 /* To roostd, which is started if it is not there. */

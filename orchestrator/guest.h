@@ -137,6 +137,8 @@ void guest_pass_event(struct guest *g, const json_t *event);
 void guest_event(struct guest *g, const char *name, json_t *data);
 /* {"event":"ROOST_PROGRESS"}: step of the operation at work, 0..total. */
 void guest_progress(struct guest *g, const char *step, int64_t done, int64_t total);
+/* A rung of readiness is reached, `ms` after the start: the timeline. The first time counts. */
+int guest_note_rung(struct guest *g, const char *rung, int64_t ms, struct err *err);
 /* QEMU's own event: updates what we know, passes it on. guest_events.c */
 void guest_on_qemu_event(struct guest *g, const json_t *event);
 /* The answer to our query-status: stamps, and corrects what events did not tell. */

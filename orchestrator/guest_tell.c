@@ -77,3 +77,17 @@ void guest_tell(struct guest *g, enum guest_state state, const char *reason_fmt,
 		guest_event(g, "ROOST_STATE", json_pack("{s:s, s:s}", "state",
 			guest_state_name(state), "reason", reason));
 }
+
+int guest_note_rung(struct guest *g, const char *rung, int64_t ms, struct err *err)
+{
+	if (!g->status.timeline)
+		g->status.timeline = json_object();
+	if (json_object_get(g->status.timeline, rung))
+		return 0; /* the first time counts */
+	if (json_object_size(g->status.timeline) >= TIMELINE_MAX)
+		return err_set(err, ERR_REFUSED, "the timeline of guest '%s' is full", g->def->name);
+	json_object_set_new(g->status.timeline, rung, json_integer(ms));
+	guest_event(g, "ROOST_RUNG", json_pack("{s:s, s:I}", "rung", rung, "ms", (json_int_t)ms));
+	guest_tell_status(g);
+	return 0;
+}

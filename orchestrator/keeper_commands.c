@@ -202,22 +202,11 @@ static int look_attached(void *self, const json_t *args, struct request *r, json
 	return 0;
 }
 
-/* What readiness found out comes from a child of the command line, and is an event for all. */
+/* What readiness found out, from a child of the command line. */
 static int note_rung(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	struct guest *g = self;
-	const char *rung = json_get_str(args, "rung", "");
-	json_t *timeline = g->status.timeline ? g->status.timeline : json_object();
 	(void)r, (void)ret;
-	g->status.timeline = timeline;
-	if (json_object_get(timeline, rung))
-		return 0; /* the first time counts */
-	if (json_object_size(timeline) >= TIMELINE_MAX)
-		return err_set(err, ERR_REFUSED, "the timeline of guest '%s' is full", g->def->name);
-	json_object_set(timeline, rung, json_object_get(args, "ms"));
-	guest_event(g, "ROOST_RUNG", json_pack("{s:s, s:O}", "rung", rung, "ms", json_object_get(args, "ms")));
-	guest_tell_status(g);
-	return 0;
+	return guest_note_rung(self, json_get_str(args, "rung", ""), json_get_int(args, "ms", 0), err);
 }
 
 const struct command keeper_commands[] = {

@@ -253,8 +253,15 @@ static int connect_console(struct guest *g, struct err *err)
 		"backend", "type", "file", "data", file), QMP_BLOCK_MS, NULL, err);
 }
 
+static void note(struct guest *g, const char *rung)
+{
+	struct err ignored = ERR_INIT;
+	guest_note_rung(g, rung, clock_ms() - g->status.started, &ignored);
+}
+
 int start_finish(struct guest *g, struct err *err)
 {
+	note(g, "qmp");
 	if (g->def->console && connect_console(g, err) < 0)
 		return -1;
 	failpoint("start-before-cont");
@@ -262,6 +269,7 @@ int start_finish(struct guest *g, struct err *err)
 		if (guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 			return -1;
 		guest_tell(g, GUEST_RUNNING, "booted");
+		note(g, "running");
 	} else {
 		g->paused_by_user = true;
 		guest_tell(g, GUEST_PAUSED, "user");

@@ -1,0 +1,109 @@
+#include "orchestrator/ssh_child.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+
+enum { PARAMS_FD = 3, SSH_PORT = 22 };
+
+static json_int_t forwarded_port(const json_t *forwards, const char **host)
+{
+	size_t i;
+	json_t *f;
+	json_array_foreach (forwards, i, f) {
+		if (json_get_int(f, "guest_port", 0) != SSH_PORT || json_get_bool(f, "udp", false))
+			continue;
+		*host = json_get_str(f, "host", "127.0.0.1");
+		return json_get_int(f, "port", 0);
+	}
+	return 0;
+}
+
+static void add_if_there(json_t *list, const char *path)
+{
+	if (access(path, R_OK) == 0)
+		json_array_append_new(list, json_string(path));
+}
+
+/* The one that the definition names, else the instance's own and the user's. */
+static json_t *identities(const struct definition *d, struct err *err)
+{
+	static const char *const usual[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+	json_t *list = json_array();
+	const char *state = paths_state(err), *home = getenv("HOME");
+	if (d->ready.identity) {
+		json_array_append_new(list, json_string(d->ready.identity));
+		return list;
+	}
+	_cleanup_free_ char *own = str_fmt("%s/ssh/id_ed25519", state ? state : "");
+	add_if_there(list, own);
+	for (size_t i = 0; home && i < ARRAY_SIZE(usual); i++) {
+		_cleanup_free_ char *path = str_fmt("%s/.ssh/%s", home, usual[i]);
+		add_if_there(list, path);
+	}
+	return list;
+}
+
+json_t *ssh_params(const struct definition *d, const struct status *s, const char *user, struct err *err)
+{
+	const char *host = NULL;
+	json_int_t port = forwarded_port(s->forwards, &host);
+	if (!port) {
+		err_set(err, ERR_REFUSED, "guest '%s': no interface forwards a port to its port 22", d->name);
+		err_hint(err, "add hostfwd: [\"-22\"] to a `user` interface of its definition");
+		return NULL;
+	}
+	const char *who = user ? user : d->ready.user ? d->ready.user : d->cloud_init.user;
+	json_t *params = json_pack("{s:s, s:I, s:s, s:o}", "address", str_eq(host, "0.0.0.0") ? "127.0.0.1" : host,
+		"port", port, "user", who ? who : "root", "identities", identities(d, err));
+	json_object_set_new(params, "host_key",
+		d->issued.host_key ? json_string(d->issued.host_key) : json_null());
+	return params;
+}
+
+static int find_program(char path[4096], struct err *err)
+{
+	snprintf(path, 4096, "%s", libexec_path("roost-ssh"));
+	if (access(path, X_OK) == 0)
+		return 0;
+	err_set(err, ERR_SYSTEM, "the program roost-ssh is not installed");
+	return err_hint(err, "build roost with libssh: `apt install libssh-dev`, then `make`");
+}
+
+int ssh_become(const char *subcommand, json_t *params, struct err *err)
+{
+	char path[4096];
+	_cleanup_json_ json_t *owned = params;
+	_cleanup_free_ char *text = json_line(owned);
+	if (find_program(path, err) < 0)
+		return -1;
+	int fd = memfd_create("parameters", 0);
+	if (fd < 0 || write_all(fd, text, strlen(text)) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
+		(fd != PARAMS_FD && dup2(fd, PARAMS_FD) < 0))
+		return err_errno(err, "cannot hand parameters to roost-ssh");
+	execl(path, "roost-ssh", "--params-fd", "3", subcommand, (char *)NULL);
+	return err_errno(err, "cannot run '%s'", path);
+}
+
+int ssh_start(const char *subcommand, json_t *params, struct child *out, struct err *err)
+{
+	char path[4096];
+	_cleanup_json_ json_t *owned = params;
+	_cleanup_free_ char *text = json_line(owned);
+	const char *argv[] = {path, subcommand, NULL};
+	if (find_program(path, err) < 0 || child_start(argv, true, out, err) < 0)
+		return -1;
+	if (write_all(out->in, text, strlen(text)) < 0) {
+		child_end(out);
+		return err_errno(err, "cannot hand parameters to roost-ssh");
+	}
+	cleanup_close(&out->in);
+	return 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * The command line's side of roost-ssh: whom to talk to, with which keys, as its parameters say
+ * (roost-ssh.c). The host key is the one issued for the guest; there is no trust on first use.
+ */
+#ifndef ORCHESTRATOR_SSH_CHILD_H
+#define ORCHESTRATOR_SSH_CHILD_H
+
+#include "base/proc.h"
+#include "orchestrator/definition.h"
+#include "orchestrator/status.h"
+
+/*
+ * {"address","port","host_key","user","identities",...} for a running guest. `user` NULL: the
+ * definition's. ERR_REFUSED when nothing forwards to the guest's port 22.
+ */
+json_t *ssh_params(const struct definition *d, const struct status *s, const char *user, struct err *err);
+/* Becomes `roost-ssh SUBCOMMAND`, with our standard streams; returns only on failure. */
+int ssh_become(const char *subcommand, json_t *params, struct err *err);
+/* Starts it with its answers on a pipe; `params` stolen. */
+int ssh_start(const char *subcommand, json_t *params, struct child *out, struct err *err);
+
+#endif
