@@ -19,7 +19,8 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create image chain seed
 # the orchestrator's files that more than one program links
 shared := paths definition definition_node definition_keys definition_text definition_check \
-	definition_identity definition_files definition_yaml accel status record disk_open
+	definition_identity definition_files definition_yaml accel status record disk_open \
+	ssh_params ssh_words
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_ssh readiness ssh_child verb_help
@@ -32,8 +33,8 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read chain definition wire
-fuzz := definition
+unit := base accel qcow2_create qcow2_read chain image seed definition wire
+fuzz := definition qcow2
 
 # ---- what is built -------------------------------------------------------------------------------
 
