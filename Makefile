@@ -93,6 +93,8 @@ $(BUILD)/%.o: %.c Makefile
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/tests/unit/peer.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml -ljansson
+# it runs the program too, where that can be built
+$(BUILD)/tests/test_seed: | $(filter %/roost-image,$(PROGRAMS))
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)

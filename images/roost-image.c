@@ -72,7 +72,9 @@ static int check_seed_keys(const json_t *o, struct err *err)
 	json_t *value;
 	for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++) {
 		names[i] = seed_files[i].name;
-		if (seed_files[i].needed && json_str(o, names[i], &text, err) < 0)
+		int found = seed_files[i].needed ? json_str(o, names[i], &text, err)
+		                                 : json_str_opt(o, names[i], &text, err);
+		if (found < 0)
 			return -1;
 	}
 	json_object_foreach ((json_t *)o, key, value) {
