@@ -1,0 +1,165 @@
+# shellcheck shell=sh
+# What the tests t_*.sh share. They begin with:
+#
+#	#!/bin/sh
+#	# What is proven here, in a sentence or two.
+#	. "$TOP/tests/e2e/lib.sh"
+#
+# and then simply do it: the first command that fails ends the test (set -e), `fail` says why. `roost` is on the PATH,
+# ROOST_STATE and ROOST_RUN are the test's own, $TMPDIR is for its files. When it ends, its guests are destroyed and
+# its roostd is stopped; run looks whether that left anything.
+set -eu
+
+if [ -z "${ROOST_RUN-}" ] || [ -z "${TOP-}" ]; then
+	echo "run it by: tests/e2e/run $(basename "$0" .sh)" >&2
+	exit 2
+fi
+
+say() {
+	echo "-- $*"
+}
+fail() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+skip() {
+	echo "skip: $*"
+	exit 77
+}
+
+# check_eq WHAT EXPECTED GOT
+check_eq() {
+	[ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"
+}
+# check_match WHAT REGEX GOT: an extended regular expression, anywhere in it
+check_match() {
+	printf '%s\n' "$3" | grep -Eq -e "$2" || fail "$1: expected /$2/, got '$3'"
+}
+check_no_match() {
+	! printf '%s\n' "$3" | grep -Eq -e "$2" || fail "$1: did not expect /$2/, got '$3'"
+}
+# check_status CODE COMMAND...: it must end with just that; what it printed (both streams) is in $out
+check_status() {
+	check_status_expected=$1
+	shift
+	check_status_got=0
+	out=$("$@" 2>&1) || check_status_got=$?
+	[ "$check_status_got" -eq "$check_status_expected" ] ||
+		fail "'$*' ended with $check_status_got instead of $check_status_expected: $out"
+}
+# check_json WHAT FILTER JSON: jq's filter must give true
+check_json() {
+	printf '%s\n' "$3" | jq -e "$2" >/dev/null || fail "$1: '$2' does not hold in $3"
+}
+
+now_ms() {
+	echo $(($(date +%s%N) / 1000000))
+}
+# check_time WHAT MOST_MS SINCE_MS: patient on slow machines
+check_time() {
+	check_time_took=$(($(now_ms) - $3))
+	[ $check_time_took -le $(($2 * E2E_PATIENCE)) ] || fail "$1: took $check_time_took ms, $2 are allowed"
+}
+# wait_until SECONDS COMMAND...: until it succeeds
+wait_until() {
+	wait_until_end=$(($(now_ms) + $1 * 1000 * E2E_PATIENCE))
+	wait_until_seconds=$1
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(now_ms)" -lt $wait_until_end ] || fail "not within $wait_until_seconds s: $*"
+		sleep 0.05
+	done
+}
+
+# --- guests ---------------------------------------------------------------------------------------------------------
+
+# need FILE...: of $GUESTS (pico.raw, filler.raw, tiny-vmlinuz, tiny-initrd, tiny.qcow2), else the test is skipped
+need() {
+	for need_file; do
+		[ -r "$GUESTS/$need_file" ] || skip "there is no $need_file (scripts/pico-guest, scripts/tiny-guest)"
+	done
+}
+# pico NAME: defines a guest on its own copy of the pico disk
+pico() {
+	need pico.raw
+	cp "$GUESTS/pico.raw" "$TMPDIR/$1.raw"
+	cat >"$TMPDIR/$1.yaml" <<-END
+		name: $1
+		memory: 32M
+		disks:
+		  - path: $TMPDIR/$1.raw
+		    format: raw
+		interfaces: []
+	END
+	roost define "$TMPDIR/$1.yaml"
+}
+state() {
+	roost domstate "$1"
+}
+is_state() {
+	[ "$(state "$1")" = "$2" ]
+}
+# run_dir NAME: $ROOST_RUN/g/ID of a running guest
+run_dir() {
+	for run_dir in "$ROOST_RUN"/g/*/; do
+		[ -r "$run_dir/status" ] && [ "$(jq -r .name "$run_dir/status")" = "$1" ] && echo "${run_dir%/}" && return
+	done
+	return 1
+}
+# of_status NAME KEY: "qemu_pid", "keeper_pid", ... as the status file has it
+of_status() {
+	jq -r ".$2" "$(run_dir "$1")/status"
+}
+console_log() {
+	cat "$ROOST_STATE/guests/$1/console.log"
+}
+# console_has NAME REGEX
+console_has() {
+	console_log "$1" | grep -aEq -e "$2"
+}
+# qmp SOCKET COMMAND [JSON]: one command to any QMP server; prints what it returned
+qmp() {
+	"$TOP/tests/e2e/qmp" "$@"
+}
+
+# The pids of our roostd, by its environment: not of anybody else's.
+roostd_pids() {
+	for roostd_proc in /proc/[0-9]*; do
+		[ "$(cat "$roostd_proc/comm" 2>/dev/null)" = roostd ] || continue
+		! grep -qzx "ROOST_RUN=$ROOST_RUN" "$roostd_proc/environ" 2>/dev/null || echo "${roostd_proc#/proc/}"
+	done
+}
+ended() {
+	for ended_pid; do
+		[ ! -d "/proc/$ended_pid" ] || grep -q '^State:[[:space:]]*Z' "/proc/$ended_pid/status" || return 1
+	done
+}
+# kill_and_wait SIGNAL PID...
+kill_and_wait() {
+	kill_signal=$1
+	shift
+	kill "-$kill_signal" "$@"
+	wait_until 10 ended "$@"
+}
+
+finish() {
+	finish_status=$?
+	set +e
+	trap - EXIT
+	if [ $finish_status -ne 0 ] && [ $finish_status -ne 77 ]; then
+		echo "-- how things stood:"
+		roost list --all
+		for finish_file in "$ROOST_STATE"/guests/*/console.log "$ROOST_STATE"/guests/*/events.jsonl; do
+			[ ! -s "$finish_file" ] || { echo "-- $finish_file" && tail -c 2000 "$finish_file"; }
+		done
+	fi
+	for finish_guest in $(roost list --name 2>/dev/null); do
+		roost destroy "$finish_guest" >/dev/null
+	done
+	# shellcheck disable=SC2046 # several words are meant
+	set -- $(roostd_pids)
+	[ $# -eq 0 ] || kill_and_wait TERM "$@"
+	exit $finish_status
+}
+trap finish EXIT
+trap 'exit 1' HUP INT TERM
