@@ -151,6 +151,9 @@ int str_parse_size(const char *text, uint64_t bare, const char *what, uint64_t *
 	while (*end == ' ')
 		end++;
 	uint64_t unit = *end ? size_unit(end) : bare;
+	if (*end == '.')
+		return err_set(err, ERR_USAGE, "%s: '%.40s' has a fraction", what, text),
+		       err_hint(err, "write it in a smaller unit: 1536M for one and a half G");
 	if (!*end && !bare)
 		return err_set(err, ERR_USAGE, "%s: '%.40s' has no unit", what, text),
 		       err_hint(err, "add a suffix: %.40sM or %.40sG", text, text);

@@ -155,7 +155,7 @@ static const struct key disk_rows[] = {
 	{"path", KEY_FILE, AT(path), .there = is_path, .doc = "a file of yours, used as it is"},
 	{"format", KEY_WORD, AT(format), .words = &format_words,
 		.doc = "of `path`; never guessed: a guest could write a header into it"},
-	{"size", KEY_SIZE, KEY_SPARSE, AT(size),
+	{"size", KEY_SIZE, KEY_SPARSE, AT(size), .min = 512,
 		.doc = "of the overlay (default: the image's), or of a blank disk"},
 	{"file", KEY_TEXT, KEY_RECORD, AT(file), .check = check_own_file,
 		.doc = "its name in the guest's folder"},
@@ -202,39 +202,53 @@ static int read_port(const char *text, const char *what, uint16_t *out, struct e
 	return 0;
 }
 
-static int forward_shape(const struct node *n, struct err *err)
+static int hint_forward(struct err *err)
 {
-	node_error(n, err, "'%.80s' is not a forward", n->text);
 	return err_hint(err, "write [tcp|udp:][HOST_ADDRESS:][HOST_PORT]-GUEST_PORT, such as "
 			     "\"2222-22\" or \"udp:0.0.0.0:53-53\"");
+}
+
+static int not_a_forward(const struct node *n, struct err *err)
+{
+	node_error(n, err, "'%.80s' is not a forward", n->text);
+	return hint_forward(err);
+}
+
+/* [HOST_ADDRESS:][HOST_PORT], split in place */
+static int read_host_side(char *text, const struct node *n, struct forward *f, struct err *err)
+{
+	_cleanup_free_ char *path = node_path(n);
+	struct in_addr address;
+	char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+	if (colon)
+		*colon = '\0';
+	if (colon && inet_pton(AF_INET, text, &address) != 1) {
+		node_error(n, err, "'%.60s' is not an IPv4 address", text);
+		return hint_forward(err);
+	}
+	if (*port && read_port(port, path, &f->host_port, err) < 0)
+		return node_locate(n, err);
+	if (colon)
+		inet_ntop(AF_INET, &address, f->host, sizeof(f->host));
+	return 0;
 }
 
 static int read_forward(const struct node *n, void *base, struct err *err)
 {
 	struct forward f = {.host = "127.0.0.1"};
-	struct in_addr address;
 	const char *text;
 	if (node_text(n, false, &text, err) < 0)
 		return -1;
-	_cleanup_free_ char *path = node_path(n), *left = xstrdup(text);
-	char *dash = strrchr(left, '-'), *host = left;
-	if (!dash)
-		return forward_shape(n, err);
+	_cleanup_free_ char *path = node_path(n), *host_side = xstrdup(text);
+	char *dash = strrchr(host_side, '-');
+	if (!dash || !dash[1] || dash[1] == ':')
+		return not_a_forward(n, err);
 	*dash = '\0';
-	f.udp = str_starts(host, "udp:");
-	if (f.udp || str_starts(host, "tcp:"))
-		host += 4;
-	char *colon = strrchr(host, ':'), *port = colon ? colon + 1 : host;
-	if (colon) {
-		*colon = '\0';
-		if (inet_pton(AF_INET, host, &address) != 1)
-			return *host && !strchr(host, '/')
-				       ? node_error(n, err, "'%.60s' is not an IPv4 address", host)
-				       : forward_shape(n, err);
-		inet_ntop(AF_INET, &address, f.host, sizeof(f.host));
-	}
-	if ((*port && read_port(port, path, &f.host_port, err) < 0) ||
-		read_port(dash + 1, path, &f.guest_port, err) < 0)
+	f.udp = str_starts(host_side, "udp:");
+	bool named = f.udp || str_starts(host_side, "tcp:");
+	if (read_host_side(host_side + (named ? 4 : 0), n, &f, err) < 0)
+		return -1;
+	if (read_port(dash + 1, path, &f.guest_port, err) < 0)
 		return node_locate(n, err);
 	*(struct forward *)base = f;
 	return 0;
@@ -272,7 +286,8 @@ static const struct keys nic_keys = {nic_rows, ARRAY_SIZE(nic_rows), NULL, NULL}
 
 /* ---- cloud-init, ready ----------------------------------------------------------------------- */
 
-static const struct key key_item = {.type = KEY_TEXT, .check = check_key_or_file};
+static const struct key key_item = {
+	.type = KEY_TEXT, .flags = KEY_LINES, .check = check_key_or_file};
 static const struct key probe_item = {.type = KEY_TEXT, .flags = KEY_LINES};
 
 #define AT(member) .offset = offsetof(struct cloud_init_def, member)

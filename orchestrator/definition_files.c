@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -22,13 +23,19 @@ static int locate_file(const struct node *n, struct err *err)
 	return node_locate(n, err);
 }
 
+/* Looked at, not opened: opening a device can have effects, opening a FIFO can wait. */
 static int check_readable(const char *path, const struct node *n, struct err *err)
 {
 	struct stat st;
 	if (!path)
 		return 0;
-	_cleanup_close_ int fd = image_open(path, &st, err);
-	return fd < 0 ? locate_file(n, err) : 0;
+	if (stat(path, &st) < 0 || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0)
+		err_errno(err, "cannot read '%s'", path);
+	else if (!S_ISREG(st.st_mode))
+		err_set(err, ERR_USAGE, "'%s' is not a regular file", path);
+	else
+		return 0;
+	return locate_file(n, err);
 }
 
 /* ---- images ---------------------------------------------------------------------------------- */

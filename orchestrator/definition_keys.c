@@ -188,7 +188,7 @@ int node_duration(const struct node *n, int64_t *out, struct err *err)
 {
 	static const int64_t longest_ms = (int64_t)366 * 24 * 3600 * 1000;
 	int64_t value;
-	uint64_t number;
+	uint64_t number = 0;
 	_cleanup_free_ char *path = node_path(n);
 	if (node_by_people(n)) {
 		if (n->kind != NODE_TEXT)
@@ -240,7 +240,7 @@ int node_word(const struct node *n, const struct words *words, unsigned *out, st
 			return 0;
 		}
 	}
-	node_error(n, err, "'%.40s' is not a word for it", text);
+	node_error(n, err, "'%.40s' is unknown", text);
 	hint_words(text, words, err);
 	return -1;
 }

@@ -73,34 +73,41 @@ static enum node_kind kind_of(const json_t *json)
 	return kinds[json_typeof(json)];
 }
 
-static struct node *convert(
-	const json_t *json, const struct origin *origin, int depth, struct err *err)
+static struct node *new_from(const json_t *json, const struct origin *origin)
 {
-	_cleanup_node_ struct node *n = node_new(kind_of(json), origin, 0);
+	struct node *n = node_new(kind_of(json), origin, 0);
 	n->text = xstrdup(json_string_value(json));
 	n->number = json_is_true(json) ? 1 : json_integer_value(json);
-	if (depth > JSON_DEPTH_MAX) {
-		err_set(err, ERR_USAGE, "nested deeper than %d levels", JSON_DEPTH_MAX);
-		return NULL;
-	}
-	/* iterators, for jansson's macro wants a json_t that is not const */
+	return n;
+}
+
+static int add_children(struct node *n, const json_t *json, int depth, struct err *err)
+{
+	if (depth > JSON_DEPTH_MAX)
+		return node_error(n, err, "nested deeper than %d levels", JSON_DEPTH_MAX);
+	/* an iterator, for jansson's macro wants a json_t that is not const */
 	json_t *o = (json_t *)json;
 	for (void *i = json_object_iter(o); i; i = json_object_iter_next(o, i)) {
-		struct node *child = convert(json_object_iter_value(i), origin, depth + 1, err);
-		if (!child || node_add(n, json_object_iter_key(i), child, err) < 0)
-			return NULL;
+		const json_t *value = json_object_iter_value(i);
+		struct node *child = new_from(value, n->origin);
+		if (node_add(n, json_object_iter_key(i), child, err) < 0 ||
+			add_children(child, value, depth + 1, err) < 0)
+			return -1;
 	}
 	for (size_t i = 0; i < json_array_size(json); i++) {
-		struct node *child = convert(json_array_get(json, i), origin, depth + 1, err);
-		if (!child || node_add(n, NULL, child, err) < 0)
-			return NULL;
+		const json_t *value = json_array_get(json, i);
+		struct node *child = new_from(value, n->origin);
+		if (node_add(n, NULL, child, err) < 0 ||
+			add_children(child, value, depth + 1, err) < 0)
+			return -1;
 	}
-	return TAKE(n);
+	return 0;
 }
 
 struct node *node_from_json(const json_t *json, const struct origin *origin, struct err *err)
 {
-	return convert(json, origin, 1, err);
+	_cleanup_node_ struct node *root = new_from(json, origin);
+	return add_children(root, json, 1, err) < 0 ? NULL : TAKE(root);
 }
 
 const struct node *node_get(const struct node *map, const char *key)

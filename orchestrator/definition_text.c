@@ -117,11 +117,12 @@ int check_user(const char *text, const struct node *n, struct err *err)
 		n, err, "'%s' is not the name of a user: it begins with '%c'", text, text[0]);
 }
 
+/* Every name of a guest is one, for it is the default. */
 int check_hostname(const char *text, const struct node *n, struct err *err)
 {
 	if (check_letters(text, "._-", 63, n, err) < 0)
 		return -1;
-	if (isalnum((unsigned char)text[0]) && !str_ends(text, "-") && !strstr(text, ".."))
+	if (isalnum((unsigned char)text[0]) && !strstr(text, ".."))
 		return 0;
 	return node_error(n, err, "'%s' is not a host's name", text);
 }
@@ -168,6 +169,8 @@ int check_key_or_file(const char *text, const struct node *n, struct err *err)
 		node_error(n, err, "this is a private key, which must not leave its owner");
 		return err_hint(err, "give the public one, from the file that ends in .pub");
 	}
+	if (strchr(text, '\n'))
+		return node_error(n, err, "the text has several lines, which no public key has");
 	if (node_by_people(n) && !looks_like_public_key(text))
 		return 0;
 	return check_public_key(text, n, err);

@@ -28,6 +28,16 @@ struct reader {
 	size_t len;
 };
 
+struct key_text {
+	char *text;
+	unsigned line;
+};
+
+static void key_free(struct key_text *key)
+{
+	free(key->text);
+}
+
 static unsigned line_of(const yaml_event_t *e)
 {
 	return (unsigned)e->start_mark.line + 1;
@@ -69,6 +79,8 @@ static int refuse_extras(const struct reader *r, struct err *err)
 	if (e->type == YAML_SCALAR_EVENT) {
 		anchor = e->data.scalar.anchor;
 		tag = e->data.scalar.tag;
+		if (memchr(e->data.scalar.value, '\0', e->data.scalar.length))
+			return text_error(r, line_of(e), "a text contains the character NUL", err);
 	} else if (e->type == YAML_SEQUENCE_START_EVENT) {
 		anchor = e->data.sequence_start.anchor;
 		tag = e->data.sequence_start.tag;
@@ -93,65 +105,73 @@ static bool is_null(const yaml_event_t *e)
 	return false;
 }
 
-static struct node *read_scalar(struct reader *r, struct err *err)
+/* An empty node of the current event's kind, hung into the tree before its children are read. */
+static struct node *add_node(
+	struct reader *r, struct node *parent, const struct key_text *key, struct err *err)
 {
 	const yaml_event_t *e = &r->event;
-	const char *text = (const char *)e->data.scalar.value;
-	if (memchr(text, '\0', e->data.scalar.length)) {
-		text_error(r, line_of(e), "a text contains the character NUL", err);
+	enum node_kind kind = e->type == YAML_MAPPING_START_EVENT    ? NODE_MAP
+			      : e->type == YAML_SEQUENCE_START_EVENT ? NODE_LIST
+			      : is_null(e)                           ? NODE_NULL
+								     : NODE_TEXT;
+	struct node *n = node_new(kind, r->origin, key ? key->line : line_of(e));
+	if (kind == NODE_TEXT)
+		n->text = xstrdup((const char *)e->data.scalar.value);
+	if (parent && node_add(parent, key ? key->text : NULL, n, err) < 0)
 		return NULL;
-	}
-	struct node *n = node_new(is_null(e) ? NODE_NULL : NODE_TEXT, r->origin, line_of(e));
-	if (n->kind == NODE_TEXT)
-		n->text = xstrdup(text);
 	return n;
 }
 
-static struct node *read_node(struct reader *r, int depth, struct err *err);
+static int read_key(struct reader *r, struct key_text *out, struct err *err)
+{
+	const yaml_event_t *e = &r->event;
+	if (refuse_extras(r, err) < 0)
+		return -1;
+	if (e->type != YAML_SCALAR_EVENT || is_null(e))
+		return text_error(r, line_of(e), "a key must be a text", err);
+	free(out->text);
+	out->text = xstrdup((const char *)e->data.scalar.value);
+	out->line = line_of(e);
+	return next(r, err);
+}
+
+static struct node *read_node(struct reader *r, struct node *parent, const struct key_text *key,
+	int depth, struct err *err);
 
 /* The current event opened a list or a mapping; reads up to the one that closes it. */
 static int read_children(struct reader *r, struct node *n, int depth, struct err *err)
 {
-	yaml_event_type_t end =
-		n->kind == NODE_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
+	bool map = n->kind == NODE_MAP;
+	_cleanup_(key_free) struct key_text key = {0};
 	while (next(r, err) == 0) {
-		if (r->event.type == end)
+		if (r->event.type == (map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT))
 			return 0;
-		_cleanup_node_ struct node *key = NULL;
-		if (n->kind == NODE_MAP) {
-			if (!(key = read_node(r, depth + 1, err)))
-				return -1;
-			if (key->kind != NODE_TEXT)
-				return text_error(r, key->line, "a key must be a text", err);
-			if (next(r, err) < 0)
-				return -1;
-		}
-		struct node *child = read_node(r, depth + 1, err);
-		if (!child)
+		if (map && read_key(r, &key, err) < 0)
 			return -1;
-		if (key)
-			child->line = key->line;
-		if (node_add(n, key ? key->text : NULL, child, err) < 0)
+		if (!read_node(r, n, map ? &key : NULL, depth + 1, err))
 			return -1;
 	}
 	return -1;
 }
 
-static struct node *read_node(struct reader *r, int depth, struct err *err)
+/* The node is its parent's; the root, which has none, is the caller's. */
+static struct node *read_node(struct reader *r, struct node *parent, const struct key_text *key,
+	int depth, struct err *err)
 {
 	if (refuse_extras(r, err) < 0)
 		return NULL;
-	if (r->event.type == YAML_SCALAR_EVENT)
-		return read_scalar(r, err);
-	if (depth > DEPTH_MAX) {
+	bool scalar = r->event.type == YAML_SCALAR_EVENT;
+	if (!scalar && depth > DEPTH_MAX) {
 		_cleanup_free_ char *what = str_fmt("nested deeper than %d levels", DEPTH_MAX);
 		text_error(r, line_of(&r->event), what, err);
 		return NULL;
 	}
-	_cleanup_node_ struct node *n =
-		node_new(r->event.type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST,
-			r->origin, line_of(&r->event));
-	return read_children(r, n, depth, err) < 0 ? NULL : TAKE(n);
+	struct node *n = add_node(r, parent, key, err);
+	if (!n || scalar || read_children(r, n, depth, err) == 0)
+		return n;
+	if (!parent)
+		node_free(n);
+	return NULL;
 }
 
 /* Stream start, document start, the root, document end, stream end. */
@@ -165,7 +185,7 @@ static struct node *read_stream(struct reader *r, struct err *err)
 	}
 	if (next(r, err) < 0)
 		return NULL;
-	_cleanup_node_ struct node *root = read_node(r, 1, err);
+	_cleanup_node_ struct node *root = read_node(r, NULL, NULL, 1, err);
 	if (!root || next(r, err) < 0 || next(r, err) < 0)
 		return NULL;
 	if (r->event.type != YAML_STREAM_END_EVENT) {
@@ -188,6 +208,11 @@ struct node *node_from_yaml(
 		err_set(err, ERR_SYSTEM, "%s: libyaml could not be initialised", origin->file);
 		return NULL;
 	}
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* the mark of Windows' editors */
+		r.text = text += 3;
+		r.len = len -= 3;
+	}
+	/* said, for libyaml would take UTF-16 too, in which our lines and bounds are not counted */
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
 	struct node *root = read_stream(&r, err);
