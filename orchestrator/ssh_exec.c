@@ -252,22 +252,25 @@ static int start_command(
 	const char *name;
 	json_t *value;
 	struct session *s = p->session;
-	if (ssh_channel_open_session(p->channel) != SSH_OK)
+	if (UNTIL_DONE(s, ssh_channel_open_session(p->channel), SSH_AGAIN) != SSH_OK)
 		return session_fail(s, REASON_NO_COMMAND, why, err, "no channel");
 	json_object_foreach (e->env, name, value) {
 		/* most servers accept only a few; ssh says nothing about it either */
-		ssh_channel_request_env(p->channel, name, json_string_value(value));
+		const char *text = json_string_value(value);
+		(void)UNTIL_DONE(s, ssh_channel_request_env(p->channel, name, text), SSH_AGAIN);
 	}
 	if (wants_terminal(e)) {
 		int columns, rows;
 		terminal_size(&columns, &rows);
-		if (ssh_channel_request_pty_size(p->channel, e->term, columns, rows) == SSH_OK)
+		if (UNTIL_DONE(s, ssh_channel_request_pty_size(p->channel, e->term, columns, rows),
+		            SSH_AGAIN) == SSH_OK)
 			p->terminal = isatty(STDIN_FILENO);
 		else
 			complain("the guest gives no terminal");
 	}
-	int rc = e->command ? ssh_channel_request_exec(p->channel, e->command)
-	                    : ssh_channel_request_shell(p->channel);
+	int rc = e->command ? UNTIL_DONE(s, ssh_channel_request_exec(p->channel, e->command),
+	                              SSH_AGAIN)
+	                    : UNTIL_DONE(s, ssh_channel_request_shell(p->channel), SSH_AGAIN);
 	return rc == SSH_OK ? 0 : session_fail(s, REASON_NO_COMMAND, why, err, "command not run");
 }
 
@@ -326,7 +329,6 @@ static int run_command(struct pump *p, const struct remote *r, const struct exec
 	_cleanup_close_ int signals = block_signals();
 	if (p->terminal)
 		terminal_raw();
-	ssh_set_blocking(p->session->ssh, 0);
 	ssh_event_add_session(p->event, p->session->ssh);
 	rc = run_pump(p, signals);
 	ssh_event_remove_session(p->event, p->session->ssh);

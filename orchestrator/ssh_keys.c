@@ -55,12 +55,17 @@ static int no_passphrase(
 	return -1;
 }
 
+bool identity_is_text(const char *identity)
+{
+	return strchr(identity, '\n') || str_starts(identity, "-----BEGIN");
+}
+
 ssh_key identity_load(const char *identity, struct err *err)
 {
 	ssh_key key = NULL;
 	bool asked = false;
 	_cleanup_buf_ struct buf pem = {0};
-	if (str_starts(identity, "-----BEGIN"))
+	if (identity_is_text(identity))
 		buf_str(&pem, identity);
 	else if (file_read(AT_FDCWD, identity, IDENTITY_MAX, &pem, err) < 0)
 		return NULL;

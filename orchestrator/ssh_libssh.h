@@ -14,6 +14,21 @@ struct session {
 	const struct remote *remote;
 };
 
+/*
+ * A session is non-blocking for libssh. A call that answers `again` (SSH_AGAIN, SSH_AUTH_AGAIN) is
+ * repeated when the socket has something, until it is done or the connection is over. (In libssh's
+ * blocking mode a call goes on waiting, for a socket closed already, when the server disconnects.)
+ */
+#define UNTIL_DONE(session, call, again)                                                           \
+	({                                                                                         \
+		int _rc;                                                                           \
+		while ((_rc = (call)) == (again) && session_wait(session))                         \
+			;                                                                          \
+		_rc;                                                                               \
+	})
+/* Until the socket has something for libssh. False when libssh has closed it. */
+bool session_wait(struct session *s);
+
 static inline void cleanup_key(ssh_key *key)
 {
 	ssh_key_free(*key);
@@ -32,6 +47,8 @@ ssh_key key_of_text(const char *text);
  * NULL with ERR_REFUSED.
  */
 ssh_key identity_load(const char *identity, struct err *err);
+/* A text and no path, so that it must not be shown. */
+bool identity_is_text(const char *identity);
 
 /* Fills *err from libssh and the watch: a time-out, a signal, or libssh's own words. Returns -1. */
 int session_fail(

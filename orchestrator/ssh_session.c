@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <libssh/callbacks.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +26,15 @@ int session_fail(
 	return FAIL(why, reason, err, "%s: %s", what, shown);
 }
 
+bool session_wait(struct session *s)
+{
+	int fd = ssh_get_fd(s->ssh);
+	bool writing = ssh_get_poll_flags(s->ssh) & SSH_WRITE_PENDING;
+	struct pollfd p = {.fd = fd, .events = (short)(writing ? POLLIN | POLLOUT : POLLIN)};
+	/* the watch shuts the socket down when the time is over */
+	return fd >= 0 && ssh_is_connected(s->ssh) && (poll(&p, 1, -1) > 0 || errno == EINTR);
+}
+
 /* ---- key exchange ------------------------------------------------------------------------------ */
 
 /*
@@ -36,23 +47,21 @@ static int set_options(ssh_session ssh, int fd, const struct remote *r)
 	                               "ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256";
 	char type[64] = "";
 	bool no = false;
-	long forever = 24 * 3600; /* the watch decides, not libssh */
 	if (r->host_key)
 		key_text_type(r->host_key, type, sizeof(type));
-	bool known = *type && strstr(all, type);
-	_cleanup_free_ char *keys = str_fmt("%s%s%s", known ? type : "", known ? "," : "", all);
-	return ssh_options_set(ssh, SSH_OPTIONS_PROCESS_CONFIG, &no) < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_SSH_DIR, "/nonexistent") < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") <
-	                               0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_HOST, r->address) < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_USER, r->user) < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_HOSTKEYS, keys) < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_TIMEOUT, &forever) < 0 ||
-	                       ssh_options_set(ssh, SSH_OPTIONS_FD, &fd) < 0
-	               ? -1
-	               : 0;
+	const char *first = strcmp(type, "ssh-rsa") == 0 ? "rsa-sha2-512,rsa-sha2-256" : type;
+	bool known = *first && strstr(all, first);
+	_cleanup_free_ char *keys = str_fmt("%s%s%s", known ? first : "", known ? "," : "", all);
+	if (ssh_options_set(ssh, SSH_OPTIONS_PROCESS_CONFIG, &no) < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_SSH_DIR, "/nonexistent") < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_HOST, r->address) < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_USER, r->user) < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_HOSTKEYS, keys) < 0 ||
+	        ssh_options_set(ssh, SSH_OPTIONS_FD, &fd) < 0)
+		return -1;
+	return 0;
 }
 
 struct session *session_start(
@@ -68,7 +77,8 @@ struct session *session_start(
 		return NULL;
 	}
 	watch_start(fd, deadline);
-	if (ssh_connect(s->ssh) != SSH_OK) {
+	ssh_set_blocking(s->ssh, 0);
+	if (UNTIL_DONE(s, ssh_connect(s->ssh), SSH_AGAIN) != SSH_OK) {
 		session_fail(s, REASON_KEY_EXCHANGE, why, err, "key exchange");
 		return NULL;
 	}
@@ -160,9 +170,8 @@ static void login_free(struct login *l)
 static int try_identity(struct login *l, size_t number, const char *identity)
 {
 	struct err err = ERR_INIT;
-	_cleanup_free_ char *label = str_starts(identity, "-----BEGIN")
-	                                     ? str_fmt("identity %zu", number)
-	                                     : xstrdup(identity);
+	_cleanup_free_ char *label =
+	        identity_is_text(identity) ? str_fmt("identity %zu", number) : xstrdup(identity);
 	_cleanup_key_ ssh_key key = identity_load(identity, &err);
 	if (!key) {
 		add_item(&l->skipped, "%s (%s)", label, err.message);
@@ -170,7 +179,8 @@ static int try_identity(struct login *l, size_t number, const char *identity)
 	}
 	_cleanup_free_ char *fingerprint = key_fingerprint(key);
 	add_item(&l->offered, "%s (%s)", label, fingerprint);
-	int rc = ssh_userauth_publickey(l->session->ssh, NULL, key);
+	struct session *s = l->session;
+	int rc = UNTIL_DONE(s, ssh_userauth_publickey(s->ssh, NULL, key), SSH_AUTH_AGAIN);
 	if (rc == SSH_AUTH_SUCCESS)
 		l->method = str_fmt("%s %s", ssh_key_type_to_char(ssh_key_type(key)), fingerprint);
 	return rc;
@@ -181,7 +191,8 @@ static int try_all(struct login *l, const struct remote *r)
 {
 	json_t *item;
 	size_t i;
-	int rc = ssh_userauth_none(l->session->ssh, NULL);
+	struct session *s = l->session;
+	int rc = UNTIL_DONE(s, ssh_userauth_none(s->ssh, NULL), SSH_AUTH_AGAIN);
 	if (rc == SSH_AUTH_SUCCESS)
 		l->method = xstrdup("nothing asked");
 	json_array_foreach (r->identities, i, item) {
@@ -192,7 +203,7 @@ static int try_all(struct login *l, const struct remote *r)
 	const char *agent = getenv("SSH_AUTH_SOCK");
 	if ((rc == SSH_AUTH_DENIED || rc == SSH_AUTH_PARTIAL) && r->agent && agent && *agent) {
 		add_item(&l->offered, "%s%s", "the keys of the SSH agent", "");
-		rc = ssh_userauth_agent(l->session->ssh, NULL);
+		rc = UNTIL_DONE(s, ssh_userauth_agent(s->ssh, NULL), SSH_AUTH_AGAIN);
 		if (rc == SSH_AUTH_SUCCESS)
 			l->method = xstrdup("a key of the SSH agent");
 	}
@@ -204,7 +215,8 @@ static int login_failed(
 {
 	struct session *s = l->session;
 	bool too_many = strstr(ssh_get_error(s->ssh), "authentication failures");
-	if (watch_expired() || watch_signal() || (rc == SSH_AUTH_ERROR && !too_many))
+	if (watch_expired() || watch_signal() ||
+	        (rc != SSH_AUTH_DENIED && rc != SSH_AUTH_PARTIAL && !too_many))
 		return session_fail(s, REASON_LOST, why, err, "login");
 	_cleanup_buf_ struct buf methods = {0};
 	add_methods(&methods, ssh_userauth_list(s->ssh, NULL));
@@ -293,6 +305,17 @@ static void cleanup_event(ssh_event *event)
 		ssh_event_free(*event);
 }
 
+/* NULL if the server opens none. */
+static ssh_channel open_channel(struct session *s)
+{
+	ssh_channel channel = ssh_channel_new(s->ssh);
+	if (channel && UNTIL_DONE(s, ssh_channel_open_session(channel), SSH_AGAIN) == SSH_OK)
+		return channel;
+	if (channel)
+		ssh_channel_free(channel);
+	return NULL;
+}
+
 int session_run(struct session *s, const char *command, struct buf *tail, int *status,
         enum reason *why, struct err *err)
 {
@@ -304,16 +327,16 @@ int session_run(struct session *s, const char *command, struct buf *tail, int *s
 	        .channel_close_function = on_close};
 	ssh_callbacks_init(&calls);
 	_cleanup_(cleanup_event) ssh_event event = ssh_event_new();
-	_cleanup_(cleanup_channel) ssh_channel channel = ssh_channel_new(s->ssh);
-	if (!channel || !event || ssh_channel_open_session(channel) != SSH_OK)
+	_cleanup_(cleanup_channel) ssh_channel channel = open_channel(s);
+	if (!channel || !event)
 		return session_fail(s, REASON_NO_COMMAND, why, err, "no channel");
 	ssh_set_channel_callbacks(channel, &calls);
-	if (ssh_channel_request_exec(channel, command) != SSH_OK)
+	if (UNTIL_DONE(s, ssh_channel_request_exec(channel, command), SSH_AGAIN) != SSH_OK)
 		return session_fail(s, REASON_NO_COMMAND, why, err, "command not run");
 	ssh_channel_send_eof(channel);
 	ssh_event_add_session(event, s->ssh);
-	while (!run.closed && ssh_is_connected(s->ssh) && ssh_event_dopoll(event, -1) != SSH_ERROR)
-		;
+	while (!run.closed && session_wait(s))
+		ssh_event_dopoll(event, 0);
 	ssh_event_remove_session(event, s->ssh);
 	if (run.status < 0)
 		return session_fail(s, REASON_LOST, why, err, "the command did not end");
@@ -337,9 +360,9 @@ static int talk_fail(struct talk *t, struct err *err)
 struct talk *talk_open(struct session *s, const char *command, struct err *err)
 {
 	enum reason why;
-	ssh_channel channel = ssh_channel_new(s->ssh);
-	if (!channel || ssh_channel_open_session(channel) != SSH_OK ||
-	        ssh_channel_request_exec(channel, command) != SSH_OK) {
+	ssh_channel channel = open_channel(s);
+	if (!channel ||
+	        UNTIL_DONE(s, ssh_channel_request_exec(channel, command), SSH_AGAIN) != SSH_OK) {
 		session_fail(s, REASON_NO_COMMAND, &why, err, "command not run");
 		if (channel)
 			ssh_channel_free(channel);
@@ -352,8 +375,16 @@ struct talk *talk_open(struct session *s, const char *command, struct err *err)
 
 ssize_t talk_read_some(struct talk *t, void *data, size_t len, struct err *err)
 {
-	int n = ssh_channel_read(t->channel, data, (uint32_t)len, 0);
-	return n >= 0 ? n : talk_fail(t, err);
+	do {
+		int n = ssh_channel_read_nonblocking(t->channel, data, (uint32_t)len, 0);
+		if (n > 0)
+			return n;
+		if (n == SSH_EOF)
+			return 0;
+		if (n < 0)
+			break;
+	} while (session_wait(t->session));
+	return talk_fail(t, err);
 }
 
 int talk_read(struct talk *t, void *data, size_t len, struct err *err)
@@ -371,8 +402,16 @@ int talk_read(struct talk *t, void *data, size_t len, struct err *err)
 
 int talk_write(struct talk *t, const void *data, size_t len, struct err *err)
 {
-	int n = ssh_channel_write(t->channel, data, (uint32_t)len);
-	return n == (int)len ? 0 : talk_fail(t, err);
+	const char *next = data;
+	while (len) {
+		/* 0: the window of the other side is full */
+		int n = ssh_channel_write(t->channel, next, (uint32_t)len);
+		if (n < 0 || (n == 0 && !session_wait(t->session)))
+			return talk_fail(t, err);
+		next += n;
+		len -= (size_t)n;
+	}
+	return 0;
 }
 
 void talk_errors(struct talk *t, char *text, size_t len)

@@ -7,8 +7,8 @@
  *	session_run(), talk_open(), ... or libssh itself through ssh_libssh.h
  *	session_end()
  *
- * The calls block. The caller runs a watch (ssh_watch.h) over session_socket(); session_open() does
- * all of the above for those who want a session or nothing.
+ * The calls block; session_start() begins a watch (ssh_watch.h) that bounds them, whose deadline
+ * the caller may move. session_open() does all of this for those who want a session or nothing.
  */
 #ifndef ORCHESTRATOR_SSH_SESSION_H
 #define ORCHESTRATOR_SSH_SESSION_H

@@ -296,9 +296,18 @@ static int find_target(struct sftp_far *f, struct err *err)
 
 static const struct far_ops sftp_ops = {"sftp", push_file, push_enter, push_leave, pull, end};
 
+/* libssh's SFTP knows blocking calls only; its own time-out is for what the watch cannot end. */
+static void set_blocking(const struct copy *c)
+{
+	long seconds = (long)(c->params->stall_ms / 1000) + 2;
+	ssh_options_set(c->session->ssh, SSH_OPTIONS_TIMEOUT, &seconds);
+	ssh_set_blocking(c->session->ssh, 1);
+}
+
 struct far *far_sftp(struct copy *c, bool *absent, struct err *err)
 {
 	ssh_session ssh = c->session->ssh;
+	set_blocking(c);
 	sftp_session sftp = sftp_new(ssh);
 	if (!sftp || sftp_init(sftp) < 0) {
 		enum reason why;
@@ -306,6 +315,7 @@ struct far *far_sftp(struct copy *c, bool *absent, struct err *err)
 		*absent = ssh_is_connected(ssh) && !watch_expired() && !watch_signal();
 		if (sftp)
 			sftp_free(sftp);
+		ssh_set_blocking(ssh, 0);
 		return NULL;
 	}
 	struct sftp_far *f = xcalloc(1, sizeof(*f));
