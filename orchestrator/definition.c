@@ -349,7 +349,7 @@ static void drop_deadlines(void *base)
 static const struct key ready_rows[] = {
 	{"rung", KEY_TEXT, AT(rung), .check = check_rung,
 		.doc = "what `run` waits for; default: the best that the definition allows"},
-	{"timeout", KEY_DURATION, AT(timeout_ms), .doc = "for all rungs together"},
+	{"timeout", KEY_DURATION, KEY_SPARSE, AT(timeout_ms), .doc = "for all rungs together"},
 	{"deadlines", KEY_OWN, .read = read_deadlines, .write = write_deadlines,
 		.drop = drop_deadlines, .doc = "for single rungs"},
 	{"probes", KEY_LIST, KEY_SPARSE, AT(probes), .aux = offsetof(struct ready_def, probe_count),
@@ -448,7 +448,8 @@ static const struct key definition_rows[] = {
 	{"cloud_init", KEY_MAP, KEY_SWITCH, AT(cloud_init),
 		.aux = offsetof(struct definition, cloud_init.enabled), .keys = &cloud_init_keys,
 		.doc = "a NoCloud seed with a user, keys and the host's key is made and attached"},
-	{"ready", KEY_MAP, AT(ready), .keys = &ready_keys, .doc = "when the guest counts as ready"},
+	{"ready", KEY_MAP, KEY_SPARSE, AT(ready), .keys = &ready_keys,
+		.doc = "when the guest counts as ready"},
 	{"qemu_args", KEY_LIST, KEY_SPARSE, AT(qemu_args),
 		.aux = offsetof(struct definition, qemu_arg_count), .max = QEMU_ARGS_MAX,
 		.item = &arg_item, .size = sizeof(char *),
@@ -464,7 +465,6 @@ static void definition_defaults(void *thing)
 	d->memory = (uint64_t)1 << 30;
 	d->vcpus = 1;
 	d->console = d->agent = true;
-	d->ready.timeout_ms = 180000;
 }
 
 const struct keys definition_keys = {

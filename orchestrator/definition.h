@@ -48,7 +48,15 @@
  * A hostfwd entry is [tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT, the host address by default
  * 127.0.0.1; without a host port a free one is taken at each start. Without `interfaces` a guest
  * has one `user` interface that forwards a free port to 22; `interfaces: []` means none.
- * Relative paths are taken from the definition's folder and stored absolute.
+ * Relative paths are taken from the definition's folder and stored absolute; `~/` is the home. An
+ * image without a '/' is the store's if it has one of that name, else a file in that folder.
+ *
+ * Defaults: memory 1G, max_memory = memory, vcpus 1, max_vcpus = the host's CPUs (at least vcpus),
+ * console and agent true, display none, on_crash pause, on_reboot restart, discard true.
+ * `cloud_init: true` is all of it by default; without the key there is none.
+ *
+ * In guest.json the same keys hold numbers of bytes and milliseconds, and further ones what roost
+ * worked out: `file` and `cdrom` of a disk, `issued`. How a key is added: definition_keys.h.
  */
 #ifndef ORCHESTRATOR_DEFINITION_H
 #define ORCHESTRATOR_DEFINITION_H
@@ -105,7 +113,7 @@ struct disk_def {
 	enum disk_cache cache;
 	bool discard;	/* discard=unmap; default true where the format can */
 	char *serial;	/* NULL: none */
-	char target[8]; /* "vda", "sda", "hda": unique in the guest, given in order if not asked for */
+	char target[8]; /* "vda", "sda", "hda": unique in the guest; in order if not asked for */
 };
 
 struct forward {
@@ -125,8 +133,8 @@ struct nic_def {
 
 struct cloud_init_def {
 	bool enabled;
-	char *user;
-	char *hostname;
+	char *user;	/* never NULL if enabled */
+	char *hostname; /* never NULL if enabled */
 	char *keys[KEYS_MAX]; /* public keys as text, read from files on entry */
 	size_t key_count;
 	char *user_data; /* a file's absolute path, or NULL */
@@ -134,7 +142,7 @@ struct cloud_init_def {
 
 struct ready_def {
 	char *rung;	/* NULL: the best that the definition allows */
-	int64_t timeout_ms;
+	int64_t timeout_ms; /* 0: readiness.c's own */
 	json_t *deadlines_ms; /* object rung -> integer ms; NULL: defaults */
 	char *probes[PROBES_MAX];
 	size_t probe_count;
@@ -152,7 +160,7 @@ struct identity {
 
 struct definition {
 	char *name;
-	char uuid[37];
+	char uuid[37]; /* lower case; "" until identity is issued */
 	uint64_t memory, max_memory; /* bytes; max_memory >= memory */
 	unsigned vcpus, max_vcpus;
 	enum accel accel;
@@ -207,12 +215,17 @@ void id_new(char out[13]);
 
 /* The first `target` of that bus that no disk has: "vdb". */
 int disk_free_target(const struct definition *d, enum disk_bus bus, char out[8], struct err *err);
-/* One disk from arguments of attach-disk, checked as in a definition. */
+/*
+ * One disk, one interface, from arguments (attach-disk), in guest.json's form and checked as there.
+ * What only the whole definition can tell is left to the caller: `file` (NULL) and `target` ("")
+ * if the arguments name none, `mac` (""), and that they are not taken.
+ */
 int disk_from_json(const json_t *json, struct disk_def *out, struct err *err);
 json_t *disk_to_json(const struct disk_def *d);
 int nic_from_json(const json_t *json, struct nic_def *out, struct err *err);
 json_t *nic_to_json(const struct nic_def *n);
 void disk_free(struct disk_def *d);
+/* By its target, or its `path`; NULL: there is none. */
 struct disk_def *definition_disk(struct definition *d, const char *target_or_path);
 
 #endif

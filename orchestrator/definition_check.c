@@ -34,7 +34,7 @@ static int check_source(const struct disk_def *d, const struct node *map, struct
 		node_error(map, err, "'path' without 'format'");
 		return err_hint(err,
 			"write `format: raw` or `format: qcow2`; it is never guessed, for a guest "
-			"could write a qcow2 header into its raw disk and so read the host's files");
+			"could write a qcow2 header into a raw disk and so read files of the host");
 	case DISK_IMAGE:
 		if (!format && !node_by_people(map))
 			return node_error(map, err, "'image' without 'format'");

@@ -381,6 +381,17 @@ static json_t *write_word(const struct key *k, const void *at)
 	return word ? json_string(word) : NULL;
 }
 
+static json_t *write_map(const struct key *k, const void *base)
+{
+	if ((k->flags & KEY_SWITCH) && !*(const bool *)place_const(base, k->aux))
+		return NULL;
+	json_t *map = keys_write(k->keys, place_const(base, k->offset));
+	if (json_object_size(map) || !(k->flags & KEY_SPARSE))
+		return map;
+	json_decref(map);
+	return NULL;
+}
+
 static json_t *write_integer(const struct key *k, uint64_t value)
 {
 	return value || !(k->flags & KEY_SPARSE) ? json_integer((json_int_t)value) : NULL;
@@ -411,9 +422,7 @@ static json_t *write_value(const struct key *k, const void *base)
 	case KEY_WORD:
 		return write_word(k, at);
 	case KEY_MAP:
-		if ((k->flags & KEY_SWITCH) && !*(const bool *)place_const(base, k->aux))
-			return NULL;
-		return keys_write(k->keys, at);
+		return write_map(k, base);
 	case KEY_LIST:
 		return write_list(k, base);
 	case KEY_OWN:

@@ -28,7 +28,7 @@
 
 static char folder[] = "/tmp/roost-definition.XXXXXX";
 
-/* ---- what the definitions name ----------------------------------------------------------------- */
+/* ---- what the definitions name --------------------------------------------------------------- */
 
 static void put(const char *name, const char *content, size_t len)
 {
@@ -89,7 +89,7 @@ static int remove_folder(void **state)
 	return dir_remove(AT_FDCWD, folder, &err);
 }
 
-/* ---- the folders of definitions ------------------------------------------------------------------ */
+/* ---- the folders of definitions -------------------------------------------------------------- */
 
 /* With FOLDER for our folder's name. */
 static char *neutral(const char *text)
@@ -197,7 +197,7 @@ static void good_definitions(void **state)
 	walk("tests/definitions/good", 7, one_good);
 }
 
-/* ---- what no file holds ---------------------------------------------------------------------------- */
+/* ---- what no file holds ---------------------------------------------------------------------- */
 
 static void expect_refusal(const char *text, size_t len, const char *message)
 {
@@ -257,7 +257,8 @@ static void hostile_json(void **state)
 		{"{\"name\":\"a\",\"disks\":[{\"size\":512,\"file\":\"a.qcow2\"},"
 		 "{\"size\":512,\"file\":\"a.qcow2\"}]}",
 			"disks[1].file: the file 'a.qcow2' is taken by another disk"},
-		{"{\"name\":\"a\",\"disks\":[{\"path\":\"/x\",\"format\":\"raw\",\"file\":\"a.qcow2\"}]}",
+		{"{\"name\":\"a\",\"disks\":[{\"path\":\"/x\",\"format\":\"raw\","
+		 "\"file\":\"a.qcow2\"}]}",
 			"disks[0].file: 'path' and 'file' exclude one another"},
 		{"{\"name\":\"a\",\"disks\":[{\"image\":\"debian-12\",\"format\":\"qcow2\"}]}",
 			"disks[0].image: 'debian-12' is not an absolute path"},
@@ -266,8 +267,8 @@ static void hostile_json(void **state)
 		{"{\"name\":\"a\",\"disks\":[{\"path\":\"/x\",\"format\":\"raw\",\"cdrom\":true}]}",
 			"disks[0]: a CD-ROM is a read-only 'path' on scsi, sata or ide"},
 		{"{\"name\":\"a\",\"cloud_init\":{\"keys\":[\"/root/.ssh/id_ed25519\"]}}",
-			"cloud_init.keys[0]: '/root/.ssh/id_ed25519' is not a type of public key that SSH "
-			"servers take"},
+			"cloud_init.keys[0]: '/root/.ssh/id_ed25519' is not a type of public key "
+			"that SSH servers take"},
 		{"{\"name\":\"a\",\"issued\":{\"id\":\"../x\"}}",
 			"issued.id: '../x' is not 12 hex digits"},
 		{"{\"name\":\"a\",\"issued\":{\"keeper_uid\":0}}",
