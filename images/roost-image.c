@@ -108,12 +108,15 @@ static int add_file(struct archive *a, const char *name, const char *text, time_
 	return ok ? 0 : -1;
 }
 
+/*
+ * The padding (300 KiB of zeroes) is for those who look for a label: busybox reads where other file
+ * systems have theirs, and gives up on a disk that ends before.
+ */
 static int write_iso(struct archive *a, const json_t *o, struct buf *image)
 {
 	time_t now = time(NULL);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
-	        /* no padding: those 300 KiB were for the lead-out of real discs */
-	        archive_write_set_options(a, "volume-id=cidata,rockridge=strict,joliet,!pad") !=
+	        archive_write_set_options(a, "volume-id=cidata,rockridge=strict,joliet,pad") !=
 	                ARCHIVE_OK ||
 	        archive_write_set_bytes_in_last_block(a, 2048) != ARCHIVE_OK ||
 	        archive_write_open2(a, image, NULL, to_buffer, NULL, NULL) != ARCHIVE_OK)

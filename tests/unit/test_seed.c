@@ -298,7 +298,8 @@ static void written(void **state)
 	struct stat st;
 	assert_int_equal(stat("seed.iso", &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_true(st.st_size % 2048 == 0 && st.st_size < 128 * 1024);
+	/* padded: busybox finds no label on a disk that ends before 68 KiB */
+	assert_true(st.st_size % 2048 == 0 && st.st_size > 300 * 1024);
 	MUST("/bin/sh", "-c", "test \"$(blkid -p -o value -s LABEL seed.iso)\" = cidata");
 	MUST("/bin/sh", "-c", "test \"$(ls | grep -c seed.iso)\" = 1");
 	_cleanup_buf_ struct buf iso = {0};
