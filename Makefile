@@ -123,6 +123,10 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml -ljansson
 
+$(BUILD)/tests/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -ljansson
+
 bench: all
 	tests/bench/run
 lint:
