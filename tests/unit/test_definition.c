@@ -216,6 +216,10 @@ static void large_and_deep(void **state)
 	memcpy(text, "name: a\n", 8);
 	expect_refusal(text, LARGE, "x: larger than 1 MiB");
 	memset(text, '[', DEEP);
+	memset(text + 64, ']', 64);
+	expect_refusal(text, 128, "x:1: a list, where a mapping is wanted");
+	memset(text, '[', DEEP);
+	expect_refusal(text, 65, "x:1: nested deeper than 64 levels");
 	expect_refusal(text, DEEP, "x:1: nested deeper than 64 levels");
 	for (size_t i = 0; i < DEEP / 2; i++)
 		memcpy(text + 2 * i, "- ", 2);
@@ -316,6 +320,19 @@ static void issued(void **state)
 	assert_string_equal(back->issued.host_key, PUBLIC_KEY);
 }
 
+/* What a later operation may bring about must not make a guest broken. */
+static void record_stays_readable(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *json = json_pack(
+		"{s:s, s:[], s:{s:s}}", "name", "a", "interfaces", "ready", "rung", "login");
+	_cleanup_definition_ struct definition *d = definition_from_json(json, &err);
+	if (!d)
+		fail_msg("%s", err.message);
+	assert_int_equal(d->nic_count, 0);
+}
+
 static void single_parts(void **state)
 {
 	(void)state;
@@ -403,6 +420,7 @@ int main(void)
 		cmocka_unit_test(large_and_deep),
 		cmocka_unit_test(hostile_json),
 		cmocka_unit_test(issued),
+		cmocka_unit_test(record_stays_readable),
 		cmocka_unit_test(single_parts),
 		cmocka_unit_test(targets),
 		cmocka_unit_test(identities),
