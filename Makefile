@@ -33,7 +33,7 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read chain image seed definition wire
+unit := base accel qcow2_create qcow2_read chain image seed definition wire client server
 fuzz := definition qcow2
 
 # ---- what is built -------------------------------------------------------------------------------
