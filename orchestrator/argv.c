@@ -207,8 +207,10 @@ json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards
 			(long long)json_get_int(f, "port", 0), (long long)json_get_int(f, "guest_port", 0));
 		json_array_append_new(list, json_pack("{s:s}", "str", text));
 	}
-	return json_pack("{s:s, s:s, s:b, s:o}", "type", "user", "id", id, "restrict", n->restricted,
-		"hostfwd", list);
+	/* a subnet each: two interfaces with one address would confuse any guest */
+	_cleanup_free_ char *net = str_fmt("10.0.%zu.0/24", 2 + index);
+	return json_pack("{s:s, s:s, s:b, s:s, s:o}", "type", "user", "id", id, "restrict", n->restricted,
+		"net", net, "hostfwd", list);
 }
 
 json_t *nic_device(const struct nic_def *n, size_t index)

@@ -52,7 +52,8 @@ struct guest {
 	bool reboot_wanted;	/* a power-off is to be followed by a reset */
 	bool paused_by_user;
 	int64_t resets[8];	/* clock_ms of the last guest resets, a ring */
-	unsigned reset_count;
+	unsigned reset_count;	/* by the guest */
+	unsigned boots;		/* resets by whomever */
 
 	int64_t heartbeat_due;
 	uint64_t heartbeat_call;

@@ -49,8 +49,21 @@ static void on_shutdown(struct guest *g, const json_t *data)
 		send_quietly(g, "quit");
 }
 
+/* The timeline is one boot's: it begins anew. */
+static void begin_boot(struct guest *g)
+{
+	g->boots++;
+	g->status.started = clock_ms();
+	if (g->console_fd >= 0)
+		g->status.console_from = lseek(g->console_fd, 0, SEEK_END);
+	json_decref(g->status.timeline);
+	g->status.timeline = json_pack("{s:i, s:i, s:i}", "process", 0, "qmp", 0, "running", 0);
+	guest_tell_status(g);
+}
+
 static void on_reset(struct guest *g, const json_t *data)
 {
+	begin_boot(g);
 	if (!json_get_bool(data, "guest", false))
 		return;
 	g->resets[g->reset_count++ % ARRAY_SIZE(g->resets)] = clock_ms();

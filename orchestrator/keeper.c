@@ -76,6 +76,8 @@ static int open_guest(struct guest *g, const char *name, struct err *err)
 	g->def = record_read(name, err);
 	if (!g->def)
 		return -1;
+	if (record_add_seed(g->def, err) < 0)
+		return -1;
 	g->dir = guest_dir_open(name, err);
 	g->run = g->dir < 0 ? -1 : run_dir_open(g->def->issued.id, err);
 	if (g->run < 0 || proc_open(getpid(), &self, err) < 0)

@@ -14,12 +14,19 @@
 #include "qmp/agent.h"
 
 enum {
-	AGENT_ANSWER_MS = 2000, /* to a ping; a busy guest under TCG takes a few 100 ms */
+	AGENT_ANSWER_MS = 6000, /* to a ping; a busy guest under TCG takes seconds */
+	AGENT_REFUSE_MS = 500,	/* guest-shutdown answers nothing but an error */
 	AGENT_ACT_MS = 20000,	/* from guest-shutdown to power-off, before the button is tried */
 	PRESS_AGAIN_MS = 3000,
 };
 
 /* ---- the agent, waiting as everything waits here --------------------------------------------------- */
+
+static bool any_event(const json_t *event, const void *unused)
+{
+	(void)event, (void)unused;
+	return true;
+}
 
 static int wait_for_agent(void *self, int fd, short events, int64_t deadline, struct err *err)
 {
@@ -38,6 +45,20 @@ static int wait_for_agent(void *self, int fd, short events, int64_t deadline, st
 	}
 }
 
+/* Has a process in the guest opened the agent's port? QEMU knows, and that spares waiting for none. */
+static int check_agent_listens(struct guest *g, struct err *err)
+{
+	_cleanup_json_ json_t *chardevs = NULL;
+	size_t i;
+	json_t *c;
+	if (guest_qmp(g, "query-chardev", NULL, QMP_BLOCK_MS, &chardevs, err) < 0)
+		return -1;
+	json_array_foreach (chardevs, i, c)
+		if (str_eq(json_get_str(c, "label", ""), "agent0") && json_get_bool(c, "frontend-open", false))
+			return 0;
+	return err_set(err, ERR_REFUSED, "no agent runs in guest '%s'", g->def->name);
+}
+
 struct agent *guest_agent(struct guest *g, struct err *err)
 {
 	if (!g->def->agent) {
@@ -45,6 +66,8 @@ struct agent *guest_agent(struct guest *g, struct err *err)
 		err_hint(err, "set `agent: true` in its definition");
 		return NULL;
 	}
+	if (check_agent_listens(g, err) < 0)
+		return NULL;
 	_cleanup_free_ char *path = run_path(g->def->issued.id, "ga.sock", err);
 	struct agent *a = path ? agent_connect(path, err) : NULL;
 	if (a)
@@ -52,24 +75,24 @@ struct agent *guest_agent(struct guest *g, struct err *err)
 	return a;
 }
 
-static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, struct err *err)
-{
-	struct agent *a = guest_agent(g, err);
-	int result = a ? agent_ping(a, deadline_in(AGENT_ANSWER_MS), err) : -1;
-	if (result == 0)
-		result = agent_shutdown(a, mode, deadline_in(AGENT_ANSWER_MS), err);
-	agent_close(a);
-	return result;
-}
-
 /* ---- the ladder ------------------------------------------------------------------------------------- */
 
-/* The guest has powered off (QEMU's end follows), or it was reset. */
-static bool is_answer(const json_t *event, const void *unused)
+/* What shows that the guest has acted: it is off, or another boot has begun. */
+static bool has_acted(const struct guest *g, unsigned boots)
 {
-	(void)unused;
-	const char *name = json_get_str(event, "event", "");
-	return str_eq(name, "SHUTDOWN") || str_eq(name, "RESET");
+	return g->qemu_ended || g->ending[0] || g->boots != boots;
+}
+
+static bool acted_until(struct guest *g, unsigned boots, int64_t deadline)
+{
+	while (!has_acted(g, boots)) {
+		struct wait w = WAIT_FOR(.deadline = deadline, .wants = any_event);
+		enum wake wake = guest_wait(g, &w);
+		json_decref(w.event);
+		if (wake == WAKE_DEADLINE || wake == WAKE_CANCEL)
+			return has_acted(g, boots);
+	}
+	return true;
 }
 
 static void say(struct guest *g, const char *rung)
@@ -79,13 +102,17 @@ static void say(struct guest *g, const char *rung)
 	guest_event(g, "ROOST_RUNG", json_pack("{s:s}", "rung", rung));
 }
 
-/* True when the guest acted. */
-static bool acted_until(struct guest *g, int64_t deadline)
+/* A guest that acts on it at once takes its agent with it: only its own "no" is a failure. */
+static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, unsigned boots, struct err *err)
 {
-	struct wait w = WAIT_FOR(.deadline = deadline, .wants = is_answer);
-	enum wake wake = guest_wait(g, &w);
-	json_decref(w.event);
-	return wake == WAKE_EVENT || wake == WAKE_GONE;
+	struct agent *a = guest_agent(g, err);
+	int result = a ? agent_ping(a, deadline_in(AGENT_ANSWER_MS), err) : -1;
+	if (result == 0) {
+		say(g, "agent");
+		result = agent_shutdown(a, mode, deadline_in(AGENT_REFUSE_MS), err);
+	}
+	agent_close(a);
+	return result < 0 && has_acted(g, boots) ? 0 : result;
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -97,13 +124,13 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 	bool wait, struct err *err)
 {
 	struct err agent_said = ERR_INIT;
-	if ((rungs & ASK_AGENT) && ask_agent(g, mode, &agent_said) == 0) {
-		say(g, "agent");
+	unsigned boots = g->boots;
+	if ((rungs & ASK_AGENT) && ask_agent(g, mode, boots, &agent_said) == 0) {
 		failpoint("shutdown-after-agent");
 		if (!wait)
 			return 0;
 		int64_t until = rungs & ASK_ACPI ? sooner(deadline, deadline_in(AGENT_ACT_MS)) : deadline;
-		if (acted_until(g, until))
+		if (acted_until(g, boots, until))
 			return 0;
 	} else if (rungs == ASK_AGENT) {
 		*err = agent_said;
@@ -114,7 +141,7 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 		if (guest_qmp(g, "system_powerdown", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 			return g->qemu_ended ? 0 : -1;
 		failpoint("shutdown-after-button");
-		if (!wait || acted_until(g, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
+		if (!wait || acted_until(g, boots, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
 			return 0;
 		if (g->cancelled)
 			return err_set(err, ERR_REFUSED, "guest '%s': no longer waited for", g->def->name);

@@ -261,6 +261,8 @@ static void note(struct guest *g, const char *rung)
 
 int start_finish(struct guest *g, struct err *err)
 {
+	struct err ignored = ERR_INIT;
+	guest_note_rung(g, "process", 0, &ignored);
 	note(g, "qmp");
 	if (g->def->console && connect_console(g, err) < 0)
 		return -1;

@@ -72,7 +72,7 @@ static void reached(struct climb *c, const char *rung, const char *detail)
 	int64_t ms = clock_ms() - c->status.started;
 	/* what the keeper saw itself it saw first */
 	ms = json_get_int(c->status.timeline, rung, ms);
-	c->r->reached = rung;
+	c->r->reached = rungs[rung_index(rung)].name;
 	if (c->keeper && !qmp_gone(c->keeper))
 		qmp_call(c->keeper, "roost-rung", json_pack("{s:s, s:I}", "rung", rung, "ms", (json_int_t)ms),
 			deadline_in(QMP_BLOCK_MS), NULL, &ignored);
@@ -256,7 +256,7 @@ static int take_line(struct climb *c, const char *text, size_t len, struct err *
 	}
 	if (!json_object_get(line, "detail"))
 		return str_eq(state, "reached") ? 0 : 1;
-	if (str_eq(state, "reached"))
+	if (str_eq(state, "reached") && rung_index(rung) < ARRAY_SIZE(rungs))
 		reached(c, rung, json_get_str(line, "detail", ""));
 	else if (str_eq(state, "skipped") && c->r->tell)
 		c->r->tell(rung, -1, json_get_str(line, "detail", ""));

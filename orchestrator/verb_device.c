@@ -259,7 +259,7 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 	struct found f;
 	_cleanup_definition_ struct definition *d =
 		guest_find(cli->operands[0], &f, err) < 0 ? NULL : record_read(f.name, err);
-	if (!d)
+	if (!d || record_add_seed(d, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
 	json_t *entry;

@@ -587,7 +587,7 @@ def test_exec_endings():
         # a signal reaches the command, then ends us
         mark = far("mark")
         for number, name in ((signal.SIGTERM, "TERM"), (signal.SIGINT, "INT")):
-            p = start("exec", remote(s, command=f"trap 'echo {name} > mark; exit 0' {name}; echo up; while :; do sleep 0.1; done"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            p = start("exec", remote(s, command=f"trap 'echo {name} > mark; exit 0' {name}; echo up; sleep 60 & wait"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
             eq(p.stdout.readline(), b"up\n")
             p.send_signal(number)
             eq(p.wait(10), 128 + number)

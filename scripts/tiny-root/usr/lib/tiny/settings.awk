@@ -1,40 +1,41 @@
-# Prints a YAML or JSON document as lines PATH<TAB>VALUE, one per scalar: "users.0.name<TAB>roost".
-# In VALUE a backslash, a newline and a tab are written \\, \n and \t, so that printf %b restores them.
+# Turns YAML or JSON documents into assignments for the shell, one per scalar: NAME_users_0_name='roost', and one per
+# sequence, NAME_users_count=1. Characters of a key that a variable's name may not hold become _.
+#
+#	awk -f settings.awk as=NAME FILE as=NAME2 FILE2
 #
 # It knows what seeds are written in: block mappings and sequences, flow collections (hence all of JSON), plain and
-# quoted scalars, the block scalars | and >, comments. No anchors, no tags, no second document.
+# quoted scalars, the block scalars | and >, comments. No anchors, no tags, no second document in a file.
 #
 # Globals: line[1..n] is the document, at the current line. For flow text, S is the text and P the place in it.
 
+FNR == 1 { settings(); prefix = as }
 { sub(/\r$/, ""); line[++n] = $0 }
+END { settings() }
 
-END {
+function settings() {
 	for (at = 1; at <= n; at++) {
 		skip_blank()
 		if (at <= n)
 			node("", indent(line[at]))
 	}
+	n = 0
 }
 
 function indent(s) { match(s, /^ */); return RLENGTH }
 function trim(s) { sub(/^[ \t]+/, "", s); sub(/[ \t]+$/, "", s); return s }
-function below(path, key) { return path == "" ? key : path "." key }
+function below(path, key) { gsub(/[^A-Za-z0-9]/, "_", key); return path "_" key }
 function skip_blank() { while (at <= n && line[at] ~ /^[ \t]*(#.*)?$|^---|^\.\.\.$/) at++ }
 function is_item(s) { return s ~ /^-( |$)/ }
 
-function emit(path, value,    parts, count, i, out) {
-	count = split(value, parts, "")
-	out = ""
-	for (i = 1; i <= count; i++)
-		out = out (parts[i] in ESC ? ESC[parts[i]] : parts[i])
-	print path "\t" out
+function emit(path, value) {
+	gsub(/'/, "'\\''", value)
+	print prefix path "='" value "'"
 }
-BEGIN { ESC["\\"] = "\\\\"; ESC["\n"] = "\\n"; ESC["\t"] = "\\t" }
 
 # If s begins with a key, sets KEY and AFTER (the text behind the colon).
 function has_key(s) {
 	if (match(s, /^"[^"]*"[ ]*:( |$)/) || match(s, /^'[^']*'[ ]*:( |$)/)) {
-		KEY = substr(s, 2, RLENGTH)
+		KEY = substr(s, 2, RLENGTH - 1)
 		sub(/["'][ ]*:[ ]?$/, "", KEY)
 	} else if (match(s, /^[^]:"'#,{}[][^:]*:( |$)/)) {
 		KEY = substr(s, 1, RLENGTH)
@@ -79,8 +80,9 @@ function mapping(path, col,    key) {
 }
 
 function sequence(path, col,    i, item, text, inner) {
+	i = 0
 	for (skip_blank(); at <= n && indent(line[at]) == col && is_item(substr(line[at], col + 1)); skip_blank()) {
-		item = below(path, i++ + 0)
+		item = below(path, i++)
 		text = substr(line[at], col + 2)
 		inner = col + 1 + indent(text)
 		text = trim(text)
@@ -93,6 +95,7 @@ function sequence(path, col,    i, item, text, inner) {
 			value(item, text, col)
 		}
 	}
+	emit(path "_count", i)
 }
 
 # A scalar or a flow collection; text is the rest of line[at], col the indentation of what it belongs to.
@@ -149,6 +152,7 @@ function flow(path,    c, i, key) {
 		return
 	}
 	P++
+	i = 0
 	while ((key = flow_space()) != "" && key != "}" && key != "]") {
 		if (key == ",") {
 			P++
@@ -159,11 +163,13 @@ function flow(path,    c, i, key) {
 			if (flow_space() == ":")
 				P++
 		} else {
-			key = i++ + 0
+			key = i++
 		}
 		flow(below(path, key))
 	}
 	P++
+	if (c == "[")
+		emit(path "_count", i)
 }
 
 function flow_scalar(is_key,    c, text) {
