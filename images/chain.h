@@ -17,8 +17,8 @@
 #define CHAIN_MAX 32
 
 struct chain_link {
-	char *path;	  /* absolute */
-	bool qcow2;	  /* else raw */
+	char *path; /* absolute */
+	bool qcow2; /* else raw */
 	uint64_t virtual_size;
 	uint64_t file_size;
 	dev_t device;

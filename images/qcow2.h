@@ -17,16 +17,16 @@
 #define QCOW2_NAME_MAX 1023 /* section "Header": backing_file_size */
 
 struct qcow2_info {
-	unsigned version;	/* 2 or 3 */
-	unsigned cluster_bits;	/* 9..21 */
-	uint64_t virtual_size;	/* bytes, whole sectors of 512 as QEMU counts them */
-	uint64_t file_size;	/* bytes, apparent */
+	unsigned version;      /* 2 or 3 */
+	unsigned cluster_bits; /* 9..21 */
+	uint64_t virtual_size; /* bytes, whole sectors of 512 as QEMU counts them */
+	uint64_t file_size;    /* bytes, apparent */
 	uint64_t incompatible, compatible, autoclear; /* feature bits; 0 in version 2 */
 	unsigned refcount_bits;
-	unsigned compression;	/* 0 zlib, 1 zstd */
+	unsigned compression; /* 0 zlib, 1 zstd */
 	bool encrypted, dirty, corrupt, extended_l2, has_backing;
-	bool data_file;		/* an external one: the feature bit is set, or a name is there */
-	uint32_t snapshots;	/* internal ones */
+	bool data_file;     /* an external one: the feature bit is set, or a name is there */
+	uint32_t snapshots; /* internal ones */
 	char backing[QCOW2_NAME_MAX + 1];
 	char backing_format[32]; /* from the extension 0xE2792ACA; "" if none */
 };
@@ -44,11 +44,11 @@ int qcow2_may_stand(const struct qcow2_info *info, const char *what, struct err 
 int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err *err);
 
 struct qcow2_new {
-	uint64_t size;		    /* bytes, rounded up to 512; at most qcow2_max_size(21), 2 EiB */
-	unsigned cluster_bits;	    /* 0: 16 (64 KiB); larger where the size demands it */
-	const char *backing;	    /* NULL: none; 1 to 1023 bytes that fit the first cluster */
+	uint64_t size;         /* bytes, rounded up to 512; at most qcow2_max_size(21), 2 EiB */
+	unsigned cluster_bits; /* 0: 16 (64 KiB); larger where the size demands it */
+	const char *backing;   /* NULL: none; 1 to 1023 bytes that fit the first cluster */
 	const char *backing_format; /* "qcow2" or "raw"; demanded with `backing` */
-	bool durable;		    /* fdatasync before returning */
+	bool durable;               /* fdatasync before returning */
 };
 /*
  * Writes an empty image (header, refcount table and block, L1) into the file at `dir_fd`/`name`,

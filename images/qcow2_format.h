@@ -39,7 +39,7 @@ static_assert(sizeof(struct qcow2_header) == 112, "the header as QEMU 5 and late
 
 enum {
 	QCOW2_V2_LENGTH = offsetof(struct qcow2_header, incompatible_features), /* 72 */
-	QCOW2_V3_LENGTH = offsetof(struct qcow2_header, compression_type),	/* 104 */
+	QCOW2_V3_LENGTH = offsetof(struct qcow2_header, compression_type),      /* 104 */
 	QCOW2_CLUSTER_BITS_MIN = 9,
 	QCOW2_CLUSTER_BITS_MAX = 21,
 	QCOW2_REFCOUNT_ORDER_MAX = 6,
@@ -61,7 +61,7 @@ struct qcow2_extension {
 	uint32_t magic;
 	uint32_t length; /* of the data after it, which is padded to 8 bytes */
 };
-#define QCOW2_EXTENSION_END	       0U
+#define QCOW2_EXTENSION_END            0U
 #define QCOW2_EXTENSION_BACKING_FORMAT 0xe2792acaU
 #define QCOW2_EXTENSION_FEATURE_NAMES  0x6803f857U
 #define QCOW2_EXTENSION_DATA_FILE      0x44415441U

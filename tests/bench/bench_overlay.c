@@ -33,7 +33,7 @@
 
 static const struct qcow2_new overlay = {.size = SIZE, .backing = BASE, .backing_format = "qcow2"};
 
-static void die(const struct err *err)
+static void __attribute__((noreturn)) die(const struct err *err)
 {
 	fprintf(stderr, "bench_overlay: %s\n", err->message);
 	exit(err_exit_code(err->kind));

@@ -220,86 +220,87 @@ static void patch(const char *name, off_t at, uint64_t value, size_t width)
 #define COMPRESSION     104, 1
 #define EXTENSION_SIZE  116, 4 /* of the first, the backing format */
 
+static const struct {
+	off_t at;
+	size_t width;
+	uint64_t value;
+	const char *why;
+} hostile[] = {
+        {0, 4, 0x514649fc, "magic is missing"},
+        {VERSION, 1, "version is 1"},
+        {VERSION, 4, "version is 4"},
+        {VERSION, UINT32_MAX, "version is"},
+        {BACKING_OFFSET, 100, "backing_file_offset is 100: it points into the header"},
+        {BACKING_OFFSET, 65534, "does not end within the first cluster"},
+        {BACKING_OFFSET, 65537, "does not end within the first cluster"},
+        {BACKING_OFFSET, UINT64_MAX, "does not end within the first cluster"},
+        {BACKING_OFFSET, 1ULL << 63, "does not end within the first cluster"},
+        {BACKING_OFFSET, 115, "the offset of a header extension is 112: it is cut off"},
+        {BACKING_SIZE, 1024, "backing_file_size is 1024"},
+        {BACKING_SIZE, UINT32_MAX, "backing_file_size is 4294967295"},
+        {BACKING_SIZE, 5, "contains a NUL"},
+        {CLUSTER_BITS, 0, "cluster_bits is 0"},
+        {CLUSTER_BITS, 8, "cluster_bits is 8"},
+        {CLUSTER_BITS, 22, "cluster_bits is 22"},
+        {CLUSTER_BITS, 40, "cluster_bits is 40"},
+        {CLUSTER_BITS, UINT32_MAX, "cluster_bits is"},
+        {CLUSTER_BITS, 17, "refcount_table_offset is 65536: not at the start of a cluster"},
+        {SIZE, 1ULL << 62, "size is 4611686018427387904: more than the L1 table can map"},
+        {SIZE, UINT64_MAX, "more than the L1 table can map"},
+        {SIZE, (512ULL << 20) + 1, "more than the L1 table can map"},
+        {CRYPT, 3, "crypt_method is 3"},
+        {L1_SIZE, 0, "more than the L1 table can map"},
+        {L1_SIZE, 1U << 31, "l1_size is 2147483648: the L1 table has at most 32 MiB"},
+        {L1_SIZE, UINT32_MAX, "at most 32 MiB"},
+        {L1_SIZE, 4U << 20, "l1_table_offset is 196608: the table lies beyond the end"},
+        {L1_OFFSET, 0, "l1_table_offset and the header overlap"},
+        {L1_OFFSET, 65536, "l1_table_offset and refcount_table_offset overlap"},
+        {L1_OFFSET, 196609, "not at the start of a cluster"},
+        {L1_OFFSET, 262144, "beyond the end of the file"},
+        {L1_OFFSET, 0xffffffffffff0000, "beyond the end of the file"},
+        {REFTABLE_OFFSET, 0, "refcount_table_offset and the header overlap"},
+        {REFTABLE_OFFSET, 196608, "l1_table_offset and refcount_table_offset overlap"},
+        {REFTABLE_OFFSET, 0x7fffffffffff0000, "beyond the end of the file"},
+        {REFTABLE_SIZE, 0, "there is no refcount table"},
+        {REFTABLE_SIZE, 3, "l1_table_offset and refcount_table_offset overlap"},
+        {REFTABLE_SIZE, 4, "beyond the end of the file"},
+        {REFTABLE_SIZE, UINT32_MAX, "at most 8 MiB"},
+        {SNAPSHOTS, 65537, "nb_snapshots is 65537"},
+        {SNAPSHOTS, 1, "snapshots_offset and the header overlap"},
+        {SNAPSHOT_OFFSET, 7, NULL}, /* without snapshots it means nothing */
+        {INCOMPATIBLE, 1ULL << 3, "compression_type is 0: the feature bit"},
+        {REFCOUNT_ORDER, 7, "refcount_order is 7"},
+        {REFCOUNT_ORDER, 60, "refcount_order is 60"},
+        {HEADER_LENGTH, 0, "header_length is 0"},
+        {HEADER_LENGTH, 103, "header_length is 103"},
+        {HEADER_LENGTH, 65537, "header_length is 65537: more than a cluster"},
+        {HEADER_LENGTH, UINT32_MAX, "more than a cluster"},
+        {COMPRESSION, 1, "compression_type is 1: the feature bit"},
+        {COMPRESSION, 2, "compression_type is 2"},
+        {EXTENSION_SIZE, 32, "the length of the backing format is 32: too long"},
+        {EXTENSION_SIZE, 1024, "does not end within its area"},
+        {EXTENSION_SIZE, UINT32_MAX, "does not end within its area"},
+        {EXTENSION_SIZE, 6, "contains a NUL"},
+};
+
 static void hostile_headers(void **state)
 {
 	(void)state;
-	static const struct {
-		off_t at;
-		size_t width;
-		uint64_t value;
-		const char *why;
-	} rows[] = {
-	        {0, 4, 0x514649fc, "magic is missing"},
-	        {VERSION, 1, "version is 1"},
-	        {VERSION, 4, "version is 4"},
-	        {VERSION, UINT32_MAX, "version is"},
-	        {BACKING_OFFSET, 100, "backing_file_offset is 100: it points into the header"},
-	        {BACKING_OFFSET, 65534, "does not end within the first cluster"},
-	        {BACKING_OFFSET, 65537, "does not end within the first cluster"},
-	        {BACKING_OFFSET, UINT64_MAX, "does not end within the first cluster"},
-	        {BACKING_OFFSET, 1ULL << 63, "does not end within the first cluster"},
-	        {BACKING_OFFSET, 115, "the offset of a header extension is 112: it is cut off"},
-	        {BACKING_SIZE, 1024, "backing_file_size is 1024"},
-	        {BACKING_SIZE, UINT32_MAX, "backing_file_size is 4294967295"},
-	        {BACKING_SIZE, 5, "contains a NUL"},
-	        {CLUSTER_BITS, 0, "cluster_bits is 0"},
-	        {CLUSTER_BITS, 8, "cluster_bits is 8"},
-	        {CLUSTER_BITS, 22, "cluster_bits is 22"},
-	        {CLUSTER_BITS, 40, "cluster_bits is 40"},
-	        {CLUSTER_BITS, UINT32_MAX, "cluster_bits is"},
-	        {CLUSTER_BITS, 17, "refcount_table_offset is 65536: not at the start of a cluster"},
-	        {SIZE, 1ULL << 62, "size is 4611686018427387904: more than the L1 table can map"},
-	        {SIZE, UINT64_MAX, "more than the L1 table can map"},
-	        {SIZE, (512ULL << 20) + 1, "more than the L1 table can map"},
-	        {CRYPT, 3, "crypt_method is 3"},
-	        {L1_SIZE, 0, "more than the L1 table can map"},
-	        {L1_SIZE, 1U << 31, "l1_size is 2147483648: the L1 table has at most 32 MiB"},
-	        {L1_SIZE, UINT32_MAX, "at most 32 MiB"},
-	        {L1_SIZE, 4U << 20, "l1_table_offset is 196608: the table lies beyond the end"},
-	        {L1_OFFSET, 0, "l1_table_offset and the header overlap"},
-	        {L1_OFFSET, 65536, "l1_table_offset and refcount_table_offset overlap"},
-	        {L1_OFFSET, 196609, "not at the start of a cluster"},
-	        {L1_OFFSET, 262144, "beyond the end of the file"},
-	        {L1_OFFSET, 0xffffffffffff0000, "beyond the end of the file"},
-	        {REFTABLE_OFFSET, 0, "refcount_table_offset and the header overlap"},
-	        {REFTABLE_OFFSET, 196608, "l1_table_offset and refcount_table_offset overlap"},
-	        {REFTABLE_OFFSET, 0x7fffffffffff0000, "beyond the end of the file"},
-	        {REFTABLE_SIZE, 0, "there is no refcount table"},
-	        {REFTABLE_SIZE, 3, "l1_table_offset and refcount_table_offset overlap"},
-	        {REFTABLE_SIZE, 4, "beyond the end of the file"},
-	        {REFTABLE_SIZE, UINT32_MAX, "at most 8 MiB"},
-	        {SNAPSHOTS, 65537, "nb_snapshots is 65537"},
-	        {SNAPSHOTS, 1, "snapshots_offset and the header overlap"},
-	        {SNAPSHOT_OFFSET, 7, NULL}, /* without snapshots it means nothing */
-	        {INCOMPATIBLE, 1ULL << 3, "compression_type is 0: the feature bit"},
-	        {REFCOUNT_ORDER, 7, "refcount_order is 7"},
-	        {REFCOUNT_ORDER, 60, "refcount_order is 60"},
-	        {HEADER_LENGTH, 0, "header_length is 0"},
-	        {HEADER_LENGTH, 103, "header_length is 103"},
-	        {HEADER_LENGTH, 65537, "header_length is 65537: more than a cluster"},
-	        {HEADER_LENGTH, UINT32_MAX, "more than a cluster"},
-	        {COMPRESSION, 1, "compression_type is 1: the feature bit"},
-	        {COMPRESSION, 2, "compression_type is 2"},
-	        {EXTENSION_SIZE, 32, "the length of the backing format is 32: too long"},
-	        {EXTENSION_SIZE, 1024, "does not end within its area"},
-	        {EXTENSION_SIZE, UINT32_MAX, "does not end within its area"},
-	        {EXTENSION_SIZE, 6, "contains a NUL"},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
 		struct err err = ERR_INIT;
 		struct qcow2_info info, before;
 		memset(&info, 0x5a, sizeof(info));
 		before = info;
 		make_victim("v");
-		patch("v", rows[i].at, rows[i].value, rows[i].width);
+		patch("v", hostile[i].at, hostile[i].value, hostile[i].width);
 		int result = read_image("v", &info, &err);
-		assert_int_equal(result, rows[i].why ? -1 : 0);
-		if (!rows[i].why)
+		assert_int_equal(result, hostile[i].why ? -1 : 0);
+		if (!hostile[i].why)
 			continue;
 		assert_int_equal(err.kind, ERR_USAGE);
 		assert_memory_equal(&info, &before, sizeof(info));
-		if (!strstr(err.message, rows[i].why))
-			fail_msg("'%s' lacks '%s'", err.message, rows[i].why);
+		if (!strstr(err.message, hostile[i].why))
+			fail_msg("'%s' lacks '%s'", err.message, hostile[i].why);
 	}
 }
 

@@ -53,7 +53,8 @@ static char *yaml_at(const char *text, const char *path)
 		        text);
 	_cleanup_free_ char *steps = xstrdup(path);
 	yaml_node_t *n = yaml_document_get_root_node(&d);
-	for (char *step = strtok(steps, "/"); n && step; step = strtok(NULL, "/"))
+	char *rest;
+	for (char *step = strtok_r(steps, "/", &rest); n && step; step = strtok_r(NULL, "/", &rest))
 		n = child(&d, n, step);
 	char *value = NULL;
 	if (n) {
