@@ -23,6 +23,7 @@ enum { CHUNK = 32768, LINE_MAX_LEN = 4096 };
 struct scp_far {
 	struct far far;
 	struct talk *talk; /* NULL between pulls */
+	bool spoke;        /* its scp has sent something */
 };
 
 static struct scp_far *mine(struct far *f)
@@ -41,7 +42,7 @@ static int told(const char *message, struct err *err)
 	        err, kind, "the guest's %s%s", str_starts(shown, "scp: ") ? "" : "scp: ", shown);
 }
 
-/* The guest's scp ended without a word: most likely there is none. */
+/* The guest's scp is over too early. If it never said a word there most likely is none. */
 static int ended(struct scp_far *f, struct err *err)
 {
 	char text[256];
@@ -49,21 +50,31 @@ static int ended(struct scp_far *f, struct err *err)
 		return -1;
 	talk_errors(f->talk, text, sizeof(text));
 	_cleanup_free_ char *shown = text_shown(text, strcspn(text, "\n"));
-	err_set(err, ERR_QEMU, "the guest has no SFTP, and its scp does not run: %s", shown);
+	const char *colon = *shown ? ": " : "";
+	if (f->spoke)
+		return err_set(
+		        err, ERR_GONE, "the guest's scp ended in the middle%s%s", colon, shown);
+	err_set(err, ERR_QEMU, "the guest has no SFTP, and its scp does not run%s%s", colon, shown);
 	return err_hint(err, "install openssh-sftp-server or openssh-client in the guest");
+}
+
+/* At least a byte; the end of the stream is an error. */
+static ssize_t receive(struct scp_far *f, void *data, size_t len, struct err *err)
+{
+	ssize_t n = talk_read_some(f->talk, data, len, err);
+	f->spoke = f->spoke || n > 0;
+	return n == 0 ? ended(f, err) : n;
 }
 
 /* A line without its end. 0 at the end of the stream, 1 otherwise. */
 static int read_line(struct scp_far *f, char line[LINE_MAX_LEN], struct err *err)
 {
 	for (size_t len = 0; len < LINE_MAX_LEN; len++) {
-		ssize_t n = talk_read_some(f->talk, line + len, 1, err);
-		if (n < 0)
-			return -1;
-		if (n == 0 && len == 0)
-			return 0;
-		if (n == 0)
-			return err_set(err, ERR_GONE, "the guest's scp ended in the middle");
+		ssize_t n = len ? receive(f, line + len, 1, err)
+		                : talk_read_some(f->talk, line, 1, err);
+		if (n <= 0)
+			return (int)n;
+		f->spoke = true;
 		if (line[len] == '\n') {
 			line[len] = '\0';
 			return 1;
@@ -76,17 +87,25 @@ static int read_line(struct scp_far *f, char line[LINE_MAX_LEN], struct err *err
 static int read_answer(struct scp_far *f, struct err *err)
 {
 	char code, line[LINE_MAX_LEN];
-	ssize_t n = talk_read_some(f->talk, &code, 1, err);
-	copy_alive(f->far.copy);
-	if (n < 0)
+	if (receive(f, &code, 1, err) < 0)
 		return -1;
-	if (n == 0)
-		return ended(f, err);
+	copy_alive(f->far.copy);
 	if (code == 0)
 		return 0;
 	if (code != 1 && code != 2)
 		return err_set(err, ERR_QEMU, "the guest's scp answered with the byte %d", code);
-	return read_line(f, line, err) < 0 ? -1 : told(line, err);
+	int more = read_line(f, line, err);
+	return more > 0 ? told(line, err) : more == 0 ? ended(f, err) : -1;
+}
+
+/* When the guest's scp has ended, it may have said before why. */
+static int send_all(struct scp_far *f, const void *data, size_t len, struct err *err)
+{
+	if (talk_write(f->talk, data, len, err) == 0)
+		return 0;
+	if (watch_expired() || watch_signal() || read_answer(f, err) < 0)
+		return -1;
+	return ended(f, err);
 }
 
 static int start(struct scp_far *f, const char *flag, const char *path, struct err *err)
@@ -108,7 +127,7 @@ static int send_times(struct scp_far *f, const struct stat *st, struct err *err)
 		return 0;
 	_cleanup_free_ char *line =
 	        str_fmt("T%lld 0 %lld 0\n", (long long)st->st_mtime, (long long)st->st_atime);
-	return talk_write(f->talk, line, strlen(line), err) < 0 ? -1 : read_answer(f, err);
+	return send_all(f, line, strlen(line), err) < 0 ? -1 : read_answer(f, err);
 }
 
 static int announce(
@@ -122,7 +141,7 @@ static int announce(
 	}
 	_cleanup_free_ char *line =
 	        str_fmt("%c%04o %lld %s\n", letter, st->st_mode & 0777, size, name);
-	return send_times(f, st, err) < 0 || talk_write(f->talk, line, strlen(line), err) < 0
+	return send_times(f, st, err) < 0 || send_all(f, line, strlen(line), err) < 0
 	               ? -1
 	               : read_answer(f, err);
 }
@@ -143,13 +162,13 @@ static int push_file(
 		if (n == 0)
 			return err_set(
 			        err, ERR_SYSTEM, "'%s' became shorter while it was copied", name);
-		if (talk_write(f->talk, data, (size_t)n, err) < 0)
+		if (send_all(f, data, (size_t)n, err) < 0)
 			return -1;
 		copy_alive(far->copy);
 		progress_add(&far->copy->progress, (uint64_t)n);
 		left -= n;
 	}
-	if (talk_write(f->talk, "", 1, err) < 0 || read_answer(f, err) < 0)
+	if (send_all(f, "", 1, err) < 0 || read_answer(f, err) < 0)
 		return -1;
 	progress_end(&far->copy->progress);
 	return 0;
@@ -168,14 +187,14 @@ static int push_leave(struct far *far, const struct stat *st, struct err *err)
 	struct scp_far *f = mine(far);
 	(void)st;
 	far->depth--;
-	return talk_write(f->talk, "E\n", 2, err) < 0 ? -1 : read_answer(f, err);
+	return send_all(f, "E\n", 2, err) < 0 ? -1 : read_answer(f, err);
 }
 
 /* ---- from the guest ---------------------------------------------------------------------------- */
 
 static int accept_it(struct scp_far *f, struct err *err)
 {
-	return talk_write(f->talk, "", 1, err);
+	return send_all(f, "", 1, err);
 }
 
 static int pull_file(struct scp_far *f, const struct scp_record *r, const struct file_facts *facts,
@@ -234,7 +253,7 @@ static int pull_records(struct scp_far *f, int dir, const char *name, int depth,
 		if (more == 0 && depth == 0)
 			return things ? 0 : ended(f, err);
 		if (more == 0)
-			return err_set(err, ERR_GONE, "the guest's scp ended in the middle");
+			return ended(f, err);
 		if (more < 0 || scp_record_parse(line, &r, err) < 0)
 			return -1;
 		if (r.kind == SCP_WARNING || r.kind == SCP_FATAL)
