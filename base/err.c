@@ -10,10 +10,14 @@ static const struct {
 	const char *name;
 	int exit_code;
 } kinds[] = {
-	[ERR_NONE] = {"none", 0},	[ERR_USAGE] = {"usage", 2},
-	[ERR_NOT_FOUND] = {"not-found", 3}, [ERR_BUSY] = {"busy", 4},
-	[ERR_REFUSED] = {"refused", 5}, [ERR_QEMU] = {"qemu", 6},
-	[ERR_SYSTEM] = {"system", 7},	[ERR_TIMEOUT] = {"timeout", 8},
+	[ERR_NONE] = {"none", 0},
+	[ERR_USAGE] = {"usage", 2},
+	[ERR_NOT_FOUND] = {"not-found", 3},
+	[ERR_BUSY] = {"busy", 4},
+	[ERR_REFUSED] = {"refused", 5},
+	[ERR_QEMU] = {"qemu", 6},
+	[ERR_SYSTEM] = {"system", 7},
+	[ERR_TIMEOUT] = {"timeout", 8},
 	[ERR_GONE] = {"gone", 9},
 };
 static_assert(sizeof(kinds) / sizeof(kinds[0]) == ERR_KIND_MAX, "a kind lacks its row");

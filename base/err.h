@@ -17,22 +17,22 @@
 
 /* What sort of failure; decides the exit code of a command. */
 enum err_kind {
-	ERR_NONE,	/* exit 0: nothing failed */
-	ERR_USAGE,	/* exit 2: the caller's words or input are wrong; nothing was changed */
-	ERR_NOT_FOUND,	/* exit 3: no such guest, disk, file, verb */
-	ERR_BUSY,	/* exit 4: another operation is at work, or the thing is in use */
-	ERR_REFUSED,	/* exit 5: valid words, but state, policy or permission forbid it */
-	ERR_QEMU,	/* exit 6: QEMU or the guest said no */
-	ERR_SYSTEM,	/* exit 7: the host failed us: a system call, a missing program */
-	ERR_TIMEOUT,	/* exit 8: a deadline passed */
-	ERR_GONE,	/* exit 9: the peer (QEMU, keeper, roostd, guest) ended meanwhile */
+	ERR_NONE,      /* exit 0: nothing failed */
+	ERR_USAGE,     /* exit 2: the caller's words or input are wrong; nothing was changed */
+	ERR_NOT_FOUND, /* exit 3: no such guest, disk, file, verb */
+	ERR_BUSY,      /* exit 4: another operation is at work, or the thing is in use */
+	ERR_REFUSED,   /* exit 5: valid words, but state, policy or permission forbid it */
+	ERR_QEMU,      /* exit 6: QEMU or the guest said no */
+	ERR_SYSTEM,    /* exit 7: the host failed us: a system call, a missing program */
+	ERR_TIMEOUT,   /* exit 8: a deadline passed */
+	ERR_GONE,      /* exit 9: the peer (QEMU, keeper, roostd, guest) ended meanwhile */
 	ERR_KIND_MAX
 };
 
 struct err {
 	enum err_kind kind;
 	char message[768]; /* one phrase, no full stop, no new line */
-	char hint[512];	   /* what to do about it; may be empty */
+	char hint[512];    /* what to do about it; may be empty */
 };
 
 #define ERR_INIT                                                                                   \

@@ -29,7 +29,8 @@ int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct 
 		out->len += (size_t)n;
 		out->data[out->len] = '\0';
 		if (out->len - start > max)
-			return err_set(err, ERR_USAGE, "'%s' is larger than %s", name, str_size(max));
+			return err_set(
+				err, ERR_USAGE, "'%s' is larger than %s", name, str_size(max));
 		if (n == 0)
 			return 0;
 		step = 4096;
@@ -51,12 +52,12 @@ int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-int file_replace(int dir_fd, const char *name, const void *data, size_t len, bool durable,
-	struct err *err)
+int file_replace(
+	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err)
 {
 	_cleanup_free_ char *temporary = str_fmt("%s.new.%d", name, (int)getpid());
-	_cleanup_close_ int fd = openat(dir_fd, temporary,
-		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = openat(
+		dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, "cannot write '%s'", name);
 	if (write_all(fd, data, len) < 0 || (durable && fsync(fd) < 0) ||
@@ -68,7 +69,8 @@ int file_replace(int dir_fd, const char *name, const void *data, size_t len, boo
 	if (!durable)
 		return 0;
 	const char *slash = strrchr(name, '/');
-	_cleanup_free_ char *folder = slash ? strndup(name, (size_t)(slash - name) + 1) : xstrdup(".");
+	_cleanup_free_ char *folder =
+		slash ? strndup(name, (size_t)(slash - name) + 1) : xstrdup(".");
 	_cleanup_close_ int dir = openat(dir_fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || fsync(dir) < 0)
 		return err_errno(err, "cannot flush the folder of '%s'", name);
@@ -77,8 +79,8 @@ int file_replace(int dir_fd, const char *name, const void *data, size_t len, boo
 
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name,
-		O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	_cleanup_free_ char *text = str_fmt("%s\n", line);
 	if (fd < 0 || write_all(fd, text, strlen(text)) < 0)
 		return err_errno(err, "cannot append to '%s'", name);
@@ -128,7 +130,8 @@ static int remove_children(int dir_fd)
 			result = -1;
 			break;
 		}
-		int child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		int child =
+			openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		result = child < 0 ? -1 : remove_children(child);
 		cleanup_close(&child);
 		if (result == 0)
@@ -140,7 +143,8 @@ static int remove_children(int dir_fd)
 
 int dir_remove(int dir_fd, const char *name, struct err *err)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	if (fd < 0 || remove_children(fd) < 0 || unlinkat(dir_fd, name, AT_REMOVEDIR) < 0)

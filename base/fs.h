@@ -20,8 +20,8 @@ int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct 
  * renamed over it. `durable` adds fsync of the file and of its folder; without it the file
  * survives our death but perhaps not a loss of power.
  */
-int file_replace(int dir_fd, const char *name, const void *data, size_t len, bool durable,
-	struct err *err);
+int file_replace(
+	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err);
 /* Appends one line (a new line is added) with a single write; the file is made if missing. */
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err);
 int write_all(int fd, const void *data, size_t len);

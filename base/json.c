@@ -10,9 +10,14 @@ enum { FILE_MAX = 1024 * 1024 };
 static const char *type_name(json_type type)
 {
 	static const char *const names[] = {
-		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list", [JSON_STRING] = "a text",
-		[JSON_INTEGER] = "a whole number", [JSON_REAL] = "a number",
-		[JSON_TRUE] = "true", [JSON_FALSE] = "false", [JSON_NULL] = "null",
+		[JSON_OBJECT] = "an object",
+		[JSON_ARRAY] = "a list",
+		[JSON_STRING] = "a text",
+		[JSON_INTEGER] = "a whole number",
+		[JSON_REAL] = "a number",
+		[JSON_TRUE] = "true",
+		[JSON_FALSE] = "false",
+		[JSON_NULL] = "null",
 	};
 	return names[type];
 }
@@ -146,8 +151,8 @@ json_t *json_text_parse(const char *text, size_t len, struct err *err)
 	}
 	json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
 	if (!value)
-		err_set(err, ERR_USAGE, "not valid JSON: line %d, column %d: %s", at.line, at.column,
-			at.text);
+		err_set(err, ERR_USAGE, "not valid JSON: line %d, column %d: %s", at.line,
+			at.column, at.text);
 	return value;
 }
 
@@ -180,8 +185,8 @@ json_t *json_file_read(int dir_fd, const char *name, struct err *err)
 	return value;
 }
 
-int json_file_write(int dir_fd, const char *name, const json_t *value, bool durable,
-	struct err *err)
+int json_file_write(
+	int dir_fd, const char *name, const json_t *value, bool durable, struct err *err)
 {
 	_cleanup_free_ char *text = json_pretty(value);
 	return file_replace(dir_fd, name, text, strlen(text), durable, err);
@@ -189,7 +194,8 @@ int json_file_write(int dir_fd, const char *name, const json_t *value, bool dura
 
 json_t *json_from_err(const struct err *err)
 {
-	json_t *o = json_pack("{s:s, s:s}", "class", err_kind_name(err->kind), "desc", err->message);
+	json_t *o =
+		json_pack("{s:s, s:s}", "class", err_kind_name(err->kind), "desc", err->message);
 	if (!o) /* a message that is not UTF-8, for example a file's name */
 		o = json_pack("{s:s, s:s}", "class", err_kind_name(err->kind), "desc",
 			"an error whose text is not valid UTF-8");

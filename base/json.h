@@ -49,8 +49,8 @@ char *json_pretty(const json_t *value);
 /* A JSON object in a file of at most 1 MiB, relative to dir_fd (AT_FDCWD for a path). */
 json_t *json_file_read(int dir_fd, const char *name, struct err *err);
 /* Replaces the file whole (see file_replace). `durable`: fsync file and folder. */
-int json_file_write(int dir_fd, const char *name, const json_t *value, bool durable,
-	struct err *err);
+int json_file_write(
+	int dir_fd, const char *name, const json_t *value, bool durable, struct err *err);
 
 /* {"error":{"class":KIND,"desc":MESSAGE,"hint":HINT}} is how an error travels and is printed. */
 json_t *json_from_err(const struct err *err);

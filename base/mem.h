@@ -10,8 +10,8 @@
 
 #include <stddef.h>
 
-#define _cleanup_(f)	__attribute__((cleanup(f)))
-#define _cleanup_free_	_cleanup_(cleanup_free)
+#define _cleanup_(f)    __attribute__((cleanup(f)))
+#define _cleanup_free_  _cleanup_(cleanup_free)
 #define _cleanup_close_ _cleanup_(cleanup_close)
 
 #define TAKE(p)                                                                                    \

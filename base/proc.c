@@ -134,7 +134,8 @@ int child_start(const char *const argv[], bool with_stdin, struct child *out, st
 		exec_child(argv, to_read, from_write);
 	struct child c = CHILD_NONE;
 	/* not proc_open(): a child that has ended already is still ours to reap */
-	c.proc = (struct proc){.pid = pid, .start = start_time(pid),
+	c.proc = (struct proc){.pid = pid,
+		.start = start_time(pid),
 		.pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
 	fd_set_nonblocking(from_read, 1);
 	c.out = TAKE_FD(from_read);
@@ -161,8 +162,8 @@ const char *boot_id(void)
 	static char id[37];
 	struct err ignored = ERR_INIT;
 	_cleanup_buf_ struct buf text = {0};
-	if (!id[0] && file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text,
-			      &ignored) == 0)
+	if (!id[0] &&
+		file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text, &ignored) == 0)
 		snprintf(id, sizeof(id), "%.36s", text.data);
 	return id;
 }

@@ -15,8 +15,8 @@
 /* A process that cannot be mistaken for another: `start` is field 22 of /proc/PID/stat. */
 struct proc {
 	pid_t pid;
-	uint64_t start;	/* clock ticks since boot */
-	int pidfd;	/* readable when the process ends; -1 in an empty one */
+	uint64_t start; /* clock ticks since boot */
+	int pidfd;      /* readable when the process ends; -1 in an empty one */
 };
 #define PROC_NONE                                                                                  \
 	(struct proc)                                                                              \
@@ -45,7 +45,7 @@ const char *proc_status_text(int status);
 struct child {
 	struct proc proc;
 	int out; /* reading end of its standard output, non-blocking */
-	int in;	 /* writing end of its standard input, -1 if that is /dev/null */
+	int in;  /* writing end of its standard input, -1 if that is /dev/null */
 };
 #define CHILD_NONE                                                                                 \
 	(struct child)                                                                             \

@@ -18,8 +18,8 @@ static int address(const char *path, struct sockaddr_un *out, struct err *err)
 {
 	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(out->sun_path)) {
-		err_set(err, ERR_USAGE, "the socket path '%s' has %zu bytes, %zu are possible", path,
-			strlen(path), sizeof(out->sun_path) - 1);
+		err_set(err, ERR_USAGE, "the socket path '%s' has %zu bytes, %zu are possible",
+			path, strlen(path), sizeof(out->sun_path) - 1);
 		return err_hint(err, "set ROOST_RUN to a folder with a shorter path");
 	}
 	memcpy(out->sun_path, path, strlen(path) + 1);
@@ -127,7 +127,9 @@ ssize_t sock_recv(int fd, void *data, size_t len, int *fds, size_t *fd_count)
 		char space[CMSG_SPACE(SOCK_FDS_MAX * sizeof(int))];
 	} control = {0};
 	struct iovec part = {.iov_base = data, .iov_len = len};
-	struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space,
+	struct msghdr m = {.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
 		.msg_controllen = sizeof(control.space)};
 	size_t room = *fd_count;
 	ssize_t n;

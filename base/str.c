@@ -139,8 +139,8 @@ static uint64_t size_unit(const char *suffix)
 	return unit;
 }
 
-int str_parse_size(const char *text, uint64_t bare, const char *what, uint64_t *bytes,
-	struct err *err)
+int str_parse_size(
+	const char *text, uint64_t bare, const char *what, uint64_t *bytes, struct err *err)
 {
 	char *end;
 	errno = 0;
@@ -159,7 +159,8 @@ int str_parse_size(const char *text, uint64_t bare, const char *what, uint64_t *
 		       err_hint(err, "add a suffix: %.40sM or %.40sG", text, text);
 	if (!unit)
 		return err_set(err, ERR_USAGE, "%s: '%.40s' has an unknown unit", what, text),
-		       err_hint(err, "the suffixes are K, M, G, T (1024) and KB, MB, GB, TB (1000)");
+		       err_hint(
+			       err, "the suffixes are K, M, G, T (1024) and KB, MB, GB, TB (1000)");
 	if (__builtin_mul_overflow((uint64_t)n, unit, bytes))
 		return err_set(err, ERR_USAGE, "%s: %.40s is too large", what, text);
 	return 0;
@@ -260,22 +261,25 @@ int name_check(const char *name, const char *what, struct err *err)
 	if (len == 0)
 		return err_set(err, ERR_USAGE, "%s: the name is empty", what);
 	if (len > 63)
-		return err_set(err, ERR_USAGE, "%s '%.20s...': the name has %zu characters, 63 are allowed",
-			what, name, len);
+		return err_set(err, ERR_USAGE,
+			"%s '%.20s...': the name has %zu characters, 63 are allowed", what, name,
+			len);
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)name[i];
 		bool alnum = c < 128 && isalnum(c);
 		if (!alnum && (i == 0 || !strchr("._-", c))) {
 			err_set(err, ERR_USAGE, "%s '%.63s': the name may not %s '%c'", what, name,
 				i ? "contain" : "begin with", c < 128 && isprint(c) ? c : '?');
-			return err_hint(err, "names are letters, digits, '.', '_' and '-', and begin with a letter or digit");
+			return err_hint(err,
+				"names are letters, digits, '.', '_' and '-', and begin with a letter or digit");
 		}
 		digits += c < 128 && isdigit(c);
 	}
 	if (digits == len)
-		return err_set(err, ERR_USAGE, "%s '%s': the name is all digits, which would be an Id",
-			what, name);
+		return err_set(err, ERR_USAGE,
+			"%s '%s': the name is all digits, which would be an Id", what, name);
 	if (strstr(name, ".."))
-		return err_set(err, ERR_USAGE, "%s '%s': the name may not contain '..'", what, name);
+		return err_set(
+			err, ERR_USAGE, "%s '%s': the name may not contain '..'", what, name);
 	return 0;
 }

@@ -41,8 +41,8 @@ bool str_ends(const char *s, const char *suffix);
  * 1000 (as libvirt reads them). `bare` is the unit in bytes of a number without suffix; 0 demands
  * a suffix. `what` names the thing in the error.
  */
-int str_parse_size(const char *text, uint64_t bare, const char *what, uint64_t *bytes,
-	struct err *err);
+int str_parse_size(
+	const char *text, uint64_t bare, const char *what, uint64_t *bytes, struct err *err);
 /* "500ms", "180s", "3m", "1h": milliseconds, more than none. The suffix is demanded. */
 int str_parse_duration(const char *text, const char *what, int64_t *ms, struct err *err);
 /* A decimal number within [min, max]; nothing before or after it. */

@@ -48,34 +48,34 @@ static char *join(const char *from, const char *name)
 }
 
 static int hint_rebase(
-        const char *overlay, const char *backing, const char *format, struct err *err)
+	const char *overlay, const char *backing, const char *format, struct err *err)
 {
 	_cleanup_free_ char *of = shell_word(overlay), *to = shell_word(backing);
 	return err_hint(err, "say where it is, with its format: qemu-img rebase -u -F %s -b %s %s",
-	        format, to, of);
+		format, to, of);
 }
 
 /* What the overlay says of its backing file: is that something we would follow? */
 static int check_backing(
-        const struct chain_link *overlay, const struct qcow2_info *info, struct err *err)
+	const struct chain_link *overlay, const struct qcow2_info *info, struct err *err)
 {
 	const char *name = info->backing, *format = info->backing_format;
 	if (name[strcspn(name, ":/")] == ':') {
 		err_set(err, ERR_REFUSED, "'%s': its backing file '%s' is not a local file's name",
-		        overlay->path, name);
+			overlay->path, name);
 		return hint_rebase(overlay->path, "/PATH/TO/BASE", "FORMAT", err);
 	}
 	if (str_eq(format, "qcow2") || str_eq(format, "raw"))
 		return 0;
 	if (format[0] == '\0') {
 		err_set(err, ERR_REFUSED,
-		        "'%s' does not say which format its backing file '%s' has", overlay->path,
-		        name);
+			"'%s' does not say which format its backing file '%s' has", overlay->path,
+			name);
 		return hint_rebase(overlay->path, name, "FORMAT", err);
 	}
 	err_set(err, ERR_REFUSED,
-	        "'%s': its backing file '%s' has the format '%s'; only qcow2 and raw are taken",
-	        overlay->path, name, format);
+		"'%s': its backing file '%s' has the format '%s'; only qcow2 and raw are taken",
+		overlay->path, name, format);
 	return hint_rebase(overlay->path, name, "FORMAT", err);
 }
 
@@ -84,14 +84,14 @@ static int check_loop(const struct chain *c, const struct chain_link *link, stru
 	for (size_t i = 0; i < c->count; i++)
 		if (c->links[i].device == link->device && c->links[i].inode == link->inode)
 			return err_set(err, ERR_REFUSED,
-			        "the backing chain loops: '%s' is '%s' again", link->path,
-			        c->links[i].path);
+				"the backing chain loops: '%s' is '%s' again", link->path,
+				c->links[i].path);
 	return 0;
 }
 
 /* Opens `path`, looks, and appends it to the chain. `info` is filled for qcow2. */
 static int add_link(
-        struct chain *c, const char *path, bool qcow2, struct qcow2_info *info, struct err *err)
+	struct chain *c, const char *path, bool qcow2, struct qcow2_info *info, struct err *err)
 {
 	struct stat st;
 	_cleanup_free_ char *settled = settle(path);
@@ -105,13 +105,13 @@ static int add_link(
 	if (qcow2 && qcow2_may_stand(info, settled, err) < 0)
 		return -1;
 	struct chain_link link = {
-	        .path = settled,
-	        .qcow2 = qcow2,
-	        .virtual_size = qcow2 ? info->virtual_size : raw_virtual_size(&st),
-	        .file_size = (uint64_t)st.st_size,
-	        .device = st.st_dev,
-	        .inode = st.st_ino,
-	        .mtime_ns = stat_mtime_ns(&st),
+		.path = settled,
+		.qcow2 = qcow2,
+		.virtual_size = qcow2 ? info->virtual_size : raw_virtual_size(&st),
+		.file_size = (uint64_t)st.st_size,
+		.device = st.st_dev,
+		.inode = st.st_ino,
+		.mtime_ns = stat_mtime_ns(&st),
 	};
 	if (check_loop(c, &link, err) < 0)
 		return -1;
@@ -128,7 +128,7 @@ static int add_backing(struct chain *c, struct qcow2_info *info, struct err *err
 		return -1;
 	if (c->count == CHAIN_MAX)
 		return err_set(err, ERR_REFUSED, "the backing chain of '%s' has more than %d files",
-		        c->links[0].path, CHAIN_MAX);
+			c->links[0].path, CHAIN_MAX);
 	bool qcow2 = str_eq(info->backing_format, "qcow2");
 	_cleanup_free_ char *path = join(overlay->path, info->backing);
 	*info = (struct qcow2_info){0};

@@ -34,38 +34,38 @@ static const struct format {
 	size_t len;
 	struct remedy remedy;
 } formats[] = {
-        {"an old qcow image", HEAD, 0, MAGIC("QFI\xfb\0\0\0\1"), CONVERT("qcow")},
-        {"a VMDK image", HEAD, 0, MAGIC("KDMV"), CONVERT("vmdk")},
-        {"a VMDK image", HEAD, 0, MAGIC("COWD"), CONVERT("vmdk")},
-        {"a VMDK descriptor", HEAD, 0, MAGIC("# Disk DescriptorFile"), CONVERT("vmdk")},
-        {"a VDI image", HEAD, 64, MAGIC("\x7f\x10\xda\xbe"), CONVERT("vdi")},
-        {"a VHDX image", HEAD, 0, MAGIC("vhdxfile"), CONVERT("vhdx")},
-        {"a VHD image", HEAD, 0, MAGIC("conectix"), CONVERT("vpc")},
-        {"a VHD image", TAIL, 0, MAGIC("conectix"), CONVERT("vpc")},
-        {"a QED image", HEAD, 0, MAGIC("QED\0"), CONVERT("qed")},
-        {"a Parallels image", HEAD, 0, MAGIC("WithoutFreeSpace"), CONVERT("parallels")},
-        {"a Parallels image", HEAD, 0, MAGIC("WithouFreSpacExt"), CONVERT("parallels")},
-        {"a Bochs image", HEAD, 0, MAGIC("Bochs Virtual HD Image"), CONVERT("bochs")},
-        {"a DMG image", TAIL, 0, MAGIC("koly"), CONVERT("dmg")},
-        {"a LUKS container", HEAD, 0, MAGIC("LUKS\xba\xbe"),
-                {"convert it with: qemu-img convert --object secret,id=s,file=PASSPHRASE-FILE --image-opts "
-                 "-O qcow2 driver=luks,key-secret=s,file.filename=",
-                        " NEW.qcow2"}},
-        {"compressed (gzip)", HEAD, 0, MAGIC("\x1f\x8b\x08"), UNPACK("gzip -dk")},
-        {"compressed (xz)", HEAD, 0,
-                MAGIC("\xfd"
-                      "7zXZ\0"),
-                UNPACK("xz -dk")},
-        {"compressed (zstd)", HEAD, 0, MAGIC("\x28\xb5\x2f\xfd"), UNPACK("zstd -d")},
-        {"compressed (bzip2)", HEAD, 0, MAGIC("BZh"), UNPACK("bzip2 -dk")},
-        {"a zip archive", HEAD, 0, MAGIC("PK\3\4"), UNPACK("unzip")},
-        {"a tar archive (perhaps an OVA)", HEAD, 257, MAGIC("ustar"), UNPACK("tar -xf")},
+	{"an old qcow image", HEAD, 0, MAGIC("QFI\xfb\0\0\0\1"), CONVERT("qcow")},
+	{"a VMDK image", HEAD, 0, MAGIC("KDMV"), CONVERT("vmdk")},
+	{"a VMDK image", HEAD, 0, MAGIC("COWD"), CONVERT("vmdk")},
+	{"a VMDK descriptor", HEAD, 0, MAGIC("# Disk DescriptorFile"), CONVERT("vmdk")},
+	{"a VDI image", HEAD, 64, MAGIC("\x7f\x10\xda\xbe"), CONVERT("vdi")},
+	{"a VHDX image", HEAD, 0, MAGIC("vhdxfile"), CONVERT("vhdx")},
+	{"a VHD image", HEAD, 0, MAGIC("conectix"), CONVERT("vpc")},
+	{"a VHD image", TAIL, 0, MAGIC("conectix"), CONVERT("vpc")},
+	{"a QED image", HEAD, 0, MAGIC("QED\0"), CONVERT("qed")},
+	{"a Parallels image", HEAD, 0, MAGIC("WithoutFreeSpace"), CONVERT("parallels")},
+	{"a Parallels image", HEAD, 0, MAGIC("WithouFreSpacExt"), CONVERT("parallels")},
+	{"a Bochs image", HEAD, 0, MAGIC("Bochs Virtual HD Image"), CONVERT("bochs")},
+	{"a DMG image", TAIL, 0, MAGIC("koly"), CONVERT("dmg")},
+	{"a LUKS container", HEAD, 0, MAGIC("LUKS\xba\xbe"),
+		{"convert it with: qemu-img convert --object secret,id=s,file=PASSPHRASE-FILE --image-opts "
+		 "-O qcow2 driver=luks,key-secret=s,file.filename=",
+			" NEW.qcow2"}},
+	{"compressed (gzip)", HEAD, 0, MAGIC("\x1f\x8b\x08"), UNPACK("gzip -dk")},
+	{"compressed (xz)", HEAD, 0,
+		MAGIC("\xfd"
+		      "7zXZ\0"),
+		UNPACK("xz -dk")},
+	{"compressed (zstd)", HEAD, 0, MAGIC("\x28\xb5\x2f\xfd"), UNPACK("zstd -d")},
+	{"compressed (bzip2)", HEAD, 0, MAGIC("BZh"), UNPACK("bzip2 -dk")},
+	{"a zip archive", HEAD, 0, MAGIC("PK\3\4"), UNPACK("unzip")},
+	{"a tar archive (perhaps an OVA)", HEAD, 257, MAGIC("ustar"), UNPACK("tar -xf")},
 };
 
 char *shell_word(const char *text)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	                            "_-./+=:,@%";
+				    "_-./+=:,@%";
 	if (text[0] && text[strspn(text, plain)] == '\0')
 		return xstrdup(text);
 	struct buf b = {0};
@@ -111,7 +111,7 @@ static int refuse_known(int fd, const char *path, off_t size, struct err *err)
 {
 	char parts[2][512] = {{0}};
 	if (pread(fd, parts[HEAD], sizeof(parts[HEAD]), 0) < 0 ||
-	        (size >= 512 && pread(fd, parts[TAIL], sizeof(parts[TAIL]), size - 512) < 0))
+		(size >= 512 && pread(fd, parts[TAIL], sizeof(parts[TAIL]), size - 512) < 0))
 		return err_errno(err, "cannot read the image '%s'", path);
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
 		const struct format *f = &formats[i];
@@ -119,7 +119,7 @@ static int refuse_known(int fd, const char *path, off_t size, struct err *err)
 			continue;
 		_cleanup_free_ char *word = shell_word(path);
 		err_set(err, ERR_REFUSED, "'%s' is %s: only qcow2 and raw images are taken", path,
-		        f->name);
+			f->name);
 		return err_hint(err, "%s%s%s", f->remedy.before, word, f->remedy.after);
 	}
 	return 0;
@@ -142,12 +142,12 @@ int image_look(const char *path, struct image_look *out, struct err *err)
 	if (qcow2 && qcow2_may_enter(&info, path, err) < 0)
 		return -1;
 	*out = (struct image_look){
-	        .qcow2 = qcow2,
-	        .virtual_size = qcow2 ? info.virtual_size : raw_virtual_size(&st),
-	        .file_size = (uint64_t)st.st_size,
-	        .device = st.st_dev,
-	        .inode = st.st_ino,
-	        .mtime_ns = stat_mtime_ns(&st),
+		.qcow2 = qcow2,
+		.virtual_size = qcow2 ? info.virtual_size : raw_virtual_size(&st),
+		.file_size = (uint64_t)st.st_size,
+		.device = st.st_dev,
+		.inode = st.st_ino,
+		.mtime_ns = stat_mtime_ns(&st),
 	};
 	return 0;
 }

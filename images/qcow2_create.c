@@ -49,7 +49,7 @@ static struct layout plan(uint64_t size, unsigned cluster_bits)
 {
 	uint64_t cluster = 1ULL << cluster_bits;
 	struct layout l = {
-	        .cluster_bits = cluster_bits, .size = size, .table_clusters = 1, .blocks = 1};
+		.cluster_bits = cluster_bits, .size = size, .table_clusters = 1, .blocks = 1};
 	l.l1_entries = divide_up(size, 1ULL << (2 * cluster_bits - 3));
 	l.l1_clusters = divide_up(l.l1_entries * 8, cluster);
 	for (;;) {
@@ -68,14 +68,14 @@ static int choose_layout(const struct qcow2_new *what, struct layout *out, struc
 	unsigned bits = what->cluster_bits ? what->cluster_bits : 16;
 	if (bits < QCOW2_CLUSTER_BITS_MIN || bits > QCOW2_CLUSTER_BITS_MAX)
 		return err_set(
-		        err, ERR_USAGE, "a cluster of 2^%u bytes: it must be 2^9 to 2^21", bits);
+			err, ERR_USAGE, "a cluster of 2^%u bytes: it must be 2^9 to 2^21", bits);
 	while (!what->cluster_bits && bits < QCOW2_CLUSTER_BITS_MAX &&
-	        what->size > qcow2_max_size(bits))
+		what->size > qcow2_max_size(bits))
 		bits++;
 	if (what->size > qcow2_max_size(bits))
 		return err_set(err, ERR_USAGE,
-		        "%" PRIu64 " bytes are more than qcow2 can have with clusters of %s: %s",
-		        what->size, str_size(1ULL << bits), str_size(qcow2_max_size(bits)));
+			"%" PRIu64 " bytes are more than qcow2 can have with clusters of %s: %s",
+			what->size, str_size(1ULL << bits), str_size(qcow2_max_size(bits)));
 	*out = plan((what->size + 511) & ~511ULL, bits);
 	return 0;
 }
@@ -96,14 +96,14 @@ static void add_feature_names(struct buf *head)
 		uint8_t type, bit; /* type: 0 incompatible, 1 compatible, 2 autoclear */
 		char name[46];
 	} names[] = {
-	        {0, 0, "dirty bit"},
-	        {0, 1, "corrupt bit"},
-	        {0, 2, "external data file"},
-	        {0, 3, "compression type"},
-	        {0, 4, "extended L2 entries"},
-	        {1, 0, "lazy refcounts"},
-	        {2, 0, "bitmaps"},
-	        {2, 1, "raw external data"},
+		{0, 0, "dirty bit"},
+		{0, 1, "corrupt bit"},
+		{0, 2, "external data file"},
+		{0, 3, "compression type"},
+		{0, 4, "extended L2 entries"},
+		{1, 0, "lazy refcounts"},
+		{2, 0, "bitmaps"},
+		{2, 1, "raw external data"},
 	};
 	static_assert(sizeof(names[0]) == 48, "an entry of the feature name table");
 	add_extension(head, QCOW2_EXTENSION_FEATURE_NAMES, names, sizeof(names));
@@ -119,20 +119,20 @@ static const char *protocol_guard(const char *name)
 }
 
 static int build_header(
-        const struct layout *l, const struct qcow2_new *what, struct buf *head, struct err *err)
+	const struct layout *l, const struct qcow2_new *what, struct buf *head, struct err *err)
 {
 	size_t cluster = 1UL << l->cluster_bits;
 	_cleanup_free_ char *backing = NULL;
 	struct qcow2_header h = {
-	        .magic = htobe32(QCOW2_MAGIC),
-	        .version = htobe32(3),
-	        .cluster_bits = htobe32(l->cluster_bits),
-	        .size = htobe64(l->size),
-	        .l1_size = htobe32((uint32_t)l->l1_entries),
-	        .refcount_table_offset = htobe64(cluster),
-	        .refcount_table_clusters = htobe32((uint32_t)l->table_clusters),
-	        .refcount_order = htobe32(4),
-	        .header_length = htobe32(sizeof(h)),
+		.magic = htobe32(QCOW2_MAGIC),
+		.version = htobe32(3),
+		.cluster_bits = htobe32(l->cluster_bits),
+		.size = htobe64(l->size),
+		.l1_size = htobe32((uint32_t)l->l1_entries),
+		.refcount_table_offset = htobe64(cluster),
+		.refcount_table_clusters = htobe32((uint32_t)l->table_clusters),
+		.refcount_order = htobe32(4),
+		.header_length = htobe32(sizeof(h)),
 	};
 	if (l->l1_entries)
 		h.l1_table_offset = htobe64((1 + l->table_clusters + l->blocks) << l->cluster_bits);
@@ -140,7 +140,7 @@ static int build_header(
 	if (what->backing) {
 		backing = str_fmt("%s%s", protocol_guard(what->backing), what->backing);
 		add_extension(head, QCOW2_EXTENSION_BACKING_FORMAT, what->backing_format,
-		        strlen(what->backing_format));
+			strlen(what->backing_format));
 	}
 	/* a cluster of 512 bytes has no room for the names; qemu-img leaves them out there too */
 	if (cluster >= 4096)
@@ -151,9 +151,9 @@ static int build_header(
 	size_t len = strlen(backing);
 	if (len == 0 || len > QCOW2_NAME_MAX || len > cluster - head->len)
 		return err_set(err, ERR_USAGE,
-		        "the backing file's name has %zu bytes: 1 to %zu fit", len,
-		        cluster - head->len < QCOW2_NAME_MAX ? cluster - head->len
-		                                             : QCOW2_NAME_MAX);
+			"the backing file's name has %zu bytes: 1 to %zu fit", len,
+			cluster - head->len < QCOW2_NAME_MAX ? cluster - head->len
+							     : QCOW2_NAME_MAX);
 	struct qcow2_header *written = (struct qcow2_header *)head->data;
 	written->backing_file_offset = htobe64(head->len);
 	written->backing_file_size = htobe32((uint32_t)len);
@@ -196,7 +196,7 @@ static int write_refcounts(int fd, const struct layout *l)
 static int write_image(int fd, const struct layout *l, const struct buf *head, bool durable)
 {
 	if (ftruncate(fd, (off_t)(l->total << l->cluster_bits)) < 0 || write_refcounts(fd, l) < 0 ||
-	        write_at(fd, head->data, head->len, 0) < 0)
+		write_at(fd, head->data, head->len, 0) < 0)
 		return -1;
 	return durable ? fdatasync(fd) : 0;
 }
@@ -206,13 +206,13 @@ int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, str
 	struct layout l = {0};
 	_cleanup_buf_ struct buf head = {0};
 	if (what->backing && !str_eq(what->backing_format, "qcow2") &&
-	        !str_eq(what->backing_format, "raw"))
+		!str_eq(what->backing_format, "raw"))
 		return err_set(err, ERR_USAGE,
-		        "'%s': the format of its backing file must be qcow2 or raw", name);
+			"'%s': the format of its backing file must be qcow2 or raw", name);
 	if (choose_layout(what, &l, err) < 0 || build_header(&l, what, &head, err) < 0)
 		return err_prefix(err, "cannot make '%s'", name);
 	_cleanup_close_ int fd =
-	        openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, "cannot make '%s'", name);
 	if (write_image(fd, &l, &head, what->durable) < 0) {

@@ -36,13 +36,13 @@ static int bad(struct err *err, const char *field, uint64_t value, const char *w
 }
 
 static int read_at(const struct file *f, uint64_t offset, void *out, size_t len, const char *what,
-        struct err *err)
+	struct err *err)
 {
 	if (offset > f->size || len > f->size - offset)
 		return err_set(err, ERR_USAGE,
-		        "qcow2 header: %s lies beyond the end of the file, which has %" PRIu64
-		        " bytes",
-		        what, f->size);
+			"qcow2 header: %s lies beyond the end of the file, which has %" PRIu64
+			" bytes",
+			what, f->size);
 	ssize_t n = pread(f->fd, out, len, (off_t)offset);
 	if (n < 0)
 		return err_errno(err, "cannot read the qcow2 header");
@@ -110,7 +110,7 @@ static int load(const struct file *f, struct qcow2_header *out, struct err *err)
 	if (h.header_length > 1U << h.cluster_bits)
 		return bad(err, "header_length", h.header_length, "more than a cluster");
 	if (h.header_length > QCOW2_V3_LENGTH &&
-	        read_at(f, QCOW2_V3_LENGTH, &h.compression_type, 1, "compression_type", err) < 0)
+		read_at(f, QCOW2_V3_LENGTH, &h.compression_type, 1, "compression_type", err) < 0)
 		return -1;
 	*out = h;
 	return 0;
@@ -126,10 +126,10 @@ static int check_features(const struct qcow2_header *h, struct err *err)
 		return bad(err, "compression_type", h->compression_type, "only 0 and 1 are known");
 	if (!h->compression_type != !(h->incompatible_features & QCOW2_INCOMPATIBLE_COMPRESSION))
 		return bad(err, "compression_type", h->compression_type,
-		        "the feature bit for it says otherwise");
+			"the feature bit for it says otherwise");
 	if ((h->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) && h->cluster_bits < 14)
 		return bad(err, "cluster_bits", h->cluster_bits,
-		        "extended L2 entries need 14 or more");
+			"extended L2 entries need 14 or more");
 	return 0;
 }
 
@@ -148,7 +148,7 @@ struct table {
 };
 
 static int check_table(
-        const struct table *t, const struct file *f, uint64_t cluster, struct err *err)
+	const struct table *t, const struct file *f, uint64_t cluster, struct err *err)
 {
 	if (t->offset % cluster)
 		return bad(err, t->field, t->offset, "not at the start of a cluster");
@@ -163,11 +163,11 @@ static int check_overlaps(const struct table *tables, size_t count, struct err *
 		for (size_t j = 0; j < i; j++) {
 			const struct table *a = &tables[i], *b = &tables[j];
 			if (a->length && b->length && a->offset < b->offset + b->length &&
-			        b->offset < a->offset + a->length)
+				b->offset < a->offset + a->length)
 				return err_set(err, ERR_USAGE,
-				        "qcow2 header: %s and %s overlap (at %" PRIu64
-				        " and %" PRIu64 ")",
-				        a->field, b->field, a->offset, b->offset);
+					"qcow2 header: %s and %s overlap (at %" PRIu64
+					" and %" PRIu64 ")",
+					a->field, b->field, a->offset, b->offset);
 		}
 	}
 	return 0;
@@ -177,12 +177,12 @@ static int check_tables(const struct qcow2_header *h, const struct file *f, stru
 {
 	uint64_t cluster = 1ULL << h->cluster_bits;
 	const struct table tables[] = {
-	        {"the header", 0, cluster},
-	        {"refcount_table_offset", h->refcount_table_offset,
-	                (uint64_t)h->refcount_table_clusters * cluster},
-	        {"l1_table_offset", h->l1_table_offset, (uint64_t)h->l1_size * 8},
-	        {"snapshots_offset", h->snapshots_offset,
-	                (uint64_t)h->nb_snapshots * SNAPSHOT_BYTES_MIN},
+		{"the header", 0, cluster},
+		{"refcount_table_offset", h->refcount_table_offset,
+			(uint64_t)h->refcount_table_clusters * cluster},
+		{"l1_table_offset", h->l1_table_offset, (uint64_t)h->l1_size * 8},
+		{"snapshots_offset", h->snapshots_offset,
+			(uint64_t)h->nb_snapshots * SNAPSHOT_BYTES_MIN},
 	};
 	if (tables[2].length > QCOW2_L1_BYTES_MAX)
 		return bad(err, "l1_size", h->l1_size, "the L1 table has at most 32 MiB");
@@ -192,7 +192,7 @@ static int check_tables(const struct qcow2_header *h, const struct file *f, stru
 		return bad(err, "refcount_table_clusters", 0, "there is no refcount table");
 	if (tables[1].length > QCOW2_REFTABLE_BYTES_MAX)
 		return bad(err, "refcount_table_clusters", h->refcount_table_clusters,
-		        "the refcount table has at most 8 MiB");
+			"the refcount table has at most 8 MiB");
 	if (h->nb_snapshots > QCOW2_SNAPSHOTS_MAX)
 		return bad(err, "nb_snapshots", h->nb_snapshots, "at most 65536 are possible");
 	for (size_t i = 1; i < ARRAY_SIZE(tables); i++)
@@ -203,7 +203,7 @@ static int check_tables(const struct qcow2_header *h, const struct file *f, stru
 
 /* Text of the file into out[room]; a NUL inside would hide what comes after it. */
 static int read_text(const struct file *f, uint64_t offset, uint32_t len, const char *what,
-        char *out, size_t room, struct err *err)
+	char *out, size_t room, struct err *err)
 {
 	if (len >= room)
 		return bad(err, what, len, "too long");
@@ -216,27 +216,27 @@ static int read_text(const struct file *f, uint64_t offset, uint32_t len, const 
 }
 
 static int read_backing(const struct qcow2_header *h, const struct file *f, struct qcow2_info *info,
-        struct err *err)
+	struct err *err)
 {
 	uint64_t offset = h->backing_file_offset, cluster = 1ULL << h->cluster_bits;
 	if (offset == 0 || h->backing_file_size == 0)
 		return 0;
 	if (h->backing_file_size > QCOW2_NAME_MAX)
 		return bad(
-		        err, "backing_file_size", h->backing_file_size, "at most 1023 is allowed");
+			err, "backing_file_size", h->backing_file_size, "at most 1023 is allowed");
 	if (offset < h->header_length)
 		return bad(err, "backing_file_offset", offset, "it points into the header");
 	if (offset > cluster || h->backing_file_size > cluster - offset)
 		return bad(err, "backing_file_offset", offset,
-		        "the name does not end within the first cluster");
+			"the name does not end within the first cluster");
 	info->has_backing = true;
 	return read_text(f, offset, h->backing_file_size, "the length of the backing file's name",
-	        info->backing, sizeof(info->backing), err);
+		info->backing, sizeof(info->backing), err);
 }
 
 /* Section "Header extensions": from the header's end to the backing name or the cluster's end. */
 static int read_extensions(const struct qcow2_header *h, const struct file *f,
-        struct qcow2_info *info, struct err *err)
+	struct qcow2_info *info, struct err *err)
 {
 	uint64_t at = h->header_length, end = 1ULL << h->cluster_bits;
 	if (h->backing_file_offset && h->backing_file_offset < end)
@@ -245,7 +245,7 @@ static int read_extensions(const struct qcow2_header *h, const struct file *f,
 		struct qcow2_extension e;
 		if (seen == EXTENSIONS_MAX)
 			return err_set(err, ERR_USAGE, "qcow2 header: more than %d extensions",
-			        EXTENSIONS_MAX);
+				EXTENSIONS_MAX);
 		if (end - at < sizeof(e))
 			return bad(err, "the offset of a header extension", at, "it is cut off");
 		if (read_at(f, at, &e, sizeof(e), "a header extension", err) < 0)
@@ -257,12 +257,12 @@ static int read_extensions(const struct qcow2_header *h, const struct file *f,
 			return 0;
 		if (e.length > end - at)
 			return bad(err, "the length of a header extension", e.length,
-			        "it does not end within its area");
+				"it does not end within its area");
 		if (e.magic == QCOW2_EXTENSION_DATA_FILE)
 			info->data_file = true;
 		if (e.magic == QCOW2_EXTENSION_BACKING_FORMAT &&
-		        read_text(f, at, e.length, "the length of the backing format",
-		                info->backing_format, sizeof(info->backing_format), err) < 0)
+			read_text(f, at, e.length, "the length of the backing format",
+				info->backing_format, sizeof(info->backing_format), err) < 0)
 			return -1;
 		at += (e.length + 7ULL) & ~7ULL;
 	}
@@ -281,21 +281,21 @@ int qcow2_read(int fd, struct qcow2_info *out, struct err *err)
 	if (load(&f, &h, err) < 0 || check_features(&h, err) < 0 || check_tables(&h, &f, err) < 0)
 		return -1;
 	struct qcow2_info info = {
-	        .version = h.version,
-	        .cluster_bits = h.cluster_bits,
-	        .virtual_size = h.size & ~511ULL, /* as QEMU does: whole sectors */
-	        .file_size = f.size,
-	        .incompatible = h.incompatible_features,
-	        .compatible = h.compatible_features,
-	        .autoclear = h.autoclear_features,
-	        .refcount_bits = 1U << h.refcount_order,
-	        .compression = h.compression_type,
-	        .encrypted = h.crypt_method != 0,
-	        .dirty = h.incompatible_features & QCOW2_INCOMPATIBLE_DIRTY,
-	        .corrupt = h.incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT,
-	        .data_file = h.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE,
-	        .extended_l2 = h.incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2,
-	        .snapshots = h.nb_snapshots,
+		.version = h.version,
+		.cluster_bits = h.cluster_bits,
+		.virtual_size = h.size & ~511ULL, /* as QEMU does: whole sectors */
+		.file_size = f.size,
+		.incompatible = h.incompatible_features,
+		.compatible = h.compatible_features,
+		.autoclear = h.autoclear_features,
+		.refcount_bits = 1U << h.refcount_order,
+		.compression = h.compression_type,
+		.encrypted = h.crypt_method != 0,
+		.dirty = h.incompatible_features & QCOW2_INCOMPATIBLE_DIRTY,
+		.corrupt = h.incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT,
+		.data_file = h.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE,
+		.extended_l2 = h.incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2,
+		.snapshots = h.nb_snapshots,
 	};
 	if (read_extensions(&h, &f, &info, err) < 0 || read_backing(&h, &f, &info, err) < 0)
 		return -1;
@@ -307,19 +307,19 @@ int qcow2_may_stand(const struct qcow2_info *info, const char *what, struct err 
 {
 	if (info->incompatible & ~QCOW2_INCOMPATIBLE_KNOWN) {
 		err_set(err, ERR_REFUSED,
-		        "'%s' uses incompatible qcow2 features unknown here (0x%" PRIx64 ")", what,
-		        (uint64_t)(info->incompatible & ~QCOW2_INCOMPATIBLE_KNOWN));
+			"'%s' uses incompatible qcow2 features unknown here (0x%" PRIx64 ")", what,
+			(uint64_t)(info->incompatible & ~QCOW2_INCOMPATIBLE_KNOWN));
 		return err_hint(err, "convert it where it was made: qemu-img convert -O qcow2");
 	}
 	if (info->data_file) {
 		err_set(err, ERR_REFUSED, "'%s' keeps its data in an external data file", what);
 		return err_hint(
-		        err, "if you trust it, make one file of both: qemu-img convert -O qcow2");
+			err, "if you trust it, make one file of both: qemu-img convert -O qcow2");
 	}
 	if (info->encrypted) {
 		err_set(err, ERR_REFUSED, "'%s' is encrypted", what);
 		return err_hint(
-		        err, "decrypt it into a new image with qemu-img convert --image-opts");
+			err, "decrypt it into a new image with qemu-img convert --image-opts");
 	}
 	if (info->corrupt) {
 		err_set(err, ERR_REFUSED, "'%s' is marked corrupt", what);
@@ -334,8 +334,8 @@ int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err 
 		return -1;
 	if (info->has_backing) {
 		err_set(err, ERR_REFUSED,
-		        "'%s' has a backing file, '%s': an image must stand alone", what,
-		        info->backing);
+			"'%s' has a backing file, '%s': an image must stand alone", what,
+			info->backing);
 		return err_hint(err, "if you trust it, make it whole: qemu-img convert -O qcow2");
 	}
 	return 0;

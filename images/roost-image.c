@@ -31,10 +31,10 @@ static const struct {
 	const char *name;
 	bool needed;
 } seed_files[] = {
-        {"user-data", true},
-        {"meta-data", true},
-        {"vendor-data", false},
-        {"network-config", false},
+	{"user-data", true},
+	{"meta-data", true},
+	{"vendor-data", false},
+	{"network-config", false},
 };
 
 static int read_input(json_t **out, struct err *err)
@@ -52,7 +52,7 @@ static int read_input(json_t **out, struct err *err)
 		text.len += (size_t)n;
 		if (text.len > INPUT_MAX)
 			return err_set(err, ERR_USAGE, "more than %s on standard input",
-			        str_size(INPUT_MAX));
+				str_size(INPUT_MAX));
 	}
 	json_t *o = json_text_parse(text.data, text.len, err);
 	if (!o)
@@ -73,7 +73,7 @@ static int check_seed_keys(const json_t *o, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++) {
 		names[i] = seed_files[i].name;
 		int found = seed_files[i].needed ? json_str(o, names[i], &text, err)
-		                                 : json_str_opt(o, names[i], &text, err);
+						 : json_str_opt(o, names[i], &text, err);
 		if (found < 0)
 			return -1;
 	}
@@ -103,7 +103,7 @@ static int add_file(struct archive *a, const char *name, const char *text, time_
 	archive_entry_set_size(e, (la_int64_t)strlen(text));
 	archive_entry_set_mtime(e, now, 0);
 	bool ok = archive_write_header(a, e) == ARCHIVE_OK &&
-	          archive_write_data(a, text, strlen(text)) == (la_ssize_t)strlen(text);
+		  archive_write_data(a, text, strlen(text)) == (la_ssize_t)strlen(text);
 	archive_entry_free(e);
 	return ok ? 0 : -1;
 }
@@ -116,10 +116,10 @@ static int write_iso(struct archive *a, const json_t *o, struct buf *image)
 {
 	time_t now = time(NULL);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
-	        archive_write_set_options(a, "volume-id=cidata,rockridge=strict,joliet,pad") !=
-	                ARCHIVE_OK ||
-	        archive_write_set_bytes_in_last_block(a, 2048) != ARCHIVE_OK ||
-	        archive_write_open2(a, image, NULL, to_buffer, NULL, NULL) != ARCHIVE_OK)
+		archive_write_set_options(a, "volume-id=cidata,rockridge=strict,joliet,pad") !=
+			ARCHIVE_OK ||
+		archive_write_set_bytes_in_last_block(a, 2048) != ARCHIVE_OK ||
+		archive_write_open2(a, image, NULL, to_buffer, NULL, NULL) != ARCHIVE_OK)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++) {
 		const char *text = json_get_str(o, seed_files[i].name, NULL);
@@ -137,7 +137,7 @@ static int keep_temporaries_beside(const char *path, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *folder =
-	        slash ? str_fmt("%.*s", (int)(slash - path + 1), path) : xstrdup(".");
+		slash ? str_fmt("%.*s", (int)(slash - path + 1), path) : xstrdup(".");
 	if (access(folder, W_OK | X_OK) < 0)
 		return err_errno(err, "cannot write into the folder '%s'", folder);
 	setenv("TMPDIR", folder, 1);
@@ -149,7 +149,7 @@ static int build_iso(const json_t *o, struct buf *image, struct err *err)
 	struct archive *a = archive_write_new();
 	if (!a || write_iso(a, o, image) < 0) {
 		err_set(err, ERR_SYSTEM, "libarchive cannot make the ISO image: %s",
-		        a && archive_error_string(a) ? archive_error_string(a) : "out of memory");
+			a && archive_error_string(a) ? archive_error_string(a) : "out of memory");
 		archive_write_free(a);
 		return -1;
 	}
@@ -175,7 +175,7 @@ static const struct {
 	const char *name;
 	int (*run)(const char *out, struct err *err);
 } commands[] = {
-        {"seed", make_seed},
+	{"seed", make_seed},
 };
 
 static int run(int argc, char **argv, struct err *err)

@@ -39,7 +39,7 @@ static int check_hostname(const char *name, struct err *err)
 		bool inner = *p == '-' || *p == '.';
 		if (!isalnum((unsigned char)*p) && *p != '_' && !(inner && p > name))
 			return refuse(
-			        err, "host name", "may have letters, digits, '-', '_' and '.'");
+				err, "host name", "may have letters, digits, '-', '_' and '.'");
 		if (label > LABEL_MAX || (*p == '.' && (p[-1] == '.' || p[1] == '\0')))
 			return refuse(err, "host name", "has a part that is empty or over 63 long");
 	}
@@ -53,7 +53,7 @@ static int check_user(const char *user, struct err *err)
 	static const char first[] = "abcdefghijklmnopqrstuvwxyz_";
 	static const char rest[] = "abcdefghijklmnopqrstuvwxyz_0123456789-";
 	if (!user[0] || !strchr(first, user[0]) || user[strspn(user, rest)] ||
-	        strlen(user) > USER_MAX)
+		strlen(user) > USER_MAX)
 		return refuse(err, "user", "must be [a-z_][a-z0-9_-]* of at most 32 characters");
 	return 0;
 }
@@ -171,8 +171,8 @@ static char *our_user_data(const struct seed *s)
 	buf_str(&b, "users:\n");
 	yaml_field(&b, "  - name", s->user);
 	buf_str(&b, "    shell: /bin/bash\n"
-	            "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
-	            "    lock_passwd: true\n");
+		    "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+		    "    lock_passwd: true\n");
 	if (s->key_count)
 		buf_str(&b, "    ssh_authorized_keys:\n");
 	for (size_t i = 0; i < s->key_count; i++) {
@@ -204,10 +204,10 @@ int seed_build(const struct seed *s, struct seed_files *out, struct err *err)
 	yaml_field(&meta, "instance-id", s->instance_id);
 	yaml_field(&meta, "local-hostname", s->hostname);
 	*out = (struct seed_files){
-	        .user_data = s->user_data ? xstrdup(s->user_data) : our_user_data(s),
-	        .meta_data = buf_steal(&meta),
-	        .vendor_data = s->user_data ? our_vendor_data(s) : NULL,
-	        .network_config = xstrdup(s->network_config),
+		.user_data = s->user_data ? xstrdup(s->user_data) : our_user_data(s),
+		.meta_data = buf_steal(&meta),
+		.vendor_data = s->user_data ? our_vendor_data(s) : NULL,
+		.network_config = xstrdup(s->network_config),
 	};
 	return 0;
 }
@@ -238,11 +238,11 @@ void seed_request_free(char **request)
 char *seed_request(const struct seed_files *f, struct err *err)
 {
 	_cleanup_json_ json_t *o = json_pack("{s:s, s:s, s:s*, s:s*}", "user-data", f->user_data,
-	        "meta-data", f->meta_data, "vendor-data", f->vendor_data, "network-config",
-	        f->network_config);
+		"meta-data", f->meta_data, "vendor-data", f->vendor_data, "network-config",
+		f->network_config);
 	if (!o) {
 		err_set(err, ERR_USAGE,
-		        "cloud-init seed: user-data or network-config is not UTF-8 text");
+			"cloud-init seed: user-data or network-config is not UTF-8 text");
 		return NULL;
 	}
 	return json_line(o);

@@ -54,11 +54,11 @@ enum {
 };
 
 static const char *const verdict_names[] = {
-        [KVM_PROVEN] = "proven",
-        [KVM_SLOW] = "slow",
-        [KVM_FAILS] = "fails",
-        [KVM_NO_DEVICE] = "no-device",
-        [KVM_NO_PERMISSION] = "no-permission",
+	[KVM_PROVEN] = "proven",
+	[KVM_SLOW] = "slow",
+	[KVM_FAILS] = "fails",
+	[KVM_NO_DEVICE] = "no-device",
+	[KVM_NO_PERMISSION] = "no-permission",
 };
 static_assert(ARRAY_SIZE(verdict_names) == KVM_VERDICT_MAX, "a verdict lacks its name");
 
@@ -109,9 +109,9 @@ static void fill_guest(uint8_t *memory)
 {
 	static const uint64_t present_writable = 3, page_2m = 0x80;
 	static const uint8_t code[] = {
-	        0xff, 0xc9, /* again: dec %ecx */
-	        0x75, 0xfc, /* jnz again */
-	        0xf4,       /* hlt */
+		0xff, 0xc9, /* again: dec %ecx */
+		0x75, 0xfc, /* jnz again */
+		0xf4,       /* hlt */
 	};
 	uint64_t pml4 = PDPT_AT | present_writable, pdpt = PD_AT | present_writable;
 	uint64_t pd = page_2m | present_writable;
@@ -128,12 +128,12 @@ static int enter_long_mode(int cpu)
 	if (ioctl(cpu, KVM_GET_SREGS, &s) < 0)
 		return -1;
 	struct kvm_segment segment = {.limit = 0xffffffff,
-	        .selector = 8,
-	        .present = 1,
-	        .type = 11,
-	        .s = 1,
-	        .l = 1,
-	        .g = 1};
+		.selector = 8,
+		.present = 1,
+		.type = 11,
+		.s = 1,
+		.l = 1,
+		.g = 1};
 	s.cs = segment;
 	segment.selector = 16;
 	segment.type = 3;
@@ -151,7 +151,7 @@ static int enter_long_mode(int cpu)
 static void show_host_cpuid(int kvm, int cpu)
 {
 	_cleanup_free_ struct kvm_cpuid2 *cpuid =
-	        xcalloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
+		xcalloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
 	cpuid->nent = CPUID_MAX;
 	/* without it long mode may be refused; whether it is, the next call tells */
 	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid) == 0)
@@ -182,10 +182,10 @@ static struct finding measure(int cpu)
 		return failed("KVM_GET_REGS", errno);
 	int64_t left = (int64_t)(uint32_t)r.rcx;
 	return (struct finding){
-	        .verdict = rc == 0 ? KVM_PROVEN : KVM_SLOW,
-	        .speed = 2 * (LOOPS - left) * 1000000 / (wall > 0 ? wall : 1),
-	        /* slow through no fault of KVM's if others had the CPU meanwhile */
-	        .settled = rc == 0 || own * 2 > wall,
+		.verdict = rc == 0 ? KVM_PROVEN : KVM_SLOW,
+		.speed = 2 * (LOOPS - left) * 1000000 / (wall > 0 ? wall : 1),
+		/* slow through no fault of KVM's if others had the CPU meanwhile */
+		.settled = rc == 0 || own * 2 > wall,
 	};
 }
 
@@ -207,12 +207,12 @@ static struct finding try_kvm(void)
 	ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000UL);
 
 	uint8_t *memory =
-	        mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return failed("mmap", errno);
 	fill_guest(memory);
 	struct kvm_userspace_memory_region region = {
-	        .memory_size = GUEST_BYTES, .userspace_addr = (uintptr_t)memory};
+		.memory_size = GUEST_BYTES, .userspace_addr = (uintptr_t)memory};
 	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)
 		return failed("KVM_SET_USER_MEMORY_REGION", errno);
 
@@ -253,7 +253,7 @@ static int run_child(struct finding *out, struct err *err)
 	struct finding found = failed("no answer within 50 ms", 0);
 	found.settled = false;
 	if (fd_wait(from, POLLIN, start + ANSWER_MS) > 0 &&
-	        read(from, &found, sizeof(found)) != (ssize_t)sizeof(found))
+		read(from, &found, sizeof(found)) != (ssize_t)sizeof(found))
 		found = failed("the test program's process ended early", 0);
 	struct err ignored = ERR_INIT;
 	proc_signal(&child, SIGKILL, &ignored);
@@ -333,22 +333,22 @@ static void explain(const struct finding *f, struct accel_proof *p)
 	switch (f->verdict) {
 	case KVM_PROVEN:
 		snprintf(p->reason, sizeof(p->reason),
-		        KVM_DEVICE " runs %.0f million instructions/s", millions);
+			KVM_DEVICE " runs %.0f million instructions/s", millions);
 		break;
 	case KVM_SLOW:
 		snprintf(p->reason, sizeof(p->reason),
-		        KVM_DEVICE " runs only %.1f million instructions/s%s", millions,
-		        f->settled ? ": it is emulated, not hardware" : " while the host is busy");
+			KVM_DEVICE " runs only %.1f million instructions/s%s", millions,
+			f->settled ? ": it is emulated, not hardware" : " while the host is busy");
 		break;
 	case KVM_NO_DEVICE:
 	case KVM_NO_PERMISSION:
 		snprintf(p->reason, sizeof(p->reason), "cannot open " KVM_DEVICE ": %s",
-		        strerror(f->error));
+			strerror(f->error));
 		break;
 	case KVM_FAILS:
 	case KVM_VERDICT_MAX:
 		snprintf(p->reason, sizeof(p->reason), KVM_DEVICE " does not work: %s%s%s", f->step,
-		        f->error ? ": " : "", f->error ? strerror(f->error) : "");
+			f->error ? ": " : "", f->error ? strerror(f->error) : "");
 	}
 	snprintf(p->remedy, sizeof(p->remedy), "%s", remedy(f));
 }
@@ -363,8 +363,8 @@ static char *device_identity(void)
 		return str_fmt("none: %s", strerror(errno));
 	bool may_open = faccessat(AT_FDCWD, KVM_DEVICE, R_OK | W_OK, AT_EACCESS) == 0;
 	return str_fmt("dev %ju ino %ju rdev %u:%u mode %o uid %u gid %u %s", (uintmax_t)st.st_dev,
-	        (uintmax_t)st.st_ino, major(st.st_rdev), minor(st.st_rdev), st.st_mode, st.st_uid,
-	        st.st_gid, may_open ? "ours to open" : "not ours to open");
+		(uintmax_t)st.st_ino, major(st.st_rdev), minor(st.st_rdev), st.st_mode, st.st_uid,
+		st.st_gid, may_open ? "ours to open" : "not ours to open");
 }
 
 static bool cache_read(const char *file, const char *device, struct accel_proof *out)
@@ -372,7 +372,7 @@ static bool cache_read(const char *file, const char *device, struct accel_proof 
 	struct err ignored = ERR_INIT;
 	_cleanup_json_ json_t *j = json_file_read(AT_FDCWD, file, &ignored);
 	if (!j || !str_eq(json_get_str(j, "boot", NULL), boot_id()) ||
-	        !str_eq(json_get_str(j, "device", NULL), device))
+		!str_eq(json_get_str(j, "device", NULL), device))
 		return false;
 	struct accel_proof p = {.verdict = KVM_VERDICT_MAX, .settled = true, .cached = true};
 	const char *word = json_get_str(j, "verdict", "");
@@ -393,8 +393,8 @@ static void cache_write(const char *file, const char *device, const struct accel
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_json_ json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "boot", boot_id(),
-	        "device", device, "verdict", verdict_names[p->verdict], "speed",
-	        (json_int_t)p->speed, "reason", p->reason, "remedy", p->remedy);
+		"device", device, "verdict", verdict_names[p->verdict], "speed",
+		(json_int_t)p->speed, "reason", p->reason, "remedy", p->remedy);
 	json_file_write(AT_FDCWD, file, j, false, &ignored);
 }
 
@@ -423,29 +423,29 @@ static const char *separated(const char *remedy_text)
 
 /* KVM was named and is not proven. */
 static int choose_without_proof(bool fallback_tcg, bool unproven, const struct accel_proof *p,
-        enum accel *chosen, char said[ACCEL_SAID_MAX], struct err *err)
+	enum accel *chosen, char said[ACCEL_SAID_MAX], struct err *err)
 {
 	const char *everywhere = getenv("ROOST_ACCEL_FALLBACK");
 	if (unproven && p->verdict != KVM_NO_DEVICE && p->verdict != KVM_NO_PERMISSION) {
 		snprintf(said, ACCEL_SAID_MAX, "KVM is not proven, used all the same: %s",
-		        p->reason);
+			p->reason);
 		*chosen = ACCEL_KVM;
 		return 0;
 	}
 	if (fallback_tcg || str_eq(everywhere, "tcg")) {
 		snprintf(said, ACCEL_SAID_MAX, "TCG instead of KVM: %s%s%s", p->reason,
-		        separated(p->remedy), p->remedy);
+			separated(p->remedy), p->remedy);
 		*chosen = ACCEL_TCG;
 		return 0;
 	}
 	err_set(err, ERR_REFUSED, "KVM is asked for but not proven: %s", p->reason);
 	return err_hint(err, "%s%saccel: auto or accel_fallback: tcg runs without KVM, slower",
-	        p->remedy, separated(p->remedy));
+		p->remedy, separated(p->remedy));
 }
 
 int accel_choose(enum accel asked, bool fallback_tcg, bool unproven,
-        const struct accel_proof *proof, enum accel *chosen, char said[ACCEL_SAID_MAX],
-        struct err *err)
+	const struct accel_proof *proof, enum accel *chosen, char said[ACCEL_SAID_MAX],
+	struct err *err)
 {
 	if (asked == ACCEL_KVM && proof->verdict != KVM_PROVEN)
 		return choose_without_proof(fallback_tcg, unproven, proof, chosen, said, err);
@@ -456,6 +456,6 @@ int accel_choose(enum accel asked, bool fallback_tcg, bool unproven,
 	*chosen = proof->verdict == KVM_PROVEN ? ACCEL_KVM : ACCEL_TCG;
 	if (*chosen == ACCEL_TCG)
 		snprintf(said, ACCEL_SAID_MAX, "TCG, slower than KVM: %s%s%s", proof->reason,
-		        separated(proof->remedy), proof->remedy);
+			separated(proof->remedy), proof->remedy);
 	return 0;
 }

@@ -51,7 +51,7 @@ enum { ACCEL_SAID_MAX = 256 };
  * or one sentence for the user when he does not get proven KVM or what he named.
  */
 int accel_choose(enum accel asked, bool fallback_tcg, bool unproven,
-        const struct accel_proof *proof, enum accel *chosen, char said[ACCEL_SAID_MAX],
-        struct err *err);
+	const struct accel_proof *proof, enum accel *chosen, char said[ACCEL_SAID_MAX],
+	struct err *err);
 
 #endif

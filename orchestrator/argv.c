@@ -6,8 +6,16 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 
-enum { SLOT_VGA = 1, SLOT_PORTS, SLOT_MEMORY, SLOT_SERIAL, SLOT_RNG, SLOT_SCSI, SLOT_NICS,
-	SLOT_DISKS = 0x0f };
+enum {
+	SLOT_VGA = 1,
+	SLOT_PORTS,
+	SLOT_MEMORY,
+	SLOT_SERIAL,
+	SLOT_RNG,
+	SLOT_SCSI,
+	SLOT_NICS,
+	SLOT_DISKS = 0x0f
+};
 #define MIB ((uint64_t)1 << 20)
 
 void opened_close(struct opened *o)
@@ -57,7 +65,11 @@ static void add_machine(struct launch *l, const struct definition *d, enum accel
 	launch_arg(l, "%s", accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi");
 	launch_arg(l, "-cpu");
 	/* `host` aborts QEMU where KVM only claims to run */
-	launch_arg(l, "%s", d->cpu ? d->cpu : accel == ACCEL_TCG ? "max" : proven ? "host" : "qemu64");
+	launch_arg(l, "%s",
+		d->cpu               ? d->cpu
+		: accel == ACCEL_TCG ? "max"
+		: proven             ? "host"
+				     : "qemu64");
 	launch_arg(l, "-smp");
 	launch_arg(l, "cpus=%u,maxcpus=%u,sockets=%u,cores=1,threads=1", d->vcpus, d->max_vcpus,
 		d->max_vcpus);
@@ -74,17 +86,22 @@ static void add_memory(struct launch *l, const struct definition *d)
 	/* always named pc.ram: RAM saved under another name does not load (facts of QEMU 7.2) */
 	launch_arg(l, "-object");
 	launch_arg_json(l, json_pack("{s:s, s:s, s:I}", "qom-type", "memory-backend-ram", "id",
-		"pc.ram", "size", (json_int_t)d->memory));
-	add_pci(l, json_pack("{s:s, s:s, s:b, s:b, s:b}", "driver", "virtio-balloon-pci", "id",
-		"balloon0", "free-page-reporting", 1, "deflate-on-oom", 1, "multifunction", 1),
+				   "pc.ram", "size", (json_int_t)d->memory));
+	add_pci(l,
+		json_pack("{s:s, s:s, s:b, s:b, s:b}", "driver", "virtio-balloon-pci", "id",
+			"balloon0", "free-page-reporting", 1, "deflate-on-oom", 1, "multifunction",
+			1),
 		SLOT_MEMORY, 0);
 	if (d->max_memory == d->memory)
 		return;
 	launch_arg(l, "-object");
-	launch_arg_json(l, json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-ram", "id",
-		"plugged", "size", (json_int_t)(d->max_memory - d->memory), "reserve", 0));
-	add_pci(l, json_pack("{s:s, s:s, s:s, s:i}", "driver", "virtio-mem-pci", "id", "memory1",
-		"memdev", "plugged", "requested-size", 0), SLOT_MEMORY, 1);
+	launch_arg_json(l,
+		json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-ram", "id", "plugged",
+			"size", (json_int_t)(d->max_memory - d->memory), "reserve", 0));
+	add_pci(l,
+		json_pack("{s:s, s:s, s:s, s:i}", "driver", "virtio-mem-pci", "id", "memory1",
+			"memdev", "plugged", "requested-size", 0),
+		SLOT_MEMORY, 1);
 }
 
 static void add_monitor(struct launch *l, struct opened *o)
@@ -120,8 +137,8 @@ static void add_agent(struct launch *l, struct opened *o)
 	add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-serial-pci", "id", "vserial0"),
 		SLOT_SERIAL, 0);
 	add_device(l, json_pack("{s:s, s:s, s:s, s:s, s:s}", "driver", "virtserialport", "id",
-		"agentport0", "bus", "vserial0.0", "chardev", "agent0", "name",
-		"org.qemu.guest_agent.0"));
+			      "agentport0", "bus", "vserial0.0", "chardev", "agent0", "name",
+			      "org.qemu.guest_agent.0"));
 }
 
 static void add_firmware(struct launch *l, struct opened *o, int *set)
@@ -133,7 +150,7 @@ static void add_firmware(struct launch *l, struct opened *o, int *set)
 		_cleanup_free_ char *path = str_fmt("/dev/fdset/%d", *set);
 		launch_arg(l, "-blockdev");
 		launch_arg_json(l, json_pack("{s:s, s:s, s:s, s:b}", "driver", "file", "node-name",
-			names[i], "filename", path, "read-only", i == 0));
+					   names[i], "filename", path, "read-only", i == 0));
 		(*set)++;
 	}
 }
@@ -202,15 +219,16 @@ json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards
 	json_array_foreach (forwards, i, f) {
 		if (json_get_int(f, "nic", 0) != (json_int_t)index)
 			continue;
-		_cleanup_free_ char *text = str_fmt("%s:%s:%lld-:%lld",
-			json_get_bool(f, "udp", false) ? "udp" : "tcp", json_get_str(f, "host", ""),
-			(long long)json_get_int(f, "port", 0), (long long)json_get_int(f, "guest_port", 0));
+		_cleanup_free_ char *text =
+			str_fmt("%s:%s:%lld-:%lld", json_get_bool(f, "udp", false) ? "udp" : "tcp",
+				json_get_str(f, "host", ""), (long long)json_get_int(f, "port", 0),
+				(long long)json_get_int(f, "guest_port", 0));
 		json_array_append_new(list, json_pack("{s:s}", "str", text));
 	}
 	/* a subnet each: two interfaces with one address would confuse any guest */
 	_cleanup_free_ char *net = str_fmt("10.0.%zu.0/24", 2 + index);
-	return json_pack("{s:s, s:s, s:b, s:s, s:o}", "type", "user", "id", id, "restrict", n->restricted,
-		"net", net, "hostfwd", list);
+	return json_pack("{s:s, s:s, s:b, s:s, s:o}", "type", "user", "id", id, "restrict",
+		n->restricted, "net", net, "hostfwd", list);
 }
 
 json_t *nic_device(const struct nic_def *n, size_t index)
@@ -218,8 +236,8 @@ json_t *nic_device(const struct nic_def *n, size_t index)
 	static const char *const drivers[] = {
 		[NIC_VIRTIO] = "virtio-net-pci", [NIC_E1000E] = "e1000e", [NIC_E1000] = "e1000"};
 	_cleanup_free_ char *id = str_fmt("nic%zu", index), *net = str_fmt("net%zu", index);
-	return json_pack("{s:s, s:s, s:s, s:s}", "driver", drivers[n->model], "id", id, "netdev", net,
-		"mac", n->mac);
+	return json_pack("{s:s, s:s, s:s, s:s}", "driver", drivers[n->model], "id", id, "netdev",
+		net, "mac", n->mac);
 }
 
 static void add_nics(struct launch *l, const struct definition *d, const json_t *forwards)
@@ -240,8 +258,8 @@ static void add_root_ports(struct launch *l)
 {
 	for (unsigned i = 0; i < ROOT_PORTS; i++) {
 		_cleanup_free_ char *id = str_fmt("rp%u", i);
-		json_t *port = json_pack("{s:s, s:s, s:i, s:i}", "driver", "pcie-root-port", "id", id,
-			"chassis", (int)i + 1, "port", (int)i);
+		json_t *port = json_pack("{s:s, s:s, s:i, s:i}", "driver", "pcie-root-port", "id",
+			id, "chassis", (int)i + 1, "port", (int)i);
 		if (i == 0)
 			json_object_set_new(port, "multifunction", json_true());
 		add_pci(l, port, SLOT_PORTS, i);
@@ -252,11 +270,13 @@ static void add_small_devices(struct launch *l, const struct definition *d)
 {
 	launch_arg(l, "-object");
 	launch_arg(l, "rng-random,id=random0,filename=/dev/urandom");
-	add_pci(l, json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0", "rng",
-		"random0"), SLOT_RNG, 0);
+	add_pci(l,
+		json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0", "rng",
+			"random0"),
+		SLOT_RNG, 0);
 	add_device(l, json_pack("{s:s, s:s}", "driver", "pvpanic", "id", "panic0"));
 	add_device(l, json_pack("{s:s, s:s, s:s}", "driver", "vmgenid", "id", "generation0", "guid",
-		"auto"));
+			      "auto"));
 	if (d->display == DISPLAY_VGA || d->vnc)
 		add_pci(l, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), SLOT_VGA, 0);
 }

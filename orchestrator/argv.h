@@ -21,9 +21,10 @@ enum { ROOT_PORTS = 8 };
 
 /* What the keeper has opened; argv_build() takes the fds (sets them to -1). */
 struct opened {
-	int qmp, qmp_log, agent;    /* listener, log, listener */
-	int console, console_in[2]; /* file O_APPEND; FIFO read-only, read-write; -1 without console */
-	int kernel, initrd;	    /* sealed memfds; -1: none */
+	int qmp, qmp_log, agent; /* listener, log, listener */
+	int console,
+		console_in[2]; /* file O_APPEND; FIFO read-only, read-write; -1 without console */
+	int kernel, initrd;    /* sealed memfds; -1: none */
 	int firmware_code, firmware_vars; /* -1 with BIOS */
 	struct disk_files disks[DISKS_MAX];
 };

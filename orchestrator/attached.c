@@ -116,7 +116,8 @@ int attached_unplug(struct guest *g, json_t *entry, int64_t timeout_ms, struct e
 		return -1;
 	failpoint("detach-before-del");
 	/* asked a second time QEMU may say that it is at it already: the event decides */
-	if (guest_qmp(g, "device_del", json_pack("{s:s}", "id", device), QMP_BLOCK_MS, NULL, &why) < 0 &&
+	if (guest_qmp(g, "device_del", json_pack("{s:s}", "id", device), QMP_BLOCK_MS, NULL, &why) <
+			0 &&
 		!again) {
 		*err = why;
 		return -1;
@@ -140,5 +141,6 @@ bool device_exists(struct guest *g, const char *id)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_free_ char *path = str_fmt("/machine/peripheral/%s", id);
-	return guest_qmp(g, "qom-list", json_pack("{s:s}", "path", path), QMP_LOOK_MS, NULL, &ignored) == 0;
+	return guest_qmp(g, "qom-list", json_pack("{s:s}", "path", path), QMP_LOOK_MS, NULL,
+		       &ignored) == 0;
 }

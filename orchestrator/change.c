@@ -8,6 +8,6 @@ int guest_change(const struct found *f, change_fn *change, const void *how, stru
 	if (!d)
 		return -1;
 	change(d, how);
-	return supervisor_call("roost-define", json_pack("{s:o}", "definition", definition_to_json(d)), NULL,
-		err);
+	return supervisor_call(
+		"roost-define", json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err);
 }

@@ -83,7 +83,8 @@ struct qmp *supervisor_connect(struct err *err)
 		return NULL;
 	for (;;) {
 		struct qmp *q = qmp_connect(path, deadline_in(CONNECT_MS), err);
-		if (q || (err->kind != ERR_GONE && err->kind != ERR_NOT_FOUND) || !deadline_left(deadline))
+		if (q || (err->kind != ERR_GONE && err->kind != ERR_NOT_FOUND) ||
+			!deadline_left(deadline))
 			return q;
 		if (start_supervisor(err) < 0)
 			return NULL;
@@ -186,8 +187,8 @@ static bool runs(const struct found *f)
 
 static int attend(const struct found *f, struct err *err)
 {
-	return supervisor_call("roost-attend", json_pack("{s:s, s:s}", "name", f->name, "id", f->id),
-		NULL, err);
+	return supervisor_call(
+		"roost-attend", json_pack("{s:s, s:s}", "name", f->name, "id", f->id), NULL, err);
 }
 
 struct qmp *guest_connect(const struct found *f, struct err *err)
@@ -239,7 +240,8 @@ int guest_look(const struct found *f, struct status *out, struct err *err)
 	struct status s = {0};
 	if (!d) {
 		s.state = GUEST_BROKEN;
-		snprintf(s.reason, sizeof(s.reason), "%.*s", (int)sizeof(s.reason) - 1, none.message);
+		snprintf(s.reason, sizeof(s.reason), "%.*s", (int)sizeof(s.reason) - 1,
+			none.message);
 	} else if (status_read(dir, "last", &s, &none) < 0) {
 		s = (struct status){.state = GUEST_SHUT_OFF};
 	}
@@ -260,7 +262,8 @@ bool orphans_exist(void)
 	if (all < 0 || dir_names(all, &ids, NULL, &ignored) < 0)
 		return false;
 	for (char **id = ids; *id && !found; id++) {
-		_cleanup_free_ char *status = str_fmt("%s/status", *id), *lock = str_fmt("%s/lock", *id);
+		_cleanup_free_ char *status = str_fmt("%s/status", *id),
+				    *lock = str_fmt("%s/lock", *id);
 		found = faccessat(all, status, F_OK, 0) == 0 && !file_locked(all, lock);
 	}
 	return found;

@@ -12,8 +12,9 @@
 #include "qmp/client.h"
 
 enum {
-	CONNECT_MS = 3000,	 /* for a greeting: what answers at all answers in far less */
-	OPERATION_MS = 900000, /* for an operation of a keeper, which has shorter deadlines of its own */
+	CONNECT_MS = 3000, /* for a greeting: what answers at all answers in far less */
+	OPERATION_MS =
+		900000, /* for an operation of a keeper, which has shorter deadlines of its own */
 };
 
 /* To roostd, which is started if it is not there. */
@@ -31,8 +32,8 @@ int guest_find(const char *word, struct found *out, struct err *err);
 /* To the keeper of a running guest. */
 struct qmp *guest_connect(const struct found *f, struct err *err);
 /* One command to the keeper of the guest named by `word`. */
-int guest_call(const char *word, const char *command, json_t *args, json_t **reply,
-	struct err *err);
+int guest_call(
+	const char *word, const char *command, json_t *args, json_t **reply, struct err *err);
 /*
  * The status of a guest: from its status file if it runs (`unresponsive` when the stamp is old),
  * else how it ended. ERR_NOT_FOUND when no such guest is defined.

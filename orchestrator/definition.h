@@ -82,8 +82,14 @@ enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_MAX };
 enum firmware { FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_MAX };
 enum disk_format { FORMAT_NONE, FORMAT_RAW, FORMAT_QCOW2, FORMAT_MAX };
 enum disk_bus { BUS_VIRTIO, BUS_SCSI, BUS_SATA, BUS_IDE, BUS_MAX };
-enum disk_cache { CACHE_DEFAULT, CACHE_NONE, CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_UNSAFE,
-	CACHE_MAX };
+enum disk_cache {
+	CACHE_DEFAULT,
+	CACHE_NONE,
+	CACHE_WRITEBACK,
+	CACHE_WRITETHROUGH,
+	CACHE_UNSAFE,
+	CACHE_MAX
+};
 enum disk_source { DISK_PATH, DISK_IMAGE, DISK_BLANK };
 enum boot_device { BOOT_DISK, BOOT_CDROM, BOOT_NETWORK, BOOT_DEVICE_MAX };
 enum nic_model { NIC_VIRTIO, NIC_E1000E, NIC_E1000, NIC_MODEL_MAX };
@@ -103,22 +109,22 @@ const char *display_name(enum display);
 
 struct disk_def {
 	enum disk_source source;
-	char *path;	/* DISK_PATH: the file; DISK_IMAGE: the base; DISK_BLANK: NULL; absolute */
-	char *file;	/* DISK_IMAGE, DISK_BLANK: its name in the guest's folder, "disk0.qcow2" */
-	uint64_t size;	/* bytes; 0 for DISK_PATH, and where the image's own size is meant */
+	char *path;    /* DISK_PATH: the file; DISK_IMAGE: the base; DISK_BLANK: NULL; absolute */
+	char *file;    /* DISK_IMAGE, DISK_BLANK: its name in the guest's folder, "disk0.qcow2" */
+	uint64_t size; /* bytes; 0 for DISK_PATH, and where the image's own size is meant */
 	enum disk_format format; /* of `path`; for DISK_IMAGE the base's, found on entry */
 	enum disk_bus bus;
 	bool readonly;
 	bool cdrom;
 	enum disk_cache cache;
-	bool discard;	/* discard=unmap; default true where the format can */
-	char *serial;	/* NULL: none */
+	bool discard;   /* discard=unmap; default true where the format can */
+	char *serial;   /* NULL: none */
 	char target[8]; /* "vda", "sda", "hda": unique in the guest; in order if not asked for */
 };
 
 struct forward {
 	bool udp;
-	char host[40];	  /* an IPv4 address */
+	char host[40];      /* an IPv4 address */
 	uint16_t host_port; /* 0: a free one at each start */
 	uint16_t guest_port;
 };
@@ -133,34 +139,34 @@ struct nic_def {
 
 struct cloud_init_def {
 	bool enabled;
-	char *user;	/* never NULL if enabled */
-	char *hostname; /* never NULL if enabled */
+	char *user;           /* never NULL if enabled */
+	char *hostname;       /* never NULL if enabled */
 	char *keys[KEYS_MAX]; /* public keys as text, read from files on entry */
 	size_t key_count;
 	char *user_data; /* a file's absolute path, or NULL */
 };
 
 struct ready_def {
-	char *rung;	/* NULL: the best that the definition allows */
-	int64_t timeout_ms; /* 0: readiness.c's own */
+	char *rung;           /* NULL: the best that the definition allows */
+	int64_t timeout_ms;   /* 0: readiness.c's own */
 	json_t *deadlines_ms; /* object rung -> integer ms; NULL: defaults */
 	char *probes[PROBES_MAX];
 	size_t probe_count;
-	char *user;	/* NULL: cloud_init.user */
+	char *user;     /* NULL: cloud_init.user */
 	char *identity; /* private key's file; NULL: roost's own and the user's */
 };
 
 /* What roost issues when a guest is defined; kept in guest.json under "issued". */
 struct identity {
-	char id[13];	/* 12 hex digits: folder in $RUN */
+	char id[13];      /* 12 hex digits: folder in $RUN */
 	uid_t keeper_uid; /* root instance only; else our own uid */
 	uid_t qemu_uid;
-	char *host_key;	/* public, "ssh-ed25519 AAAA..."; NULL without cloud_init */
+	char *host_key; /* public, "ssh-ed25519 AAAA..."; NULL without cloud_init */
 };
 
 struct definition {
 	char *name;
-	char uuid[37]; /* lower case; "" until identity is issued */
+	char uuid[37];               /* lower case; "" until identity is issued */
 	uint64_t memory, max_memory; /* bytes; max_memory >= memory */
 	unsigned vcpus, max_vcpus;
 	enum accel accel;
@@ -195,8 +201,8 @@ struct definition {
  */
 struct definition *definition_read(const char *file, struct err *err);
 /* The same from text; `file` names it in errors, `folder` resolves relative paths. */
-struct definition *definition_parse(const char *text, size_t len, const char *file,
-	const char *folder, struct err *err);
+struct definition *definition_parse(
+	const char *text, size_t len, const char *file, const char *folder, struct err *err);
 
 /* guest.json's form, and back: the same checks, without lines. roostd trusts no client's JSON. */
 json_t *definition_to_json(const struct definition *d);

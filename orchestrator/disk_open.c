@@ -26,11 +26,12 @@ static int check_unused(int fd, const char *path, bool writable, struct err *err
 		return 0;
 	err_set(err, ERR_BUSY, "disk '%s' is in use by another process%s", path,
 		written ? ", which writes to it" : "");
-	return err_hint(err, "one writable disk serves one guest; stop the other, or make an overlay");
+	return err_hint(
+		err, "one writable disk serves one guest; stop the other, or make an overlay");
 }
 
-static int open_layer(struct disk_files *f, int dir, const char *path, bool qcow2, bool writable,
-	struct err *err)
+static int open_layer(
+	struct disk_files *f, int dir, const char *path, bool qcow2, bool writable, struct err *err)
 {
 	int fd = openat(dir, path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
@@ -85,17 +86,17 @@ char *disk_node(const char *target, size_t layer, bool file)
 
 static json_t *cache_options(enum disk_cache cache)
 {
-	return json_pack("{s:b, s:b}", "direct", cache == CACHE_NONE, "no-flush",
-		cache == CACHE_UNSAFE);
+	return json_pack(
+		"{s:b, s:b}", "direct", cache == CACHE_NONE, "no-flush", cache == CACHE_UNSAFE);
 }
 
 json_t *disk_file_node(const struct disk_def *d, const struct disk_files *f, size_t layer, int set)
 {
 	_cleanup_free_ char *name = disk_node(d->target, layer, true);
 	_cleanup_free_ char *filename = str_fmt("/dev/fdset/%d", set);
-	json_t *node = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "driver", "file", "node-name", name,
-		"filename", filename, "read-only", !f->layers[layer].writable, "auto-read-only", 0,
-		"cache", cache_options(d->cache));
+	json_t *node = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "driver", "file", "node-name",
+		name, "filename", filename, "read-only", !f->layers[layer].writable,
+		"auto-read-only", 0, "cache", cache_options(d->cache));
 	if (d->discard && f->layers[layer].writable)
 		json_object_set_new(node, "discard", json_string("unmap"));
 	return node;
@@ -114,8 +115,8 @@ json_t *disk_format_node(const struct disk_def *d, const struct disk_files *f, s
 	if (l->qcow2) {
 		/* null, not absent: absent would let QEMU follow the name in the header */
 		_cleanup_free_ char *below = disk_node(d->target, layer + 1, false);
-		json_object_set_new(node, "backing",
-			layer + 1 < f->count ? json_string(below) : json_null());
+		json_object_set_new(
+			node, "backing", layer + 1 < f->count ? json_string(below) : json_null());
 	}
 	return node;
 }
@@ -128,11 +129,12 @@ json_t *disk_device(const struct disk_def *d)
 		[BUS_SATA] = "ide-hd",
 		[BUS_IDE] = "ide-hd",
 	};
-	const char *driver = !d->cdrom		  ? disk_drivers[d->bus]
+	const char *driver = !d->cdrom            ? disk_drivers[d->bus]
 			     : d->bus == BUS_SCSI ? "scsi-cd"
 						  : "ide-cd";
 	_cleanup_free_ char *id = str_fmt("disk-%s", d->target);
-	json_t *device = json_pack("{s:s, s:s, s:s}", "driver", driver, "id", id, "drive", d->target);
+	json_t *device =
+		json_pack("{s:s, s:s, s:s}", "driver", driver, "id", id, "drive", d->target);
 	if (d->serial)
 		json_object_set_new(device, "serial", json_string(d->serial));
 	/* the host's page cache is behind it: the guest must flush (cache=writethrough: need not) */

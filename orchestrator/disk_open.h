@@ -13,9 +13,9 @@
 #include "orchestrator/definition.h"
 
 struct disk_layer {
-	int fd;		/* owned */
-	bool qcow2;	/* else raw */
-	bool writable;	/* only ever the active layer */
+	int fd;        /* owned */
+	bool qcow2;    /* else raw */
+	bool writable; /* only ever the active layer */
 };
 
 struct disk_files {

@@ -20,81 +20,81 @@ struct pass; /* a command passed through to QEMU, waiting for its reply: guest_w
 
 struct guest {
 	struct definition *def;
-	struct status status;	/* what the status file says; write it by guest_tell() */
-	int dir;		/* $STATE/guests/NAME, ours */
-	int run;		/* $RUN/g/ID, ours */
-	int lock;		/* held while this keeper lives; came from roostd */
+	struct status status; /* what the status file says; write it by guest_tell() */
+	int dir;              /* $STATE/guests/NAME, ours */
+	int run;              /* $RUN/g/ID, ours */
+	int lock;             /* held while this keeper lives; came from roostd */
 
 	struct proc qemu;
-	bool qemu_is_child;	/* we forked it; else we adopted it */
+	bool qemu_is_child; /* we forked it; else we adopted it */
 	bool qemu_ended;
-	int qemu_status;	/* waitpid()'s, when known */
+	int qemu_status; /* waitpid()'s, when known */
 	bool qemu_status_known;
-	uint64_t oom_kills;	/* the counter when the guest started: guest_end.c */
+	uint64_t oom_kills; /* the counter when the guest started: guest_end.c */
 
-	struct qmp *qmp;	/* to QEMU; NULL before it is there */
-	struct server *server;	/* our own face on guest.sock; roostd is a client like others */
-	uint64_t supervisor;	/* roostd's connection among the clients; 0: none */
+	struct qmp *qmp;           /* to QEMU; NULL before it is there */
+	struct server *server;     /* our own face on guest.sock; roostd is a client like others */
+	uint64_t supervisor;       /* roostd's connection among the clients; 0: none */
 	struct request *enders[8]; /* commands that are answered when the guest has ended */
 	size_t ender_count;
 
 	/* the operation at work */
 	const struct command *operation; /* NULL: idle */
 	uint64_t operation_client;
-	bool cancelled;		/* its client went away or asked for it */
+	bool cancelled; /* its client went away or asked for it */
 
 	/* what QEMU told about the guest's end, kept until it is needed */
-	char ending[64];	/* "guest-shutdown", "host-qmp-quit", "guest-panic", ... */
+	char ending[64]; /* "guest-shutdown", "host-qmp-quit", "guest-panic", ... */
 	bool failed_to_start;
-	bool destroying;	/* we are ending it on purpose */
-	char destroyed_by[64];	/* "destroyed" or "shut down by X": the reason to record */
-	char shutdown_by[24];	/* the rung that was asked last: "agent", "ACPI button"; "" if none */
-	bool reboot_wanted;	/* a power-off is to be followed by a reset */
+	bool destroying;       /* we are ending it on purpose */
+	char destroyed_by[64]; /* "destroyed" or "shut down by X": the reason to record */
+	char shutdown_by[24]; /* the rung that was asked last: "agent", "ACPI button"; "" if none */
+	bool reboot_wanted;   /* a power-off is to be followed by a reset */
 	bool paused_by_user;
-	int64_t resets[8];	/* clock_ms of the last guest resets, a ring */
-	unsigned reset_count;	/* by the guest */
-	unsigned boots;		/* resets by whomever */
+	int64_t resets[8];    /* clock_ms of the last guest resets, a ring */
+	unsigned reset_count; /* by the guest */
+	unsigned boots;       /* resets by whomever */
 
 	int64_t heartbeat_due;
 	uint64_t heartbeat_call;
 	struct pass *passes;
 
-	int console_fd;		/* the log, for punching holes; -1 without console */
+	int console_fd; /* the log, for punching holes; -1 without console */
 	int qmp_log_fd;
-	struct disk_place {	/* where a disk's bytes go, to see when there is space again */
+	struct disk_place { /* where a disk's bytes go, to see when there is space again */
 		char target[8];
 		int fd; /* O_PATH on its active layer */
 	} places[DISKS_MAX];
 	size_t place_count;
-	json_t *attached;	/* what was plugged since the start: attached.h */
-	char failed_disk[8];	/* io-error: the disk that failed; "" if none */
+	json_t *attached;    /* what was plugged since the start: attached.h */
+	char failed_disk[8]; /* io-error: the disk that failed; "" if none */
 	bool failed_for_space;
 };
 
 /* ---- waiting: guest_wait.c ----------------------------------------------------------------- */
 
 enum wake {
-	WAKE_DEADLINE,	/* the deadline passed */
-	WAKE_REPLY,	/* the reply to `call` is there */
-	WAKE_EVENT,	/* an event that `wants` wanted came; it is in `event` */
-	WAKE_FD,	/* `fd` is ready */
-	WAKE_REQUEST,	/* a changing command waits in `request` (only if `requests` was set) */
-	WAKE_CANCEL,	/* the operation was cancelled */
-	WAKE_GONE,	/* QEMU has ended */
+	WAKE_DEADLINE, /* the deadline passed */
+	WAKE_REPLY,    /* the reply to `call` is there */
+	WAKE_EVENT,    /* an event that `wants` wanted came; it is in `event` */
+	WAKE_FD,       /* `fd` is ready */
+	WAKE_REQUEST,  /* a changing command waits in `request` (only if `requests` was set) */
+	WAKE_CANCEL,   /* the operation was cancelled */
+	WAKE_GONE,     /* QEMU has ended */
 };
 
 struct wait {
 	int64_t deadline;
-	uint64_t call;		/* 0: no reply is waited for */
+	uint64_t call;                                         /* 0: no reply is waited for */
 	bool (*wants)(const json_t *event, const void *about); /* NULL: no event */
 	const void *about;
-	int fd;			/* -1: none */
+	int fd; /* -1: none */
 	short fd_events;
 	bool requests;
-	int result;		/* WAKE_REPLY: as qmp_take_reply(), with `reply` or `err` */
+	int result; /* WAKE_REPLY: as qmp_take_reply(), with `reply` or `err` */
 	json_t *reply;
 	struct err err;
-	json_t *event;		/* WAKE_EVENT: owned by the caller */
+	json_t *event;           /* WAKE_EVENT: owned by the caller */
 	struct request *request; /* WAKE_REQUEST: owned by the caller */
 };
 #define WAIT_FOR(...)                                                                              \
@@ -190,8 +190,8 @@ json_t *op_memstat(struct guest *g, struct err *err);
 /* op_vcpus.c */
 int op_setvcpus(struct guest *g, unsigned count, struct err *err);
 /* Files of attach-disk come with the request, active layer first. op_disk.c */
-int op_attach_disk(struct guest *g, const json_t *disk, const json_t *layers,
-	struct request *files, json_t **ret, struct err *err);
+int op_attach_disk(struct guest *g, const json_t *disk, const json_t *layers, struct request *files,
+	json_t **ret, struct err *err);
 int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, struct err *err);
 int op_blockresize(struct guest *g, const char *target, uint64_t bytes, struct err *err);
 /* op_interface.c */

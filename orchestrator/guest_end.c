@@ -35,7 +35,8 @@ static uint64_t counter_in(const char *path, const char *key)
 		return UINT64_MAX;
 	_cleanup_free_ char *prefix = str_fmt("%s ", key);
 	char *save = NULL;
-	for (char *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+	for (char *line = strtok_r(text.data, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save))
 		if (str_starts(line, prefix))
 			return strtoull(line + strlen(prefix), NULL, 10);
 	return UINT64_MAX;
@@ -57,9 +58,9 @@ uint64_t oom_kill_count(pid_t pid)
 		const char *v1 = strstr(line, ":memory:/");
 		if (!v2 && !(v1 && v1[9]))
 			continue;
-		_cleanup_free_ char *file = v2
-			? str_fmt("/sys/fs/cgroup%s/memory.events", line + 3)
-			: str_fmt("/sys/fs/cgroup/memory%s/memory.oom_control", v1 + 8);
+		_cleanup_free_ char *file =
+			v2 ? str_fmt("/sys/fs/cgroup%s/memory.events", line + 3)
+			   : str_fmt("/sys/fs/cgroup/memory%s/memory.oom_control", v1 + 8);
 		uint64_t kills = counter_in(file, "oom_kill");
 		if (kills != UINT64_MAX)
 			return kills;
@@ -101,10 +102,13 @@ static void read_log(struct guest *g, char last_event[64])
 	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 	_cleanup_buf_ struct buf text = {0};
 	buf_reserve(&text, LOG_TAIL);
-	ssize_t n = size <= 0 ? 0 : pread(fd, text.data, LOG_TAIL, size > LOG_TAIL ? size - LOG_TAIL : 0);
+	ssize_t n = size <= 0
+			    ? 0
+			    : pread(fd, text.data, LOG_TAIL, size > LOG_TAIL ? size - LOG_TAIL : 0);
 	text.data[n > 0 ? n : 0] = '\0';
 	char *save = NULL;
-	for (char *line = strtok_r(text.data, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+	for (char *line = strtok_r(text.data, "\r\n", &save); line;
+		line = strtok_r(NULL, "\r\n", &save)) {
 		_cleanup_json_ json_t *o = json_text_parse(line, strlen(line), &ignored);
 		const char *event = json_get_str(o, "event", NULL);
 		if (!event)
@@ -194,11 +198,12 @@ int guest_kill(struct guest *g, struct err *err)
 	if (proc_signal(&g->qemu, SIGKILL, err) == 0 || err->kind == ERR_GONE)
 		return 0;
 	if (!g->supervisor)
-		return err_set(err, ERR_REFUSED, "QEMU runs at another uid and roostd is not there to kill it");
+		return err_set(err, ERR_REFUSED,
+			"QEMU runs at another uid and roostd is not there to kill it");
 	/* two uids: only root may; roostd checks pid and start time itself */
 	server_event(g->server, event_new("ROOST_WANTS_KILL",
-		json_pack("{s:I, s:I}", "pid", (json_int_t)g->qemu.pid, "start",
-			(json_int_t)g->qemu.start)));
+					json_pack("{s:I, s:I}", "pid", (json_int_t)g->qemu.pid,
+						"start", (json_int_t)g->qemu.start)));
 	return 0;
 }
 
@@ -208,14 +213,17 @@ void guest_end(struct guest *g)
 	guest_learn_exit(g);
 	judge(g);
 	status_write_last(g->dir, &g->status, &ignored);
-	guest_event(g, "ROOST_ENDED", json_pack("{s:s, s:s}", "state",
-		guest_state_name(g->status.state), "reason", g->status.reason));
-	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log", "ga.sock",
-		"vnc.sock", "console.in", "exit", "qemu.err", "argv", "attached", "lock"};
+	guest_event(g, "ROOST_ENDED",
+		json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state), "reason",
+			g->status.reason));
+	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log",
+		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "argv", "attached",
+		"lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	for (size_t i = 0; i < g->ender_count; i++)
-		server_return(g->server, g->enders[i], json_pack("{s:s, s:s}", "state",
-			guest_state_name(g->status.state), "reason", g->status.reason));
+		server_return(g->server, g->enders[i],
+			json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state),
+				"reason", g->status.reason));
 	server_pump(g->server);
 }

@@ -96,7 +96,8 @@ static void on_io_error(struct guest *g, const json_t *data)
 	if (!str_eq(json_get_str(data, "action", ""), "stop"))
 		return;
 	/* `device` is empty with -blockdev; the node is the disk's target */
-	snprintf(g->failed_disk, sizeof(g->failed_disk), "%s", json_get_str(data, "node-name", "?"));
+	snprintf(
+		g->failed_disk, sizeof(g->failed_disk), "%s", json_get_str(data, "node-name", "?"));
 	g->failed_for_space = json_get_bool(data, "nospace", false);
 	guest_tell(g, GUEST_IO_ERROR, "%s: %s", g->failed_disk,
 		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
@@ -152,7 +153,8 @@ static void tell_running(struct guest *g)
 		guest_tell(g, GUEST_RUNNING, "reset loop: %u resets in the last %d s", resets,
 			RESET_LOOP_MS / 1000);
 	else if (g->status.state != GUEST_RUNNING || looped)
-		guest_tell(g, GUEST_RUNNING, "%s", why[g->status.state] ? why[g->status.state] : "");
+		guest_tell(
+			g, GUEST_RUNNING, "%s", why[g->status.state] ? why[g->status.state] : "");
 }
 
 void guest_on_qemu_status(struct guest *g, const json_t *reply)

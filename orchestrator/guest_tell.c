@@ -46,12 +46,13 @@ void guest_pass_event(struct guest *g, const json_t *event)
 void guest_progress(struct guest *g, const char *step, int64_t done, int64_t total)
 {
 	/* to the clients only: progress is no news for a log */
-	server_event(g->server, event_new("ROOST_PROGRESS",
-		json_pack("{s:s, s:s, s:s, s:I, s:I}", "guest", g->def->name, "operation",
-			g->operation ? g->operation->name : "", "step", step, "done",
-			(json_int_t)done, "total", (json_int_t)total)));
-	snprintf(g->status.busy, sizeof(g->status.busy), "%s: %s", g->operation ? g->operation->name : "",
-		step);
+	server_event(g->server,
+		event_new("ROOST_PROGRESS",
+			json_pack("{s:s, s:s, s:s, s:I, s:I}", "guest", g->def->name, "operation",
+				g->operation ? g->operation->name : "", "step", step, "done",
+				(json_int_t)done, "total", (json_int_t)total)));
+	snprintf(g->status.busy, sizeof(g->status.busy), "%s: %s",
+		g->operation ? g->operation->name : "", step);
 }
 
 void guest_tell_status(struct guest *g)
@@ -74,8 +75,9 @@ void guest_tell(struct guest *g, enum guest_state state, const char *reason_fmt,
 	memcpy(g->status.reason, reason, sizeof(reason));
 	guest_tell_status(g);
 	if (changed)
-		guest_event(g, "ROOST_STATE", json_pack("{s:s, s:s}", "state",
-			guest_state_name(state), "reason", reason));
+		guest_event(g, "ROOST_STATE",
+			json_pack(
+				"{s:s, s:s}", "state", guest_state_name(state), "reason", reason));
 }
 
 int guest_note_rung(struct guest *g, const char *rung, int64_t ms, struct err *err)
@@ -85,7 +87,8 @@ int guest_note_rung(struct guest *g, const char *rung, int64_t ms, struct err *e
 	if (json_object_get(g->status.timeline, rung))
 		return 0; /* the first time counts */
 	if (json_object_size(g->status.timeline) >= TIMELINE_MAX)
-		return err_set(err, ERR_REFUSED, "the timeline of guest '%s' is full", g->def->name);
+		return err_set(
+			err, ERR_REFUSED, "the timeline of guest '%s' is full", g->def->name);
 	json_object_set_new(g->status.timeline, rung, json_integer(ms));
 	guest_event(g, "ROOST_RUNG", json_pack("{s:s, s:I}", "rung", rung, "ms", (json_int_t)ms));
 	guest_tell_status(g);

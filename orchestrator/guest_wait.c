@@ -35,7 +35,8 @@ bool event_matches(const json_t *event, const void *match)
 	const struct event_match *m = match;
 	if (!str_eq(json_get_str(event, "event", ""), m->name))
 		return false;
-	return !m->key || str_eq(json_get_str(json_object_get(event, "data"), m->key, NULL), m->value);
+	return !m->key ||
+	       str_eq(json_get_str(json_object_get(event, "data"), m->key, NULL), m->value);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -59,8 +60,8 @@ static void pass_through(struct guest *g, struct request *r)
 		return;
 	}
 	struct pass *p = xcalloc(1, sizeof(*p));
-	*p = (struct pass){.next = g->passes, .request = r, .call = call,
-		.deadline = deadline_in(PASS_MS)};
+	*p = (struct pass){
+		.next = g->passes, .request = r, .call = call, .deadline = deadline_in(PASS_MS)};
 	g->passes = p;
 }
 
@@ -139,7 +140,8 @@ static bool serve(struct guest *g, struct wait *w)
 		} else if (w->requests) {
 			w->request = r;
 		} else {
-			err_set(&err, ERR_BUSY, "guest '%s' is busy: %s", g->def->name, g->status.busy);
+			err_set(&err, ERR_BUSY, "guest '%s' is busy: %s", g->def->name,
+				g->status.busy);
 			err_hint(&err, "try again when it is done");
 			server_error(g->server, r, &err);
 		}
@@ -178,7 +180,8 @@ static void heartbeat(struct guest *g)
 	g->heartbeat_due = deadline_in(HEARTBEAT_MS);
 	if (!g->heartbeat_call && qmp_ready(g->qmp))
 		g->heartbeat_call = qmp_send(g->qmp, "query-status", NULL, NULL, 0, &err);
-	else if (clock_ms() - g->status.stamp > STATUS_STALE_MS && g->status.state != GUEST_STARTING)
+	else if (clock_ms() - g->status.stamp > STATUS_STALE_MS &&
+		 g->status.state != GUEST_STARTING)
 		guest_tell(g, GUEST_UNRESPONSIVE, "QEMU has not answered for %lld s",
 			(long long)(clock_ms() - g->status.stamp) / 1000);
 	guest_try_resume(g);

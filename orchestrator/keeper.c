@@ -27,7 +27,7 @@ enum { FD_SUPERVISOR = 3, FD_LOCK = 4, FD_LISTENER = 5 };
 enum {
 	LOG_KEEP = 4 * 1024 * 1024,  /* this much of a log stays readable */
 	LOG_SLACK = 4 * 1024 * 1024, /* and this much more before a hole is punched */
-	IDLE_MS = 30000,	     /* without a guest after that, roostd has died in between */
+	IDLE_MS = 30000,             /* without a guest after that, roostd has died in between */
 };
 
 /* ---- logs without end -------------------------------------------------------------------------- */
@@ -62,8 +62,8 @@ int keeper_drop(const struct guest *g, struct err *err)
 		return 0;
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
-		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
+		setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(err, "the keeper cannot drop to uid %u", (unsigned)uid);
 	return 0;
 }
@@ -130,7 +130,11 @@ static void serve_guest(struct guest *g)
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
-	struct guest g = {.dir = -1, .run = -1, .lock = FD_LOCK, .qemu = PROC_NONE, .console_fd = -1,
+	struct guest g = {.dir = -1,
+		.run = -1,
+		.lock = FD_LOCK,
+		.qemu = PROC_NONE,
+		.console_fd = -1,
 		.qmp_log_fd = -1};
 	if (argc != 2) {
 		fprintf(stderr, "roost-keeper: started by roostd only\n");

@@ -8,18 +8,20 @@
 
 #include "base/str.h"
 
-static int look_status(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int look_status(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
 	(void)args, (void)r, (void)err;
 	*ret = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", g->def->name, "state",
-		guest_state_name(g->status.state), "reason", g->status.reason, "busy", g->status.busy,
-		"number", (json_int_t)g->status.number, "memory", (json_int_t)g->status.memory, "vcpus",
-		(json_int_t)g->status.vcpus);
+		guest_state_name(g->status.state), "reason", g->status.reason, "busy",
+		g->status.busy, "number", (json_int_t)g->status.number, "memory",
+		(json_int_t)g->status.memory, "vcpus", (json_int_t)g->status.vcpus);
 	return 0;
 }
 
-static int look_commands(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int look_commands(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)self, (void)args, (void)r, (void)err;
 	*ret = command_list(keeper_commands);
@@ -27,7 +29,8 @@ static int look_commands(void *self, const json_t *args, struct request *r, json
 }
 
 /* The first client that says so is roostd: only it holds the other end before guest.sock is served. */
-static int be_supervised(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int be_supervised(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
 	(void)args, (void)ret;
@@ -43,7 +46,8 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	(void)r;
 	if (g->qemu.pidfd >= 0)
 		return err_set(err, ERR_REFUSED, "guest '%s' is running already", g->def->name);
-	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0), err) < 0) {
+	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0),
+		    err) < 0) {
 		g->failed_to_start = true;
 		return -1;
 	}
@@ -90,7 +94,8 @@ static int cancel(void *self, const json_t *args, struct request *r, json_t **re
 	struct guest *g = self;
 	(void)args, (void)r, (void)ret;
 	if (!g->operation)
-		return err_set(err, ERR_REFUSED, "guest '%s': no operation is at work", g->def->name);
+		return err_set(
+			err, ERR_REFUSED, "guest '%s': no operation is at work", g->def->name);
 	g->cancelled = true;
 	return 0;
 }
@@ -102,7 +107,9 @@ enum { SHUTDOWN_MS = 120000, UNPLUG_MS = 30000, MEMORY_MS = 30000 };
 static unsigned rungs_of(const json_t *args)
 {
 	const char *mode = json_get_str(args, "mode", "");
-	return str_eq(mode, "agent") ? ASK_AGENT : str_eq(mode, "acpi") ? ASK_ACPI : ASK_AGENT | ASK_ACPI;
+	return str_eq(mode, "agent")  ? ASK_AGENT
+	       : str_eq(mode, "acpi") ? ASK_ACPI
+				      : ASK_AGENT | ASK_ACPI;
 }
 
 static int check_mode(const json_t *args, struct err *err)
@@ -113,12 +120,14 @@ static int check_mode(const json_t *args, struct err *err)
 	return err_set(err, ERR_USAGE, "mode '%.40s' is neither 'agent' nor 'acpi'", mode);
 }
 
-static int shut_down(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int shut_down(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
 	bool wait = json_get_bool(args, "wait", true);
 	if (check_mode(args, err) < 0 ||
-		op_shutdown(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), wait, err) < 0)
+		op_shutdown(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), wait,
+			err) < 0)
 		return -1;
 	if (wait)
 		return guest_answer_at_end(g, r);
@@ -131,7 +140,8 @@ static int reboot(void *self, const json_t *args, struct request *r, json_t **re
 	struct guest *g = self;
 	(void)r;
 	if (check_mode(args, err) < 0 ||
-		op_reboot(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), err) < 0)
+		op_reboot(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), err) <
+			0)
 		return -1;
 	*ret = json_pack("{s:s}", "rung", g->shutdown_by);
 	g->shutdown_by[0] = '\0';
@@ -140,61 +150,70 @@ static int reboot(void *self, const json_t *args, struct request *r, json_t **re
 
 /* ---- memory, vCPUs, devices -------------------------------------------------------------------------- */
 
-static int set_memory(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int set_memory(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)r, (void)ret;
 	return op_setmem(self, (uint64_t)json_get_int(args, "bytes", 0),
 		json_get_int(args, "timeout-ms", MEMORY_MS), err);
 }
 
-static int memory_stats(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int memory_stats(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)args, (void)r;
 	*ret = op_memstat(self, err);
 	return *ret ? 0 : -1;
 }
 
-static int set_vcpus(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int set_vcpus(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	int64_t count = json_get_int(args, "count", 0);
 	(void)r, (void)ret;
 	return op_setvcpus(self, count < 0 || count > VCPUS_MAX ? 0 : (unsigned)count, err);
 }
 
-static int attach_disk(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int attach_disk(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	return op_attach_disk(self, json_object_get(args, "disk"), json_object_get(args, "layers"), r, ret,
-		err);
+	return op_attach_disk(
+		self, json_object_get(args, "disk"), json_object_get(args, "layers"), r, ret, err);
 }
 
-static int detach_disk(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int detach_disk(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)r, (void)ret;
 	return op_detach_disk(self, json_get_str(args, "target", ""),
 		json_get_int(args, "timeout-ms", UNPLUG_MS), err);
 }
 
-static int resize_disk(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int resize_disk(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)r, (void)ret;
 	return op_blockresize(self, json_get_str(args, "target", ""),
 		(uint64_t)json_get_int(args, "bytes", 0), err);
 }
 
-static int attach_interface(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int attach_interface(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)r;
 	return op_attach_interface(self, json_object_get(args, "interface"), ret, err);
 }
 
-static int detach_interface(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int detach_interface(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)r, (void)ret;
 	return op_detach_interface(self, json_get_str(args, "mac", ""),
 		json_get_int(args, "timeout-ms", UNPLUG_MS), err);
 }
 
-static int look_attached(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int look_attached(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
 	(void)args, (void)r, (void)err;
@@ -203,10 +222,12 @@ static int look_attached(void *self, const json_t *args, struct request *r, json
 }
 
 /* What readiness found out, from a child of the command line. */
-static int note_rung(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int note_rung(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)r, (void)ret;
-	return guest_note_rung(self, json_get_str(args, "rung", ""), json_get_int(args, "ms", 0), err);
+	return guest_note_rung(
+		self, json_get_str(args, "rung", ""), json_get_int(args, "ms", 0), err);
 }
 
 const struct command keeper_commands[] = {
@@ -214,9 +235,10 @@ const struct command keeper_commands[] = {
 		CMD_QUICK, look_commands},
 	{"roost-status", "Tells the guest's state, the reason, and the operation at work.", {{0}},
 		CMD_QUICK, look_status},
-	{"roost-cancel", "Asks the operation at work to stop and undo itself.", {{0}}, CMD_KILLING, cancel},
-	{"roost-supervise", "Says that this client is the supervisor, which may be asked for help.", {{0}},
-		CMD_QUICK, be_supervised},
+	{"roost-cancel", "Asks the operation at work to stop and undo itself.", {{0}}, CMD_KILLING,
+		cancel},
+	{"roost-supervise", "Says that this client is the supervisor, which may be asked for help.",
+		{{0}}, CMD_QUICK, be_supervised},
 	{"roost-start", "Forks the guest's QEMU and lets its CPUs go.",
 		{{"paused", ARG_BOOL, true, "leave the CPUs stopped"},
 			{"number", ARG_INT, true, "the small Id of this run"}},
@@ -228,7 +250,8 @@ const struct command keeper_commands[] = {
 	{"roost-destroy", "Ends QEMU at once; the answer comes when it has ended.",
 		{{"graceful", ARG_BOOL, true, "never kill a QEMU that does not end by itself"}},
 		CMD_KILLING, destroy},
-	{"roost-shutdown", "Asks the guest to power off: its agent, then the ACPI button until it is heard.",
+	{"roost-shutdown",
+		"Asks the guest to power off: its agent, then the ACPI button until it is heard.",
 		{{"mode", ARG_STR, true, "only 'agent' or only 'acpi'"},
 			{"timeout-ms", ARG_INT, true, "how long to wait"},
 			{"wait", ARG_BOOL, true, "answer when it is off (default), or at once"}},
@@ -241,30 +264,34 @@ const struct command keeper_commands[] = {
 		{{"bytes", ARG_INT, false, "a multiple of 2 MiB above the boot size"},
 			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
 		CMD_CHANGING, set_memory},
-	{"roost-memstat", "Asks the guest's balloon for its statistics, in KiB.", {{0}}, CMD_CHANGING,
-		memory_stats},
-	{"roost-setvcpus", "Gives the guest that many vCPUs.", {{"count", ARG_INT, false, "1 to max_vcpus"}},
-		CMD_CHANGING, set_vcpus},
+	{"roost-memstat", "Asks the guest's balloon for its statistics, in KiB.", {{0}},
+		CMD_CHANGING, memory_stats},
+	{"roost-setvcpus", "Gives the guest that many vCPUs.",
+		{{"count", ARG_INT, false, "1 to max_vcpus"}}, CMD_CHANGING, set_vcpus},
 	{"roost-attach-disk", "Plugs a disk whose open files come with the request.",
 		{{"disk", ARG_OBJECT, false, "as in a definition"},
-			{"layers", ARG_ARRAY, false, "{qcow2, writable} for each file, active layer first"}},
+			{"layers", ARG_ARRAY, false,
+				"{qcow2, writable} for each file, active layer first"}},
 		CMD_CHANGING, attach_disk},
 	{"roost-detach-disk", "Unplugs a disk and waits for the guest to let it go.",
 		{{"target", ARG_STR, false, "its target or path"},
 			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
 		CMD_CHANGING, detach_disk},
 	{"roost-blockresize", "Makes a disk larger.",
-		{{"target", ARG_STR, false, "its target or path"}, {"bytes", ARG_INT, false, "the new size"}},
+		{{"target", ARG_STR, false, "its target or path"},
+			{"bytes", ARG_INT, false, "the new size"}},
 		CMD_CHANGING, resize_disk},
 	{"roost-attach-interface", "Plugs an interface with user networking.",
-		{{"interface", ARG_OBJECT, false, "as in a definition"}}, CMD_CHANGING, attach_interface},
+		{{"interface", ARG_OBJECT, false, "as in a definition"}}, CMD_CHANGING,
+		attach_interface},
 	{"roost-detach-interface", "Unplugs an interface and waits for the guest to let it go.",
 		{{"mac", ARG_STR, false, "its MAC address"},
 			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
 		CMD_CHANGING, detach_interface},
-	{"roost-attached", "Lists what was plugged since the start.", {{0}}, CMD_QUICK, look_attached},
+	{"roost-attached", "Lists what was plugged since the start.", {{0}}, CMD_QUICK,
+		look_attached},
 	{"roost-rung", "Notes that the guest has reached a rung of readiness.",
-		{{"rung", ARG_STR, false, "its name"}, {"ms", ARG_INT, false, "since the start"}}, CMD_QUICK,
-		note_rung},
+		{{"rung", ARG_STR, false, "its name"}, {"ms", ARG_INT, false, "since the start"}},
+		CMD_QUICK, note_rung},
 	{0},
 };

@@ -95,7 +95,8 @@ static void place_fds(const struct launch *l)
 	for (size_t i = 0; i < l->fd_count; i++)
 		if (dup2(high[i], LAUNCH_FD_FIRST + (int)i) < 0)
 			die("placing its files");
-	if (syscall(SYS_close_range, (unsigned)LAUNCH_FD_FIRST + (unsigned)l->fd_count, ~0U, 0U) < 0)
+	if (syscall(SYS_close_range, (unsigned)LAUNCH_FD_FIRST + (unsigned)l->fd_count, ~0U, 0U) <
+		0)
 		die("closing all other files");
 }
 
@@ -112,7 +113,8 @@ static gid_t reach_kvm(const struct launch *l)
 	/* 0600 root: a node of its own, seen by this process alone */
 	char path[] = "/dev/roost-kvm-XXXXXX";
 	int holder = mkstemp(path);
-	if (holder < 0 || unlink(path) < 0 || mknod(path, S_IFCHR | 0600, makedev(KVM_MAJOR, KVM_MINOR)) < 0 ||
+	if (holder < 0 || unlink(path) < 0 ||
+		mknod(path, S_IFCHR | 0600, makedev(KVM_MAJOR, KVM_MINOR)) < 0 ||
 		chown(path, l->uid, l->uid) < 0)
 		die("a private /dev/kvm");
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
@@ -135,8 +137,8 @@ static void drop_privilege(const struct launch *l, gid_t kvm_group)
 
 static _Noreturn void enter_jail(const struct launch *l)
 {
-	static char *const environment[] = {"LC_ALL=C", "PATH=/usr/bin:/bin", "HOME=/nonexistent",
-		"TMPDIR=/nonexistent", NULL};
+	static char *const environment[] = {
+		"LC_ALL=C", "PATH=/usr/bin:/bin", "HOME=/nonexistent", "TMPDIR=/nonexistent", NULL};
 	const struct rlimit no_core = {0, 0};
 	sigset_t none;
 	sigemptyset(&none);

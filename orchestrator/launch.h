@@ -13,10 +13,10 @@ enum { LAUNCH_FDS_MAX = 96, LAUNCH_ARGS_MAX = 512 };
 struct launch {
 	char *argv[LAUNCH_ARGS_MAX + 1]; /* owned */
 	size_t argc;
-	int fds[LAUNCH_FDS_MAX];	/* owned; fds[i] becomes LAUNCH_FD_FIRST + i in QEMU */
+	int fds[LAUNCH_FDS_MAX]; /* owned; fds[i] becomes LAUNCH_FD_FIRST + i in QEMU */
 	size_t fd_count;
-	int stderr_fd;			/* owned: where QEMU's own words go */
-	uid_t uid;			/* QEMU's; 0 in it means "stay who we are" */
+	int stderr_fd; /* owned: where QEMU's own words go */
+	uid_t uid;     /* QEMU's; 0 in it means "stay who we are" */
 	bool kvm;
 };
 #define LAUNCH_FD_FIRST 3

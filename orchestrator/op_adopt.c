@@ -47,8 +47,8 @@ static int check_identity(struct guest *g, struct err *err)
 	if (guest_qmp(g, "query-uuid", NULL, ADOPT_MS, &reply, err) < 0)
 		return -1;
 	if (!str_eq(json_get_str(reply, "UUID", ""), g->def->uuid))
-		return err_set(err, ERR_REFUSED, "guest '%s': the QEMU behind its socket is another guest's",
-			g->def->name);
+		return err_set(err, ERR_REFUSED,
+			"guest '%s': the QEMU behind its socket is another guest's", g->def->name);
 	return 0;
 }
 

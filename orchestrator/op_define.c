@@ -72,8 +72,10 @@ static void issue_macs(struct definition *d, const struct definition *old)
 static int issue_identity(struct definition *d, const struct definition *old, struct err *err)
 {
 	if (old && d->uuid[0] && !str_eq(d->uuid, old->uuid)) {
-		err_set(err, ERR_REFUSED, "guest '%s' exists already, with the UUID %s", d->name, old->uuid);
-		return err_hint(err, "leave `uuid` out to change that guest, or choose another name");
+		err_set(err, ERR_REFUSED, "guest '%s' exists already, with the UUID %s", d->name,
+			old->uuid);
+		return err_hint(
+			err, "leave `uuid` out to change that guest, or choose another name");
 	}
 	issue_macs(d, old);
 	if (old) {
@@ -124,8 +126,9 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 		if (image_look(disk->path, &look, err) < 0)
 			return -1;
 		if (disk->size && disk->size < look.virtual_size)
-			return err_set(err, ERR_USAGE, "disk '%s': %s is less than the image's own %s",
-				disk->target, str_size(disk->size), str_size(look.virtual_size));
+			return err_set(err, ERR_USAGE,
+				"disk '%s': %s is less than the image's own %s", disk->target,
+				str_size(disk->size), str_size(look.virtual_size));
 		disk->format = look.qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
 		what.size = disk->size ? disk->size : look.virtual_size;
 		what.backing = disk->path;
@@ -149,7 +152,8 @@ static int make_vars(int dir, const struct definition *d, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(templates); i++)
 		if (access(templates[i], R_OK) == 0) {
 			if (file_read(AT_FDCWD, templates[i], VARS_MAX, &content, err) < 0 ||
-				file_replace(dir, "vars.fd", content.data, content.len, true, err) < 0)
+				file_replace(dir, "vars.fd", content.data, content.len, true, err) <
+					0)
 				return -1;
 			return give_to_keeper(dir, "vars.fd", d, err);
 		}
@@ -183,8 +187,7 @@ static int define_new(struct definition *d, struct err *err)
 	int result = dir < 0 ? -1 : fill_folder(dir, d, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
-	if (result == 0 &&
-		renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
+	if (result == 0 && renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
 		result = err_errno(err, "cannot define guest '%s'", d->name);
 	if (result < 0)
 		dir_remove(guests, temporary, &ignored);
@@ -202,8 +205,8 @@ static int check_name_is_free(const char *name, struct err *err)
 		return -1;
 	for (char **n = names; *n; n++)
 		if (strcasecmp(*n, name) == 0 && !str_eq(*n, name))
-			return err_set(err, ERR_REFUSED, "guest '%s' exists already, and its name differs in case only",
-				*n);
+			return err_set(err, ERR_REFUSED,
+				"guest '%s' exists already, and its name differs in case only", *n);
 	return 0;
 }
 
@@ -229,6 +232,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 	} else if (define_new(d, err) < 0) {
 		return -1;
 	}
-	*ret = json_pack("{s:s, s:s, s:b}", "name", d->name, "uuid", d->uuid, "changed", old != NULL);
+	*ret = json_pack(
+		"{s:s, s:s, s:b}", "name", d->name, "uuid", d->uuid, "changed", old != NULL);
 	return 0;
 }

@@ -20,7 +20,8 @@
 /* ---- attach ---------------------------------------------------------------------------------------- */
 
 /* The layers' open files out of the request, in the order in which they are told. */
-static int take_files(const json_t *layers, struct request *r, struct disk_files *out, struct err *err)
+static int take_files(
+	const json_t *layers, struct request *r, struct disk_files *out, struct err *err)
 {
 	size_t i;
 	json_t *layer;
@@ -29,8 +30,8 @@ static int take_files(const json_t *layers, struct request *r, struct disk_files
 		int fd = i < CHAIN_MAX ? request_take_fd(r) : -1;
 		if (fd < 0) {
 			disk_files_close(&f);
-			return err_set(err, ERR_USAGE, "%zu layers are told of, %zu files came", json_array_size(layers),
-				i);
+			return err_set(err, ERR_USAGE, "%zu layers are told of, %zu files came",
+				json_array_size(layers), i);
 		}
 		f.layers[f.count++] = (struct disk_layer){.fd = fd,
 			.qcow2 = json_get_bool(layer, "qcow2", false),
@@ -48,17 +49,20 @@ static int add_layer(struct guest *g, const struct disk_def *d, struct disk_file
 	_cleanup_free_ char *file_name = disk_node(d->target, layer, true);
 	_cleanup_free_ char *format_name = disk_node(d->target, layer, false);
 	_cleanup_json_ json_t *reply = NULL;
-	if (guest_qmp_fds(g, "add-fd", json_pack("{s:s}", "opaque", file_name), &f->layers[layer].fd, 1,
-		    QMP_BLOCK_MS, &reply, err) < 0)
+	if (guest_qmp_fds(g, "add-fd", json_pack("{s:s}", "opaque", file_name),
+		    &f->layers[layer].fd, 1, QMP_BLOCK_MS, &reply, err) < 0)
 		return -1;
-	cleanup_close(&f->layers[layer].fd); /* ours would hold the image's lock after QEMU's death */
+	cleanup_close(
+		&f->layers[layer].fd); /* ours would hold the image's lock after QEMU's death */
 	int64_t set = json_get_int(reply, "fdset-id", 0);
 	json_array_insert_new(sets, 0, json_integer(set));
 	failpoint("attach-after-fd");
-	if (guest_qmp(g, "blockdev-add", disk_file_node(d, f, layer, (int)set), QMP_BLOCK_MS, NULL, err) < 0)
+	if (guest_qmp(g, "blockdev-add", disk_file_node(d, f, layer, (int)set), QMP_BLOCK_MS, NULL,
+		    err) < 0)
 		return -1;
 	json_array_insert_new(nodes, 0, json_string(file_name));
-	if (guest_qmp(g, "blockdev-add", disk_format_node(d, f, layer), QMP_BLOCK_MS, NULL, err) < 0)
+	if (guest_qmp(g, "blockdev-add", disk_format_node(d, f, layer), QMP_BLOCK_MS, NULL, err) <
+		0)
 		return -1;
 	json_array_insert_new(nodes, 0, json_string(format_name));
 	failpoint("attach-after-node");
@@ -71,10 +75,11 @@ static void remove_layers(struct guest *g, const json_t *nodes, const json_t *se
 	size_t i;
 	json_t *value;
 	json_array_foreach (nodes, i, value)
-		guest_qmp(g, "blockdev-del", json_pack("{s:O}", "node-name", value), QMP_BLOCK_MS, NULL,
-			&ignored);
+		guest_qmp(g, "blockdev-del", json_pack("{s:O}", "node-name", value), QMP_BLOCK_MS,
+			NULL, &ignored);
 	json_array_foreach (sets, i, value)
-		guest_qmp(g, "remove-fd", json_pack("{s:O}", "fdset-id", value), QMP_BLOCK_MS, NULL, &ignored);
+		guest_qmp(g, "remove-fd", json_pack("{s:O}", "fdset-id", value), QMP_BLOCK_MS, NULL,
+			&ignored);
 }
 
 static int plug(struct guest *g, const struct disk_def *d, int64_t port, struct err *err)
@@ -89,13 +94,15 @@ static int plug(struct guest *g, const struct disk_def *d, int64_t port, struct 
 static int check_target(struct guest *g, const struct disk_def *d, struct err *err)
 {
 	if (definition_disk(g->def, d->target) || attached_find(g, "target", d->target))
-		return err_set(err, ERR_REFUSED, "guest '%s' has a disk '%s' already", g->def->name, d->target);
+		return err_set(err, ERR_REFUSED, "guest '%s' has a disk '%s' already", g->def->name,
+			d->target);
 	bool scsi = false;
 	for (size_t i = 0; i < g->def->disk_count; i++)
 		scsi = scsi || g->def->disks[i].bus == BUS_SCSI;
 	if (d->bus == BUS_VIRTIO || (d->bus == BUS_SCSI && scsi))
 		return 0;
-	err_set(err, ERR_REFUSED, "a disk cannot be plugged on bus '%s' of guest '%s' while it runs",
+	err_set(err, ERR_REFUSED,
+		"a disk cannot be plugged on bus '%s' of guest '%s' while it runs",
 		disk_bus_name(d->bus), g->def->name);
 	return err_hint(err, "use bus virtio, or add the disk to the definition");
 }
@@ -110,8 +117,9 @@ static int choose_target(struct guest *g, struct disk_def *d, struct err *err)
 		if (!definition_disk(g->def, target) && !attached_find(g, "target", target))
 			memcpy(d->target, target, sizeof(target));
 	}
-	return d->target[0] ? 0 : err_set(err, ERR_REFUSED, "no target is free on bus '%s'",
-					  disk_bus_name(d->bus));
+	return d->target[0] ? 0
+			    : err_set(err, ERR_REFUSED, "no target is free on bus '%s'",
+				      disk_bus_name(d->bus));
 }
 
 static int attach(struct guest *g, struct disk_def *d, struct disk_files *files, int64_t port,
@@ -131,7 +139,8 @@ static int attach(struct guest *g, struct disk_def *d, struct disk_files *files,
 	_cleanup_free_ char *device = str_fmt("disk-%s", d->target);
 	json_t *entry = disk_to_json(d);
 	json_object_update_new(entry, json_pack("{s:s, s:I, s:s, s:O, s:O}", "kind", "disk", "port",
-		(json_int_t)(d->bus == BUS_VIRTIO ? port : -1), "device", device, "nodes", nodes, "sets", sets));
+					      (json_int_t)(d->bus == BUS_VIRTIO ? port : -1),
+					      "device", device, "nodes", nodes, "sets", sets));
 	json_object_set_new(entry, "target", json_string(d->target));
 	return attached_add(g, entry, err);
 }
@@ -153,8 +162,10 @@ int op_attach_disk(struct guest *g, const json_t *disk, const json_t *layers, st
 		result = attached_free_port(g, &port, err);
 	if (result == 0) {
 		guest_add_place(g, d.target, f.layers[0].fd);
-		result = journal_begin(g, "attach-disk", json_pack("{s:s, s:I, s:O, s:I}", "target", d.target,
-			"port", (json_int_t)port, "disk", disk, "layers", (json_int_t)f.count), err);
+		result = journal_begin(g, "attach-disk",
+			json_pack("{s:s, s:I, s:O, s:I}", "target", d.target, "port",
+				(json_int_t)port, "disk", disk, "layers", (json_int_t)f.count),
+			err);
 	}
 	if (result == 0) {
 		failpoint("attach-begin");
@@ -192,7 +203,8 @@ int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err)
 	const char *target = json_get_str(journal, "target", "");
 	_cleanup_free_ char *device = str_fmt("disk-%s", target);
 	_cleanup_json_ json_t *nodes = json_array(), *sets = sets_of(g, target);
-	for (size_t layer = 0; layer < (size_t)json_get_int(journal, "layers", 0) && layer < CHAIN_MAX; layer++) {
+	for (size_t layer = 0;
+		layer < (size_t)json_get_int(journal, "layers", 0) && layer < CHAIN_MAX; layer++) {
 		_cleanup_free_ char *format = disk_node(target, layer, false);
 		_cleanup_free_ char *file = disk_node(target, layer, true);
 		json_array_append_new(nodes, json_string(format));
@@ -205,9 +217,10 @@ int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err)
 		return 0;
 	}
 	json_t *entry = json_deep_copy(json_object_get(journal, "disk"));
-	json_object_update_new(entry, json_pack("{s:s, s:O, s:s, s:s, s:O, s:O}", "kind", "disk", "port",
-		json_object_get(journal, "port"), "device", device, "target", target, "nodes", nodes, "sets",
-		sets));
+	json_object_update_new(
+		entry, json_pack("{s:s, s:O, s:s, s:s, s:O, s:O}", "kind", "disk", "port",
+			       json_object_get(journal, "port"), "device", device, "target", target,
+			       "nodes", nodes, "sets", sets));
 	return attached_add(g, entry, err);
 }
 
@@ -225,9 +238,11 @@ int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, stru
 	if (entry)
 		return attached_unplug(g, entry, timeout_ms, err);
 	if (!definition_disk(g->def, target))
-		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s'", g->def->name, target),
+		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s'", g->def->name,
+			       target),
 		       err_hint(err, "`roost domblklist %s` lists them", g->def->name);
-	err_set(err, ERR_REFUSED, "disk '%s' was there when guest '%s' started, and cannot be unplugged while it runs",
+	err_set(err, ERR_REFUSED,
+		"disk '%s' was there when guest '%s' started, and cannot be unplugged while it runs",
 		target, g->def->name);
 	return err_hint(err, "take it out of the definition for the next start");
 }
@@ -239,7 +254,8 @@ static int disk_size(struct guest *g, const char *node, uint64_t *out, struct er
 	_cleanup_json_ json_t *nodes = NULL;
 	size_t i;
 	json_t *n;
-	if (guest_qmp(g, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), QMP_BLOCK_MS, &nodes, err) < 0)
+	if (guest_qmp(g, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), QMP_BLOCK_MS,
+		    &nodes, err) < 0)
 		return -1;
 	json_array_foreach (nodes, i, n) {
 		if (!str_eq(json_get_str(n, "node-name", ""), node))
@@ -262,22 +278,24 @@ int op_blockresize(struct guest *g, const char *word, uint64_t bytes, struct err
 		return err_set(err, ERR_USAGE, "%llu bytes are no multiple of a sector's 512",
 			(unsigned long long)bytes);
 	if (bytes < before) {
-		err_set(err, ERR_REFUSED, "disk '%s' is %s large: making it %s would cut off what is in it", node,
+		err_set(err, ERR_REFUSED,
+			"disk '%s' is %s large: making it %s would cut off what is in it", node,
 			str_size(before), str_size(bytes));
 		return err_hint(err, "a disk only grows while its guest runs");
 	}
-	if (journal_begin(g, "blockresize", json_pack("{s:s, s:I}", "target", node, "size", (json_int_t)bytes),
-		    err) < 0)
+	if (journal_begin(g, "blockresize",
+		    json_pack("{s:s, s:I}", "target", node, "size", (json_int_t)bytes), err) < 0)
 		return -1;
 	failpoint("blockresize-begin");
-	int result = guest_qmp(g, "block_resize", json_pack("{s:s, s:I}", "node-name", node, "size",
-		(json_int_t)bytes), QMP_HEAVY_MS, NULL, err);
+	int result = guest_qmp(g, "block_resize",
+		json_pack("{s:s, s:I}", "node-name", node, "size", (json_int_t)bytes), QMP_HEAVY_MS,
+		NULL, err);
 	failpoint("blockresize-before-end");
 	journal_end(g);
 	if (result < 0 || disk_size(g, node, &after, err) < 0)
 		return -1;
 	if (after != bytes)
-		return err_set(err, ERR_QEMU, "disk '%s' is %s large now, not %s", node, str_size(after),
-			str_size(bytes));
+		return err_set(err, ERR_QEMU, "disk '%s' is %s large now, not %s", node,
+			str_size(after), str_size(bytes));
 	return 0;
 }

@@ -9,7 +9,9 @@
 #include "orchestrator/journal.h"
 #include "orchestrator/ports.h"
 
-enum { FIRST_INDEX = 100 }; /* ids of plugged ones: nic100 + root port, apart from the definition's */
+enum {
+	FIRST_INDEX = 100
+}; /* ids of plugged ones: nic100 + root port, apart from the definition's */
 
 static bool mac_taken(struct guest *g, const char *mac)
 {
@@ -19,8 +21,8 @@ static bool mac_taken(struct guest *g, const char *mac)
 	return attached_find(g, "mac", mac) != NULL;
 }
 
-static int plug(struct guest *g, const struct nic_def *n, size_t index, int64_t port, const json_t *forwards,
-	struct err *err)
+static int plug(struct guest *g, const struct nic_def *n, size_t index, int64_t port,
+	const json_t *forwards, struct err *err)
 {
 	_cleanup_free_ char *bus = str_fmt("rp%lld", (long long)port);
 	_cleanup_free_ char *netdev = str_fmt("net%zu", index);
@@ -41,8 +43,9 @@ static json_t *new_entry(const char *mac, int64_t port, const json_t *forwards)
 {
 	size_t index = FIRST_INDEX + (size_t)port;
 	_cleanup_free_ char *device = str_fmt("nic%zu", index), *netdev = str_fmt("net%zu", index);
-	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:O}", "kind", "interface", "port", (json_int_t)port,
-		"device", device, "netdev", netdev, "mac", mac, "forwards", forwards);
+	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:O}", "kind", "interface", "port",
+		(json_int_t)port, "device", device, "netdev", netdev, "mac", mac, "forwards",
+		forwards);
 }
 
 int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct err *err)
@@ -55,11 +58,14 @@ int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct
 	if (!n.mac[0])
 		mac_new(n.mac);
 	if (mac_taken(g, n.mac))
-		return err_set(err, ERR_REFUSED, "guest '%s' has an interface %s already", g->def->name, n.mac);
+		return err_set(err, ERR_REFUSED, "guest '%s' has an interface %s already",
+			g->def->name, n.mac);
 	size_t index = FIRST_INDEX + (size_t)port;
 	if (ports_choose(&n, index, forwards, err) < 0 ||
-		journal_begin(g, "attach-interface", json_pack("{s:s, s:I, s:O}", "mac", n.mac, "port",
-			(json_int_t)port, "forwards", forwards), err) < 0)
+		journal_begin(g, "attach-interface",
+			json_pack("{s:s, s:I, s:O}", "mac", n.mac, "port", (json_int_t)port,
+				"forwards", forwards),
+			err) < 0)
 		return -1;
 	int result = plug(g, &n, index, port, forwards, err);
 	failpoint("attach-interface-after-device");
@@ -75,12 +81,14 @@ int recover_attach_interface(struct guest *g, const json_t *journal, struct err 
 {
 	struct err ignored = ERR_INIT;
 	const char *mac = json_get_str(journal, "mac", "");
-	json_t *entry = new_entry(mac, json_get_int(journal, "port", 0), json_object_get(journal, "forwards"));
+	json_t *entry = new_entry(
+		mac, json_get_int(journal, "port", 0), json_object_get(journal, "forwards"));
 	if (!attached_find(g, "mac", mac) && device_exists(g, json_get_str(entry, "device", "")))
 		return attached_add(g, entry, err);
 	if (!attached_find(g, "mac", mac))
-		guest_qmp(g, "netdev_del", json_pack("{s:O}", "id", json_object_get(entry, "netdev")),
-			QMP_BLOCK_MS, NULL, &ignored);
+		guest_qmp(g, "netdev_del",
+			json_pack("{s:O}", "id", json_object_get(entry, "netdev")), QMP_BLOCK_MS,
+			NULL, &ignored);
 	json_decref(entry);
 	return 0;
 }
@@ -91,9 +99,11 @@ int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, st
 	if (entry)
 		return attached_unplug(g, entry, timeout_ms, err);
 	if (!mac_taken(g, mac))
-		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no interface %s", g->def->name, mac),
+		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no interface %s", g->def->name,
+			       mac),
 		       err_hint(err, "`roost domiflist %s` lists them", g->def->name);
-	err_set(err, ERR_REFUSED, "interface %s was there when guest '%s' started, and cannot be unplugged while it runs",
+	err_set(err, ERR_REFUSED,
+		"interface %s was there when guest '%s' started, and cannot be unplugged while it runs",
 		mac, g->def->name);
 	return err_hint(err, "take it out of the definition for the next start");
 }

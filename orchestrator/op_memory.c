@@ -12,11 +12,11 @@
 #include "base/fs.h"
 #include "base/str.h"
 
-#define MIB	   ((uint64_t)1 << 20)
-#define MEMORY_QOM "/machine/peripheral/memory1"
+#define MIB         ((uint64_t)1 << 20)
+#define MEMORY_QOM  "/machine/peripheral/memory1"
 #define BALLOON_QOM "/machine/peripheral/balloon0"
 enum {
-	LEAST_MIB = 16,	    /* below that no guest lives, and virsh refuses, too */
+	LEAST_MIB = 16,      /* below that no guest lives, and virsh refuses, too */
 	LOOK_AGAIN_MS = 200, /* the balloon's event is sent once a second at most */
 	STATS_MS = 5000,
 };
@@ -52,14 +52,13 @@ static int64_t memory_now(struct guest *g)
 
 static int ask(struct guest *g, uint64_t balloon, uint64_t plugged, struct err *err)
 {
-	if (can_plug(g) &&
-		guest_qmp(g, "qom-set",
-			json_pack("{s:s, s:s, s:I}", "path", MEMORY_QOM, "property", "requested-size",
-				"value", (json_int_t)plugged),
-			QMP_BLOCK_MS, NULL, err) < 0)
+	if (can_plug(g) && guest_qmp(g, "qom-set",
+				   json_pack("{s:s, s:s, s:I}", "path", MEMORY_QOM, "property",
+					   "requested-size", "value", (json_int_t)plugged),
+				   QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
-	return guest_qmp(g, "balloon", json_pack("{s:I}", "value", (json_int_t)balloon), QMP_BLOCK_MS,
-		NULL, err);
+	return guest_qmp(g, "balloon", json_pack("{s:I}", "value", (json_int_t)balloon),
+		QMP_BLOCK_MS, NULL, err);
 }
 
 static bool size_changed(const json_t *event, const void *unused)
@@ -81,7 +80,8 @@ static int await(struct guest *g, uint64_t bytes, int64_t deadline, struct err *
 		if (wake == WAKE_GONE)
 			return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
 		if (wake == WAKE_CANCEL || !deadline_left(deadline))
-			return err_set(err, ERR_TIMEOUT, "the guest has not answered: it still has %s, not %s",
+			return err_set(err, ERR_TIMEOUT,
+				"the guest has not answered: it still has %s, not %s",
 				str_size((uint64_t)memory_now(g)), str_size(bytes));
 	}
 	return 0;
@@ -95,13 +95,14 @@ int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *e
 		return err_set(err, ERR_USAGE, "%s is less than the %d MiB that a guest needs",
 			str_size(bytes), LEAST_MIB);
 	if (bytes > d->max_memory) {
-		err_set(err, ERR_REFUSED, "%s is more than guest '%s' may have: %s", str_size(bytes), d->name,
-			str_size(d->max_memory));
-		return err_hint(err, "`roost setmaxmem %s SIZE` changes that for its next start", d->name);
+		err_set(err, ERR_REFUSED, "%s is more than guest '%s' may have: %s",
+			str_size(bytes), d->name, str_size(d->max_memory));
+		return err_hint(
+			err, "`roost setmaxmem %s SIZE` changes that for its next start", d->name);
 	}
 	if (bytes > boot && (bytes - boot) % (2 * MIB))
-		return err_set(err, ERR_USAGE, "memory above the boot size of %s comes in steps of 2 MiB",
-			str_size(boot));
+		return err_set(err, ERR_USAGE,
+			"memory above the boot size of %s comes in steps of 2 MiB", str_size(boot));
 	uint64_t balloon = bytes < boot ? bytes : boot, plugged = bytes - balloon;
 	int64_t before = memory_now(g);
 	if (ask(g, balloon, plugged, err) < 0)
@@ -115,7 +116,8 @@ int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *e
 		ask(g, old_balloon, old - old_balloon, &ignored);
 		g->status.memory = memory_now(g);
 		guest_tell_status(g);
-		return err_hint(err, "a guest needs the virtio_balloon driver, and virtio_mem above its boot size");
+		return err_hint(err,
+			"a guest needs the virtio_balloon driver, and virtio_mem above its boot size");
 	}
 	g->status.memory = (int64_t)bytes;
 	guest_tell_status(g);
@@ -126,8 +128,10 @@ int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *e
 
 static int set_polling(struct guest *g, int seconds, struct err *err)
 {
-	return guest_qmp(g, "qom-set", json_pack("{s:s, s:s, s:i}", "path", BALLOON_QOM, "property",
-		"guest-stats-polling-interval", "value", seconds), QMP_BLOCK_MS, NULL, err);
+	return guest_qmp(g, "qom-set",
+		json_pack("{s:s, s:s, s:i}", "path", BALLOON_QOM, "property",
+			"guest-stats-polling-interval", "value", seconds),
+		QMP_BLOCK_MS, NULL, err);
 }
 
 /* In KiB, in virsh's words. */
@@ -178,8 +182,9 @@ json_t *op_memstat(struct guest *g, struct err *err)
 	for (int64_t deadline = deadline_in(STATS_MS); deadline_left(deadline);) {
 		json_decref(answer);
 		answer = NULL;
-		if (guest_qmp(g, "qom-get", json_pack("{s:s, s:s}", "path", BALLOON_QOM, "property",
-				"guest-stats"), QMP_BLOCK_MS, &answer, &ignored) < 0)
+		if (guest_qmp(g, "qom-get",
+			    json_pack("{s:s, s:s}", "path", BALLOON_QOM, "property", "guest-stats"),
+			    QMP_BLOCK_MS, &answer, &ignored) < 0)
 			break;
 		if (json_get_int(answer, "last-update", 0) > 0 && clock_ms() - before > 1200)
 			break;

@@ -21,7 +21,9 @@ static int permit(const struct guest *g, unsigned long states, const char *wish,
 
 int op_suspend(struct guest *g, struct err *err)
 {
-	if (permit(g, IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) | IN(GUEST_IO_ERROR),
+	if (permit(g,
+		    IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) |
+			    IN(GUEST_IO_ERROR),
 		    "suspended", err) < 0 ||
 		guest_qmp(g, "stop", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
@@ -32,7 +34,8 @@ int op_suspend(struct guest *g, struct err *err)
 
 int op_resume(struct guest *g, struct err *err)
 {
-	if (permit(g, IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IO_ERROR), "resumed", err) < 0 ||
+	if (permit(g, IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IO_ERROR), "resumed", err) <
+			0 ||
 		guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
 	g->paused_by_user = false;
@@ -43,8 +46,10 @@ int op_resume(struct guest *g, struct err *err)
 int op_reset(struct guest *g, struct err *err)
 {
 	bool crashed = g->status.state == GUEST_CRASHED;
-	if (permit(g, IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) | IN(GUEST_CRASHED) |
-			     IN(GUEST_IO_ERROR), "reset", err) < 0 ||
+	if (permit(g,
+		    IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) |
+			    IN(GUEST_CRASHED) | IN(GUEST_IO_ERROR),
+		    "reset", err) < 0 ||
 		guest_qmp(g, "system_reset", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
 	/* after a panic QEMU has stopped the CPUs, and a reset alone does not start them */
@@ -88,12 +93,14 @@ int op_destroy(struct guest *g, const char *reason, bool graceful, struct err *e
 		g->destroying = false;
 		return err_set(err, ERR_TIMEOUT, "guest '%s': QEMU has not ended within %d s",
 			       g->def->name, GRACEFUL_MS / 1000),
-		       err_hint(err, "`roost destroy %s` without --graceful kills it", g->def->name);
+		       err_hint(
+			       err, "`roost destroy %s` without --graceful kills it", g->def->name);
 	}
 	if (guest_kill(g, err) < 0)
 		return -1;
 	if (wait_for_end(g, KILL_MS) != WAKE_GONE)
-		return err_set(err, ERR_TIMEOUT, "guest '%s': QEMU does not die within %d s of SIGKILL",
-			g->def->name, KILL_MS / 1000);
+		return err_set(err, ERR_TIMEOUT,
+			"guest '%s': QEMU does not die within %d s of SIGKILL", g->def->name,
+			KILL_MS / 1000);
 	return 0;
 }

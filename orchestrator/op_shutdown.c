@@ -15,8 +15,8 @@
 
 enum {
 	AGENT_ANSWER_MS = 6000, /* to a ping; a busy guest under TCG takes seconds */
-	AGENT_REFUSE_MS = 500,	/* guest-shutdown answers nothing but an error */
-	AGENT_ACT_MS = 20000,	/* from guest-shutdown to power-off, before the button is tried */
+	AGENT_REFUSE_MS = 500,  /* guest-shutdown answers nothing but an error */
+	AGENT_ACT_MS = 20000,   /* from guest-shutdown to power-off, before the button is tried */
 	PRESS_AGAIN_MS = 3000,
 };
 
@@ -54,7 +54,8 @@ static int check_agent_listens(struct guest *g, struct err *err)
 	if (guest_qmp(g, "query-chardev", NULL, QMP_BLOCK_MS, &chardevs, err) < 0)
 		return -1;
 	json_array_foreach (chardevs, i, c)
-		if (str_eq(json_get_str(c, "label", ""), "agent0") && json_get_bool(c, "frontend-open", false))
+		if (str_eq(json_get_str(c, "label", ""), "agent0") &&
+			json_get_bool(c, "frontend-open", false))
 			return 0;
 	return err_set(err, ERR_REFUSED, "no agent runs in guest '%s'", g->def->name);
 }
@@ -103,7 +104,8 @@ static void say(struct guest *g, const char *rung)
 }
 
 /* A guest that acts on it at once takes its agent with it: only its own "no" is a failure. */
-static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, unsigned boots, struct err *err)
+static int ask_agent(
+	struct guest *g, enum agent_shutdown_mode mode, unsigned boots, struct err *err)
 {
 	struct agent *a = guest_agent(g, err);
 	int result = a ? agent_ping(a, deadline_in(AGENT_ANSWER_MS), err) : -1;
@@ -129,7 +131,8 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 		failpoint("shutdown-after-agent");
 		if (!wait)
 			return 0;
-		int64_t until = rungs & ASK_ACPI ? sooner(deadline, deadline_in(AGENT_ACT_MS)) : deadline;
+		int64_t until =
+			rungs & ASK_ACPI ? sooner(deadline, deadline_in(AGENT_ACT_MS)) : deadline;
 		if (acted_until(g, boots, until))
 			return 0;
 	} else if (rungs == ASK_AGENT) {
@@ -144,7 +147,8 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 		if (!wait || acted_until(g, boots, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
 			return 0;
 		if (g->cancelled)
-			return err_set(err, ERR_REFUSED, "guest '%s': no longer waited for", g->def->name);
+			return err_set(
+				err, ERR_REFUSED, "guest '%s': no longer waited for", g->def->name);
 	}
 	err_set(err, ERR_TIMEOUT, "guest '%s' has not acted on %s%s", g->def->name,
 		rungs & ASK_AGENT ? (agent_said.kind ? "the ACPI button (its agent does not answer)"
@@ -179,8 +183,8 @@ int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, 
 int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *err)
 {
 	if (g->status.state != GUEST_RUNNING)
-		return err_set(err, ERR_REFUSED, "guest '%s' cannot be rebooted: it is %s", g->def->name,
-			guest_state_name(g->status.state));
+		return err_set(err, ERR_REFUSED, "guest '%s' cannot be rebooted: it is %s",
+			g->def->name, guest_state_name(g->status.state));
 	g->reboot_wanted = true;
 	int result = climb(g, rungs, AGENT_REBOOT, deadline_in(timeout_ms), true, err);
 	if (result < 0)

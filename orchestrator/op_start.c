@@ -44,7 +44,8 @@ static int own_by_keeper(const struct guest *g, int fd, const char *what, struct
 
 static int open_in_run(const struct guest *g, const char *name, int flags, struct err *err)
 {
-	_cleanup_close_ int fd = openat(g->run, name, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		openat(g->run, name, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_errno(err, "cannot make '%s'", name);
 	return own_by_keeper(g, fd, name, err) < 0 ? -1 : TAKE_FD(fd);
@@ -65,8 +66,8 @@ static int open_console(struct guest *g, struct opened *o, struct err *err)
 {
 	if (!g->def->console)
 		return 0;
-	o->console = openat(g->dir, "console.log", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-		0600);
+	o->console = openat(g->dir, "console.log",
+		O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (o->console < 0)
 		return err_errno(err, "cannot open 'console.log'");
 	if (own_by_keeper(g, o->console, "console.log", err) < 0)
@@ -77,7 +78,8 @@ static int open_console(struct guest *g, struct opened *o, struct err *err)
 		return err_errno(err, "cannot make 'console.in'");
 	/* a reader and a writer: without a writer QEMU would read its end as "hung up" */
 	o->console_in[1] = openat(g->run, "console.in", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	o->console_in[0] = openat(g->run, "console.in", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	o->console_in[0] =
+		openat(g->run, "console.in", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 	if (o->console_in[0] < 0 || o->console_in[1] < 0)
 		return err_errno(err, "cannot open 'console.in'");
 	return own_by_keeper(g, o->console_in[1], "console.in", err);
@@ -119,7 +121,8 @@ static int open_firmware(struct guest *g, struct opened *o, struct err *err)
 		return err_hint(err, "apt install ovmf");
 	}
 	o->firmware_vars = openat(g->dir, "vars.fd", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	return o->firmware_vars < 0 ? err_errno(err, "cannot open the UEFI variables 'vars.fd'") : 0;
+	return o->firmware_vars < 0 ? err_errno(err, "cannot open the UEFI variables 'vars.fd'")
+				    : 0;
 }
 
 static int open_disks(struct guest *g, struct opened *o, struct err *err)
@@ -135,7 +138,8 @@ static int open_disks(struct guest *g, struct opened *o, struct err *err)
 static int open_all(struct guest *g, struct opened *o, struct err *err)
 {
 	const struct definition *d = g->def;
-	if (open_disks(g, o, err) < 0 || open_console(g, o, err) < 0 || open_firmware(g, o, err) < 0)
+	if (open_disks(g, o, err) < 0 || open_console(g, o, err) < 0 ||
+		open_firmware(g, o, err) < 0)
 		return -1;
 	if (d->kernel && copy_to_memfd(g, d->kernel, &o->kernel, err) < 0)
 		return -1;
@@ -160,8 +164,8 @@ static int choose_accel(struct guest *g, enum accel *out, bool *proven, struct e
 	_cleanup_free_ char *cache = str_fmt("%s/kvm.json", paths_run(err));
 	struct accel_proof proof;
 	if (accel_probe(cache, &proof, err) < 0 ||
-		accel_choose(g->def->accel, g->def->accel_fallback_tcg, g->def->accel_unproven, &proof,
-			out, g->status.accel_said, err) < 0)
+		accel_choose(g->def->accel, g->def->accel_fallback_tcg, g->def->accel_unproven,
+			&proof, out, g->status.accel_said, err) < 0)
 		return -1;
 	*proven = proof.verdict == KVM_PROVEN;
 	snprintf(g->status.accel, sizeof(g->status.accel), "%s", accel_name(*out));
@@ -249,8 +253,10 @@ static int connect_console(struct guest *g, struct err *err)
 	_cleanup_free_ char *out = str_fmt("/dev/fdset/%d", SET_CONSOLE);
 	_cleanup_free_ char *in = str_fmt("/dev/fdset/%d", SET_CONSOLE_IN);
 	json_t *file = json_pack("{s:s, s:s, s:b}", "out", out, "in", in, "append", 1);
-	return guest_qmp(g, "chardev-change", json_pack("{s:s, s:{s:s, s:o}}", "id", "console0",
-		"backend", "type", "file", "data", file), QMP_BLOCK_MS, NULL, err);
+	return guest_qmp(g, "chardev-change",
+		json_pack("{s:s, s:{s:s, s:o}}", "id", "console0", "backend", "type", "file",
+			"data", file),
+		QMP_BLOCK_MS, NULL, err);
 }
 
 static void note(struct guest *g, const char *rung)

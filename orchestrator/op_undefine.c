@@ -61,8 +61,9 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 	/* a broken guest can be undefined, too */
 	_cleanup_definition_ struct definition *d = record_read(name, &none);
 	const char *id = d ? d->issued.id : "broken";
-	json_t *kept = json_get_bool(args, "remove-storage", false) ? json_array()
-								    : keep_disks(dir, name, id, err);
+	json_t *kept = json_get_bool(args, "remove-storage", false)
+			       ? json_array()
+			       : keep_disks(dir, name, id, err);
 	if (!kept)
 		return -1;
 	/* out of sight by one rename, then removed: a half-removed guest is never listed */

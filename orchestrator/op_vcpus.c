@@ -40,7 +40,8 @@ static json_t *next_free(json_t *slots)
 	size_t i;
 	json_t *slot, *best = NULL;
 	json_array_foreach (slots, i, slot)
-		if (!json_object_get(slot, "qom-path") && (!best || socket_of(slot) < socket_of(best)))
+		if (!json_object_get(slot, "qom-path") &&
+			(!best || socket_of(slot) < socket_of(best)))
 			best = slot;
 	return best;
 }
@@ -87,18 +88,19 @@ static int unplug_one(struct guest *g, struct err *err)
 			last = slot;
 	}
 	if (!last)
-		return err_set(err, ERR_REFUSED, "guest '%s': the vCPUs it booted with cannot be unplugged",
-			g->def->name);
+		return err_set(err, ERR_REFUSED,
+			"guest '%s': the vCPUs it booted with cannot be unplugged", g->def->name);
 	const char *id = strrchr(json_get_str(last, "qom-path", ""), '/') + 1;
 	struct event_match match = {.name = "DEVICE_DELETED", .key = "device", .value = id};
-	struct wait w = WAIT_FOR(.deadline = deadline_in(UNPLUG_MS), .wants = event_matches, .about = &match);
+	struct wait w = WAIT_FOR(.deadline = deadline_in(UNPLUG_MS), .wants = event_matches,
+		.about = &match);
 	if (guest_qmp(g, "device_del", json_pack("{s:s}", "id", id), QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
 	enum wake wake = guest_wait(g, &w);
 	json_decref(w.event);
 	if (wake != WAKE_EVENT)
-		return err_set(err, ERR_TIMEOUT, "the guest has not answered in %d s: it keeps its vCPU",
-			UNPLUG_MS / 1000);
+		return err_set(err, ERR_TIMEOUT,
+			"the guest has not answered in %d s: it keeps its vCPU", UNPLUG_MS / 1000);
 	return 0;
 }
 
@@ -108,9 +110,11 @@ static int take_away(struct guest *g, unsigned have, unsigned count, struct err 
 	struct err agent_said = ERR_INIT;
 	bool taken = set_online(g, count, &agent_said) == 0;
 	if (tcg && !taken) {
-		err_set(err, ERR_REFUSED, "guest '%s' runs under TCG, where unplugging a vCPU kills QEMU, and its agent cannot take one offline: %.200s",
+		err_set(err, ERR_REFUSED,
+			"guest '%s' runs under TCG, where unplugging a vCPU kills QEMU, and its agent cannot take one offline: %.200s",
 			g->def->name, agent_said.message);
-		return err_hint(err, "install qemu-guest-agent in the guest, or change it for its next start with --config");
+		return err_hint(err,
+			"install qemu-guest-agent in the guest, or change it for its next start with --config");
 	}
 	for (unsigned n = have; !tcg && n > count; n--)
 		if (unplug_one(g, err) < 0)
@@ -124,9 +128,11 @@ int op_setvcpus(struct guest *g, unsigned count, struct err *err)
 	struct err ignored = ERR_INIT;
 	unsigned have;
 	if (count < 1 || count > g->def->max_vcpus) {
-		err_set(err, count ? ERR_REFUSED : ERR_USAGE, "guest '%s' may have 1 to %u vCPUs, not %u",
-			g->def->name, g->def->max_vcpus, count);
-		return err_hint(err, "max_vcpus in its definition is the limit, for its next start");
+		err_set(err, count ? ERR_REFUSED : ERR_USAGE,
+			"guest '%s' may have 1 to %u vCPUs, not %u", g->def->name,
+			g->def->max_vcpus, count);
+		return err_hint(
+			err, "max_vcpus in its definition is the limit, for its next start");
 	}
 	if (plugged_cpus(g, &slots, &have, err) < 0)
 		return -1;

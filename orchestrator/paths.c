@@ -104,8 +104,8 @@ static int open_below(const char *root, const char *folder, const char *name, st
 {
 	if (!root)
 		return -1;
-	_cleanup_free_ char *path = name ? str_fmt("%s/%s/%s", root, folder, name)
-					 : str_fmt("%s/%s", root, folder);
+	_cleanup_free_ char *path =
+		name ? str_fmt("%s/%s/%s", root, folder, name) : str_fmt("%s/%s", root, folder);
 	return dir_open(AT_FDCWD, path, err);
 }
 

@@ -26,8 +26,8 @@ static json_t *identity(const char *binary, struct err *err)
 		err_hint(err, "apt install qemu-system-x86");
 		return NULL;
 	}
-	return json_pack("{s:s, s:I, s:I, s:I}", "binary", binary, "size", (json_int_t)st.st_size, "inode",
-		(json_int_t)st.st_ino, "mtime",
+	return json_pack("{s:s, s:I, s:I, s:I}", "binary", binary, "size", (json_int_t)st.st_size,
+		"inode", (json_int_t)st.st_ino, "mtime",
 		(json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
 }
 

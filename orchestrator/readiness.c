@@ -32,14 +32,19 @@ static rung_fn climb_process, climb_qmp, climb_running, climb_console, climb_add
 
 static const struct {
 	const char *name;
-	int64_t ms; /* its own deadline, if the definition names none */
+	int64_t ms;     /* its own deadline, if the definition names none */
 	rung_fn *climb; /* NULL: by roost-ssh */
 } rungs[] = {
-	{"process", 10000, climb_process}, {"qmp", 10000, climb_qmp},
-	{"running", 10000, climb_running}, {"console", 60000, climb_console},
-	{"address", 60000, climb_address}, {"tcp", 120000, NULL},
-	{"banner", 240000, NULL},	   {"hostkey", 60000, NULL},
-	{"login", 60000, NULL},		   {"cloud-init", 300000, NULL},
+	{"process", 10000, climb_process},
+	{"qmp", 10000, climb_qmp},
+	{"running", 10000, climb_running},
+	{"console", 60000, climb_console},
+	{"address", 60000, climb_address},
+	{"tcp", 120000, NULL},
+	{"banner", 240000, NULL},
+	{"hostkey", 60000, NULL},
+	{"login", 60000, NULL},
+	{"cloud-init", 300000, NULL},
 	{"probes", 120000, NULL},
 };
 
@@ -56,7 +61,8 @@ int readiness_check_rung(const char *rung, struct err *err)
 	if (rung_index(rung) < ARRAY_SIZE(rungs))
 		return 0;
 	err_set(err, ERR_USAGE, "there is no rung '%s'", rung);
-	return err_hint(err, "the rungs are process, qmp, running, console, address, tcp, banner, hostkey, login, cloud-init, probes");
+	return err_hint(err,
+		"the rungs are process, qmp, running, console, address, tcp, banner, hostkey, login, cloud-init, probes");
 }
 
 static int64_t rung_ms(const struct climb *c, size_t i)
@@ -74,7 +80,8 @@ static void reached(struct climb *c, const char *rung, const char *detail)
 	ms = json_get_int(c->status.timeline, rung, ms);
 	c->r->reached = rungs[rung_index(rung)].name;
 	if (c->keeper && !qmp_gone(c->keeper))
-		qmp_call(c->keeper, "roost-rung", json_pack("{s:s, s:I}", "rung", rung, "ms", (json_int_t)ms),
+		qmp_call(c->keeper, "roost-rung",
+			json_pack("{s:s, s:I}", "rung", rung, "ms", (json_int_t)ms),
 			deadline_in(QMP_BLOCK_MS), NULL, &ignored);
 	if (c->r->tell)
 		c->r->tell(rung, ms, detail);
@@ -92,9 +99,11 @@ static void add_console(struct climb *c)
 	char tail[CONSOLE_TAIL + 1];
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int dir = guest_dir_open(c->guest->name, &ignored);
-	_cleanup_close_ int fd = dir < 0 ? -1 : openat(dir, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd =
+		dir < 0 ? -1 : openat(dir, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	off_t from = end - CONSOLE_TAIL > c->status.console_from ? end - CONSOLE_TAIL : c->status.console_from;
+	off_t from = end - CONSOLE_TAIL > c->status.console_from ? end - CONSOLE_TAIL
+								 : c->status.console_from;
 	ssize_t n = end > from ? pread(fd, tail, CONSOLE_TAIL, from) : 0;
 	char *lines[CONSOLE_LINES] = {NULL}, *save = NULL;
 	size_t count = 0;
@@ -117,10 +126,11 @@ static int failed(struct climb *c, const char *rung, struct err *err)
 	if (!c->r->cause[0])
 		snprintf(c->r->cause, sizeof(c->r->cause), "%.255s", why.message);
 	add_console(c);
-	err_set(err, why.kind, "guest '%s' did not reach '%s': %s", c->guest->name, rung, c->r->cause);
+	err_set(err, why.kind, "guest '%s' did not reach '%s': %s", c->guest->name, rung,
+		c->r->cause);
 	return hint[0] ? err_hint(err, "%s", hint)
-		       : err_hint(err, "`roost console %s` and `roost timeline %s` tell more", c->guest->name,
-				 c->guest->name);
+		       : err_hint(err, "`roost console %s` and `roost timeline %s` tell more",
+				 c->guest->name, c->guest->name);
 }
 
 /* ---- the rungs below SSH ---------------------------------------------------------------------------- */
@@ -134,8 +144,8 @@ static int look(struct climb *c, struct err *err)
 	c->status = s;
 	if (s.number)
 		return 0;
-	return err_set(err, ERR_GONE, "it is %s%s%s", guest_state_name(s.state), s.reason[0] ? ": " : "",
-		s.reason);
+	return err_set(err, ERR_GONE, "it is %s%s%s", guest_state_name(s.state),
+		s.reason[0] ? ": " : "", s.reason);
 }
 
 /* Waits for anything to happen at the keeper, a short while at most: then things are looked at. */
@@ -182,10 +192,12 @@ static int climb_running(struct climb *c, int64_t deadline, struct err *err)
 {
 	while (c->status.state != GUEST_RUNNING) {
 		if (c->status.state == GUEST_PAUSED && c->status.paused_start)
-			return err_set(err, ERR_REFUSED, "its CPUs are stopped: it was started with --paused");
+			return err_set(err, ERR_REFUSED,
+				"its CPUs are stopped: it was started with --paused");
 		if (!deadline_left(deadline))
-			return err_set(err, ERR_TIMEOUT, "it is %s%s%s", guest_state_name(c->status.state),
-				c->status.reason[0] ? ": " : "", c->status.reason);
+			return err_set(err, ERR_TIMEOUT, "it is %s%s%s",
+				guest_state_name(c->status.state), c->status.reason[0] ? ": " : "",
+				c->status.reason);
 		wait_a_little(c, deadline);
 		if (look(c, err) < 0)
 			return -1;
@@ -196,7 +208,8 @@ static int climb_running(struct climb *c, int64_t deadline, struct err *err)
 static int climb_console(struct climb *c, int64_t deadline, struct err *err)
 {
 	_cleanup_close_ int dir = guest_dir_open(c->guest->name, err);
-	_cleanup_close_ int fd = dir < 0 ? -1 : openat(dir, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd =
+		dir < 0 ? -1 : openat(dir, "console.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_errno(err, "it has no console");
 	while (lseek(fd, 0, SEEK_END) <= c->status.console_from) {
@@ -229,8 +242,8 @@ static json_t *climb_params(struct climb *c, size_t first, size_t last, struct e
 	}
 	for (size_t i = 0; i < c->def->ready.probe_count; i++)
 		json_array_append_new(probes, json_string(c->def->ready.probes[i]));
-	json_t *more = json_pack("{s:o, s:o, s:o, s:i}", "rungs", names, "deadlines_ms", deadlines, "probes",
-		probes, "total_ms", deadline_left(c->deadline));
+	json_t *more = json_pack("{s:o, s:o, s:o, s:i}", "rungs", names, "deadlines_ms", deadlines,
+		"probes", probes, "total_ms", deadline_left(c->deadline));
 	if (params)
 		json_object_update(params, more);
 	json_decref(more);
@@ -248,7 +261,8 @@ static int take_line(struct climb *c, const char *text, size_t len, struct err *
 		return -1;
 	if (error) {
 		json_to_err(error, err);
-		snprintf(c->r->cause, sizeof(c->r->cause), "%s", json_get_str(line, "cause", err->message));
+		snprintf(c->r->cause, sizeof(c->r->cause), "%s",
+			json_get_str(line, "cause", err->message));
 		json_array_foreach (json_object_get(line, "evidence"), i, item)
 			if (json_is_string(item))
 				add_evidence(c->r, json_string_value(item));
@@ -268,7 +282,8 @@ static int take_lines(struct climb *c, struct child *child, struct buf *text, st
 	buf_reserve(text, 8192);
 	ssize_t n = read(child->out, text->data + text->len, 8192);
 	if (n == 0)
-		return err_set(err, ERR_SYSTEM, "roost-ssh ended without a word"), failed(c, "tcp", err);
+		return err_set(err, ERR_SYSTEM, "roost-ssh ended without a word"),
+		       failed(c, "tcp", err);
 	if (n < 0)
 		return 1;
 	text->len += (size_t)n;
@@ -304,7 +319,8 @@ static int climb_ssh(struct climb *c, size_t first, size_t last, struct err *err
 		}
 		/* roost-ssh bounds itself; this is for one that does not */
 		if (!deadline_left(c->deadline + 5000))
-			return err_set(err, ERR_TIMEOUT, "roost-ssh does not end"), failed(c, rungs[first].name, err);
+			return err_set(err, ERR_TIMEOUT, "roost-ssh does not end"),
+			       failed(c, rungs[first].name, err);
 	}
 	return 0;
 }
@@ -316,7 +332,8 @@ static const char *best_rung(const struct definition *d)
 	bool ssh = false;
 	for (size_t i = 0; i < d->nic_count; i++)
 		for (size_t k = 0; k < d->nics[i].forward_count; k++)
-			ssh = ssh || (d->nics[i].forwards[k].guest_port == 22 && !d->nics[i].forwards[k].udp);
+			ssh = ssh || (d->nics[i].forwards[k].guest_port == 22 &&
+					     !d->nics[i].forwards[k].udp);
 	if (d->ready.rung)
 		return d->ready.rung;
 	if (ssh && d->issued.host_key)
@@ -344,7 +361,9 @@ int readiness_climb(const struct found *f, struct readiness *r, struct err *err)
 	if (!c.def)
 		return -1;
 	const char *rung = r->rung ? r->rung : best_rung(c.def);
-	int64_t ms = r->timeout_ms ? r->timeout_ms : c.def->ready.timeout_ms ? c.def->ready.timeout_ms : TOTAL_MS;
+	int64_t ms = r->timeout_ms             ? r->timeout_ms
+		     : c.def->ready.timeout_ms ? c.def->ready.timeout_ms
+					       : TOTAL_MS;
 	c.deadline = deadline_in(ms);
 	int result = look(&c, err);
 	if (result < 0) {

@@ -21,8 +21,8 @@
 enum { EVIDENCE_MAX = 12 };
 
 struct readiness {
-	const char *rung;	/* the last one to climb; NULL: the best that the definition allows */
-	int64_t timeout_ms;	/* 0: the definition's */
+	const char *rung;   /* the last one to climb; NULL: the best that the definition allows */
+	int64_t timeout_ms; /* 0: the definition's */
 	/* Called for each rung reached (ms since the guest's start) or skipped (ms -1). */
 	void (*tell)(const char *rung, int64_t ms, const char *detail);
 	/* Filled when it fails. */

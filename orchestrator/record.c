@@ -64,12 +64,14 @@ int record_write(int guest_dir, const struct definition *d, struct err *err)
 
 int record_add_seed(struct definition *d, struct err *err)
 {
-	struct disk_def seed = {.source = DISK_PATH, .format = FORMAT_RAW, .bus = BUS_VIRTIO, .readonly = true};
+	struct disk_def seed = {
+		.source = DISK_PATH, .format = FORMAT_RAW, .bus = BUS_VIRTIO, .readonly = true};
 	if (!d->cloud_init.enabled)
 		return 0;
 	if (d->disk_count == DISKS_MAX)
-		return err_set(err, ERR_REFUSED, "guest '%s' has %d disks: there is no place for its seed",
-			d->name, DISKS_MAX);
+		return err_set(err, ERR_REFUSED,
+			"guest '%s' has %d disks: there is no place for its seed", d->name,
+			DISKS_MAX);
 	if (disk_free_target(d, BUS_VIRTIO, seed.target, err) < 0)
 		return -1;
 	seed.path = str_fmt("%s/guests/%s/seed.iso", paths_state(err), d->name);

@@ -95,7 +95,7 @@
 #include "orchestrator/ssh_watch.h"
 
 static const char stuck_line[] = "{\"error\":{\"class\":\"timeout\",\"desc\":\"a call into libssh "
-                                 "did not come back\",\"hint\":\"does the SSH agent hang?\"}}\n";
+				 "did not come back\",\"hint\":\"does the SSH agent hang?\"}}\n";
 static const char stuck_text[] = "roost: a call into libssh did not come back\n";
 
 static int run_keygen(json_t *params)
@@ -104,7 +104,7 @@ static int run_keygen(json_t *params)
 	_cleanup_free_ char *private = NULL, *public = NULL;
 	const char *comment = "";
 	if (json_str_opt(params, "comment", &comment, &err) < 0 ||
-	        keys_generate(comment, &private, &public, &err) < 0)
+		keys_generate(comment, &private, &public, &err) < 0)
 		return report_error(&err);
 	report(json_pack("{s:s, s:s}", "private", private, "public", public));
 	explicit_bzero(private, strlen(private));
@@ -154,10 +154,10 @@ static const struct command {
 	int (*run)(json_t *params);
 	bool quiet; /* errors are text on standard error, and the status is EXEC_FAILED */
 } commands[] = {
-        {"keygen", run_keygen, false},
-        {"climb", run_climb, false},
-        {"exec", run_exec, true},
-        {"copy", run_copy, false},
+	{"keygen", run_keygen, false},
+	{"climb", run_climb, false},
+	{"exec", run_exec, true},
+	{"copy", run_copy, false},
 };
 
 static const struct command *find_command(const char *name)
@@ -172,7 +172,7 @@ static int usage(void)
 {
 	fputs("usage: roost-ssh [--params-fd N] keygen|climb|exec|copy\n"
 	      "Run by roost; the parameters are a JSON object on standard input or fd N.\n",
-	        stderr);
+		stderr);
 	return err_exit_code(ERR_USAGE);
 }
 

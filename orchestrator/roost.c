@@ -17,7 +17,8 @@ static int usage_error(struct err *err, const struct verb *v)
 static int option_index(const struct verb *v, const char *name, size_t len)
 {
 	for (int i = 0; i < OPTIONS_MAX && v->options[i].name; i++)
-		if (strlen(v->options[i].name) == len && strncmp(v->options[i].name, name, len) == 0)
+		if (strlen(v->options[i].name) == len &&
+			strncmp(v->options[i].name, name, len) == 0)
 			return i;
 	return -1;
 }
@@ -60,8 +61,8 @@ static int parse_option(struct cli *cli, char **argv, int argc, int *at, struct 
 		return err_set(err, ERR_USAGE, "roost %s: --%s takes no value", v->name, o->name);
 	if (o->value && !value) {
 		if (*at + 1 >= argc)
-			return err_set(err, ERR_USAGE, "roost %s: --%s needs a value, %s", v->name, o->name,
-				o->value);
+			return err_set(err, ERR_USAGE, "roost %s: --%s needs a value, %s", v->name,
+				o->name, o->value);
 		value = argv[++*at];
 	}
 	if (cli->values[index])

@@ -37,7 +37,8 @@ static void serve(struct supervisor *s)
 		json_t *value = NULL;
 		int result;
 		if (!c)
-			result = err_set(&err, ERR_NOT_FOUND, "there is no command '%.64s'", r->command);
+			result = err_set(
+				&err, ERR_NOT_FOUND, "there is no command '%.64s'", r->command);
 		else
 			result = command_check_args(c, r->args, &err);
 		if (result == 0)
@@ -103,7 +104,8 @@ static int become_supervisor(struct supervisor *s, struct err *err)
 	int lock = run < 0 ? -1 : file_lock(run, "roostd.lock", err);
 	if (lock < 0) {
 		if (err->kind == ERR_BUSY)
-			err_set(err, ERR_BUSY, "another roostd serves '%s' already", paths_run(err));
+			err_set(err, ERR_BUSY, "another roostd serves '%s' already",
+				paths_run(err));
 		return -1;
 	}
 	_cleanup_free_ char *path = supervisor_socket(err);

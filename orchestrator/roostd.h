@@ -27,15 +27,15 @@ struct keeper {
 	struct keeper *next;
 	char name[64];
 	char id[13];
-	struct proc proc;	/* empty for one that a former roostd spawned */
+	struct proc proc; /* empty for one that a former roostd spawned */
 	struct qmp *link;
-	uint64_t call;		/* roost-start or roost-adopt, unanswered; 0: none */
-	struct request *starter; /* who asked for the start; NULL when adopting */
-	struct waiting *attenders; /* answered when it serves the guest */
+	uint64_t call;              /* roost-start or roost-adopt, unanswered; 0: none */
+	struct request *starter;    /* who asked for the start; NULL when adopting */
+	struct waiting *attenders;  /* answered when it serves the guest */
 	struct waiting *restarters; /* `start` of a guest whose keeper is just ending */
-	bool served;		/* the start or the adoption is done */
-	unsigned failures;	/* adoptions in a row that failed */
-	int64_t retry_at;	/* when to spawn the next one; 0: not planned */
+	bool served;                /* the start or the adoption is done */
+	unsigned failures;          /* adoptions in a row that failed */
+	int64_t retry_at;           /* when to spawn the next one; 0: not planned */
 };
 
 struct worker {
@@ -49,7 +49,7 @@ struct supervisor {
 	struct server *server;
 	struct keeper *keepers;
 	struct worker *workers;
-	int signals;		/* signalfd */
+	int signals; /* signalfd */
 	int64_t idle_since;
 	bool quit;
 };
@@ -61,8 +61,8 @@ struct keeper *keeper_find(struct supervisor *s, const char *name);
 /* Finds living keepers and orphaned guests in $RUN/g. */
 void keepers_find_all(struct supervisor *s);
 /* Takes over a guest that runs without a keeper; NULL when it does not run. */
-struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *id,
-	struct err *err);
+struct keeper *keeper_adopt(
+	struct supervisor *s, const char *name, const char *id, struct err *err);
 int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
 	struct request *request, struct err *err);
 /* Looks at every keeper's link; spawns successors of those that died. */

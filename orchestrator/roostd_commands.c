@@ -20,7 +20,8 @@ static int may_change(const struct request *r, struct err *err)
 		(unsigned)r->peer.uid, (unsigned)geteuid());
 }
 
-static int look_commands(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int look_commands(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)self, (void)args, (void)r, (void)err;
 	*ret = command_list(supervisor_commands);
@@ -35,7 +36,8 @@ static int define(void *self, const json_t *args, struct request *r, json_t **re
 	return 1;
 }
 
-static int undefine(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+static int undefine(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
 	(void)ret;
@@ -108,10 +110,12 @@ static int quit(void *self, const json_t *args, struct request *r, json_t **ret,
 const struct command supervisor_commands[] = {
 	{"query-commands", "Lists what this socket understands.", {{0}}, CMD_QUICK, look_commands},
 	{"roost-define", "Makes or changes a guest; it need not run.",
-		{{"definition", ARG_OBJECT, false, "as guest.json holds it"}}, CMD_CHANGING, define},
+		{{"definition", ARG_OBJECT, false, "as guest.json holds it"}}, CMD_CHANGING,
+		define},
 	{"roost-undefine", "Forgets a guest that does not run.",
 		{{"name", ARG_STR, false, "the guest"},
-			{"remove-storage", ARG_BOOL, true, "delete the disks that roost made for it"}},
+			{"remove-storage", ARG_BOOL, true,
+				"delete the disks that roost made for it"}},
 		CMD_CHANGING, undefine},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
@@ -121,6 +125,7 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"}, {"id", ARG_STR, false, "its id"},
 			{"again", ARG_BOOL, true, "replace a keeper that does not answer"}},
 		CMD_QUICK, attend},
-	{"roost-quit", "Ends the supervisor; guests and their keepers go on.", {{0}}, CMD_QUICK, quit},
+	{"roost-quit", "Ends the supervisor; guests and their keepers go on.", {{0}}, CMD_QUICK,
+		quit},
 	{0},
 };

@@ -219,7 +219,8 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 			k->served = true;
 			k->retry_at = fd < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
 			if (k->link)
-				qmp_forget(k->link, qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &err));
+				qmp_forget(k->link,
+					qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &err));
 		}
 	}
 	status_free(&status);
@@ -375,7 +376,8 @@ void keepers_look(struct supervisor *s)
 			hear(s, k);
 			if (qmp_gone(k->link))
 				keeper_gone(s, k);
-		} else if (k->retry_at && !deadline_left(k->retry_at) && spawn_adopter(k, &err) < 0) {
+		} else if (k->retry_at && !deadline_left(k->retry_at) &&
+			   spawn_adopter(k, &err) < 0) {
 			plan_retry(k);
 		}
 	}
@@ -422,7 +424,8 @@ size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
 	size_t n = 0;
 	for (struct keeper *k = s->keepers; k && n < max; k = k->next)
 		if (k->link)
-			fds[n++] = (struct pollfd){.fd = qmp_fd(k->link), .events = qmp_events(k->link)};
+			fds[n++] = (struct pollfd){
+				.fd = qmp_fd(k->link), .events = qmp_events(k->link)};
 	return n;
 }
 

@@ -55,7 +55,8 @@ static json_t *run_child(const char *const argv[], const char *input, struct err
 		text.data[text.len] = '\0';
 	}
 	int status = 0;
-	_cleanup_json_ json_t *answer = text.len ? json_text_parse(text.data, text.len, err) : json_object();
+	_cleanup_json_ json_t *answer =
+		text.len ? json_text_parse(text.data, text.len, err) : json_object();
 	if (proc_reap(&c.proc, deadline, &status, err) < 0)
 		return NULL;
 	json_t *error = json_object_get(answer, "error");
@@ -93,7 +94,8 @@ static json_t *new_key(const char *comment, struct err *err)
 
 static int write_pair(int dir, const char *name, const json_t *key, struct err *err)
 {
-	const char *private = json_get_str(key, "private", ""), *public = json_get_str(key, "public", "");
+	const char *private = json_get_str(key, "private", ""),
+		   *public = json_get_str(key, "public", "");
 	_cleanup_free_ char *public_name = str_fmt("%s.pub", name);
 	_cleanup_free_ char *line = str_fmt("%s\n", public);
 	if (file_replace(dir, public_name, line, strlen(line), true, err) < 0)
@@ -160,7 +162,8 @@ static int host_key(int dir, struct definition *d, char **private, struct err *e
 static char *instance_id(const struct definition *d, const struct seed *s)
 {
 	uint64_t hash = 14695981039346656037ULL; /* FNV-1a: no secret, only a difference */
-	const char *parts[IDENTITY_KEYS + 4] = {s->hostname, s->user, s->user_data ? s->user_data : ""};
+	const char *parts[IDENTITY_KEYS + 4] = {
+		s->hostname, s->user, s->user_data ? s->user_data : ""};
 	for (size_t i = 0; i < s->key_count; i++)
 		parts[3 + i] = s->keys[i];
 	for (size_t i = 0; parts[i]; i++)
@@ -202,9 +205,13 @@ int seed_make(int guest_dir, struct definition *d, struct err *err)
 	keys[count++] = own;
 	if (c->user_data && file_read(AT_FDCWD, c->user_data, TEXT_MAX, &user_data, err) < 0)
 		return -1;
-	struct seed s = {.hostname = c->hostname ? c->hostname : d->name, .user = c->user ? c->user : "roost",
-		.keys = keys, .key_count = count, .host_key_private = private,
-		.host_key_public = d->issued.host_key, .user_data = user_data.data};
+	struct seed s = {.hostname = c->hostname ? c->hostname : d->name,
+		.user = c->user ? c->user : "roost",
+		.keys = keys,
+		.key_count = count,
+		.host_key_private = private,
+		.host_key_public = d->issued.host_key,
+		.user_data = user_data.data};
 	_cleanup_free_ char *id = instance_id(d, &s);
 	s.instance_id = id;
 	return write_image(guest_dir, &s, err);

@@ -52,22 +52,22 @@ static json_t *identities(const struct definition *d, struct err *err)
 }
 
 json_t *ssh_params(
-        const struct definition *d, const struct status *s, const char *user, struct err *err)
+	const struct definition *d, const struct status *s, const char *user, struct err *err)
 {
 	const char *host = NULL;
 	json_int_t port = forwarded_port(s->forwards, &host);
 	if (!port) {
 		err_set(err, ERR_REFUSED, "guest '%s': no interface forwards a port to its port 22",
-		        d->name);
+			d->name);
 		err_hint(err, "add hostfwd: [\"-22\"] to a `user` interface of its definition");
 		return NULL;
 	}
 	const char *who = user ? user : d->ready.user ? d->ready.user : d->cloud_init.user;
 	json_t *params = json_pack("{s:s, s:I, s:s, s:o}", "address",
-	        str_eq(host, "0.0.0.0") ? "127.0.0.1" : host, "port", port, "user",
-	        who ? who : "root", "identities", identities(d, err));
+		str_eq(host, "0.0.0.0") ? "127.0.0.1" : host, "port", port, "user",
+		who ? who : "root", "identities", identities(d, err));
 	json_object_set_new(params, "host_key",
-	        d->issued.host_key ? json_string(d->issued.host_key) : json_null());
+		d->issued.host_key ? json_string(d->issued.host_key) : json_null());
 	return params;
 }
 
@@ -89,7 +89,7 @@ int ssh_become(const char *subcommand, json_t *params, struct err *err)
 		return -1;
 	int fd = memfd_create("parameters", 0);
 	if (fd < 0 || write_all(fd, text, strlen(text)) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
-	        (fd != PARAMS_FD && dup2(fd, PARAMS_FD) < 0))
+		(fd != PARAMS_FD && dup2(fd, PARAMS_FD) < 0))
 		return err_errno(err, "cannot hand parameters to roost-ssh");
 	execl(path, "roost-ssh", "--params-fd", "3", subcommand, (char *)NULL);
 	return err_errno(err, "cannot run '%s'", path);

@@ -14,7 +14,7 @@
  * definition's. ERR_REFUSED when nothing forwards to the guest's port 22.
  */
 json_t *ssh_params(
-        const struct definition *d, const struct status *s, const char *user, struct err *err);
+	const struct definition *d, const struct status *s, const char *user, struct err *err);
 /* Becomes `roost-ssh SUBCOMMAND`, with our standard streams; returns only on failure. */
 int ssh_become(const char *subcommand, json_t *params, struct err *err);
 /* Starts it with its answers on a pipe; `params` stolen. */

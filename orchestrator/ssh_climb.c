@@ -74,7 +74,7 @@ static void tell(struct climb *c, enum rung rung, const char *state, const char 
 {
 	_cleanup_free_ char *shown = text_shown(detail, strlen(detail));
 	report(json_pack("{s:s, s:s, s:I, s:s}", "rung", rung_name(rung), "state", state, "ms",
-	        (json_int_t)(clock_ms() - c->start), "detail", shown));
+		(json_int_t)(clock_ms() - c->start), "detail", shown));
 }
 
 static void passed(struct climb *c, enum rung rung, const char *state, const char *detail)
@@ -85,7 +85,7 @@ static void passed(struct climb *c, enum rung rung, const char *state, const cha
 		tell(c, rung, state, detail);
 	c->current = rung + 1;
 	while (c->current < c->params->last && c->current > RUNG_LOGIN &&
-	        !c->params->wanted[c->current])
+		!c->params->wanted[c->current])
 		c->current++;
 	c->current_since = clock_ms();
 }
@@ -102,7 +102,7 @@ static void note_evidence(struct climb *c, enum rung rung)
 		if (c->evidence_count == EVIDENCE_MAX) {
 			free(c->evidence[0].text);
 			memmove(c->evidence, c->evidence + 1,
-			        sizeof(c->evidence[0]) * (EVIDENCE_MAX - 1));
+				sizeof(c->evidence[0]) * (EVIDENCE_MAX - 1));
 			c->evidence_count--;
 		}
 		last = &c->evidence[c->evidence_count++];
@@ -118,8 +118,8 @@ static int failed(struct climb *c, enum rung rung)
 	note_evidence(c, rung);
 	if (clock_ms() - c->last_told >= TELL_MS) {
 		_cleanup_free_ char *detail =
-		        c->current == rung ? xstrdup(c->err.message)
-		                           : str_fmt("%s: %s", rung_name(rung), c->err.message);
+			c->current == rung ? xstrdup(c->err.message)
+					   : str_fmt("%s: %s", rung_name(rung), c->err.message);
 		tell(c, c->current, "trying", detail);
 		c->last_told = clock_ms();
 	}
@@ -139,8 +139,8 @@ static int64_t step_deadline(const struct climb *c)
  * status differs between versions, its text does not. Where there is none the shell says so.
  */
 static const char cloud_command[] =
-        "exec sh -c 'command -v cloud-init >/dev/null 2>&1 || { echo status: not installed; exit 0; }; "
-        "exec cloud-init status --wait --long'";
+	"exec sh -c 'command -v cloud-init >/dev/null 2>&1 || { echo status: not installed; exit 0; }; "
+	"exec cloud-init status --wait --long'";
 
 static int climb_cloud_init(struct climb *c, struct session *s)
 {
@@ -154,7 +154,7 @@ static int climb_cloud_init(struct climb *c, struct session *s)
 	}
 	enum cloud_state state = cloud_status_parse(text.data ? text.data : "", text.len, &detail);
 	_cleanup_free_ char *words = str_fmt("%s%s%s", cloud_state_name(state),
-	        detail.len ? ": " : "", detail.len ? detail.data : "");
+		detail.len ? ": " : "", detail.len ? detail.data : "");
 	switch (state) {
 	case CLOUD_DONE:
 	case CLOUD_DEGRADED:
@@ -168,7 +168,7 @@ static int climb_cloud_init(struct climb *c, struct session *s)
 		return FAIL(&c->why, REASON_CLOUD_RUNNING, &c->err, "cloud-init: %s", words);
 	default:
 		return FAIL(&c->why, REASON_CLOUD_ERROR, &c->err, "cloud-init: %s (exit status %d)",
-		        words, status);
+			words, status);
 	}
 }
 
@@ -183,14 +183,14 @@ static int climb_probes(struct climb *c, struct session *s)
 		watch_move(rung_deadline(c));
 		if (session_run(s, command, &tail, &status, &c->why, &c->err) < 0)
 			return watch_expired() ? FAIL(&c->why, REASON_PROBE, &c->err,
-			                                 "the probe '%.200s' does not end", command)
-			                       : -1;
+							 "the probe '%.200s' does not end", command)
+					       : -1;
 		if (status == 0)
 			continue;
 		free(c->quote);
 		c->quote = text_shown(tail.data ? tail.data : "", tail.len);
 		return FAIL(&c->why, REASON_PROBE, &c->err,
-		        "the probe '%.200s' ended with status %d", command, status);
+			"the probe '%.200s' ended with status %d", command, status);
 	}
 	_cleanup_free_ char *detail = str_fmt("%zu passed", json_array_size(c->params->probes));
 	reached(c, RUNG_PROBES, detail);
@@ -201,7 +201,7 @@ static int climb_probes(struct climb *c, struct session *s)
 static int climb_inside(struct climb *c, struct session *s)
 {
 	if (c->current == RUNG_CLOUD_INIT && c->params->last >= RUNG_CLOUD_INIT &&
-	        climb_cloud_init(c, s) < 0)
+		climb_cloud_init(c, s) < 0)
 		return failed(c, RUNG_CLOUD_INIT);
 	if (c->params->last >= RUNG_PROBES && climb_probes(c, s) < 0)
 		return failed(c, RUNG_PROBES);
@@ -212,7 +212,7 @@ static int climb_session(struct climb *c, int fd)
 {
 	_cleanup_free_ char *key = NULL, *method = NULL;
 	_cleanup_session_ struct session *s =
-	        session_start(fd, step_deadline(c), c->remote, &c->why, &c->err);
+		session_start(fd, step_deadline(c), c->remote, &c->why, &c->err);
 	if (!s || session_check_host(s, c->remote, &key, &c->why, &c->err) < 0)
 		return failed(c, RUNG_HOST_KEY);
 	reached(c, RUNG_HOST_KEY, key);
@@ -251,7 +251,7 @@ static bool is_final(const struct climb *c)
 static void pause_after(struct climb *c, int64_t *pause)
 {
 	bool penalty = c->why == REASON_LOGIN_REFUSED || c->why == REASON_KEY_MISMATCH ||
-	               c->why == REASON_TURNED_AWAY;
+		       c->why == REASON_TURNED_AWAY;
 	int64_t least = penalty ? PAUSE_PENALTY_MIN_MS : PAUSE_MIN_MS;
 	int64_t most = penalty ? PAUSE_PENALTY_MAX_MS : PAUSE_MAX_MS;
 	int64_t ms = *pause < least ? least : *pause > most ? most : *pause;
@@ -268,9 +268,9 @@ static json_t *evidence_list(const struct climb *c)
 	for (size_t i = 0; i < c->evidence_count; i++) {
 		const struct evidence *e = &c->evidence[i];
 		_cleanup_free_ char *times =
-		        e->count > 1 ? str_fmt("%d times, last ", e->count) : NULL;
+			e->count > 1 ? str_fmt("%d times, last ", e->count) : NULL;
 		_cleanup_free_ char *text = str_fmt("%s: %s (%safter %lld ms)", rung_name(e->rung),
-		        e->text, times ? times : "", (long long)e->last_ms);
+			e->text, times ? times : "", (long long)e->last_ms);
 		_cleanup_free_ char *shown = text_shown(text, strlen(text));
 		json_array_append_new(list, json_string(shown));
 	}
@@ -289,12 +289,12 @@ static int give_up(struct climb *c)
 	struct err last = c->err;
 	_cleanup_free_ char *shown = text_shown(last.message, strlen(last.message));
 	err_set(&c->err, kind, "%s not reached after %lld ms: %s", rung_name(c->current),
-	        (long long)(clock_ms() - c->start), shown);
+		(long long)(clock_ms() - c->start), shown);
 	if (last.hint[0])
 		err_hint(&c->err, "%s", last.hint);
 	report(json_pack("{s:o, s:s, s:s, s:o, s:s}", "error", json_from_err(&c->err), "rung",
-	        rung_name(c->current), "reason", reason_word(c->why), "evidence", evidence_list(c),
-	        "cause", reason_cause(c->why)));
+		rung_name(c->current), "reason", reason_word(c->why), "evidence", evidence_list(c),
+		"cause", reason_cause(c->why)));
 	return err_exit_code(kind);
 }
 
@@ -317,7 +317,7 @@ static int whole_attempt(struct climb *c, struct dialer *d)
 	if (attempt(c, d) == 0)
 		return 0;
 	if (why != REASON_NONE && !deadline_left(rung_deadline(c)) &&
-	        clock_ms() - begin < CUT_SHORT_MS) {
+		clock_ms() - begin < CUT_SHORT_MS) {
 		c->why = why;
 		c->err = err;
 	}
@@ -328,10 +328,10 @@ int climb(const struct remote *r, const struct climb_params *p)
 {
 	int64_t now = clock_ms(), pause = 0;
 	_cleanup_(climb_end) struct climb c = {.remote = r,
-	        .params = p,
-	        .start = now,
-	        .deadline = now + p->total_ms,
-	        .current_since = now};
+		.params = p,
+		.start = now,
+		.deadline = now + p->total_ms,
+		.current_since = now};
 	_cleanup_(dialer_end) struct dialer d = DIALER(r);
 	for (;;) {
 		enum rung before = c.current;
@@ -345,6 +345,6 @@ int climb(const struct remote *r, const struct climb_params *p)
 			return give_up(&c);
 	}
 	report(json_pack("{s:s, s:s, s:I}", "state", "reached", "rung", rung_name(p->last), "ms",
-	        (json_int_t)(clock_ms() - c.start)));
+		(json_int_t)(clock_ms() - c.start)));
 	return 0;
 }

@@ -23,13 +23,13 @@ void copy_alive(const struct copy *c)
 static int too_deep(const char *name, struct err *err)
 {
 	return err_set(
-	        err, ERR_REFUSED, "'%s' lies more than %d folders deep", name, COPY_DEPTH_MAX);
+		err, ERR_REFUSED, "'%s' lies more than %d folders deep", name, COPY_DEPTH_MAX);
 }
 
 /* ---- to the guest ------------------------------------------------------------------------------ */
 
 static int push_folder(
-        struct far *f, int fd, const char *name, const struct stat *st, struct err *err);
+	struct far *f, int fd, const char *name, const struct stat *st, struct err *err);
 
 /* Something in a tree: regular files and folders go, links and devices are left out. */
 static int push_entry(struct far *f, int dir, const char *name, struct err *err)
@@ -39,14 +39,14 @@ static int push_entry(struct far *f, int dir, const char *name, struct err *err)
 		return err_errno(err, "cannot read '%s'", name);
 	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
 		progress_note(name, S_ISLNK(st.st_mode) ? "is a symbolic link: left out"
-		                                        : "is not a regular file: left out");
+							: "is not a regular file: left out");
 		return 0;
 	}
 	_cleanup_close_ int fd = outgoing_open(dir, name, &st, err);
 	if (fd < 0)
 		return -1;
 	return S_ISDIR(st.st_mode) ? push_folder(f, fd, name, &st, err)
-	                           : f->ops->push_file(f, name, fd, &st, err);
+				   : f->ops->push_file(f, name, fd, &st, err);
 }
 
 static void cleanup_dir(DIR **dir)
@@ -56,7 +56,7 @@ static void cleanup_dir(DIR **dir)
 }
 
 static int push_folder(
-        struct far *f, int fd, const char *name, const struct stat *st, struct err *err)
+	struct far *f, int fd, const char *name, const struct stat *st, struct err *err)
 {
 	_cleanup_(cleanup_dir) DIR *entries = fdopendir(dup(fd));
 	if (!entries)
@@ -186,8 +186,8 @@ static int copy_all(struct copy *c, struct err *err)
 	f->ops->end(f);
 	if (rc == 0)
 		report(json_pack("{s:s, s:I, s:I, s:s}", "state", "copied", "files",
-		        (json_int_t)c->progress.files_done, "bytes",
-		        (json_int_t)c->progress.bytes_done, "protocol", protocol));
+			(json_int_t)c->progress.files_done, "bytes",
+			(json_int_t)c->progress.bytes_done, "protocol", protocol));
 	return rc;
 }
 

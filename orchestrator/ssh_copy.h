@@ -34,7 +34,7 @@ struct far_ops {
 	 * the target.
 	 */
 	int (*push_file)(
-	        struct far *f, const char *name, int fd, const struct stat *st, struct err *err);
+		struct far *f, const char *name, int fd, const struct stat *st, struct err *err);
 	int (*push_enter)(struct far *f, const char *name, const struct stat *st, struct err *err);
 	int (*push_leave)(struct far *f, const struct stat *st, struct err *err);
 	/* Pulling one remote path, to be `name` in `dir`. */

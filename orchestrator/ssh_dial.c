@@ -27,19 +27,19 @@ static int64_t earlier(int64_t a, int64_t b)
 static int refused(int number, const struct remote *r, enum reason *why, struct err *err)
 {
 	enum reason reason = number == ECONNREFUSED || number == ECONNRESET ? REASON_REFUSED
-	                     : number == ETIMEDOUT                          ? REASON_UNANSWERED
-	                                                                    : REASON_UNREACHABLE;
+			     : number == ETIMEDOUT                          ? REASON_UNANSWERED
+									    : REASON_UNREACHABLE;
 	return FAIL(why, reason, err, "cannot connect to %s port %d: %s", r->address, r->port,
-	        strerror(number));
+		strerror(number));
 }
 
 static int open_socket(
-        const struct remote *r, struct sockaddr_storage *to, socklen_t *len, struct err *err)
+	const struct remote *r, struct sockaddr_storage *to, socklen_t *len, struct err *err)
 {
 	char port[8];
 	struct addrinfo *found = NULL;
 	struct addrinfo want = {
-	        .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
 	snprintf(port, sizeof(port), "%d", r->port);
 	if (getaddrinfo(r->address, port, &want, &found) != 0)
 		return err_set(err, ERR_USAGE, "'%s' is not a literal IP address", r->address);
@@ -107,16 +107,16 @@ static int look(int fd, bool ended, struct banner_text *banner, enum reason *why
 		return FAIL(why, REASON_TURNED_AWAY, err, "the server says '%s'", banner->shown);
 	case BANNER_NOT_SSH:
 		return FAIL(
-		        why, REASON_NOT_SSH, err, "not SSH: the server says '%s'", banner->shown);
+			why, REASON_NOT_SSH, err, "not SSH: the server says '%s'", banner->shown);
 	case BANNER_MORE:
 		break;
 	}
 	if (ended)
 		return FAIL(why, REASON_CLOSED, err, "closed after a part of the banner, '%s'",
-		        banner->shown);
+			banner->shown);
 	want_more_than(fd, (size_t)n);
 	FAIL(why, REASON_DRIBBLE, err, "only a part of the banner has arrived, '%s'",
-	        banner->shown);
+		banner->shown);
 	return 1;
 }
 
@@ -132,7 +132,7 @@ static bool has_begun(int fd)
  * is closed; when none is left or the deadline passes, -1 with the reason heard last.
  */
 static int listen_to(
-        int fds[2], int64_t deadline, struct banner_text *banner, enum reason *why, struct err *err)
+	int fds[2], int64_t deadline, struct banner_text *banner, enum reason *why, struct err *err)
 {
 	struct pollfd p[2];
 	if (has_begun(fds[1]))
@@ -173,7 +173,7 @@ int dial_connect(struct dialer *d, int64_t deadline, enum reason *why, struct er
 }
 
 int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, enum reason *why,
-        struct err *err)
+	struct err *err)
 {
 	int fds[2] = {TAKE_FD(d->fresh), TAKE_FD(d->patient)};
 	int fd = listen_to(fds, earlier(deadline, deadline_in(LISTEN_MS)), banner, why, err);

@@ -71,7 +71,7 @@ static size_t pending(const struct flow *f)
 /* ---- what the channel tells ---------------------------------------------------------------------- */
 
 static int on_data(
-        ssh_session ssh, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *user)
+	ssh_session ssh, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *user)
 {
 	(void)ssh, (void)channel, (void)data, (void)len, (void)is_stderr;
 	((struct pump *)user)->heard = true;
@@ -85,7 +85,7 @@ static void on_status(ssh_session ssh, ssh_channel channel, int status, void *us
 }
 
 static void on_signal(ssh_session ssh, ssh_channel channel, const char *name, int core,
-        const char *message, const char *language, void *user)
+	const char *message, const char *language, void *user)
 {
 	(void)ssh, (void)channel, (void)core, (void)message, (void)language;
 	((struct pump *)user)->status = 128 + signal_number(name);
@@ -203,11 +203,11 @@ static int wait_and_serve(struct pump *p, int signals)
 	if (!p->closed && !ssh_is_connected(p->session->ssh))
 		return -1;
 	struct pollfd fds[COUNT] = {
-	        [SESSION] = {p->closed ? -1 : ssh_get_fd(p->session->ssh), session_events(p), 0},
-	        [SIGNALS] = {signals, POLLIN, 0},
-	        [INPUT] = {reading ? STDIN_FILENO : -1, POLLIN, 0},
-	        [OUTPUT] = {pending(&p->out[0]) ? STDOUT_FILENO : -1, POLLOUT, 0},
-	        [ERRORS] = {pending(&p->out[1]) ? STDERR_FILENO : -1, POLLOUT, 0},
+		[SESSION] = {p->closed ? -1 : ssh_get_fd(p->session->ssh), session_events(p), 0},
+		[SIGNALS] = {signals, POLLIN, 0},
+		[INPUT] = {reading ? STDIN_FILENO : -1, POLLIN, 0},
+		[OUTPUT] = {pending(&p->out[0]) ? STDOUT_FILENO : -1, POLLOUT, 0},
+		[ERRORS] = {pending(&p->out[1]) ? STDERR_FILENO : -1, POLLOUT, 0},
 	};
 	if (poll(fds, COUNT, must_go_on(p) ? 0 : -1) < 0)
 		return errno == EINTR ? 0 : -1;
@@ -247,7 +247,7 @@ static bool wants_terminal(const struct exec_params *e)
 }
 
 static int start_command(
-        struct pump *p, const struct exec_params *e, enum reason *why, struct err *err)
+	struct pump *p, const struct exec_params *e, enum reason *why, struct err *err)
 {
 	const char *name;
 	json_t *value;
@@ -263,14 +263,14 @@ static int start_command(
 		int columns, rows;
 		terminal_size(&columns, &rows);
 		if (UNTIL_DONE(s, ssh_channel_request_pty_size(p->channel, e->term, columns, rows),
-		            SSH_AGAIN) == SSH_OK)
+			    SSH_AGAIN) == SSH_OK)
 			p->terminal = isatty(STDIN_FILENO);
 		else
 			complain("the guest gives no terminal");
 	}
 	int rc = e->command ? UNTIL_DONE(s, ssh_channel_request_exec(p->channel, e->command),
-	                              SSH_AGAIN)
-	                    : UNTIL_DONE(s, ssh_channel_request_shell(p->channel), SSH_AGAIN);
+				      SSH_AGAIN)
+			    : UNTIL_DONE(s, ssh_channel_request_shell(p->channel), SSH_AGAIN);
 	return rc == SSH_OK ? 0 : session_fail(s, REASON_NO_COMMAND, why, err, "command not run");
 }
 
@@ -341,10 +341,10 @@ int exec(const struct remote *r, const struct exec_params *e)
 	enum reason why;
 	_cleanup_free_ struct pump *p = xcalloc(1, sizeof(*p));
 	struct ssh_channel_callbacks_struct calls = {.userdata = p,
-	        .channel_data_function = on_data,
-	        .channel_exit_status_function = on_status,
-	        .channel_exit_signal_function = on_signal,
-	        .channel_close_function = on_close};
+		.channel_data_function = on_data,
+		.channel_exit_status_function = on_status,
+		.channel_exit_signal_function = on_signal,
+		.channel_close_function = on_close};
 	ssh_callbacks_init(&calls);
 	_cleanup_session_ struct session *s = session_open(r, &why, &err);
 	if (!s)

@@ -27,7 +27,7 @@ static void tell(struct progress *p)
 {
 	p->last_told = clock_ms();
 	report(json_pack("{s:s, s:I, s:I}", "file", p->file, "bytes", (json_int_t)p->bytes, "total",
-	        (json_int_t)p->total));
+		(json_int_t)p->total));
 }
 
 void progress_begin(struct progress *p, const char *file, uint64_t total)
@@ -69,7 +69,7 @@ static int fail(const char *what, const char *name, struct err *err)
 	errno = number;
 	if (number == EACCES || number == EPERM)
 		return err_set(
-		        err, ERR_REFUSED, "cannot %s '%s': %s", what, text, strerror(number));
+			err, ERR_REFUSED, "cannot %s '%s': %s", what, text, strerror(number));
 	return err_errno(err, "cannot %s '%s'", what, text);
 }
 
@@ -85,10 +85,10 @@ static int open_temporary(struct incoming *in)
 	static unsigned count;
 	for (int i = 0; i < 100; i++) {
 		snprintf(in->temporary, sizeof(in->temporary), ".roost-%d-%u.part", (int)getpid(),
-		        ++count);
+			++count);
 		_cleanup_free_ char *path = temporary_path(in);
 		int fd = openat(
-		        in->dir, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+			in->dir, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (fd >= 0 || errno != EEXIST)
 			return fd;
 	}
@@ -100,10 +100,10 @@ int incoming_open(struct incoming *in, int dir, const char *name, struct err *er
 	struct stat st;
 	/* a rename would put a file in the place of /dev/null */
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode) &&
-	        !S_ISLNK(st.st_mode)) {
+		!S_ISLNK(st.st_mode)) {
 		_cleanup_free_ char *text = shown(name);
 		return err_set(err, ERR_REFUSED, "'%s' exists and is %s", text,
-		        S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
+			S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
 	}
 	struct incoming new = {.dir = dir, .fd = -1, .name = xstrdup(name)};
 	new.fd = open_temporary(&new);
@@ -140,7 +140,7 @@ int incoming_finish(struct incoming *in, const struct file_facts *facts, struct 
 {
 	struct stat old;
 	bool replaces =
-	        fstatat(in->dir, in->name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode);
+		fstatat(in->dir, in->name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode);
 	_cleanup_free_ char *path = temporary_path(in);
 	set_facts(in->fd, facts, replaces ? old.st_mode & 0777 : without_umask(facts->mode));
 	/* some file systems tell only now that there was no space */

@@ -47,7 +47,7 @@ ssh_key key_of_text(const char *text)
 
 /* libssh's way to ask for a passphrase. Without it OpenSSL would ask at the terminal. */
 static int no_passphrase(
-        const char *prompt, char *buf, size_t len, int echo, int verify, void *data)
+	const char *prompt, char *buf, size_t len, int echo, int verify, void *data)
 {
 	bool *asked = data;
 	(void)prompt, (void)buf, (void)len, (void)echo, (void)verify;
@@ -70,7 +70,7 @@ ssh_key identity_load(const char *identity, struct err *err)
 	else if (file_read(AT_FDCWD, identity, IDENTITY_MAX, &pem, err) < 0)
 		return NULL;
 	int rc = ssh_pki_import_privkey_base64(
-	        pem.data ? pem.data : "", NULL, no_passphrase, &asked, &key);
+		pem.data ? pem.data : "", NULL, no_passphrase, &asked, &key);
 	if (pem.data)
 		explicit_bzero(pem.data, pem.len);
 	if (rc == SSH_OK)
@@ -103,7 +103,7 @@ int keys_generate(const char *comment, char **private_pem, char **public_text, s
 	_cleanup_key_ ssh_key key = NULL;
 	char *pem = NULL;
 	if (ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) != SSH_OK ||
-	        ssh_pki_export_privkey_base64(key, NULL, NULL, NULL, &pem) != SSH_OK || !pem)
+		ssh_pki_export_privkey_base64(key, NULL, NULL, NULL, &pem) != SSH_OK || !pem)
 		return err_set(err, ERR_SYSTEM, "cannot make a key: libssh failed");
 	_cleanup_free_ char *text = key_text(key);
 	*private_pem = folded(pem);

@@ -52,6 +52,6 @@ bool identity_is_text(const char *identity);
 
 /* Fills *err from libssh and the watch: a time-out, a signal, or libssh's own words. Returns -1. */
 int session_fail(
-        struct session *s, enum reason reason, enum reason *why, struct err *err, const char *what);
+	struct session *s, enum reason reason, enum reason *why, struct err *err, const char *what);
 
 #endif

@@ -17,12 +17,12 @@
 enum { PARAMS_MAX = 1024 * 1024, PARAMS_MS = 10000 };
 
 static const char *const rung_names[] = {
-        [RUNG_TCP] = "tcp",
-        [RUNG_BANNER] = "banner",
-        [RUNG_HOST_KEY] = "hostkey",
-        [RUNG_LOGIN] = "login",
-        [RUNG_CLOUD_INIT] = "cloud-init",
-        [RUNG_PROBES] = "probes",
+	[RUNG_TCP] = "tcp",
+	[RUNG_BANNER] = "banner",
+	[RUNG_HOST_KEY] = "hostkey",
+	[RUNG_LOGIN] = "login",
+	[RUNG_CLOUD_INIT] = "cloud-init",
+	[RUNG_PROBES] = "probes",
 };
 static_assert(ARRAY_SIZE(rung_names) == RUNG_MAX, "a rung lacks its name");
 
@@ -45,7 +45,7 @@ static int rung_of(const char *name, enum rung *out, struct err *err)
 /* ---- checks that every sub-command shares ------------------------------------------------------ */
 
 static const char *const remote_keys[] = {
-        "address", "port", "host_key", "trust", "user", "identities", "agent", "connect_ms", NULL};
+	"address", "port", "host_key", "trust", "user", "identities", "agent", "connect_ms", NULL};
 
 static bool among(const char *key, const char *const *keys)
 {
@@ -80,14 +80,14 @@ static int texts(const json_t *o, const char *key, json_t **out, struct err *err
 	json_array_foreach (list, i, item) {
 		if (!json_is_string(item))
 			return err_set(
-			        err, ERR_USAGE, "item %zu of '%s' is not a text", i + 1, key);
+				err, ERR_USAGE, "item %zu of '%s' is not a text", i + 1, key);
 	}
 	*out = list;
 	return 0;
 }
 
 static int milliseconds(
-        const json_t *o, const char *key, int64_t otherwise, int64_t *out, struct err *err)
+	const json_t *o, const char *key, int64_t otherwise, int64_t *out, struct err *err)
 {
 	int64_t ms = otherwise;
 	if (json_int_opt(o, key, &ms, err) < 0)
@@ -113,8 +113,8 @@ static int check_host_key(const char *key, struct err *err)
 {
 	char type[64];
 	return !key || key_text_type(key, type, sizeof(type)) == 0
-	               ? 0
-	               : err_set(err, ERR_USAGE, "'host_key' is not a public key (TYPE BASE64)");
+		       ? 0
+		       : err_set(err, ERR_USAGE, "'host_key' is not a public key (TYPE BASE64)");
 }
 
 static int read_remote(json_t *o, struct remote *out, struct err *err)
@@ -123,14 +123,14 @@ static int read_remote(json_t *o, struct remote *out, struct err *err)
 	int64_t port = 22;
 	const char *trust = NULL;
 	if (json_str(o, "address", &r.address, err) < 0 ||
-	        json_int_opt(o, "port", &port, err) < 0 ||
-	        json_str_opt(o, "host_key", &r.host_key, err) < 0 ||
-	        json_str_opt(o, "trust", &trust, err) < 0 ||
-	        json_str(o, "user", &r.user, err) < 0 ||
-	        texts(o, "identities", &r.identities, err) < 0 ||
-	        json_bool_opt(o, "agent", &r.agent, err) < 0 ||
-	        milliseconds(o, "connect_ms", 15000, &r.connect_ms, err) < 0 ||
-	        check_address(r.address, err) < 0 || check_host_key(r.host_key, err) < 0)
+		json_int_opt(o, "port", &port, err) < 0 ||
+		json_str_opt(o, "host_key", &r.host_key, err) < 0 ||
+		json_str_opt(o, "trust", &trust, err) < 0 ||
+		json_str(o, "user", &r.user, err) < 0 ||
+		texts(o, "identities", &r.identities, err) < 0 ||
+		json_bool_opt(o, "agent", &r.agent, err) < 0 ||
+		milliseconds(o, "connect_ms", 15000, &r.connect_ms, err) < 0 ||
+		check_address(r.address, err) < 0 || check_host_key(r.host_key, err) < 0)
 		return -1;
 	if (port < 1 || port > 65535)
 		return err_set(err, ERR_USAGE, "%lld is not a port", (long long)port);
@@ -173,7 +173,7 @@ static int read_deadlines(json_t *o, struct climb_params *c, struct err *err)
 	json_object_foreach (deadlines, key, value) {
 		enum rung r;
 		if (rung_of(key, &r, err) < 0 ||
-		        milliseconds(deadlines, key, 1, &c->deadline_ms[r], err) < 0)
+			milliseconds(deadlines, key, 1, &c->deadline_ms[r], err) < 0)
 			return err_prefix(err, "'deadlines_ms'");
 	}
 	return 0;
@@ -184,13 +184,13 @@ int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct e
 	static const char *const own[] = {"rungs", "probes", "deadlines_ms", "total_ms", NULL};
 	struct climb_params c = {.last = RUNG_TCP};
 	if (check_keys(o, own, err) < 0 || read_remote(o, r, err) < 0 ||
-	        read_rungs(o, &c, err) < 0 || texts(o, "probes", &c.probes, err) < 0 ||
-	        read_deadlines(o, &c, err) < 0 ||
-	        milliseconds(o, "total_ms", 300000, &c.total_ms, err) < 0)
+		read_rungs(o, &c, err) < 0 || texts(o, "probes", &c.probes, err) < 0 ||
+		read_deadlines(o, &c, err) < 0 ||
+		milliseconds(o, "total_ms", 300000, &c.total_ms, err) < 0)
 		return -1;
 	if (c.wanted[RUNG_PROBES] && !json_array_size(c.probes))
 		return err_set(
-		        err, ERR_USAGE, "the rung 'probes' is wanted, but there are no probes");
+			err, ERR_USAGE, "the rung 'probes' is wanted, but there are no probes");
 	*out = c;
 	return 0;
 }
@@ -229,8 +229,8 @@ int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err
 	const char *term = getenv("TERM");
 	struct exec_params e = {.term = term && *term ? term : "xterm"};
 	if (check_keys(o, own, err) < 0 || read_remote(o, r, err) < 0 ||
-	        json_str_opt(o, "command", &e.command, err) < 0 || read_pty(o, &e.pty, err) < 0 ||
-	        read_env(o, &e.env, err) < 0 || json_str_opt(o, "term", &e.term, err) < 0)
+		json_str_opt(o, "command", &e.command, err) < 0 || read_pty(o, &e.pty, err) < 0 ||
+		read_env(o, &e.env, err) < 0 || json_str_opt(o, "term", &e.term, err) < 0)
 		return -1;
 	*out = e;
 	return 0;
@@ -260,16 +260,16 @@ static void as_list(json_t *o, const char *key)
 int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err *err)
 {
 	static const char *const own[] = {
-	        "direction", "local", "remote", "recursive", "preserve", "stall_ms", NULL};
+		"direction", "local", "remote", "recursive", "preserve", "stall_ms", NULL};
 	struct copy_params c = {0};
 	as_list(o, "local");
 	as_list(o, "remote");
 	if (check_keys(o, own, err) < 0 || read_remote(o, r, err) < 0 ||
-	        read_direction(o, &c.direction, err) < 0 || texts(o, "local", &c.local, err) < 0 ||
-	        texts(o, "remote", &c.remote, err) < 0 ||
-	        json_bool_opt(o, "recursive", &c.recursive, err) < 0 ||
-	        json_bool_opt(o, "preserve", &c.preserve, err) < 0 ||
-	        milliseconds(o, "stall_ms", 30000, &c.stall_ms, err) < 0)
+		read_direction(o, &c.direction, err) < 0 || texts(o, "local", &c.local, err) < 0 ||
+		texts(o, "remote", &c.remote, err) < 0 ||
+		json_bool_opt(o, "recursive", &c.recursive, err) < 0 ||
+		json_bool_opt(o, "preserve", &c.preserve, err) < 0 ||
+		milliseconds(o, "stall_ms", 30000, &c.stall_ms, err) < 0)
 		return -1;
 	const json_t *sources = c.direction == COPY_TO ? c.local : c.remote;
 	const json_t *targets = c.direction == COPY_TO ? c.remote : c.local;
@@ -290,8 +290,8 @@ json_t *params_read(int fd, struct err *err)
 	for (;;) {
 		buf_reserve(&text, 16384);
 		ssize_t n = fd_wait(fd, POLLIN, deadline) > 0
-		                    ? read(fd, text.data + text.len, 16384)
-		                    : -1;
+				    ? read(fd, text.data + text.len, 16384)
+				    : -1;
 		if (n < 0) {
 			err_set(err, ERR_USAGE, "the parameters did not arrive on fd %d", fd);
 			return NULL;

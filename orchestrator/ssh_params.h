@@ -37,7 +37,7 @@ const char *rung_name(enum rung rung);
 
 struct climb_params {
 	bool wanted
-	        [RUNG_MAX]; /* reported and waited for; lower ones up to LOGIN are needed anyway */
+		[RUNG_MAX]; /* reported and waited for; lower ones up to LOGIN are needed anyway */
 	enum rung last;
 	json_t *probes;                /* texts; may be NULL */
 	int64_t deadline_ms[RUNG_MAX]; /* from the rung before it; 0 is none of its own */

@@ -35,11 +35,11 @@ static struct scp_far *mine(struct far *f)
 static int told(const char *message, struct err *err)
 {
 	enum err_kind kind = strstr(message, "No such file")       ? ERR_NOT_FOUND
-	                     : strstr(message, "ermission denied") ? ERR_REFUSED
-	                                                           : ERR_QEMU;
+			     : strstr(message, "ermission denied") ? ERR_REFUSED
+								   : ERR_QEMU;
 	_cleanup_free_ char *shown = text_shown(message, strlen(message));
 	return err_set(
-	        err, kind, "the guest's %s%s", str_starts(shown, "scp: ") ? "" : "scp: ", shown);
+		err, kind, "the guest's %s%s", str_starts(shown, "scp: ") ? "" : "scp: ", shown);
 }
 
 /* The guest's scp is over too early. If it never said a word there most likely is none. */
@@ -53,7 +53,7 @@ static int ended(struct scp_far *f, struct err *err)
 	const char *colon = *shown ? ": " : "";
 	if (f->spoke)
 		return err_set(
-		        err, ERR_GONE, "the guest's scp ended in the middle%s%s", colon, shown);
+			err, ERR_GONE, "the guest's scp ended in the middle%s%s", colon, shown);
 	err_set(err, ERR_QEMU, "the guest has no SFTP, and its scp does not run%s%s", colon, shown);
 	return err_hint(err, "install openssh-sftp-server or openssh-client in the guest");
 }
@@ -71,7 +71,7 @@ static int read_line(struct scp_far *f, char line[LINE_MAX_LEN], struct err *err
 {
 	for (size_t len = 0; len < LINE_MAX_LEN; len++) {
 		ssize_t n = len ? receive(f, line + len, 1, err)
-		                : talk_read_some(f->talk, line, 1, err);
+				: talk_read_some(f->talk, line, 1, err);
 		if (n <= 0)
 			return (int)n;
 		f->spoke = true;
@@ -113,7 +113,7 @@ static int start(struct scp_far *f, const char *flag, const char *path, struct e
 	const struct copy_params *p = f->far.copy->params;
 	_cleanup_buf_ struct buf command = {0};
 	buf_fmt(&command, "scp %s %s%s-- ", flag, p->recursive ? "-r " : "",
-	        p->preserve ? "-p " : "");
+		p->preserve ? "-p " : "");
 	shell_quote(&command, path);
 	f->talk = talk_open(f->far.copy->session, command.data, err);
 	return f->talk ? 0 : -1;
@@ -126,29 +126,29 @@ static int send_times(struct scp_far *f, const struct stat *st, struct err *err)
 	if (!f->far.copy->params->preserve)
 		return 0;
 	_cleanup_free_ char *line =
-	        str_fmt("T%lld 0 %lld 0\n", (long long)st->st_mtime, (long long)st->st_atime);
+		str_fmt("T%lld 0 %lld 0\n", (long long)st->st_mtime, (long long)st->st_atime);
 	return send_all(f, line, strlen(line), err) < 0 ? -1 : read_answer(f, err);
 }
 
 static int announce(
-        struct scp_far *f, char letter, const char *name, const struct stat *st, struct err *err)
+	struct scp_far *f, char letter, const char *name, const struct stat *st, struct err *err)
 {
 	long long size = letter == 'C' ? (long long)st->st_size : 0;
 	if (strchr(name, '\n')) {
 		_cleanup_free_ char *shown = text_shown(name, strlen(name));
 		return err_set(
-		        err, ERR_REFUSED, "'%s': scp carries no name with a new line", shown);
+			err, ERR_REFUSED, "'%s': scp carries no name with a new line", shown);
 	}
 	_cleanup_free_ char *line =
-	        str_fmt("%c%04o %lld %s\n", letter, st->st_mode & 0777, size, name);
+		str_fmt("%c%04o %lld %s\n", letter, st->st_mode & 0777, size, name);
 	return send_times(f, st, err) < 0 || send_all(f, line, strlen(line), err) < 0
-	               ? -1
-	               : read_answer(f, err);
+		       ? -1
+		       : read_answer(f, err);
 }
 
 /* Exactly as many bytes as were announced. */
 static int push_file(
-        struct far *far, const char *name, int fd, const struct stat *st, struct err *err)
+	struct far *far, const char *name, int fd, const struct stat *st, struct err *err)
 {
 	char data[CHUNK];
 	struct scp_far *f = mine(far);
@@ -161,7 +161,7 @@ static int push_file(
 			return err_errno(err, "cannot read '%s'", name);
 		if (n == 0)
 			return err_set(
-			        err, ERR_SYSTEM, "'%s' became shorter while it was copied", name);
+				err, ERR_SYSTEM, "'%s' became shorter while it was copied", name);
 		if (send_all(f, data, (size_t)n, err) < 0)
 			return -1;
 		copy_alive(far->copy);
@@ -198,7 +198,7 @@ static int accept_it(struct scp_far *f, struct err *err)
 }
 
 static int pull_file(struct scp_far *f, const struct scp_record *r, const struct file_facts *facts,
-        int dir, const char *name, struct err *err)
+	int dir, const char *name, struct err *err)
 {
 	char data[CHUNK];
 	_cleanup_(incoming_drop) struct incoming in = INCOMING_NONE;
@@ -209,7 +209,7 @@ static int pull_file(struct scp_far *f, const struct scp_record *r, const struct
 		ssize_t n = talk_read_some(f->talk, data, left < CHUNK ? (size_t)left : CHUNK, err);
 		if (n == 0)
 			err_set(err, ERR_GONE, "the guest's scp ended in the middle of '%s'",
-			        r->text);
+				r->text);
 		if (n <= 0 || incoming_write(&in, data, (size_t)n, err) < 0)
 			return -1;
 		copy_alive(f->far.copy);
@@ -225,12 +225,12 @@ static int pull_file(struct scp_far *f, const struct scp_record *r, const struct
 static int pull_records(struct scp_far *f, int dir, const char *name, int depth, struct err *err);
 
 static int pull_folder(struct scp_far *f, const struct file_facts *facts, int dir, const char *name,
-        int depth, struct err *err)
+	int depth, struct err *err)
 {
 	bool made;
 	if (!f->far.copy->params->recursive || depth >= COPY_DEPTH_MAX)
 		return err_set(err, ERR_REFUSED, "the guest's scp sent a folder %s",
-		        depth ? "too deep in others" : "that was not asked for");
+			depth ? "too deep in others" : "that was not asked for");
 	_cleanup_close_ int to = folder_enter(dir, name, &made, err);
 	if (to < 0 || accept_it(f, err) < 0 || pull_records(f, to, NULL, depth + 1, err) < 0)
 		return -1;
@@ -262,11 +262,11 @@ static int pull_records(struct scp_far *f, int dir, const char *name, int depth,
 			return 0;
 		if (r.kind == SCP_LEAVE || (depth == 0 && things))
 			return err_set(
-			        err, ERR_REFUSED, "the guest's scp sent more than was asked for");
+				err, ERR_REFUSED, "the guest's scp sent more than was asked for");
 		if (r.kind == SCP_TIMES) {
 			facts = (struct file_facts){.keep = f->far.copy->params->preserve,
-			        .modified = r.modified,
-			        .accessed = r.accessed};
+				.modified = r.modified,
+				.accessed = r.accessed};
 			if (accept_it(f, err) < 0)
 				return -1;
 			continue;
@@ -274,7 +274,7 @@ static int pull_records(struct scp_far *f, int dir, const char *name, int depth,
 		facts.mode = r.mode;
 		const char *as = name ? name : r.text;
 		int rc = r.kind == SCP_FILE ? pull_file(f, &r, &facts, dir, as, err)
-		                            : pull_folder(f, &facts, dir, as, depth, err);
+					    : pull_folder(f, &facts, dir, as, depth, err);
 		if (rc < 0)
 			return -1;
 		facts = (struct file_facts){0};
@@ -309,8 +309,8 @@ struct far *far_scp(struct copy *c, struct err *err)
 	f->far = (struct far){&scp_ops, c, 0};
 	bool several = json_array_size(c->params->local) > 1;
 	if (c->params->direction == COPY_TO &&
-	        (start(f, several ? "-d -t" : "-t", c->target, err) < 0 ||
-	                read_answer(f, err) < 0)) {
+		(start(f, several ? "-d -t" : "-t", c->target, err) < 0 ||
+			read_answer(f, err) < 0)) {
 		end(&f->far);
 		return NULL;
 	}

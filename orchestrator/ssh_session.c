@@ -15,7 +15,7 @@
 enum { TAIL_MAX = 2048 };
 
 int session_fail(
-        struct session *s, enum reason reason, enum reason *why, struct err *err, const char *what)
+	struct session *s, enum reason reason, enum reason *why, struct err *err, const char *what)
 {
 	if (watch_signal())
 		return FAIL(why, REASON_LOST, err, "%s: interrupted", what);
@@ -44,7 +44,7 @@ bool session_wait(struct session *s)
 static int set_options(ssh_session ssh, int fd, const struct remote *r)
 {
 	static const char *const all = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,"
-	                               "ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256";
+				       "ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256";
 	char type[64] = "";
 	bool no = false;
 	if (r->host_key)
@@ -53,26 +53,26 @@ static int set_options(ssh_session ssh, int fd, const struct remote *r)
 	bool known = *first && strstr(all, first);
 	_cleanup_free_ char *keys = str_fmt("%s%s%s", known ? first : "", known ? "," : "", all);
 	if (ssh_options_set(ssh, SSH_OPTIONS_PROCESS_CONFIG, &no) < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_SSH_DIR, "/nonexistent") < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_HOST, r->address) < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_USER, r->user) < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_HOSTKEYS, keys) < 0 ||
-	        ssh_options_set(ssh, SSH_OPTIONS_FD, &fd) < 0)
+		ssh_options_set(ssh, SSH_OPTIONS_SSH_DIR, "/nonexistent") < 0 ||
+		ssh_options_set(ssh, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") < 0 ||
+		ssh_options_set(ssh, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") < 0 ||
+		ssh_options_set(ssh, SSH_OPTIONS_HOST, r->address) < 0 ||
+		ssh_options_set(ssh, SSH_OPTIONS_USER, r->user) < 0 ||
+		ssh_options_set(ssh, SSH_OPTIONS_HOSTKEYS, keys) < 0 ||
+		ssh_options_set(ssh, SSH_OPTIONS_FD, &fd) < 0)
 		return -1;
 	return 0;
 }
 
 struct session *session_start(
-        int fd, int64_t deadline, const struct remote *r, enum reason *why, struct err *err)
+	int fd, int64_t deadline, const struct remote *r, enum reason *why, struct err *err)
 {
 	_cleanup_session_ struct session *s = xcalloc(1, sizeof(*s));
 	s->remote = r;
 	s->ssh = ssh_new();
 	if (!s->ssh || set_options(s->ssh, fd, r) < 0) {
 		FAIL(why, REASON_KEY_EXCHANGE, err, "libssh refuses its options: %s",
-		        s->ssh ? ssh_get_error(s->ssh) : "no memory");
+			s->ssh ? ssh_get_error(s->ssh) : "no memory");
 		close(fd);
 		return NULL;
 	}
@@ -104,7 +104,7 @@ void session_end(struct session *s)
 /* ---- whom we talk to --------------------------------------------------------------------------- */
 
 int session_check_host(
-        struct session *s, const struct remote *r, char **text, enum reason *why, struct err *err)
+	struct session *s, const struct remote *r, char **text, enum reason *why, struct err *err)
 {
 	_cleanup_key_ ssh_key got = NULL;
 	if (ssh_get_server_publickey(s->ssh, &got) != SSH_OK)
@@ -115,14 +115,14 @@ int session_check_host(
 		return 0;
 	if (!r->host_key) {
 		FAIL(why, REASON_KEY_UNKNOWN, err, "unknown host key: %s %s",
-		        ssh_key_type_to_char(ssh_key_type(got)), shown);
+			ssh_key_type_to_char(ssh_key_type(got)), shown);
 		return err_hint(err, "if that is the guest's key, trust it explicitly");
 	}
 	_cleanup_key_ ssh_key issued = key_of_text(r->host_key);
 	_cleanup_free_ char *expected = issued ? key_fingerprint(issued) : xstrdup("unreadable");
 	return FAIL(why, REASON_KEY_MISMATCH, err, "host key mismatch: expected %s %s, got %s %s",
-	        issued ? ssh_key_type_to_char(ssh_key_type(issued)) : "a key that is", expected,
-	        ssh_key_type_to_char(ssh_key_type(got)), shown);
+		issued ? ssh_key_type_to_char(ssh_key_type(issued)) : "a key that is", expected,
+		ssh_key_type_to_char(ssh_key_type(got)), shown);
 }
 
 /* ---- who we are -------------------------------------------------------------------------------- */
@@ -139,11 +139,11 @@ static void add_methods(struct buf *list, int bits)
 		unsigned bit;
 		const char *name;
 	} methods[] = {
-	        {SSH_AUTH_METHOD_PUBLICKEY, "publickey"},
-	        {SSH_AUTH_METHOD_PASSWORD, "password"},
-	        {SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive"},
-	        {SSH_AUTH_METHOD_HOSTBASED, "hostbased"},
-	        {SSH_AUTH_METHOD_GSSAPI_MIC, "gssapi-with-mic"},
+		{SSH_AUTH_METHOD_PUBLICKEY, "publickey"},
+		{SSH_AUTH_METHOD_PASSWORD, "password"},
+		{SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive"},
+		{SSH_AUTH_METHOD_HOSTBASED, "hostbased"},
+		{SSH_AUTH_METHOD_GSSAPI_MIC, "gssapi-with-mic"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
 		if ((unsigned)bits & methods[i].bit)
@@ -171,7 +171,7 @@ static int try_identity(struct login *l, size_t number, const char *identity)
 {
 	struct err err = ERR_INIT;
 	_cleanup_free_ char *label =
-	        identity_is_text(identity) ? str_fmt("identity %zu", number) : xstrdup(identity);
+		identity_is_text(identity) ? str_fmt("identity %zu", number) : xstrdup(identity);
 	_cleanup_key_ ssh_key key = identity_load(identity, &err);
 	if (!key) {
 		add_item(&l->skipped, "%s (%s)", label, err.message);
@@ -211,26 +211,26 @@ static int try_all(struct login *l, const struct remote *r)
 }
 
 static int login_failed(
-        struct login *l, int rc, const struct remote *r, enum reason *why, struct err *err)
+	struct login *l, int rc, const struct remote *r, enum reason *why, struct err *err)
 {
 	struct session *s = l->session;
 	bool too_many = strstr(ssh_get_error(s->ssh), "authentication failures");
 	if (watch_expired() || watch_signal() ||
-	        (rc != SSH_AUTH_DENIED && rc != SSH_AUTH_PARTIAL && !too_many))
+		(rc != SSH_AUTH_DENIED && rc != SSH_AUTH_PARTIAL && !too_many))
 		return session_fail(s, REASON_LOST, why, err, "login");
 	_cleanup_buf_ struct buf methods = {0};
 	add_methods(&methods, ssh_userauth_list(s->ssh, NULL));
 	return FAIL(why, REASON_LOGIN_REFUSED, err,
-	        "login as '%s' was refused%s: the server accepts %s; offered: %s%s%s", r->user,
-	        too_many                 ? " after too many keys"
-	        : rc == SSH_AUTH_PARTIAL ? ", a key is not enough"
-	                                 : "",
-	        methods.data, l->offered.len ? l->offered.data : "no key",
-	        l->skipped.len ? "; skipped: " : "", l->skipped.len ? l->skipped.data : "");
+		"login as '%s' was refused%s: the server accepts %s; offered: %s%s%s", r->user,
+		too_many                 ? " after too many keys"
+		: rc == SSH_AUTH_PARTIAL ? ", a key is not enough"
+					 : "",
+		methods.data, l->offered.len ? l->offered.data : "no key",
+		l->skipped.len ? "; skipped: " : "", l->skipped.len ? l->skipped.data : "");
 }
 
 int session_login(
-        struct session *s, const struct remote *r, char **method, enum reason *why, struct err *err)
+	struct session *s, const struct remote *r, char **method, enum reason *why, struct err *err)
 {
 	_cleanup_(login_free) struct login l = {.session = s};
 	int rc = try_all(&l, r);
@@ -249,7 +249,7 @@ struct session *session_open(const struct remote *r, enum reason *why, struct er
 	_cleanup_session_ struct session *s = session_start(fd, deadline, r, why, err);
 	_cleanup_free_ char *key = NULL, *method = NULL;
 	if (!s || session_check_host(s, r, &key, why, err) < 0 ||
-	        session_login(s, r, &method, why, err) < 0)
+		session_login(s, r, &method, why, err) < 0)
 		return NULL;
 	watch_move(DEADLINE_NONE);
 	return TAKE(s);
@@ -264,7 +264,7 @@ struct run {
 };
 
 static int on_data(
-        ssh_session ssh, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *user)
+	ssh_session ssh, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *user)
 {
 	struct run *run = user;
 	(void)ssh, (void)channel, (void)is_stderr;
@@ -281,7 +281,7 @@ static void on_status(ssh_session ssh, ssh_channel channel, int status, void *us
 }
 
 static void on_signal(ssh_session ssh, ssh_channel channel, const char *name, int core,
-        const char *message, const char *language, void *user)
+	const char *message, const char *language, void *user)
 {
 	(void)ssh, (void)channel, (void)core, (void)message, (void)language;
 	((struct run *)user)->status = 128 + signal_number(name);
@@ -317,14 +317,14 @@ static ssh_channel open_channel(struct session *s)
 }
 
 int session_run(struct session *s, const char *command, struct buf *tail, int *status,
-        enum reason *why, struct err *err)
+	enum reason *why, struct err *err)
 {
 	struct run run = {.tail = tail, .status = -1};
 	struct ssh_channel_callbacks_struct calls = {.userdata = &run,
-	        .channel_data_function = on_data,
-	        .channel_exit_status_function = on_status,
-	        .channel_exit_signal_function = on_signal,
-	        .channel_close_function = on_close};
+		.channel_data_function = on_data,
+		.channel_exit_status_function = on_status,
+		.channel_exit_signal_function = on_signal,
+		.channel_close_function = on_close};
 	ssh_callbacks_init(&calls);
 	_cleanup_(cleanup_event) ssh_event event = ssh_event_new();
 	_cleanup_(cleanup_channel) ssh_channel channel = open_channel(s);
@@ -362,7 +362,7 @@ struct talk *talk_open(struct session *s, const char *command, struct err *err)
 	enum reason why;
 	ssh_channel channel = open_channel(s);
 	if (!channel ||
-	        UNTIL_DONE(s, ssh_channel_request_exec(channel, command), SSH_AGAIN) != SSH_OK) {
+		UNTIL_DONE(s, ssh_channel_request_exec(channel, command), SSH_AGAIN) != SSH_OK) {
 		session_fail(s, REASON_NO_COMMAND, &why, err, "command not run");
 		if (channel)
 			ssh_channel_free(channel);

@@ -24,13 +24,13 @@ struct talk;
 
 /* Takes `fd` in any case, and watches it until `deadline`, and on until session_end(). */
 struct session *session_start(
-        int fd, int64_t deadline, const struct remote *r, enum reason *why, struct err *err);
+	int fd, int64_t deadline, const struct remote *r, enum reason *why, struct err *err);
 /* *text is the host key as a text, whether accepted or not; freed by the caller. */
 int session_check_host(
-        struct session *s, const struct remote *r, char **text, enum reason *why, struct err *err);
+	struct session *s, const struct remote *r, char **text, enum reason *why, struct err *err);
 /* *method says what was accepted: for people; freed by the caller. */
 int session_login(struct session *s, const struct remote *r, char **method, enum reason *why,
-        struct err *err);
+	struct err *err);
 /* Connects, checks, logs in, within r->connect_ms. The watch has no deadline afterwards. */
 struct session *session_open(const struct remote *r, enum reason *why, struct err *err);
 void session_end(struct session *s);
@@ -45,7 +45,7 @@ static inline void session_cleanup(struct session **s)
  * *status: what it exited with, or 128 and the signal that killed it.
  */
 int session_run(struct session *s, const char *command, struct buf *tail, int *status,
-        enum reason *why, struct err *err);
+	enum reason *why, struct err *err);
 
 /* A command to talk with, in blocking calls. */
 struct talk *talk_open(struct session *s, const char *command, struct err *err);

@@ -37,16 +37,16 @@ static int fail(struct sftp_far *f, const char *what, const char *path, struct e
 		enum err_kind kind;
 		const char *text;
 	} codes[] = {
-	        {SSH_FX_NO_SUCH_FILE, ERR_NOT_FOUND, "no such file or folder"},
-	        {SSH_FX_NO_SUCH_PATH, ERR_NOT_FOUND, "no such file or folder"},
-	        {SSH_FX_PERMISSION_DENIED, ERR_REFUSED, "permission denied"},
-	        {SSH_FX_FAILURE, ERR_QEMU, "failed (no space left, or not possible there)"},
+		{SSH_FX_NO_SUCH_FILE, ERR_NOT_FOUND, "no such file or folder"},
+		{SSH_FX_NO_SUCH_PATH, ERR_NOT_FOUND, "no such file or folder"},
+		{SSH_FX_PERMISSION_DENIED, ERR_REFUSED, "permission denied"},
+		{SSH_FX_FAILURE, ERR_QEMU, "failed (no space left, or not possible there)"},
 	};
 	_cleanup_free_ char *shown = text_shown(path, strlen(path));
 	_cleanup_free_ char *where = str_fmt("cannot %s '%s' in the guest", what, shown);
 	int code = sftp_get_error(f->sftp);
 	for (size_t i = 0; ssh_is_connected(f->far.copy->session->ssh) && i < ARRAY_SIZE(codes);
-	        i++)
+		i++)
 		if (codes[i].code == code)
 			return err_set(err, codes[i].kind, "%s: %s", where, codes[i].text);
 	enum reason why;
@@ -84,10 +84,10 @@ static char *child(const struct sftp_far *f, const char *name)
 static int set_facts(struct sftp_far *f, const char *path, const struct stat *st, struct err *err)
 {
 	struct sftp_attributes_struct a = {
-	        .flags = SSH_FILEXFER_ATTR_PERMISSIONS | SSH_FILEXFER_ATTR_ACMODTIME,
-	        .permissions = st->st_mode & 0777,
-	        .atime = (uint32_t)st->st_atime,
-	        .mtime = (uint32_t)st->st_mtime};
+		.flags = SSH_FILEXFER_ATTR_PERMISSIONS | SSH_FILEXFER_ATTR_ACMODTIME,
+		.permissions = st->st_mode & 0777,
+		.atime = (uint32_t)st->st_atime,
+		.mtime = (uint32_t)st->st_mtime};
 	if (!f->far.copy->params->preserve || sftp_setstat(f->sftp, path, &a) == 0)
 		return 0;
 	return fail(f, "set mode and times of", path, err);
@@ -110,13 +110,13 @@ static int push_data(struct sftp_far *f, sftp_file to, int fd, const char *path,
 }
 
 static int push_file(
-        struct far *far, const char *name, int fd, const struct stat *st, struct err *err)
+	struct far *far, const char *name, int fd, const struct stat *st, struct err *err)
 {
 	struct sftp_far *f = mine(far);
 	_cleanup_free_ char *path = child(f, name);
 	progress_begin(&far->copy->progress, name, (uint64_t)st->st_size);
 	_cleanup_file_ sftp_file to =
-	        sftp_open(f->sftp, path, O_WRONLY | O_CREAT | O_TRUNC, st->st_mode & 0777);
+		sftp_open(f->sftp, path, O_WRONLY | O_CREAT | O_TRUNC, st->st_mode & 0777);
 	if (!to)
 		return fail(f, "write", path, err);
 	if (push_data(f, to, fd, path, err) < 0)
@@ -162,13 +162,13 @@ static int push_leave(struct far *far, const struct stat *st, struct err *err)
 static struct file_facts facts_of(const struct sftp_far *f, const struct sftp_attributes_struct *a)
 {
 	return (struct file_facts){.mode = a->permissions,
-	        .keep = f->far.copy->params->preserve,
-	        .modified = a->mtime,
-	        .accessed = a->atime};
+		.keep = f->far.copy->params->preserve,
+		.modified = a->mtime,
+		.accessed = a->atime};
 }
 
 static int pull_file(struct sftp_far *f, const char *path, const struct sftp_attributes_struct *a,
-        int dir, const char *name, struct err *err)
+	int dir, const char *name, struct err *err)
 {
 	char data[CHUNK];
 	struct file_facts facts = facts_of(f, a);
@@ -197,10 +197,10 @@ static int pull_file(struct sftp_far *f, const char *path, const struct sftp_att
 }
 
 static int pull_folder(struct sftp_far *f, const char *path, const struct sftp_attributes_struct *a,
-        int dir, const char *name, int depth, struct err *err);
+	int dir, const char *name, int depth, struct err *err);
 
 static int pull_entry(struct sftp_far *f, const char *folder,
-        const struct sftp_attributes_struct *a, int dir, int depth, struct err *err)
+	const struct sftp_attributes_struct *a, int dir, int depth, struct err *err)
 {
 	if (peer_name_check(a->name, err) < 0)
 		return -1;
@@ -226,13 +226,13 @@ static void cleanup_folder(sftp_dir *d)
 }
 
 static int pull_folder(struct sftp_far *f, const char *path, const struct sftp_attributes_struct *a,
-        int dir, const char *name, int depth, struct err *err)
+	int dir, const char *name, int depth, struct err *err)
 {
 	struct file_facts facts = facts_of(f, a);
 	bool made;
 	if (depth >= COPY_DEPTH_MAX)
 		return err_set(err, ERR_REFUSED, "the guest's tree is over %d folders deep",
-		        COPY_DEPTH_MAX);
+			COPY_DEPTH_MAX);
 	_cleanup_(cleanup_folder) sftp_dir from = sftp_opendir(f->sftp, path);
 	if (!from)
 		return fail(f, "read the folder", path, err);
@@ -245,7 +245,7 @@ static int pull_folder(struct sftp_far *f, const char *path, const struct sftp_a
 		if (!entry)
 			break;
 		if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0 &&
-		        pull_entry(f, path, entry, to, depth + 1, err) < 0)
+			pull_entry(f, path, entry, to, depth + 1, err) < 0)
 			return -1;
 	}
 	if (!sftp_dir_eof(from))
@@ -289,7 +289,7 @@ static int find_target(struct sftp_far *f, struct err *err)
 	f->into = is_folder(there);
 	if (!f->into && (json_array_size(c->params->local) > 1 || str_ends(c->target, "/")))
 		return err_set(err, there ? ERR_REFUSED : ERR_NOT_FOUND,
-		        "the folder '%s' does not exist in the guest", c->target);
+			"the folder '%s' does not exist in the guest", c->target);
 	buf_str(&f->path, c->target);
 	return 0;
 }

@@ -16,10 +16,10 @@ static const struct {
 	const char *start;
 	enum banner meaning;
 } first_lines[] = {
-        {"SSH-2.0-", BANNER_SSH},
-        {"SSH-1.99-", BANNER_SSH}, /* speaks 1 and 2 */
-        {"Not allowed at this time", BANNER_TURNED_AWAY},
-        {"Exceeded MaxStartups", BANNER_TURNED_AWAY},
+	{"SSH-2.0-", BANNER_SSH},
+	{"SSH-1.99-", BANNER_SSH}, /* speaks 1 and 2 */
+	{"Not allowed at this time", BANNER_TURNED_AWAY},
+	{"Exceeded MaxStartups", BANNER_TURNED_AWAY},
 };
 
 enum banner banner_classify(const char *data, size_t len)
@@ -40,13 +40,13 @@ enum banner banner_classify(const char *data, size_t len)
 /* ---- cloud-init -------------------------------------------------------------------------------- */
 
 static const char *const cloud_names[] = {
-        [CLOUD_UNKNOWN] = "unknown",
-        [CLOUD_ABSENT] = "not installed",
-        [CLOUD_DISABLED] = "disabled",
-        [CLOUD_RUNNING] = "running",
-        [CLOUD_DONE] = "done",
-        [CLOUD_DEGRADED] = "degraded",
-        [CLOUD_ERROR] = "error",
+	[CLOUD_UNKNOWN] = "unknown",
+	[CLOUD_ABSENT] = "not installed",
+	[CLOUD_DISABLED] = "disabled",
+	[CLOUD_RUNNING] = "running",
+	[CLOUD_DONE] = "done",
+	[CLOUD_DEGRADED] = "degraded",
+	[CLOUD_ERROR] = "error",
 };
 static_assert(ARRAY_SIZE(cloud_names) == CLOUD_STATE_MAX, "a state lacks its name");
 
@@ -86,7 +86,7 @@ enum cloud_state cloud_status_parse(const char *text, size_t len, struct buf *de
 	char *rest, *save = NULL;
 	buf_add(&copy, text, len);
 	for (char *line = strtok_r(copy.data, "\r\n", &save); line;
-	        line = strtok_r(NULL, "\r\n", &save)) {
+		line = strtok_r(NULL, "\r\n", &save)) {
 		line += strspn(line, ".");
 		if ((rest = str_starts(line, "status: ") ? line + 8 : NULL)) {
 			if (state != CLOUD_DEGRADED)
@@ -158,7 +158,7 @@ static int parse_times(const char *line, struct scp_record *r, struct err *err)
 	const char *p = line + 1;
 	uint64_t modified, accessed, micro;
 	if (!number(&p, 10, ' ', INT64_MAX, &modified) || !number(&p, 10, ' ', 999999, &micro) ||
-	        !number(&p, 10, ' ', INT64_MAX, &accessed) || !number(&p, 10, '\0', 999999, &micro))
+		!number(&p, 10, ' ', INT64_MAX, &accessed) || !number(&p, 10, '\0', 999999, &micro))
 		return bad_record(line, err);
 	r->modified = (int64_t)modified;
 	r->accessed = (int64_t)accessed;
@@ -168,11 +168,11 @@ static int parse_times(const char *line, struct scp_record *r, struct err *err)
 int scp_record_parse(const char *line, struct scp_record *out, struct err *err)
 {
 	static const char letters[] = {[SCP_FILE] = 'C',
-	        [SCP_ENTER] = 'D',
-	        [SCP_LEAVE] = 'E',
-	        [SCP_TIMES] = 'T',
-	        [SCP_WARNING] = '\1',
-	        [SCP_FATAL] = '\2'};
+		[SCP_ENTER] = 'D',
+		[SCP_LEAVE] = 'E',
+		[SCP_TIMES] = 'T',
+		[SCP_WARNING] = '\1',
+		[SCP_FATAL] = '\2'};
 	const char *letter = memchr(letters, line[0], sizeof(letters));
 	if (!letter)
 		return bad_record(line, err);
@@ -193,7 +193,7 @@ int scp_record_parse(const char *line, struct scp_record *out, struct err *err)
 int peer_name_check(const char *name, struct err *err)
 {
 	if (*name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/') &&
-	        strlen(name) <= 255)
+		strlen(name) <= 255)
 		return 0;
 	_cleanup_free_ char *shown = text_shown(name, strnlen(name, 300));
 	return err_set(err, ERR_REFUSED, "the guest gave '%s' as the name of a file", shown);
@@ -268,24 +268,24 @@ static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-        {"ABRT", SIGABRT},
-        {"ALRM", SIGALRM},
-        {"FPE", SIGFPE},
-        {"HUP", SIGHUP},
-        {"ILL", SIGILL},
-        {"INT", SIGINT},
-        {"KILL", SIGKILL},
-        {"PIPE", SIGPIPE},
-        {"QUIT", SIGQUIT},
-        {"SEGV", SIGSEGV},
-        {"TERM", SIGTERM},
-        {"USR1", SIGUSR1},
-        {"USR2", SIGUSR2},
-        {"BUS", SIGBUS},
-        {"SYS", SIGSYS},
-        {"TRAP", SIGTRAP},
-        {"XCPU", SIGXCPU},
-        {"XFSZ", SIGXFSZ},
+	{"ABRT", SIGABRT},
+	{"ALRM", SIGALRM},
+	{"FPE", SIGFPE},
+	{"HUP", SIGHUP},
+	{"ILL", SIGILL},
+	{"INT", SIGINT},
+	{"KILL", SIGKILL},
+	{"PIPE", SIGPIPE},
+	{"QUIT", SIGQUIT},
+	{"SEGV", SIGSEGV},
+	{"TERM", SIGTERM},
+	{"USR1", SIGUSR1},
+	{"USR2", SIGUSR2},
+	{"BUS", SIGBUS},
+	{"SYS", SIGSYS},
+	{"TRAP", SIGTRAP},
+	{"XCPU", SIGXCPU},
+	{"XFSZ", SIGXFSZ},
 };
 
 int signal_number(const char *name)

@@ -14,16 +14,16 @@
 #include "base/proc.h"
 
 enum guest_state {
-	GUEST_SHUT_OFF,	    /* no QEMU; may be started, redefined, undefined */
-	GUEST_STARTING,	    /* QEMU is there, its CPUs never ran yet; may be destroyed */
-	GUEST_RUNNING,	    /* CPUs run; everything is allowed */
-	GUEST_PAUSED,	    /* CPUs stopped by someone's wish; may be resumed; all but shutdown */
-	GUEST_IN_SHUTDOWN,  /* asked to power off, has not yet; may be destroyed */
-	GUEST_MIGRATING,    /* its RAM is on its way; only looking and cancelling */
-	GUEST_CRASHED,	    /* panicked and kept for inspection, or QEMU died; reset, destroy or start */
+	GUEST_SHUT_OFF,    /* no QEMU; may be started, redefined, undefined */
+	GUEST_STARTING,    /* QEMU is there, its CPUs never ran yet; may be destroyed */
+	GUEST_RUNNING,     /* CPUs run; everything is allowed */
+	GUEST_PAUSED,      /* CPUs stopped by someone's wish; may be resumed; all but shutdown */
+	GUEST_IN_SHUTDOWN, /* asked to power off, has not yet; may be destroyed */
+	GUEST_MIGRATING,   /* its RAM is on its way; only looking and cancelling */
+	GUEST_CRASHED, /* panicked and kept for inspection, or QEMU died; reset, destroy or start */
 	GUEST_UNRESPONSIVE, /* QEMU has not answered for 2 s; may be destroyed */
-	GUEST_IO_ERROR,	    /* CPUs stopped by QEMU as a disk failed; resumes when it can */
-	GUEST_BROKEN,	    /* its record cannot be read; may be redefined or undefined */
+	GUEST_IO_ERROR,     /* CPUs stopped by QEMU as a disk failed; resumes when it can */
+	GUEST_BROKEN,       /* its record cannot be read; may be redefined or undefined */
 	GUEST_STATE_MAX
 };
 
@@ -38,23 +38,23 @@ enum { TIMELINE_MAX = 32 };
 struct status {
 	char name[64];
 	char id[13];
-	int64_t number;		/* the small Id, +1 per start */
+	int64_t number; /* the small Id, +1 per start */
 	enum guest_state state;
-	char reason[160];	/* "guest poweroff", "disk0: no space"; may be empty */
-	char accel[8];		/* "kvm", "tcg" */
-	char accel_said[256];	/* why, and the remedy, if it is not what one would wish */
-	char busy[96];		/* the changing operation at work, "" if none */
+	char reason[160];     /* "guest poweroff", "disk0: no space"; may be empty */
+	char accel[8];        /* "kvm", "tcg" */
+	char accel_said[256]; /* why, and the remedy, if it is not what one would wish */
+	char busy[96];        /* the changing operation at work, "" if none */
 	pid_t keeper_pid, qemu_pid;
 	uint64_t keeper_start, qemu_start;
-	int64_t stamp;		/* clock_ms() of QEMU's last answer */
-	int64_t started;	/* clock_ms() when QEMU was forked */
-	int64_t started_wall;	/* seconds since 1970 */
-	int64_t console_from;	/* where this boot begins in console.log */
-	int64_t memory;		/* bytes the guest has now (balloon and plugged memory counted) */
+	int64_t stamp;        /* clock_ms() of QEMU's last answer */
+	int64_t started;      /* clock_ms() when QEMU was forked */
+	int64_t started_wall; /* seconds since 1970 */
+	int64_t console_from; /* where this boot begins in console.log */
+	int64_t memory;       /* bytes the guest has now (balloon and plugged memory counted) */
 	int64_t vcpus;
-	bool paused_start;	/* `start --paused`: recovery must not run it */
-	json_t *timeline;	/* {RUNG: ms since the start}, owned; may be NULL */
-	json_t *forwards;	/* [{"host","port","guest_port","udp"}], owned; may be NULL */
+	bool paused_start; /* `start --paused`: recovery must not run it */
+	json_t *timeline;  /* {RUNG: ms since the start}, owned; may be NULL */
+	json_t *forwards;  /* [{"host","port","guest_port","udp"}], owned; may be NULL */
 };
 
 int status_write(int run_dir, const struct status *s, struct err *err);

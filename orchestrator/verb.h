@@ -15,7 +15,7 @@ enum { OPTIONS_MAX = 16 };
 struct option_row {
 	const char *name;  /* "paused": written --paused; NULL ends the list */
 	const char *value; /* NULL: a flag; else the word for its value in the help, "RUNG" */
-	char letter;	   /* also -X; 0: none */
+	char letter;       /* also -X; 0: none */
 	const char *doc;
 };
 
@@ -25,8 +25,8 @@ struct verb {
 	const char *name;
 	const char *operands; /* "NAME [COMMAND...]", for the usage line */
 	const char *doc;      /* one sentence */
-	int min, max;	      /* how many operands; max -1: any number */
-	bool rest;	      /* options end at the first operand after `min`: `ssh NAME ls -l` */
+	int min, max;         /* how many operands; max -1: any number */
+	bool rest;            /* options end at the first operand after `min`: `ssh NAME ls -l` */
 	struct option_row options[OPTIONS_MAX];
 	int (*run)(const struct cli *cli, struct err *err);
 };
@@ -37,7 +37,7 @@ struct cli {
 	const char *operands[256];
 	int count;
 	const char *values[OPTIONS_MAX]; /* "" for a flag that is there, NULL for what is not */
-	bool json;			 /* --json, known to every verb */
+	bool json;                       /* --json, known to every verb */
 };
 
 bool cli_flag(const struct cli *cli, const char *name);

@@ -199,14 +199,16 @@ static int run_console(const struct cli *cli, struct err *err)
 	if (watch < 0)
 		return -1;
 	bool look_only = cli_flag(cli, "read-only");
-	_cleanup_close_ int fifo = look_only ? -1 : openat(run, "console.in", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fifo =
+		look_only ? -1 : openat(run, "console.in", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fifo < 0 && !look_only)
 		return err_errno(err, "guest '%s' has no console to type to", f.name);
 	off_t end = lseek(fd, 0, SEEK_END), at = cli_flag(cli, "replay") ? s.console_from : end;
 	if (!cli_flag(cli, "replay") && end - s.console_from > 0)
 		at = end - s.console_from > REPLAY ? end - REPLAY : s.console_from;
 	if (isatty(STDIN_FILENO))
-		fprintf(stderr, "Connected to guest '%s'\nEscape character is ^] (Ctrl + ])\n", f.name);
+		fprintf(stderr, "Connected to guest '%s'\nEscape character is ^] (Ctrl + ])\n",
+			f.name);
 	make_terminal_raw();
 	attend_console(&f, fd, fifo, watch, at);
 	restore_terminal();
@@ -215,12 +217,13 @@ static int run_console(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-const struct verb verb_console = {"console", "NAME", "Connects to a guest's serial console; ^] leaves.", 1, 1,
-	false,
+const struct verb verb_console = {"console", "NAME",
+	"Connects to a guest's serial console; ^] leaves.", 1, 1, false,
 	{{"replay", NULL, 0, "show all since this boot, not only the last lines"},
 		{"read-only", NULL, 'r', "look, type nothing"}},
 	run_console};
-const struct verb verb_logs = {"logs", "NAME", "Shows what a guest wrote on its console.", 1, 1, false,
+const struct verb verb_logs = {"logs", "NAME", "Shows what a guest wrote on its console.", 1, 1,
+	false,
 	{{"follow", NULL, 'f', "go on as it grows, until the guest ends"},
 		{"tail", "LINES", 'n', "only the last lines"},
 		{"events", NULL, 0, "its events instead"}},

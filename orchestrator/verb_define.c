@@ -52,8 +52,10 @@ static int run_undefine(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-const struct verb verb_define = {"define", "FILE", "Makes a guest from a definition in YAML or JSON ('-': standard input).",
-	1, 1, false, {{"validate", NULL, 0, "only check the definition"}}, run_define};
-const struct verb verb_undefine = {"undefine", "NAME", "Forgets a guest that does not run; its disks stay.", 1, 1,
-	false, {{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"}},
+const struct verb verb_define = {"define", "FILE",
+	"Makes a guest from a definition in YAML or JSON ('-': standard input).", 1, 1, false,
+	{{"validate", NULL, 0, "only check the definition"}}, run_define};
+const struct verb verb_undefine = {"undefine", "NAME",
+	"Forgets a guest that does not run; its disks stay.", 1, 1, false,
+	{{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"}},
 	run_undefine};

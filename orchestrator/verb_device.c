@@ -36,8 +36,10 @@ static json_t *disk_asked_for(const struct cli *cli, struct err *err)
 	free(path);
 	if (!format) {
 		json_decref(o);
-		err_set(err, ERR_USAGE, "attach-disk: the format of '%s' is not said", cli->operands[1]);
-		err_hint(err, "add --format qcow2 or --format raw; it is never guessed, for a guest may have written a header into a raw disk");
+		err_set(err, ERR_USAGE, "attach-disk: the format of '%s' is not said",
+			cli->operands[1]);
+		err_hint(err,
+			"add --format qcow2 or --format raw; it is never guessed, for a guest may have written a header into a raw disk");
 		return NULL;
 	}
 	set_text(o, cli, "format", "format");
@@ -64,18 +66,21 @@ static int send_disk(const struct found *f, json_t *disk, json_t **reply, struct
 	if (result < 0)
 		return -1;
 	if (files.count > SOCK_FDS_MAX)
-		return err_set(err, ERR_REFUSED, "its backing chain has %zu files, %d can be plugged", files.count,
+		return err_set(err, ERR_REFUSED,
+			"its backing chain has %zu files, %d can be plugged", files.count,
 			SOCK_FDS_MAX);
 	for (size_t i = 0; i < files.count; i++) {
 		fds[i] = files.layers[i].fd;
-		json_array_append_new(layers, json_pack("{s:b, s:b}", "qcow2", files.layers[i].qcow2, "writable",
-			files.layers[i].writable));
+		json_array_append_new(
+			layers, json_pack("{s:b, s:b}", "qcow2", files.layers[i].qcow2, "writable",
+					files.layers[i].writable));
 	}
 	_cleanup_qmp_ struct qmp *q = guest_connect(f, err);
 	if (!q)
 		return -1;
-	return qmp_call_fds(q, "roost-attach-disk", json_pack("{s:O, s:O}", "disk", disk, "layers", layers),
-		fds, files.count, deadline_in(OPERATION_MS), reply, err);
+	return qmp_call_fds(q, "roost-attach-disk",
+		json_pack("{s:O, s:O}", "disk", disk, "layers", layers), fds, files.count,
+		deadline_in(OPERATION_MS), reply, err);
 }
 
 struct added_disk {
@@ -88,8 +93,8 @@ static void add_disk(struct definition *d, const void *how)
 {
 	struct added_disk *added = *(struct added_disk *const *)how;
 	if (d->disk_count == DISKS_MAX) {
-		added->result = err_set(added->err, ERR_REFUSED, "guest '%s' has %d disks already", d->name,
-			DISKS_MAX);
+		added->result = err_set(added->err, ERR_REFUSED, "guest '%s' has %d disks already",
+			d->name, DISKS_MAX);
 		return;
 	}
 	struct disk_def *disk = &d->disks[d->disk_count];
@@ -108,7 +113,8 @@ static int run_attach_disk(const struct cli *cli, struct err *err)
 	json_t *reply = NULL;
 	if (!disk || guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0)
 		return -1;
-	bool config = cli_flag(cli, "config") || cli_flag(cli, "persistent"), live = !cli_flag(cli, "config");
+	bool config = cli_flag(cli, "config") || cli_flag(cli, "persistent"),
+	     live = !cli_flag(cli, "config");
 	if (!s.number && cli_flag(cli, "persistent"))
 		live = false;
 	if (live && send_disk(&f, disk, &reply, err) < 0)
@@ -142,8 +148,8 @@ static int timeout_ms(const struct cli *cli, json_t *args, struct err *err)
 	return 0;
 }
 
-static int call_done(const struct cli *cli, const char *command, json_t *args, const char *fmt, const char *what,
-	struct err *err)
+static int call_done(const struct cli *cli, const char *command, json_t *args, const char *fmt,
+	const char *what, struct err *err)
 {
 	json_t *reply = NULL;
 	if (timeout_ms(cli, args, err) < 0) {
@@ -183,7 +189,8 @@ static int run_attach_interface(const struct cli *cli, struct err *err)
 {
 	const char *forward = cli_value(cli, "forward", NULL);
 	if (strcmp(cli->operands[1], "user") != 0)
-		return err_set(err, ERR_USAGE, "interface type '%s' is not known", cli->operands[1]),
+		return err_set(err, ERR_USAGE, "interface type '%s' is not known",
+			       cli->operands[1]),
 		       err_hint(err, "the only type so far is 'user'");
 	json_t *user = json_pack("{s:b}", "restrict", cli_flag(cli, "restrict"));
 	if (forward)
@@ -192,8 +199,8 @@ static int run_attach_interface(const struct cli *cli, struct err *err)
 	set_text(nic, cli, "mac", "mac");
 	set_text(nic, cli, "model", "model");
 	json_t *reply = NULL;
-	if (guest_call(cli->operands[0], "roost-attach-interface", json_pack("{s:o}", "interface", nic), &reply,
-		    err) < 0)
+	if (guest_call(cli->operands[0], "roost-attach-interface",
+		    json_pack("{s:o}", "interface", nic), &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
@@ -267,19 +274,23 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 	add_row(rows, "Target", "Source", NULL, NULL);
 	for (i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
-		_cleanup_free_ char *own = disk->source == DISK_PATH
-			? xstrdup(disk->path)
-			: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
+		_cleanup_free_ char *own =
+			disk->source == DISK_PATH
+				? xstrdup(disk->path)
+				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
 		add_row(rows, disk->target, own, NULL, NULL);
-		json_array_append_new(list, json_pack("{s:s, s:s}", "target", disk->target, "source", own));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s}", "target", disk->target, "source", own));
 	}
 	json_array_foreach (live, i, entry) {
 		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
 			definition_disk(d, json_get_str(entry, "target", "")))
 			continue;
-		add_row(rows, json_get_str(entry, "target", "?"), json_get_str(entry, "path", "?"), NULL, NULL);
-		json_array_append_new(list, json_pack("{s:O, s:O}", "target", json_object_get(entry, "target"),
-			"source", json_object_get(entry, "path")));
+		add_row(rows, json_get_str(entry, "target", "?"), json_get_str(entry, "path", "?"),
+			NULL, NULL);
+		json_array_append_new(
+			list, json_pack("{s:O, s:O}", "target", json_object_get(entry, "target"),
+				      "source", json_object_get(entry, "path")));
 	}
 	if (cli->json)
 		cli_print_json(json_incref(list));
@@ -302,17 +313,19 @@ static int run_domiflist(const struct cli *cli, struct err *err)
 	for (i = 0; i < d->nic_count; i++) {
 		_cleanup_free_ char *name = str_fmt("nic%zu", i);
 		add_row(rows, name, "user", nic_model_name(d->nics[i].model), d->nics[i].mac);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
-			"model", nic_model_name(d->nics[i].model), "mac", d->nics[i].mac));
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
+				"model", nic_model_name(d->nics[i].model), "mac", d->nics[i].mac));
 	}
 	json_array_foreach (live, i, entry) {
 		if (!str_eq(json_get_str(entry, "kind", ""), "interface"))
 			continue;
-		const char *name = json_get_str(entry, "device", "?"), *mac = json_get_str(entry, "mac", "?");
+		const char *name = json_get_str(entry, "device", "?"),
+			   *mac = json_get_str(entry, "mac", "?");
 		const char *model = json_get_str(entry, "model", "virtio");
 		add_row(rows, name, "user", model, mac);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
-			"model", model, "mac", mac));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name,
+						    "type", "user", "model", model, "mac", mac));
 	}
 	if (cli->json)
 		cli_print_json(json_incref(list));
@@ -326,25 +339,31 @@ static int run_domiflist(const struct cli *cli, struct err *err)
 		"timeout", "TIME", 0, "how long the guest may take to let go, such as 60s"         \
 	}
 
-const struct verb verb_attach_disk = {"attach-disk", "NAME FILE", "Plugs a disk into a guest.", 2, 2, false,
-	{{"format", "FORMAT", 0, "qcow2 or raw; demanded"}, {"target", "TARGET", 0, "such as vdb; default the next free"},
-		{"bus", "BUS", 0, "virtio (default) or scsi"}, {"readonly", NULL, 0, "the guest may not write"},
-		{"cache", "MODE", 0, "none, writeback, writethrough, unsafe"}, {"serial", "TEXT", 0, "what the guest sees as its serial number"},
-		{"persistent", NULL, 0, "also at its next start"}, {"config", NULL, 0, "only at its next start"}},
+const struct verb verb_attach_disk = {"attach-disk", "NAME FILE", "Plugs a disk into a guest.", 2,
+	2, false,
+	{{"format", "FORMAT", 0, "qcow2 or raw; demanded"},
+		{"target", "TARGET", 0, "such as vdb; default the next free"},
+		{"bus", "BUS", 0, "virtio (default) or scsi"},
+		{"readonly", NULL, 0, "the guest may not write"},
+		{"cache", "MODE", 0, "none, writeback, writethrough, unsafe"},
+		{"serial", "TEXT", 0, "what the guest sees as its serial number"},
+		{"persistent", NULL, 0, "also at its next start"},
+		{"config", NULL, 0, "only at its next start"}},
 	run_attach_disk};
-const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET", "Unplugs a disk that was plugged.", 2, 2,
-	false, {TIMEOUT}, run_detach_disk};
-const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE", "Makes a disk of a running guest larger.", 3,
-	3, false, {{0}}, run_blockresize};
-const struct verb verb_attach_interface = {"attach-interface", "NAME user", "Plugs an interface into a guest.", 2, 2,
-	false,
-	{{"mac", "MAC", 0, "its address; default a new one"}, {"model", "MODEL", 0, "virtio (default), e1000e, e1000"},
+const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET",
+	"Unplugs a disk that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_disk};
+const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE",
+	"Makes a disk of a running guest larger.", 3, 3, false, {{0}}, run_blockresize};
+const struct verb verb_attach_interface = {"attach-interface", "NAME user",
+	"Plugs an interface into a guest.", 2, 2, false,
+	{{"mac", "MAC", 0, "its address; default a new one"},
+		{"model", "MODEL", 0, "virtio (default), e1000e, e1000"},
 		{"forward", "FORWARD", 0, "[tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT"},
 		{"restrict", NULL, 0, "no way out but the forward"}},
 	run_attach_interface};
-const struct verb verb_detach_interface = {"detach-interface", "NAME MAC", "Unplugs an interface that was plugged.",
-	2, 2, false, {TIMEOUT}, run_detach_interface};
-const struct verb verb_domblklist = {"domblklist", "NAME", "Lists a guest's disks.", 1, 1, false, {{0}},
-	run_domblklist};
-const struct verb verb_domiflist = {"domiflist", "NAME", "Lists a guest's interfaces.", 1, 1, false, {{0}},
-	run_domiflist};
+const struct verb verb_detach_interface = {"detach-interface", "NAME MAC",
+	"Unplugs an interface that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_interface};
+const struct verb verb_domblklist = {
+	"domblklist", "NAME", "Lists a guest's disks.", 1, 1, false, {{0}}, run_domblklist};
+const struct verb verb_domiflist = {
+	"domiflist", "NAME", "Lists a guest's interfaces.", 1, 1, false, {{0}}, run_domiflist};

@@ -34,8 +34,8 @@ static void print_event(const struct source *from, json_t *event, bool json)
 		_cleanup_json_ json_t *rest = json_copy(data);
 		json_object_del(rest, "guest");
 		_cleanup_free_ char *line = json_object_size(rest) ? json_line(rest) : NULL;
-		printf("%s %s %s%s%s\n", clock_stamp(stamp), guest, json_get_str(event, "event", "?"),
-			line ? " " : "", line ? line : "");
+		printf("%s %s %s%s%s\n", clock_stamp(stamp), guest,
+			json_get_str(event, "event", "?"), line ? " " : "", line ? line : "");
 	}
 	fflush(stdout);
 }
@@ -47,7 +47,8 @@ static void add_source(struct source *sources, size_t *count, const struct found
 		if (str_eq(sources[i].guest.name, f->name))
 			return;
 	_cleanup_free_ char *path = run_path(f->id, "guest.sock", &ignored);
-	struct qmp *q = *count < SOURCES_MAX ? qmp_connect(path, deadline_in(CONNECT_MS), &ignored) : NULL;
+	struct qmp *q =
+		*count < SOURCES_MAX ? qmp_connect(path, deadline_in(CONNECT_MS), &ignored) : NULL;
 	if (q)
 		sources[(*count)++] = (struct source){.qmp = q, .guest = *f};
 }
@@ -91,18 +92,20 @@ static bool take_events(struct source *s, bool json, const char *only, uint64_t 
 	return !qmp_gone(s->qmp);
 }
 
-static int follow(struct source *sources, size_t count, const struct cli *cli, bool all, uint64_t left)
+static int follow(
+	struct source *sources, size_t count, const struct cli *cli, bool all, uint64_t left)
 {
 	int64_t deadline = DEADLINE_NONE;
 	struct pollfd *fds = xcalloc(SOURCES_MAX, sizeof(*fds));
 	while (count && left && deadline_left(deadline)) {
 		for (size_t i = 0; i < count; i++)
-			fds[i] = (struct pollfd){.fd = qmp_fd(sources[i].qmp),
-				.events = qmp_events(sources[i].qmp)};
+			fds[i] = (struct pollfd){
+				.fd = qmp_fd(sources[i].qmp), .events = qmp_events(sources[i].qmp)};
 		/* a second is how long a guest that starts meanwhile may go unseen */
 		poll(fds, count, all ? 1000 : -1);
 		for (size_t i = count; i-- > 0;) {
-			if (take_events(&sources[i], cli->json, cli_value(cli, "event", NULL), &left))
+			if (take_events(
+				    &sources[i], cli->json, cli_value(cli, "event", NULL), &left))
 				continue;
 			qmp_close(sources[i].qmp);
 			sources[i] = sources[--count];
@@ -127,7 +130,8 @@ static int run_events(const struct cli *cli, struct err *err)
 	int result = 0;
 	if (cli->count) {
 		struct found f;
-		struct qmp *q = guest_find(cli->operands[0], &f, err) < 0 ? NULL : guest_connect(&f, err);
+		struct qmp *q =
+			guest_find(cli->operands[0], &f, err) < 0 ? NULL : guest_connect(&f, err);
 		if (q)
 			sources[count++] = (struct source){.qmp = q, .guest = f};
 		result = q ? 0 : -1;
@@ -173,11 +177,12 @@ static int run_qmp(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-const struct verb verb_events = {"events", "[NAME]", "Shows what happens to a guest, or to all, as it happens.",
-	0, 1, false,
+const struct verb verb_events = {"events", "[NAME]",
+	"Shows what happens to a guest, or to all, as it happens.", 0, 1, false,
 	{{"follow", NULL, 'f', "until interrupted (which is what it does anyway)"},
-		{"count", "N", 'n', "end after so many"}, {"event", "EVENT", 0, "only events of that name"}},
+		{"count", "N", 'n', "end after so many"},
+		{"event", "EVENT", 0, "only events of that name"}},
 	run_events};
 const struct verb verb_qmp = {"qmp", "NAME COMMAND [ARGUMENTS]",
-	"Sends one QMP command to a guest and prints the answer; COMMAND is a name or a whole JSON object.", 2,
-	3, false, {{0}}, run_qmp};
+	"Sends one QMP command to a guest and prints the answer; COMMAND is a name or a whole JSON object.",
+	2, 3, false, {{0}}, run_qmp};

@@ -21,7 +21,8 @@ static void help_one(const struct verb *v)
 		v->options[0].name ? " [OPTIONS]" : "", v->operands[0] ? " " : "", v->operands);
 	if (v->options[0].name)
 		putchar('\n');
-	for (const struct option_row *o = v->options; o < v->options + OPTIONS_MAX && o->name; o++) {
+	for (const struct option_row *o = v->options; o < v->options + OPTIONS_MAX && o->name;
+		o++) {
 		char line[64];
 		char letter[8] = "    ";
 		if (o->letter)
@@ -55,7 +56,7 @@ static int run_version(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-const struct verb verb_help = {"help", "[COMMAND]", "Lists the commands, or tells the options of one.", 0, 1,
-	false, {{0}}, run_help};
-const struct verb verb_version = {"version", "", "Tells roost's version.", 0, 0, false, {{0}},
-	run_version};
+const struct verb verb_help = {"help", "[COMMAND]",
+	"Lists the commands, or tells the options of one.", 0, 1, false, {{0}}, run_help};
+const struct verb verb_version = {
+	"version", "", "Tells roost's version.", 0, 0, false, {{0}}, run_version};

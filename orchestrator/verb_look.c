@@ -91,7 +91,8 @@ static void list_stopped(struct row **rows, size_t *count)
 		_cleanup_free_ char *last = str_fmt("%s/last", *name);
 		if (!record_looks_sound(guests, *name)) {
 			r->status.state = GUEST_BROKEN;
-			snprintf(r->status.reason, sizeof(r->status.reason), "its record cannot be read");
+			snprintf(r->status.reason, sizeof(r->status.reason),
+				"its record cannot be read");
 		} else if (faccessat(guests, last, F_OK, 0) < 0 ||
 			   status_read(guests, last, &r->status, &ignored) < 0) {
 			r->status.state = GUEST_SHUT_OFF;
@@ -129,8 +130,8 @@ static void print_table(const struct row *rows, size_t count, bool wide)
 		name = n > name ? n : name;
 		state = s > state ? s : state;
 	}
-	printf(wide ? " %-4s %-*s   %-*s   Accel   vCPUs   Memory\n" : " %-4s %-*s   State\n", "Id", name,
-		"Name", state, "State");
+	printf(wide ? " %-4s %-*s   %-*s   Accel   vCPUs   Memory\n" : " %-4s %-*s   State\n", "Id",
+		name, "Name", state, "State");
 	for (int i = name + state + (wide ? 40 : 14); i > 0; i--)
 		putchar('-');
 	putchar('\n');
@@ -188,8 +189,8 @@ static int run_domstate(const struct cli *cli, struct err *err)
 	if (look(cli, &f, &s, err) < 0)
 		return -1;
 	if (cli->json)
-		cli_print_json(json_pack("{s:s, s:s}", "state", guest_state_name(s.state), "reason",
-			s.reason));
+		cli_print_json(json_pack(
+			"{s:s, s:s}", "state", guest_state_name(s.state), "reason", s.reason));
 	else if (cli_flag(cli, "reason") && s.reason[0])
 		printf("%s (%s)\n", guest_state_name(s.state), s.reason);
 	else
@@ -204,8 +205,10 @@ static void print_argv(const json_t *argv)
 	json_t *word;
 	json_array_foreach (argv, i, word) {
 		const char *text = json_string_value(word);
-		bool plain = text[0] && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-							   "0123456789_@%+=:,./-")];
+		bool plain =
+			text[0] &&
+			!text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					   "0123456789_@%+=:,./-")];
 		if (i)
 			fputs(text[0] == '-' ? " \\\n  " : " ", stdout);
 		if (plain) {
@@ -225,8 +228,8 @@ static int tell_argv(const struct cli *cli, const struct found *f, struct err *e
 	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, err) : -1;
 	_cleanup_buf_ struct buf text = {0};
 	if (run < 0 || file_read(run, "argv", 1024 * 1024, &text, err) < 0)
-		return err_set(err, ERR_REFUSED, "guest '%s' is not running: it has no command line yet",
-			f->name);
+		return err_set(err, ERR_REFUSED,
+			"guest '%s' is not running: it has no command line yet", f->name);
 	json_t *argv = json_text_parse(text.data, text.len, err);
 	if (!argv)
 		return -1;
@@ -256,32 +259,36 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		json_object_set_new(o, "state", json_string(guest_state_name(s.state)));
 		json_object_set_new(o, "reason", json_string(s.reason));
 		if (running)
-			json_object_update_new(o, json_pack("{s:I, s:s, s:I, s:I, s:i}", "number",
-				(json_int_t)s.number, "accelerator", s.accel, "current_memory",
-				(json_int_t)s.memory, "current_vcpus", (json_int_t)s.vcpus, "qemu_pid",
-				(int)s.qemu_pid));
+			json_object_update_new(
+				o, json_pack("{s:I, s:s, s:I, s:I, s:i}", "number",
+					   (json_int_t)s.number, "accelerator", s.accel,
+					   "current_memory", (json_int_t)s.memory, "current_vcpus",
+					   (json_int_t)s.vcpus, "qemu_pid", (int)s.qemu_pid));
 		cli_print_json(o);
 		return 0;
 	}
 	char number[24] = "-";
 	if (running)
 		snprintf(number, sizeof(number), "%lld", (long long)s.number);
-	printf("%-16s%s\n%-16s%s\n%-16s%s\n%-16shvm\n", "Id:", number, "Name:", d->name, "UUID:", d->uuid,
-		"OS Type:");
-	printf("%-16s%s%s%s%s\n", "State:", guest_state_name(s.state), s.reason[0] ? " (" : "", s.reason,
-		s.reason[0] ? ")" : "");
-	printf("%-16s%lld of %u\n", "CPU(s):", running ? (long long)s.vcpus : d->vcpus, d->max_vcpus);
+	printf("%-16s%s\n%-16s%s\n%-16s%s\n%-16shvm\n", "Id:", number, "Name:", d->name,
+		"UUID:", d->uuid, "OS Type:");
+	printf("%-16s%s%s%s%s\n", "State:", guest_state_name(s.state), s.reason[0] ? " (" : "",
+		s.reason, s.reason[0] ? ")" : "");
+	printf("%-16s%lld of %u\n", "CPU(s):", running ? (long long)s.vcpus : d->vcpus,
+		d->max_vcpus);
 	printf("%-16s%s\n", "Max memory:", str_size(d->max_memory));
 	printf("%-16s%s\n", "Used memory:", str_size(running ? (uint64_t)s.memory : d->memory));
 	if (running)
-		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel, "QEMU's pid:", (int)s.qemu_pid);
+		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel,
+			"QEMU's pid:", (int)s.qemu_pid);
 	printf("%-16s%s\n", "Persistent:", "yes");
 	printf("%-16s%s\n", "Autostart:", d->autostart ? "enable" : "disable");
 	return 0;
 }
 
 const struct verb verb_list = {"list", "", "Lists guests: those that run, or all.", 0, 0, false,
-	{{"all", NULL, 'a', "also those that do not run"}, {"name", NULL, 0, "names only, one a line"},
+	{{"all", NULL, 'a', "also those that do not run"},
+		{"name", NULL, 0, "names only, one a line"},
 		{"wide", NULL, 'w', "with accelerator, vCPUs and memory"}},
 	run_list};
 const struct verb verb_domstate = {"domstate", "NAME", "Tells a guest's state.", 1, 1, false,

@@ -6,7 +6,8 @@
 #include "orchestrator/change.h"
 #include "orchestrator/connect.h"
 
-static int where(const struct cli *cli, const struct found *f, bool *live, bool *config, struct err *err)
+static int where(
+	const struct cli *cli, const struct found *f, bool *live, bool *config, struct err *err)
 {
 	_cleanup_status_ struct status s = {0};
 	if (guest_look(f, &s, err) < 0)
@@ -46,15 +47,17 @@ static int run_setmem(const struct cli *cli, struct err *err)
 	uint64_t bytes;
 	bool live, config;
 	if (str_parse_size(cli->operands[1], 0, "setmem", &bytes, err) < 0 ||
-		guest_find(cli->operands[0], &f, err) < 0 || where(cli, &f, &live, &config, err) < 0)
+		guest_find(cli->operands[0], &f, err) < 0 ||
+		where(cli, &f, &live, &config, err) < 0)
 		return -1;
-	if (live && guest_call(f.name, "roost-setmem", json_pack("{s:I}", "bytes", (json_int_t)bytes), NULL,
-			    err) < 0)
+	if (live && guest_call(f.name, "roost-setmem",
+			    json_pack("{s:I}", "bytes", (json_int_t)bytes), NULL, err) < 0)
 		return -1;
 	if (config && guest_change(&f, change_memory, &bytes, err) < 0)
 		return -1;
 	return told(cli, json_pack("{s:I}", "memory", (json_int_t)bytes),
-		live ? "Guest '%s' has %s of memory\n" : "Guest '%s' will have %s of memory at its next start\n",
+		live ? "Guest '%s' has %s of memory\n"
+		     : "Guest '%s' will have %s of memory at its next start\n",
 		str_size(bytes));
 }
 
@@ -97,20 +100,24 @@ static int run_setvcpus(const struct cli *cli, struct err *err)
 	uint64_t wanted;
 	bool live, config, maximum = cli_flag(cli, "maximum");
 	if (str_parse_u64(cli->operands[1], 1, VCPUS_MAX, "setvcpus", &wanted, err) < 0 ||
-		guest_find(cli->operands[0], &f, err) < 0 || where(cli, &f, &live, &config, err) < 0)
+		guest_find(cli->operands[0], &f, err) < 0 ||
+		where(cli, &f, &live, &config, err) < 0)
 		return -1;
 	unsigned count = (unsigned)wanted;
 	if (maximum && cli_flag(cli, "live"))
-		return err_set(err, ERR_REFUSED, "the maximum of vCPUs changes at the next start only"),
+		return err_set(err, ERR_REFUSED,
+			       "the maximum of vCPUs changes at the next start only"),
 		       err_hint(err, "use --maximum with --config");
 	if (live && !maximum &&
-		guest_call(f.name, "roost-setvcpus", json_pack("{s:i}", "count", (int)count), NULL, err) < 0)
+		guest_call(f.name, "roost-setvcpus", json_pack("{s:i}", "count", (int)count), NULL,
+			err) < 0)
 		return -1;
 	if ((config || maximum) &&
 		guest_change(&f, maximum ? change_max_vcpus : change_vcpus, &count, err) < 0)
 		return -1;
 	return told(cli, json_pack("{s:i}", "vcpus", (int)count),
-		live && !maximum ? "Guest '%s' has %s vCPUs\n" : "Guest '%s' will have %s vCPUs at its next start\n",
+		live && !maximum ? "Guest '%s' has %s vCPUs\n"
+				 : "Guest '%s' will have %s vCPUs at its next start\n",
 		cli->operands[1]);
 }
 
@@ -136,11 +143,15 @@ static int run_dommemstat(const struct cli *cli, struct err *err)
 		"config", NULL, 0, "change its next start"                                         \
 	}
 
-const struct verb verb_setmem = {"setmem", "NAME SIZE", "Changes a guest's memory; SIZE needs a suffix, as in 512M.",
-	2, 2, false, {LIVE_CONFIG}, run_setmem};
-const struct verb verb_setmaxmem = {"setmaxmem", "NAME SIZE", "Changes the most memory a guest may have, from its next start on.",
-	2, 2, false, {{"config", NULL, 0, "which is what it does anyway"}}, run_setmaxmem};
-const struct verb verb_setvcpus = {"setvcpus", "NAME COUNT", "Changes a guest's number of vCPUs.", 2, 2, false,
-	{LIVE_CONFIG, {"maximum", NULL, 0, "change the most it may have, at its next start"}}, run_setvcpus};
-const struct verb verb_dommemstat = {"dommemstat", "NAME", "Tells what a guest says of its memory, in KiB.", 1, 1,
-	false, {{0}}, run_dommemstat};
+const struct verb verb_setmem = {"setmem", "NAME SIZE",
+	"Changes a guest's memory; SIZE needs a suffix, as in 512M.", 2, 2, false, {LIVE_CONFIG},
+	run_setmem};
+const struct verb verb_setmaxmem = {"setmaxmem", "NAME SIZE",
+	"Changes the most memory a guest may have, from its next start on.", 2, 2, false,
+	{{"config", NULL, 0, "which is what it does anyway"}}, run_setmaxmem};
+const struct verb verb_setvcpus = {"setvcpus", "NAME COUNT", "Changes a guest's number of vCPUs.",
+	2, 2, false,
+	{LIVE_CONFIG, {"maximum", NULL, 0, "change the most it may have, at its next start"}},
+	run_setvcpus};
+const struct verb verb_dommemstat = {"dommemstat", "NAME",
+	"Tells what a guest says of its memory, in KiB.", 1, 1, false, {{0}}, run_dommemstat};

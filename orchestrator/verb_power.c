@@ -22,8 +22,8 @@ static int run_start(const struct cli *cli, struct err *err)
 	struct found f;
 	bool paused = cli_flag(cli, "paused");
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
-		supervisor_call("roost-start", json_pack("{s:s, s:b}", "name", f.name, "paused", paused),
-			&reply, err) < 0)
+		supervisor_call("roost-start",
+			json_pack("{s:s, s:b}", "name", f.name, "paused", paused), &reply, err) < 0)
 		return -1;
 	const char *said = json_get_str(reply, "accel-said", "");
 	if (said[0])
@@ -31,8 +31,8 @@ static int run_start(const struct cli *cli, struct err *err)
 	return done(cli, reply, paused ? "started, paused" : "started");
 }
 
-static int call(const struct cli *cli, const char *command, json_t *args, const char *what,
-	struct err *err)
+static int call(
+	const struct cli *cli, const char *command, json_t *args, const char *what, struct err *err)
 {
 	json_t *reply = NULL;
 	if (guest_call(cli->operands[0], command, args, &reply, err) < 0)
@@ -62,24 +62,26 @@ static int run_destroy(const struct cli *cli, struct err *err)
 	struct found f;
 	if (guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
-	if (call(cli, "roost-destroy", json_pack("{s:b}", "graceful", graceful), "destroyed", err) == 0)
+	if (call(cli, "roost-destroy", json_pack("{s:b}", "graceful", graceful), "destroyed",
+		    err) == 0)
 		return 0;
 	if (err->kind != ERR_TIMEOUT || graceful)
 		return -1;
-	if (supervisor_call("roost-attend", json_pack("{s:s, s:s, s:b}", "name", f.name, "id", f.id,
-			"again", 1), NULL, err) < 0)
+	if (supervisor_call("roost-attend",
+		    json_pack("{s:s, s:s, s:b}", "name", f.name, "id", f.id, "again", 1), NULL,
+		    err) < 0)
 		return -1;
 	return call(cli, "roost-destroy", json_pack("{s:b}", "graceful", 0), "destroyed", err);
 }
 
 const struct verb verb_start = {"start", "NAME", "Starts a guest that is defined.", 1, 1, false,
 	{{"paused", NULL, 0, "leave its CPUs stopped; `roost resume` lets them go"}}, run_start};
-const struct verb verb_suspend = {"suspend", "NAME", "Stops a guest's CPUs; its RAM stays.", 1, 1,
-	false, {{0}}, run_suspend};
-const struct verb verb_resume = {"resume", "NAME", "Lets the CPUs of a paused guest go on.", 1, 1,
-	false, {{0}}, run_resume};
+const struct verb verb_suspend = {
+	"suspend", "NAME", "Stops a guest's CPUs; its RAM stays.", 1, 1, false, {{0}}, run_suspend};
+const struct verb verb_resume = {
+	"resume", "NAME", "Lets the CPUs of a paused guest go on.", 1, 1, false, {{0}}, run_resume};
 const struct verb verb_reset = {"reset", "NAME", "Resets a guest as its reset button would.", 1, 1,
 	false, {{0}}, run_reset};
-const struct verb verb_destroy = {"destroy", "NAME", "Ends a guest at once, as pulling its plug would.",
-	1, 1, false,
+const struct verb verb_destroy = {"destroy", "NAME",
+	"Ends a guest at once, as pulling its plug would.", 1, 1, false,
 	{{"graceful", NULL, 0, "let QEMU flush and end; never kill it"}}, run_destroy};

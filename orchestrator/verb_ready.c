@@ -38,8 +38,8 @@ static int tell_failure(const struct cli *cli, const struct readiness *r, const 
 		return -1;
 	}
 	json_t *error = json_from_err(err);
-	json_object_update_new(error, json_pack("{s:s, s:s, s:o}", "rung", r->failed_rung, "cause", r->cause,
-		"evidence", evidence(r)));
+	json_object_update_new(error, json_pack("{s:s, s:s, s:o}", "rung", r->failed_rung, "cause",
+					      r->cause, "evidence", evidence(r)));
 	cli_print_json(json_pack("{s:o}", "error", error));
 	return err_exit_code(err->kind);
 }
@@ -75,7 +75,8 @@ static int run_wait(const struct cli *cli, struct err *err)
 /* ---- run ------------------------------------------------------------------------------------------ */
 
 /* "web1 is ready: 127.0.0.1 port 40123, user roost; roost ssh web1" */
-static int tell_ready(const struct cli *cli, const struct found *f, const struct readiness *r, struct err *err)
+static int tell_ready(
+	const struct cli *cli, const struct found *f, const struct readiness *r, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = record_read(f->name, err);
 	_cleanup_status_ struct status s = {0};
@@ -83,14 +84,15 @@ static int tell_ready(const struct cli *cli, const struct found *f, const struct
 	if (!d || guest_look(f, &s, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *params = ssh_params(d, &s, NULL, &none);
-	const char *address = json_get_str(params, "address", ""), *user = json_get_str(params, "user", "");
+	const char *address = json_get_str(params, "address", ""),
+		   *user = json_get_str(params, "user", "");
 	long long port = json_get_int(params, "port", 0);
 	if (cli->json)
-		cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", f->name, "rung", r->reached,
-			"address", address, "port", (json_int_t)port, "user", user));
+		cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", f->name, "rung",
+			r->reached, "address", address, "port", (json_int_t)port, "user", user));
 	else if (params && d->issued.host_key)
-		printf("%s is ready (%s): %s port %lld, user %s; roost ssh %s\n", f->name, r->reached, address, port,
-			user, f->name);
+		printf("%s is ready (%s): %s port %lld, user %s; roost ssh %s\n", f->name,
+			r->reached, address, port, user, f->name);
 	else
 		printf("%s is ready (%s); roost console %s\n", f->name, r->reached, f->name);
 	return 0;
@@ -103,9 +105,10 @@ static int run_run(const struct cli *cli, struct err *err)
 	json_t *reply = NULL;
 	_cleanup_definition_ struct definition *d = definition_read(cli->operands[0], err);
 	if (!d ||
-		supervisor_call("roost-define", json_pack("{s:o}", "definition", definition_to_json(d)), NULL,
-			err) < 0 ||
-		supervisor_call("roost-start", json_pack("{s:s}", "name", d->name), &reply, err) < 0)
+		supervisor_call("roost-define",
+			json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err) < 0 ||
+		supervisor_call("roost-start", json_pack("{s:s}", "name", d->name), &reply, err) <
+			0)
 		return -1;
 	if (json_get_str(reply, "accel-said", "")[0] && !cli->json)
 		fprintf(stderr, "roost: %s\n", json_get_str(reply, "accel-said", ""));
@@ -147,9 +150,11 @@ static int run_timeline(const struct cli *cli, struct err *err)
 	}
 	json_object_foreach (s.timeline, rung, ms)
 		if (count < TIMELINE_MAX)
-			moments[count++] = (struct moment){.rung = rung, .ms = json_integer_value(ms)};
+			moments[count++] =
+				(struct moment){.rung = rung, .ms = json_integer_value(ms)};
 	if (!count)
-		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no timeline: it has not run", f.name);
+		return err_set(
+			err, ERR_NOT_FOUND, "guest '%s' has no timeline: it has not run", f.name);
 	qsort(moments, count, sizeof(moments[0]), by_time);
 	for (size_t i = 0; i < count; i++)
 		printf("%-11s %9.3f s  +%.3f\n", moments[i].rung, (double)moments[i].ms / 1000,
@@ -190,8 +195,8 @@ static int run_shutdown(const struct cli *cli, struct err *err)
 		return 0;
 	}
 	if (wait)
-		printf("Guest '%s' is %s: %s\n", cli->operands[0], json_get_str(reply, "state", "off"),
-			json_get_str(reply, "reason", ""));
+		printf("Guest '%s' is %s: %s\n", cli->operands[0],
+			json_get_str(reply, "state", "off"), json_get_str(reply, "reason", ""));
 	else
 		printf("Guest '%s' is being shut down: asked by the %s\n", cli->operands[0],
 			json_get_str(reply, "rung", ""));
@@ -208,7 +213,8 @@ static int run_reboot(const struct cli *cli, struct err *err)
 		cli_print_json(reply);
 		return 0;
 	}
-	printf("Guest '%s' reboots: asked by the %s\n", cli->operands[0], json_get_str(reply, "rung", ""));
+	printf("Guest '%s' reboots: asked by the %s\n", cli->operands[0],
+		json_get_str(reply, "rung", ""));
 	json_decref(reply);
 	return 0;
 }
@@ -225,13 +231,15 @@ static int run_reboot(const struct cli *cli, struct err *err)
 		"timeout", "TIME", 0, "how long the guest may take, such as 60s"                   \
 	}
 
-const struct verb verb_run = {"run", "FILE", "Defines a guest, starts it, and waits until it is ready.", 1, 1, false,
-	{CLIMB_OPTIONS}, run_run};
-const struct verb verb_wait = {"wait", "NAME", "Waits until a guest is really up.", 1, 1, false, {CLIMB_OPTIONS},
-	run_wait};
-const struct verb verb_timeline = {"timeline", "NAME", "Tells when a guest reached each rung of readiness.", 1, 1,
-	false, {{0}}, run_timeline};
-const struct verb verb_shutdown = {"shutdown", "NAME", "Asks a guest to power off, and waits until it has.", 1, 1,
-	false, {LADDER_OPTIONS, {"no-wait", NULL, 0, "ask, and return at once"}}, run_shutdown};
-const struct verb verb_reboot = {"reboot", "NAME", "Asks a guest to reboot.", 1, 1, false, {LADDER_OPTIONS},
-	run_reboot};
+const struct verb verb_run = {"run", "FILE",
+	"Defines a guest, starts it, and waits until it is ready.", 1, 1, false, {CLIMB_OPTIONS},
+	run_run};
+const struct verb verb_wait = {"wait", "NAME", "Waits until a guest is really up.", 1, 1, false,
+	{CLIMB_OPTIONS}, run_wait};
+const struct verb verb_timeline = {"timeline", "NAME",
+	"Tells when a guest reached each rung of readiness.", 1, 1, false, {{0}}, run_timeline};
+const struct verb verb_shutdown = {"shutdown", "NAME",
+	"Asks a guest to power off, and waits until it has.", 1, 1, false,
+	{LADDER_OPTIONS, {"no-wait", NULL, 0, "ask, and return at once"}}, run_shutdown};
+const struct verb verb_reboot = {
+	"reboot", "NAME", "Asks a guest to reboot.", 1, 1, false, {LADDER_OPTIONS}, run_reboot};

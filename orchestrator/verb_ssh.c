@@ -38,7 +38,8 @@ static int run_ssh(const struct cli *cli, struct err *err)
 	/* joined by spaces, for the guest's shell to read: as ssh does */
 	for (int i = 1; i < cli->count; i++)
 		buf_fmt(&command, "%s%s", i > 1 ? " " : "", cli->operands[i]);
-	json_object_set_new(params, "command", cli->count > 1 ? json_string(command.data) : json_null());
+	json_object_set_new(
+		params, "command", cli->count > 1 ? json_string(command.data) : json_null());
 	if (cli_flag(cli, "tty"))
 		json_object_set_new(params, "pty", json_true());
 	if (cli_flag(cli, "no-tty"))
@@ -60,9 +61,11 @@ static char *guest_of(const struct cli *cli, int from, int to, struct err *err)
 	for (int i = from; i < to; i++) {
 		const char *path = remote_path(cli->operands[i]);
 		_cleanup_free_ char *this =
-			path ? strndup(cli->operands[i], (size_t)(path - cli->operands[i]) - 1) : NULL;
+			path ? strndup(cli->operands[i], (size_t)(path - cli->operands[i]) - 1)
+			     : NULL;
 		if (!this || (name && !str_eq(name, this))) {
-			err_set(err, ERR_USAGE, "scp: '%s' is not a path in the same guest", cli->operands[i]);
+			err_set(err, ERR_USAGE, "scp: '%s' is not a path in the same guest",
+				cli->operands[i]);
 			free(name);
 			return NULL;
 		}
@@ -113,11 +116,14 @@ static int run_scp(const struct cli *cli, struct err *err)
 	int last = cli->count - 1;
 	bool to_guest = remote_path(cli->operands[last]) != NULL;
 	if (to_guest == (remote_path(cli->operands[0]) != NULL)) {
-		err_set(err, ERR_USAGE, "scp: %s", to_guest ? "both sides are guests" : "neither side is a guest");
+		err_set(err, ERR_USAGE, "scp: %s",
+			to_guest ? "both sides are guests" : "neither side is a guest");
 		return err_hint(err, "write NAME:PATH for a path in a guest");
 	}
-	_cleanup_free_ char *name = to_guest ? guest_of(cli, last, last + 1, err) : guest_of(cli, 0, last, err);
-	json_t *params = name ? params_for(name, NULL, err) : NULL, *local = json_array(), *remote = json_array();
+	_cleanup_free_ char *name =
+		to_guest ? guest_of(cli, last, last + 1, err) : guest_of(cli, 0, last, err);
+	json_t *params = name ? params_for(name, NULL, err) : NULL, *local = json_array(),
+	       *remote = json_array();
 	if (!params) {
 		json_decref(local);
 		json_decref(remote);
@@ -125,19 +131,24 @@ static int run_scp(const struct cli *cli, struct err *err)
 	}
 	for (int i = 0; i <= last; i++) {
 		const char *path = remote_path(cli->operands[i]);
-		json_array_append_new(path ? remote : local, json_string(path ? path : cli->operands[i]));
+		json_array_append_new(
+			path ? remote : local, json_string(path ? path : cli->operands[i]));
 	}
-	json_object_update_new(params, json_pack("{s:s, s:o, s:o, s:b, s:b}", "direction",
-		to_guest ? "to" : "from", "local", local, "remote", remote, "recursive",
-		cli_flag(cli, "recursive"), "preserve", cli_flag(cli, "preserve")));
+	json_object_update_new(params,
+		json_pack("{s:s, s:o, s:o, s:b, s:b}", "direction", to_guest ? "to" : "from",
+			"local", local, "remote", remote, "recursive", cli_flag(cli, "recursive"),
+			"preserve", cli_flag(cli, "preserve")));
 	return copy_shown(params, cli->json, err);
 }
 
 const struct verb verb_ssh = {"ssh", "[USER@]NAME [COMMAND...]",
-	"Opens a shell in a guest, or runs a command there; its exit status is the command's.", 1, -1, true,
+	"Opens a shell in a guest, or runs a command there; its exit status is the command's.", 1,
+	-1, true,
 	{{"user", "USER", 'l', "who logs in; default the definition's"},
-		{"tty", NULL, 't', "a terminal for the command, too"}, {"no-tty", NULL, 'T', "none for the shell"}},
+		{"tty", NULL, 't', "a terminal for the command, too"},
+		{"no-tty", NULL, 'T', "none for the shell"}},
 	run_ssh};
-const struct verb verb_scp = {"scp", "FROM... TO", "Copies files to and from a guest; NAME:PATH is a path in it.", 2,
-	-1, false,
-	{{"recursive", NULL, 'r', "folders, too"}, {"preserve", NULL, 'p', "keep modes and times"}}, run_scp};
+const struct verb verb_scp = {"scp", "FROM... TO",
+	"Copies files to and from a guest; NAME:PATH is a path in it.", 2, -1, false,
+	{{"recursive", NULL, 'r', "folders, too"}, {"preserve", NULL, 'p', "keep modes and times"}},
+	run_scp};

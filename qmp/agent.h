@@ -29,27 +29,27 @@ void agent_close(struct agent *a);
 void agent_set_wait(struct agent *a, agent_wait_fn *wait, void *self);
 
 /* A raw call; `args` stolen; *reply is the "return" value. */
-int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadline,
-	json_t **reply, struct err *err);
+int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadline, json_t **reply,
+	struct err *err);
 /*
  * For guest-shutdown and the like, which answer nothing on success. A synchronisation follows, and
  * its answer without an error before it, the guest's going, or the deadline mean success.
  */
-int agent_call_silent(struct agent *a, const char *command, json_t *args, int64_t deadline,
-	struct err *err);
+int agent_call_silent(
+	struct agent *a, const char *command, json_t *args, int64_t deadline, struct err *err);
 
 int agent_ping(struct agent *a, int64_t deadline, struct err *err);
 enum agent_shutdown_mode { AGENT_POWERDOWN, AGENT_REBOOT, AGENT_HALT };
-int agent_shutdown(struct agent *a, enum agent_shutdown_mode mode, int64_t deadline,
-	struct err *err);
+int agent_shutdown(
+	struct agent *a, enum agent_shutdown_mode mode, int64_t deadline, struct err *err);
 /* nanoseconds since 1970 UTC */
 int agent_set_time(struct agent *a, int64_t ns, int64_t deadline, struct err *err);
 /*
  * Sets exactly `online` vCPUs online, lowest ids first; those that cannot go offline stay. *now is
  * what the guest says after.
  */
-int agent_set_vcpus(struct agent *a, unsigned online, unsigned *now, int64_t deadline,
-	struct err *err);
+int agent_set_vcpus(
+	struct agent *a, unsigned online, unsigned *now, int64_t deadline, struct err *err);
 int agent_count_vcpus(struct agent *a, unsigned *online, int64_t deadline, struct err *err);
 /* Returns how many file systems were frozen / thawed. */
 int agent_fsfreeze(struct agent *a, int64_t deadline, unsigned *count, struct err *err);
@@ -58,8 +58,8 @@ int agent_fsthaw(struct agent *a, int64_t deadline, unsigned *count, struct err 
 #define AGENT_ADDRESSES_MAX 64
 struct agent_address {
 	char interface[32]; /* what is not of [A-Za-z0-9 ._:@+-] is '_' */
-	char mac[18];	  /* "" if the guest names none */
-	char address[64]; /* text */
+	char mac[18];       /* "" if the guest names none */
+	char address[64];   /* text */
 	bool ipv6;
 	unsigned prefix;
 };

@@ -70,8 +70,8 @@ const json_t *qmp_greeting(const struct qmp *q);
  * Sends a command; `args` (may be NULL) is stolen; fds travel with it and stay the caller's.
  * Returns a call number (> 0) to take the reply with, or 0 on failure.
  */
-uint64_t qmp_send(struct qmp *q, const char *command, json_t *args, const int *fds,
-	size_t fd_count, struct err *err);
+uint64_t qmp_send(struct qmp *q, const char *command, json_t *args, const int *fds, size_t fd_count,
+	struct err *err);
 /* 1: *reply is the "return" value, owned; 0: not yet; -1: the error reply, or the peer has gone. */
 int qmp_take_reply(struct qmp *q, uint64_t call, json_t **reply, struct err *err);
 /*
@@ -94,8 +94,8 @@ json_t *qmp_wait_event(struct qmp *q, const char *name, int64_t deadline, struct
 /* Sends and waits; only for programs with nothing else to wait for. *reply may be NULL. */
 int qmp_call(struct qmp *q, const char *command, json_t *args, int64_t deadline, json_t **reply,
 	struct err *err);
-int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fds,
-	size_t fd_count, int64_t deadline, json_t **reply, struct err *err);
+int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fds, size_t fd_count,
+	int64_t deadline, json_t **reply, struct err *err);
 
 /* Replies and messages that matched no call of ours, and events dropped because nobody took them. */
 uint64_t qmp_strays(const struct qmp *q);

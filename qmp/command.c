@@ -8,9 +8,12 @@ static const struct {
 	const char *name; /* in JSON */
 	const char *text; /* in an error */
 } types[] = {
-	[ARG_STR] = {"str", "a text"},	     [ARG_INT] = {"int", "a whole number"},
-	[ARG_BOOL] = {"bool", "true or false"}, [ARG_OBJECT] = {"object", "an object"},
-	[ARG_ARRAY] = {"array", "a list"},   [ARG_ANY] = {"any", "anything"},
+	[ARG_STR] = {"str", "a text"},
+	[ARG_INT] = {"int", "a whole number"},
+	[ARG_BOOL] = {"bool", "true or false"},
+	[ARG_OBJECT] = {"object", "an object"},
+	[ARG_ARRAY] = {"array", "a list"},
+	[ARG_ANY] = {"any", "anything"},
 };
 static_assert(ARRAY_SIZE(types) == ARG_TYPE_MAX, "a type lacks its row");
 
@@ -69,7 +72,7 @@ int command_check_args(const struct command *c, const json_t *args, struct err *
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)args, name, value) {
+	json_object_foreach ((json_t *)args, name, value) {
 		const struct command_arg *a = find_arg(c, name);
 		if (!a)
 			return unknown(c, name, err);
@@ -81,8 +84,8 @@ int command_check_args(const struct command *c, const json_t *args, struct err *
 	}
 	for (size_t i = 0; !is_end(c, i); i++)
 		if (!c->args[i].optional && !json_object_get(args, c->args[i].name))
-			return err_set(err, ERR_USAGE, "%s: '%s' is missing", c->name,
-				c->args[i].name);
+			return err_set(
+				err, ERR_USAGE, "%s: '%s' is missing", c->name, c->args[i].name);
 	return 0;
 }
 
@@ -91,8 +94,9 @@ static json_t *list_args(const struct command *c)
 	json_t *out = json_array();
 	for (size_t i = 0; !is_end(c, i); i++) {
 		const struct command_arg *a = &c->args[i];
-		json_array_append_new(out, json_pack("{s:s, s:s, s:b, s:s}", "name", a->name, "type",
-			types[a->type].name, "optional", a->optional, "doc", a->doc ? a->doc : ""));
+		json_array_append_new(out, json_pack("{s:s, s:s, s:b, s:s}", "name", a->name,
+						   "type", types[a->type].name, "optional",
+						   a->optional, "doc", a->doc ? a->doc : ""));
 	}
 	return out;
 }
@@ -101,7 +105,8 @@ json_t *command_list(const struct command *table)
 {
 	json_t *out = json_array();
 	for (; table->name; table++)
-		json_array_append_new(out, json_pack("{s:s, s:s, s:o}", "name", table->name, "doc",
-			table->doc ? table->doc : "", "args", list_args(table)));
+		json_array_append_new(
+			out, json_pack("{s:s, s:s, s:o}", "name", table->name, "doc",
+				     table->doc ? table->doc : "", "args", list_args(table)));
 	return out;
 }

@@ -19,9 +19,9 @@ struct command_arg {
 };
 
 enum command_flags {
-	CMD_QUICK = 1 << 0,	/* answered inside the wait of another operation; changes nothing */
-	CMD_CHANGING = 1 << 1,	/* one at a time per guest; others hear `busy` */
-	CMD_KILLING = 1 << 2,	/* changes, but is always served: cancel, destroy */
+	CMD_QUICK = 1 << 0,    /* answered inside the wait of another operation; changes nothing */
+	CMD_CHANGING = 1 << 1, /* one at a time per guest; others hear `busy` */
+	CMD_KILLING = 1 << 2,  /* changes, but is always served: cancel, destroy */
 };
 
 #define COMMAND_ARGS_MAX 12

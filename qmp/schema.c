@@ -90,6 +90,9 @@ static int add_args(const struct digest *d, const char *type, int deep, struct e
 {
 	const json_t *object = json_object_get(d->types, type), *each;
 	size_t i;
+	if (json_object_get(d->seen, type))
+		return 0;
+	json_object_set_new(d->seen, type, json_true());
 	json_array_foreach (json_object_get(object, "members"), i, each) {
 		const char *name = json_get_str(each, "name", NULL);
 		if (!is_word(name))
@@ -112,6 +115,7 @@ static int add_command(
 	const char *key;
 	json_t *value;
 	json_object_clear(d->args);
+	json_object_clear(d->seen);
 	if (add_args(d, json_get_str(entry, "arg-type", ""), 0, err) < 0)
 		return err_prefix(err, "%.60s", name);
 	buf_fmt(text, "C%s ", name);
@@ -143,8 +147,9 @@ struct schema *schema_from_qmp(const json_t *schema, struct err *err)
 {
 	_cleanup_json_ json_t *types = json_object();
 	_cleanup_json_ json_t *args = json_object();
+	_cleanup_json_ json_t *seen = json_object();
 	_cleanup_buf_ struct buf text = {0};
-	struct digest d = {.types = types, .args = args};
+	struct digest d = {.types = types, .args = args, .seen = seen};
 	json_t *entry;
 	size_t i;
 	json_array_foreach (schema, i, entry) {

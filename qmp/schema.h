@@ -15,8 +15,8 @@ struct schema; /* an opaque, read-only digest */
 struct schema *schema_from_qmp(const json_t *schema, struct err *err);
 /* From the cache; NULL with ERR_NOT_FOUND when it holds no entry for that binary. */
 struct schema *schema_load(const char *cache_file, const char *binary, struct err *err);
-int schema_save(const struct schema *s, const char *cache_file, const char *binary,
-	struct err *err);
+int schema_save(
+	const struct schema *s, const char *cache_file, const char *binary, struct err *err);
 void schema_free(struct schema *s);
 static inline void schema_cleanup(struct schema **s)
 {

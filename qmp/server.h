@@ -59,8 +59,8 @@ struct request *server_next(struct server *s);
 
 /* Answer and free the request; `value` (NULL: {}) is stolen. The client may have gone meanwhile. */
 void server_return(struct server *s, struct request *r, json_t *value);
-void server_return_fds(struct server *s, struct request *r, json_t *value, const int *fds,
-	size_t fd_count);
+void server_return_fds(
+	struct server *s, struct request *r, json_t *value, const int *fds, size_t fd_count);
 void server_error(struct server *s, struct request *r, const struct err *err);
 /* Answers with a ready-made {"return":..} or {"error":..}; `reply` is stolen. For pass-through. */
 void server_raw(struct server *s, struct request *r, json_t *reply);

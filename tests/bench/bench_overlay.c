@@ -68,7 +68,7 @@ static double process(const char *const argv[], const char *file)
 	int status;
 	int64_t start = clock_us();
 	if (child_start(argv, false, &c, &err) < 0 ||
-	        proc_reap(&c.proc, deadline_in(30000), &status, &err) < 0)
+		proc_reap(&c.proc, deadline_in(30000), &status, &err) < 0)
 		die(&err);
 	double took = (double)(clock_us() - start);
 	child_end(&c);
@@ -95,7 +95,7 @@ static void measure(size_t rounds)
 {
 	static double call[ROUNDS_MAX], flushed[ROUNDS_MAX], ours[ROUNDS_MAX], theirs[ROUNDS_MAX];
 	const char *const qemu_img[] = {QEMU_IMG, "create", "-q", "-f", "qcow2", "-b", BASE, "-F",
-	        "qcow2", "theirs", "10G", NULL};
+		"qcow2", "theirs", "10G", NULL};
 	const char *const self[] = {"/proc/self/exe", "--one", "ours", NULL};
 	for (size_t i = 0; i < rounds; i++) {
 		theirs[i] = process(qemu_img, "theirs");
@@ -108,12 +108,12 @@ static void measure(size_t rounds)
 	double f = median(flushed, (rounds + 9) / 10);
 	printf("overlay of 10 GiB, median of %zu: qemu-img create %.2f ms; our call %.3f ms "
 	       "(with fdatasync %.3f ms), our process %.2f ms\n",
-	        rounds, t / 1000, c / 1000, f / 1000, p / 1000);
+		rounds, t / 1000, c / 1000, f / 1000, p / 1000);
 	printf("(d) overlay: %.0f times faster than qemu-img create (target: at least %d)\n", t / c,
-	        TARGET);
+		TARGET);
 	printf("    measured: one library call, as roost makes it, against one qemu-img process, neither "
 	       "flushed; ours flushed: %.0f times; process against process: %.1f times\n",
-	        t / f, t / p);
+		t / f, t / p);
 	if (t / c < TARGET)
 		exit(1);
 }

@@ -24,14 +24,14 @@ static void check(int fd)
 		return;
 	}
 	if (probed != 1 || info.version < 2 || info.version > 3 || info.cluster_bits < 9 ||
-	        info.cluster_bits > 21 || info.refcount_bits > 64 || info.compression > 1 ||
-	        info.virtual_size > qcow2_max_size(info.cluster_bits) ||
-	        info.has_backing != (info.backing[0] != '\0') ||
-	        !memchr(info.backing, '\0', sizeof(info.backing)) ||
-	        !memchr(info.backing_format, '\0', sizeof(info.backing_format)))
+		info.cluster_bits > 21 || info.refcount_bits > 64 || info.compression > 1 ||
+		info.virtual_size > qcow2_max_size(info.cluster_bits) ||
+		info.has_backing != (info.backing[0] != '\0') ||
+		!memchr(info.backing, '\0', sizeof(info.backing)) ||
+		!memchr(info.backing_format, '\0', sizeof(info.backing_format)))
 		__builtin_trap();
 	if (qcow2_may_enter(&info, "image", &err) == 0 &&
-	        (info.has_backing || info.data_file || info.encrypted || info.corrupt))
+		(info.has_backing || info.data_file || info.encrypted || info.corrupt))
 		__builtin_trap();
 }
 

@@ -117,7 +117,7 @@ static void proof_is_consistent(void **state)
 	struct accel_proof p = probe(NULL);
 	int64_t took = clock_ms() - start;
 	print_message("%s in %d ms: %s; %s\n", kvm_verdict_name(p.verdict), (int)took, p.reason,
-	        p.remedy);
+		p.remedy);
 	assert_false(p.cached);
 	assert_in_range(took, 0, MOST_MS);
 
@@ -150,13 +150,13 @@ static void every_kind_of_kvm(void **state)
 		const char *reason, *remedy;
 		bool settled;
 	} table[] = {
-	        {FAST, KVM_PROVEN, "million instructions/s", "", true},
-	        {HANGS, KVM_FAILS, "no answer", "", false},
-	        {CRASHES, KVM_FAILS, "ended early", "", true},
-	        {TAKEN, KVM_FAILS, "KVM_CREATE_VM", "another hypervisor", true},
-	        {STOPS, KVM_FAILS, "stopped the test program", "", true},
-	        {ABSENT, KVM_NO_DEVICE, "No such file", "", true},
-	        {FORBIDDEN, KVM_NO_PERMISSION, "Permission denied", "usermod -aG kvm", true},
+		{FAST, KVM_PROVEN, "million instructions/s", "", true},
+		{HANGS, KVM_FAILS, "no answer", "", false},
+		{CRASHES, KVM_FAILS, "ended early", "", true},
+		{TAKEN, KVM_FAILS, "KVM_CREATE_VM", "another hypervisor", true},
+		{STOPS, KVM_FAILS, "stopped the test program", "", true},
+		{ABSENT, KVM_NO_DEVICE, "No such file", "", true},
+		{FORBIDDEN, KVM_NO_PERMISSION, "Permission denied", "usermod -aG kvm", true},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		fake = table[i].kind;
@@ -165,7 +165,7 @@ static void every_kind_of_kvm(void **state)
 		int64_t took = clock_ms() - start;
 		fake = REAL;
 		print_message("%s in %d ms: %s; %s\n", kvm_verdict_name(p.verdict), (int)took,
-		        p.reason, p.remedy);
+			p.reason, p.remedy);
 		assert_int_equal(p.verdict, table[i].verdict);
 		assert_int_equal(p.settled, table[i].settled);
 		assert_non_null(strstr(p.reason, table[i].reason));
@@ -212,10 +212,10 @@ static void cache_is_invalidated(void **state)
 {
 	(void)state;
 	static const char *const changes[][2] = {
-	        {"boot", "00000000-0000-0000-0000-000000000000"},
-	        {"device", "another device"},
-	        {"verdict", "splendid"},
-	        {"reason", ""},
+		{"boot", "00000000-0000-0000-0000-000000000000"},
+		{"device", "another device"},
+		{"verdict", "splendid"},
+		{"reason", ""},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
 		unlink(cache);
@@ -264,35 +264,35 @@ static void choices(void **state)
 		int chosen;
 		bool speaks;
 	} table[] = {
-	        {ACCEL_AUTO, PLAIN, KVM_PROVEN, ACCEL_KVM, false},
-	        {ACCEL_AUTO, PLAIN, KVM_SLOW, ACCEL_TCG, true},
-	        {ACCEL_AUTO, PLAIN, KVM_FAILS, ACCEL_TCG, true},
-	        {ACCEL_AUTO, PLAIN, KVM_NO_DEVICE, ACCEL_TCG, true},
-	        {ACCEL_AUTO, PLAIN, KVM_NO_PERMISSION, ACCEL_TCG, true},
-	        {ACCEL_AUTO, UNPROVEN, KVM_SLOW, ACCEL_TCG, true},
-	        {ACCEL_TCG, PLAIN, KVM_PROVEN, ACCEL_TCG, false},
-	        {ACCEL_TCG, PLAIN, KVM_SLOW, ACCEL_TCG, false},
-	        {ACCEL_KVM, PLAIN, KVM_PROVEN, ACCEL_KVM, false},
-	        {ACCEL_KVM, FALLBACK, KVM_PROVEN, ACCEL_KVM, false},
-	        {ACCEL_KVM, FALLBACK_ENV, KVM_PROVEN, ACCEL_KVM, false},
-	        {ACCEL_KVM, PLAIN, KVM_SLOW, REFUSED, false},
-	        {ACCEL_KVM, PLAIN, KVM_FAILS, REFUSED, false},
-	        {ACCEL_KVM, PLAIN, KVM_NO_DEVICE, REFUSED, false},
-	        {ACCEL_KVM, PLAIN, KVM_NO_PERMISSION, REFUSED, false},
-	        {ACCEL_KVM, FALLBACK, KVM_SLOW, ACCEL_TCG, true},
-	        {ACCEL_KVM, FALLBACK, KVM_NO_DEVICE, ACCEL_TCG, true},
-	        {ACCEL_KVM, FALLBACK_ENV, KVM_SLOW, ACCEL_TCG, true},
-	        {ACCEL_KVM, UNPROVEN, KVM_SLOW, ACCEL_KVM, true},
-	        {ACCEL_KVM, UNPROVEN, KVM_FAILS, ACCEL_KVM, true},
-	        {ACCEL_KVM, UNPROVEN, KVM_NO_DEVICE, REFUSED, false},
-	        {ACCEL_KVM, UNPROVEN, KVM_NO_PERMISSION, REFUSED, false},
-	        {ACCEL_KVM, BOTH, KVM_SLOW, ACCEL_KVM, true},
-	        {ACCEL_KVM, BOTH, KVM_NO_DEVICE, ACCEL_TCG, true},
+		{ACCEL_AUTO, PLAIN, KVM_PROVEN, ACCEL_KVM, false},
+		{ACCEL_AUTO, PLAIN, KVM_SLOW, ACCEL_TCG, true},
+		{ACCEL_AUTO, PLAIN, KVM_FAILS, ACCEL_TCG, true},
+		{ACCEL_AUTO, PLAIN, KVM_NO_DEVICE, ACCEL_TCG, true},
+		{ACCEL_AUTO, PLAIN, KVM_NO_PERMISSION, ACCEL_TCG, true},
+		{ACCEL_AUTO, UNPROVEN, KVM_SLOW, ACCEL_TCG, true},
+		{ACCEL_TCG, PLAIN, KVM_PROVEN, ACCEL_TCG, false},
+		{ACCEL_TCG, PLAIN, KVM_SLOW, ACCEL_TCG, false},
+		{ACCEL_KVM, PLAIN, KVM_PROVEN, ACCEL_KVM, false},
+		{ACCEL_KVM, FALLBACK, KVM_PROVEN, ACCEL_KVM, false},
+		{ACCEL_KVM, FALLBACK_ENV, KVM_PROVEN, ACCEL_KVM, false},
+		{ACCEL_KVM, PLAIN, KVM_SLOW, REFUSED, false},
+		{ACCEL_KVM, PLAIN, KVM_FAILS, REFUSED, false},
+		{ACCEL_KVM, PLAIN, KVM_NO_DEVICE, REFUSED, false},
+		{ACCEL_KVM, PLAIN, KVM_NO_PERMISSION, REFUSED, false},
+		{ACCEL_KVM, FALLBACK, KVM_SLOW, ACCEL_TCG, true},
+		{ACCEL_KVM, FALLBACK, KVM_NO_DEVICE, ACCEL_TCG, true},
+		{ACCEL_KVM, FALLBACK_ENV, KVM_SLOW, ACCEL_TCG, true},
+		{ACCEL_KVM, UNPROVEN, KVM_SLOW, ACCEL_KVM, true},
+		{ACCEL_KVM, UNPROVEN, KVM_FAILS, ACCEL_KVM, true},
+		{ACCEL_KVM, UNPROVEN, KVM_NO_DEVICE, REFUSED, false},
+		{ACCEL_KVM, UNPROVEN, KVM_NO_PERMISSION, REFUSED, false},
+		{ACCEL_KVM, BOTH, KVM_SLOW, ACCEL_KVM, true},
+		{ACCEL_KVM, BOTH, KVM_NO_DEVICE, ACCEL_TCG, true},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		struct accel_proof proof = {.verdict = table[i].verdict,
-		        .reason = "the reason",
-		        .remedy = "the remedy"};
+			.reason = "the reason",
+			.remedy = "the remedy"};
 		enum wish wish = table[i].wish;
 		enum accel chosen = ACCEL_AUTO;
 		char said[ACCEL_SAID_MAX] = "untouched";
@@ -303,7 +303,7 @@ static void choices(void **state)
 			unsetenv("ROOST_ACCEL_FALLBACK");
 		print_message("row %zu\n", i);
 		int rc = accel_choose(table[i].asked, wish == FALLBACK || wish == BOTH,
-		        wish == UNPROVEN || wish == BOTH, &proof, &chosen, said, &err);
+			wish == UNPROVEN || wish == BOTH, &proof, &chosen, said, &err);
 		if (table[i].chosen == REFUSED) {
 			assert_int_equal(rc, -1);
 			assert_int_equal(err.kind, ERR_REFUSED);
@@ -342,12 +342,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(proof_is_consistent),
-	        cmocka_unit_test(every_kind_of_kvm),
-	        cmocka_unit_test(cache_is_honoured),
-	        cmocka_unit_test(cache_is_invalidated),
-	        cmocka_unit_test(cache_of_another_user),
-	        cmocka_unit_test(choices),
+		cmocka_unit_test(proof_is_consistent),
+		cmocka_unit_test(every_kind_of_kvm),
+		cmocka_unit_test(cache_is_honoured),
+		cmocka_unit_test(cache_is_invalidated),
+		cmocka_unit_test(cache_of_another_user),
+		cmocka_unit_test(choices),
 	};
 	return cmocka_run_group_tests_name("accel", tests, setup, teardown);
 }

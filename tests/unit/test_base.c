@@ -24,11 +24,17 @@ static void sizes(void **state)
 		const char *text;
 		uint64_t bytes;
 	} good[] = {
-		{"512M", 512ULL << 20}, {"2G", 2ULL << 30}, {"2GiB", 2ULL << 30}, {"10GB", 10000000000},
-		{"1k", 1024}, {"4096B", 4096}, {"1 GiB", 1ULL << 30}, {"8E", 8ULL << 60},
+		{"512M", 512ULL << 20},
+		{"2G", 2ULL << 30},
+		{"2GiB", 2ULL << 30},
+		{"10GB", 10000000000},
+		{"1k", 1024},
+		{"4096B", 4096},
+		{"1 GiB", 1ULL << 30},
+		{"8E", 8ULL << 60},
 	};
-	static const char *const bad[] = {"512", "", "G", "-1G", "1.5G", "12X", "99999999999G", "16E",
-		"1GiBB", "0x10M", " 1G"};
+	static const char *const bad[] = {"512", "", "G", "-1G", "1.5G", "12X", "99999999999G",
+		"16E", "1GiBB", "0x10M", " 1G"};
 	struct err err = ERR_INIT;
 	uint64_t bytes;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -207,9 +213,14 @@ static void json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes), cmocka_unit_test(names), cmocka_unit_test(nearest),
-		cmocka_unit_test(files), cmocka_unit_test(locks), cmocka_unit_test(sockets),
-		cmocka_unit_test(children), cmocka_unit_test(json),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(names),
+		cmocka_unit_test(nearest),
+		cmocka_unit_test(files),
+		cmocka_unit_test(locks),
+		cmocka_unit_test(sockets),
+		cmocka_unit_test(children),
+		cmocka_unit_test(json),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

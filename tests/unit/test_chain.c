@@ -27,7 +27,7 @@ static void raw(const char *name, size_t len)
 
 /* `name` cannot be resolved, for that reason; the hint, where there is one, has `hint` in it. */
 static void assert_refused(
-        const char *name, bool qcow2, enum err_kind kind, const char *why, const char *hint)
+	const char *name, bool qcow2, enum err_kind kind, const char *why, const char *hint)
 {
 	struct err err = ERR_INIT;
 	struct chain c = {.count = 77};
@@ -35,7 +35,7 @@ static void assert_refused(
 	assert_int_equal(c.count, 77);
 	if (err.kind != kind || !strstr(err.message, why) || !strstr(err.hint, hint))
 		fail_msg("%s: '%s' [%s], not '%s' [%s]", err_kind_name(err.kind), err.message,
-		        err.hint, why, hint);
+			err.hint, why, hint);
 }
 
 /* Files and order are those that qemu-img follows. */
@@ -48,8 +48,8 @@ static void assert_as_qemu(const char *name, size_t count)
 		fail_msg("%s", err.message);
 	assert_int_equal(c.count, count);
 	assert_int_equal(TOOL(&out, QEMU_IMG, "info", "--output=json", "--backing-chain", "-f",
-	                         "qcow2", name),
-	        0);
+				 "qcow2", name),
+		0);
 	_cleanup_json_ json_t *theirs = json_text_parse(out.data, out.len, &err);
 	assert_int_equal(json_array_size(theirs), count);
 	for (size_t i = 0; i < count; i++) {
@@ -63,7 +63,7 @@ static void assert_as_qemu(const char *name, size_t count)
 		assert_int_equal(c.links[i].path[0], '/');
 		assert_int_equal(c.links[i].virtual_size, json_get_int(their, "virtual-size", -1));
 		assert_string_equal(
-		        c.links[i].qcow2 ? "qcow2" : "raw", json_get_str(their, "format", ""));
+			c.links[i].qcow2 ? "qcow2" : "raw", json_get_str(their, "format", ""));
 	}
 	chain_free(&c);
 }
@@ -175,15 +175,15 @@ static void set_backing_name(const char *image, const char *name)
 	uint64_t be_offset;
 	assert_int_equal(pread(fd, &be_offset, 8, 8), 8);
 	assert_int_equal(
-	        pwrite(fd, name, strlen(name), (off_t)__builtin_bswap64(be_offset)), strlen(name));
+		pwrite(fd, name, strlen(name), (off_t)__builtin_bswap64(be_offset)), strlen(name));
 }
 
 static void not_local_names(void **state)
 {
 	(void)state;
 	static const char *const names[] = {"json:{\"driver\":\"nbd\"}", "nbd:unix:/x", "nbd://h/x",
-	        "http://h/x", "https:x", "file:base", "fat:rw:/", "ssh://h/x", "rbd:x", ":", "a:b",
-	        "iscsi://x/y"};
+		"http://h/x", "https:x", "file:base", "fat:rw:/", "ssh://h/x", "rbd:x", ":", "a:b",
+		"iscsi://x/y"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		set_backing_name("d", names[i]);
 		assert_refused("d", true, ERR_REFUSED, "is not a local file's name", "rebase -u");
@@ -205,8 +205,8 @@ static void formats(void **state)
 	assert_int_equal(pwrite(fd, "\x11\x22\x33\x44", 4, 112), 4);
 	close(fd);
 	assert_refused("d", true, ERR_REFUSED,
-	        "does not say which format its backing file 'base' has",
-	        "qemu-img rebase -u -F FORMAT -b base /");
+		"does not say which format its backing file 'base' has",
+		"qemu-img rebase -u -F FORMAT -b base /");
 	overlay("d", "base", "qcow2");
 	fd = open("d", O_WRONLY);
 	assert_int_equal(pwrite(fd, "vmdk2", 5, 120), 5);
@@ -236,7 +236,7 @@ static void missing(void **state)
 	assert_int_equal(mkdir("copied here", 0700), 0);
 	overlay("copied here/d", "ubuntu.qcow2", "qcow2");
 	_cleanup_free_ char *hint = str_fmt(
-	        "qemu-img rebase -u -F qcow2 -b /PATH/TO/ubuntu.qcow2 '%s/copied here/d'", scratch);
+		"qemu-img rebase -u -F qcow2 -b /PATH/TO/ubuntu.qcow2 '%s/copied here/d'", scratch);
 	assert_refused("copied here/d", true, ERR_NOT_FOUND, "its backing file '", hint);
 	/* the line of the hint, with the path filled in, does mend it */
 	overlay("ubuntu.qcow2", NULL, NULL);
@@ -268,23 +268,23 @@ static void features(void **state)
 	overlay("d", "with-data", "qcow2");
 	assert_refused("d", true, ERR_REFUSED, "external data file", "");
 	MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-	        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "luks", "1M");
+		"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "luks", "1M");
 	assert_refused("luks", true, ERR_REFUSED, "encrypted", "");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(resolved),
-	        cmocka_unit_test(paths_are_settled),
-	        cmocka_unit_test(symbolic_links),
-	        cmocka_unit_test(loops),
-	        cmocka_unit_test(depth),
-	        cmocka_unit_test(not_local_names),
-	        cmocka_unit_test(formats),
-	        cmocka_unit_test(missing),
-	        cmocka_unit_test(not_files),
-	        cmocka_unit_test(features),
+		cmocka_unit_test(resolved),
+		cmocka_unit_test(paths_are_settled),
+		cmocka_unit_test(symbolic_links),
+		cmocka_unit_test(loops),
+		cmocka_unit_test(depth),
+		cmocka_unit_test(not_local_names),
+		cmocka_unit_test(formats),
+		cmocka_unit_test(missing),
+		cmocka_unit_test(not_files),
+		cmocka_unit_test(features),
 	};
 	return cmocka_run_group_tests_name("chain", tests, scratch_enter, scratch_leave);
 }

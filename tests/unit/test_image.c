@@ -33,7 +33,7 @@ static void assert_refused(const char *name, enum err_kind kind, const char *why
 	assert_int_equal(look.virtual_size, 77);
 	if (err.kind != kind || !strstr(err.message, why) || !strstr(err.hint, hint))
 		fail_msg("%s: '%s' [%s], not '%s' [%s]", err_kind_name(err.kind), err.message,
-		        err.hint, why, hint);
+			err.hint, why, hint);
 }
 
 static void taken(void **state)
@@ -60,24 +60,24 @@ static void other_formats(void **state)
 	static const struct {
 		const char *format, *option, *why;
 	} rows[] = {
-	        {"vmdk", "subformat=monolithicSparse", "a VMDK image"},
-	        {"vmdk", "subformat=streamOptimized", "a VMDK image"},
-	        {"vmdk", "subformat=monolithicFlat", "a VMDK descriptor"},
-	        {"vdi", "static=off", "a VDI image"},
-	        {"vdi", "static=on", "a VDI image"},
-	        {"vhdx", "subformat=dynamic", "a VHDX image"},
-	        {"vpc", "subformat=dynamic", "a VHD image"},
-	        {"vpc", "subformat=fixed", "a VHD image"},
-	        {"qed", "cluster_size=64k", "a QED image"},
-	        {"parallels", "cluster_size=1M", "a Parallels image"},
-	        {"qcow", "encryption=off", "an old qcow image"},
+		{"vmdk", "subformat=monolithicSparse", "a VMDK image"},
+		{"vmdk", "subformat=streamOptimized", "a VMDK image"},
+		{"vmdk", "subformat=monolithicFlat", "a VMDK descriptor"},
+		{"vdi", "static=off", "a VDI image"},
+		{"vdi", "static=on", "a VDI image"},
+		{"vhdx", "subformat=dynamic", "a VHDX image"},
+		{"vpc", "subformat=dynamic", "a VHD image"},
+		{"vpc", "subformat=fixed", "a VHD image"},
+		{"qed", "cluster_size=64k", "a QED image"},
+		{"parallels", "cluster_size=1M", "a Parallels image"},
+		{"qcow", "encryption=off", "an old qcow image"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *hint =
-		        str_fmt("qemu-img convert -f %s -O qcow2 d NEW.qcow2", rows[i].format);
+			str_fmt("qemu-img convert -f %s -O qcow2 d NEW.qcow2", rows[i].format);
 		unlink("d");
 		MUST(QEMU_IMG, "create", "-q", "-f", rows[i].format, "-o", rows[i].option, "d",
-		        "1M");
+			"1M");
 		assert_refused("d", ERR_REFUSED, rows[i].why, hint);
 		MUST(QEMU_IMG, "convert", "-f", rows[i].format, "-O", "qcow2", "d", "NEW.qcow2");
 		struct err err = ERR_INIT;
@@ -86,12 +86,12 @@ static void other_formats(void **state)
 		assert_true(look.qcow2 && look.virtual_size >= 1 << 20);
 	}
 	MUST(QEMU_IMG, "create", "-q", "-f", "luks", "--object", "secret,id=s,data=x", "-o",
-	        "key-secret=s,iter-time=10", "luks", "1M");
+		"key-secret=s,iter-time=10", "luks", "1M");
 	assert_refused("luks", ERR_REFUSED, "a LUKS container", "driver=luks");
 	MUST("/bin/sh", "-c",
-	        "printf x > PASSPHRASE-FILE; qemu-img convert --object "
-	        "secret,id=s,file=PASSPHRASE-FILE --image-opts -O qcow2 "
-	        "driver=luks,key-secret=s,file.filename=luks NEW.qcow2");
+		"printf x > PASSPHRASE-FILE; qemu-img convert --object "
+		"secret,id=s,file=PASSPHRASE-FILE --image-opts -O qcow2 "
+		"driver=luks,key-secret=s,file.filename=luks NEW.qcow2");
 }
 
 static void packed(void **state)
@@ -126,7 +126,7 @@ static void words_for_a_shell(void **state)
 {
 	(void)state;
 	static const char *const texts[] = {"plain-1.2_x/y", "", "two words", "it's", "$(x)`y`\"\\",
-	        "caf\xc3\xa9", "~", "a\nb", "*"};
+		"caf\xc3\xa9", "~", "a\nb", "*"};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		_cleanup_buf_ struct buf out = {0};
 		_cleanup_free_ char *word = shell_word(texts[i]);
@@ -139,11 +139,11 @@ static void words_for_a_shell(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(taken),
-	        cmocka_unit_test(other_formats),
-	        cmocka_unit_test(packed),
-	        cmocka_unit_test(may_not_enter),
-	        cmocka_unit_test(words_for_a_shell),
+		cmocka_unit_test(taken),
+		cmocka_unit_test(other_formats),
+		cmocka_unit_test(packed),
+		cmocka_unit_test(may_not_enter),
+		cmocka_unit_test(words_for_a_shell),
 	};
 	return cmocka_run_group_tests_name("image", tests, scratch_enter, scratch_leave);
 }

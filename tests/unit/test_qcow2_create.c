@@ -40,8 +40,8 @@ static json_t *describe(const char *name, bool chain)
 	_cleanup_buf_ struct buf out = {0};
 	_cleanup_free_ char *path = str_fmt("%s/%s", scratch, name);
 	assert_int_equal(TOOL(&out, QEMU_IMG, "info", "--output=json", "-f", "qcow2",
-	                         chain ? "--backing-chain" : "--force-share", path),
-	        0);
+				 chain ? "--backing-chain" : "--force-share", path),
+		0);
 	json_t *o = json_text_parse(out.data, out.len, &err);
 	if (!o)
 		fail_msg("%s", err.message);
@@ -83,41 +83,41 @@ static void sizes_and_clusters(void **state)
 		uint64_t asked, size;
 		unsigned bits_asked, bits;
 	} rows[] = {
-	        {0, 0, 0, 16},
-	        {1, 512, 0, 16},
-	        {512, 512, 0, 16},
-	        {1000, 1024, 0, 16},
-	        {MIB, MIB, 0, 16},
-	        {10 * GIB, 10 * GIB, 0, 16},
-	        {TIB, TIB, 0, 16},
-	        {512 * MIB, 512 * MIB, 0, 16},
-	        {512 * MIB + 1, 512 * MIB + 512, 0, 16},
-	        /* the last size of a cluster size, and the first that needs a larger one */
-	        {2 * PIB, 2 * PIB, 0, 16},
-	        {2 * PIB + 1, 2 * PIB + 512, 0, 17},
-	        {8 * PIB, 8 * PIB, 0, 17},
-	        {EIB, EIB, 0, 21},
-	        {2 * EIB, 2 * EIB, 0, 21},
-	        {MIB, MIB, 9, 9},
-	        {128 * GIB, 128 * GIB, 9, 9},
-	        {3 * GIB + 7, 3 * GIB + 512, 9, 9},
-	        {MIB, MIB, 10, 10},
-	        {GIB, GIB, 11, 11},
-	        {MIB, MIB, 12, 12},
-	        {TIB, TIB, 12, 12},
-	        {GIB, GIB, 13, 13},
-	        {GIB, GIB, 14, 14},
-	        {GIB, GIB, 15, 15},
-	        {GIB, GIB, 17, 17},
-	        {GIB, GIB, 18, 18},
-	        {GIB, GIB, 19, 19},
-	        {GIB, GIB, 20, 20},
-	        {PIB, PIB, 21, 21},
+		{0, 0, 0, 16},
+		{1, 512, 0, 16},
+		{512, 512, 0, 16},
+		{1000, 1024, 0, 16},
+		{MIB, MIB, 0, 16},
+		{10 * GIB, 10 * GIB, 0, 16},
+		{TIB, TIB, 0, 16},
+		{512 * MIB, 512 * MIB, 0, 16},
+		{512 * MIB + 1, 512 * MIB + 512, 0, 16},
+		/* the last size of a cluster size, and the first that needs a larger one */
+		{2 * PIB, 2 * PIB, 0, 16},
+		{2 * PIB + 1, 2 * PIB + 512, 0, 17},
+		{8 * PIB, 8 * PIB, 0, 17},
+		{EIB, EIB, 0, 21},
+		{2 * EIB, 2 * EIB, 0, 21},
+		{MIB, MIB, 9, 9},
+		{128 * GIB, 128 * GIB, 9, 9},
+		{3 * GIB + 7, 3 * GIB + 512, 9, 9},
+		{MIB, MIB, 10, 10},
+		{GIB, GIB, 11, 11},
+		{MIB, MIB, 12, 12},
+		{TIB, TIB, 12, 12},
+		{GIB, GIB, 13, 13},
+		{GIB, GIB, 14, 14},
+		{GIB, GIB, 15, 15},
+		{GIB, GIB, 17, 17},
+		{GIB, GIB, 18, 18},
+		{GIB, GIB, 19, 19},
+		{GIB, GIB, 20, 20},
+		{PIB, PIB, 21, 21},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct stat st;
 		create("d", &(struct qcow2_new){
-		                    .size = rows[i].asked, .cluster_bits = rows[i].bits_asked});
+				    .size = rows[i].asked, .cluster_bits = rows[i].bits_asked});
 		assert_clean("d");
 		assert_described("d", rows[i].size, rows[i].bits);
 		assert_read_back("d", rows[i].size, rows[i].bits);
@@ -138,9 +138,9 @@ static void written_to(void **state)
 	} rows[] = {{512, 0}, {MIB, 9}, {10 * GIB, 0}, {128 * GIB, 9}, {8 * PIB, 0}, {2 * EIB, 0}};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		create("d",
-		        &(struct qcow2_new){.size = rows[i].size, .cluster_bits = rows[i].bits});
+			&(struct qcow2_new){.size = rows[i].size, .cluster_bits = rows[i].bits});
 		_cleanup_free_ char *end =
-		        str_fmt("write -P 7 %llu 512", (unsigned long long)rows[i].size - 512);
+			str_fmt("write -P 7 %llu 512", (unsigned long long)rows[i].size - 512);
 		MUST(QEMU_IO, "-f", "qcow2", "-c", "write -P 7 0 512", "-c", end, "d");
 		assert_clean("d");
 	}
@@ -165,7 +165,7 @@ static void backing_names(void **state)
 	memset(longest, 'n', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
 	const char *const names[] = {"base", "with, comma", "with space", "a:b", "json:{}",
-	        "nbd:unix", "-rf", "caf\xc3\xa9", "quote'\"", "#x", "sub/a:b", longest};
+		"nbd:unix", "-rf", "caf\xc3\xa9", "quote'\"", "#x", "sub/a:b", longest};
 	assert_int_equal(mkdir("sub", 0700), 0);
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(names); i++) {
 		const char *name = names[i / 2];
@@ -176,8 +176,8 @@ static void backing_names(void **state)
 		else
 			write_file(name, zeroes, sizeof(zeroes));
 		create("d", &(struct qcow2_new){.size = GIB,
-		                    .backing = i % 4 < 2 ? name : path,
-		                    .backing_format = i % 2 ? "qcow2" : "raw"});
+				    .backing = i % 4 < 2 ? name : path,
+				    .backing_format = i % 2 ? "qcow2" : "raw"});
 		assert_clean("d");
 		_cleanup_json_ json_t *chain = describe("d", true);
 		assert_int_equal(json_array_size(chain), 2);
@@ -188,7 +188,7 @@ static void backing_names(void **state)
 		assert_int_equal(stat(path, &meant), 0);
 		assert_int_equal(named.st_ino, meant.st_ino);
 		assert_string_equal(
-		        json_get_str(top, "backing-filename-format", ""), i % 2 ? "qcow2" : "raw");
+			json_get_str(top, "backing-filename-format", ""), i % 2 ? "qcow2" : "raw");
 		unlink(name);
 	}
 }
@@ -199,7 +199,7 @@ static void backing_read_through(void **state)
 	create("base", &(struct qcow2_new){.size = MIB});
 	MUST(QEMU_IO, "-f", "qcow2", "-c", "write -P 9 0 64k", "base");
 	create("d",
-	        &(struct qcow2_new){.size = 2 * MIB, .backing = "base", .backing_format = "qcow2"});
+		&(struct qcow2_new){.size = 2 * MIB, .backing = "base", .backing_format = "qcow2"});
 	_cleanup_buf_ struct buf out = {0};
 	/* qemu-io tells a pattern that does not match by its exit status */
 	MUST(QEMU_IO, "-f", "qcow2", "-c", "read -P 9 0 64k", "-c", "read -P 0 64k 1984k", "d");
@@ -223,17 +223,17 @@ static void refused(void **state)
 	memset(name, 'n', sizeof(name));
 	name[1024] = '\0';
 	assert_refused(&(struct qcow2_new){.size = MIB, .backing = name, .backing_format = "raw"},
-	        "1024 bytes");
+		"1024 bytes");
 	name[400] = '\0';
 	assert_refused(
-	        &(struct qcow2_new){
-	                .size = MIB, .cluster_bits = 9, .backing = name, .backing_format = "raw"},
-	        "400 bytes: 1 to 376 fit");
+		&(struct qcow2_new){
+			.size = MIB, .cluster_bits = 9, .backing = name, .backing_format = "raw"},
+		"400 bytes: 1 to 376 fit");
 	assert_refused(&(struct qcow2_new){.size = MIB, .backing = "", .backing_format = "raw"},
-	        "0 bytes");
+		"0 bytes");
 	assert_refused(&(struct qcow2_new){.size = MIB, .backing = "b"}, "must be qcow2 or raw");
 	assert_refused(&(struct qcow2_new){.size = MIB, .backing = "b", .backing_format = "vmdk"},
-	        "must be qcow2 or raw");
+		"must be qcow2 or raw");
 	assert_refused(&(struct qcow2_new){.size = MIB, .cluster_bits = 8}, "2^8");
 	assert_refused(&(struct qcow2_new){.size = MIB, .cluster_bits = 22}, "2^22");
 	assert_refused(&(struct qcow2_new){.size = 2 * EIB + 1}, "2305843009213693953 bytes");
@@ -255,8 +255,8 @@ static void limits_are_qemus(void **state)
 		_cleanup_free_ char *more = str_fmt("%llu", (unsigned long long)max + 512);
 		MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "-o", rows[i].option, "d", most);
 		assert_int_not_equal(TOOL(&out, QEMU_IMG, "create", "-q", "-f", "qcow2", "-o",
-		                             rows[i].option, "d", more),
-		        0);
+					     rows[i].option, "d", more),
+			0);
 	}
 }
 
@@ -292,14 +292,14 @@ static void nothing_left_behind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(sizes_and_clusters),
-	        cmocka_unit_test(written_to),
-	        cmocka_unit_test(judge_is_awake),
-	        cmocka_unit_test(backing_names),
-	        cmocka_unit_test(backing_read_through),
-	        cmocka_unit_test(refused),
-	        cmocka_unit_test(limits_are_qemus),
-	        cmocka_unit_test(nothing_left_behind),
+		cmocka_unit_test(sizes_and_clusters),
+		cmocka_unit_test(written_to),
+		cmocka_unit_test(judge_is_awake),
+		cmocka_unit_test(backing_names),
+		cmocka_unit_test(backing_read_through),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(limits_are_qemus),
+		cmocka_unit_test(nothing_left_behind),
 	};
 	return cmocka_run_group_tests_name("qcow2_create", tests, scratch_enter, scratch_leave);
 }

@@ -45,7 +45,7 @@ static struct qcow2_info assert_agrees(const char *name)
 	assert_int_equal(1 << info.cluster_bits, json_get_int(o, "cluster-size", -1));
 	assert_int_equal(info.refcount_bits, json_get_int(data, "refcount-bits", -1));
 	assert_string_equal(
-	        info.compression ? "zstd" : "zlib", json_get_str(data, "compression-type", ""));
+		info.compression ? "zstd" : "zlib", json_get_str(data, "compression-type", ""));
 	assert_int_equal(info.extended_l2, json_get_bool(data, "extended-l2", false));
 	assert_int_equal(info.encrypted, json_get_bool(o, "encrypted", false));
 	assert_int_equal(info.dirty, json_get_bool(o, "dirty-flag", false));
@@ -62,43 +62,43 @@ static void every_option(void **state)
 {
 	(void)state;
 	static const char *const options[] = {
-	        "compat=0.10",
-	        "compat=1.1",
-	        "compat=0.10,cluster_size=512",
-	        "cluster_size=512",
-	        "cluster_size=1k",
-	        "cluster_size=2k",
-	        "cluster_size=4k",
-	        "cluster_size=8k",
-	        "cluster_size=16k",
-	        "cluster_size=32k",
-	        "cluster_size=128k",
-	        "cluster_size=256k",
-	        "cluster_size=512k",
-	        "cluster_size=1M",
-	        "cluster_size=2M",
-	        "extended_l2=on",
-	        "extended_l2=on,cluster_size=16k",
-	        "extended_l2=on,cluster_size=2M",
-	        "lazy_refcounts=on",
-	        "compression_type=zstd",
-	        "compression_type=zlib",
-	        "refcount_bits=1",
-	        "refcount_bits=2",
-	        "refcount_bits=4",
-	        "refcount_bits=8",
-	        "refcount_bits=32",
-	        "refcount_bits=64",
-	        "preallocation=metadata",
-	        "preallocation=falloc",
-	        "preallocation=full",
-	        "preallocation=metadata,cluster_size=512,refcount_bits=64",
+		"compat=0.10",
+		"compat=1.1",
+		"compat=0.10,cluster_size=512",
+		"cluster_size=512",
+		"cluster_size=1k",
+		"cluster_size=2k",
+		"cluster_size=4k",
+		"cluster_size=8k",
+		"cluster_size=16k",
+		"cluster_size=32k",
+		"cluster_size=128k",
+		"cluster_size=256k",
+		"cluster_size=512k",
+		"cluster_size=1M",
+		"cluster_size=2M",
+		"extended_l2=on",
+		"extended_l2=on,cluster_size=16k",
+		"extended_l2=on,cluster_size=2M",
+		"lazy_refcounts=on",
+		"compression_type=zstd",
+		"compression_type=zlib",
+		"refcount_bits=1",
+		"refcount_bits=2",
+		"refcount_bits=4",
+		"refcount_bits=8",
+		"refcount_bits=32",
+		"refcount_bits=64",
+		"preallocation=metadata",
+		"preallocation=falloc",
+		"preallocation=full",
+		"preallocation=metadata,cluster_size=512,refcount_bits=64",
 	};
 	static const char *const sizes[] = {"0", "512", "1M", "40M"};
 	struct err err = ERR_INIT;
 	for (size_t i = 0; i < ARRAY_SIZE(options) * ARRAY_SIZE(sizes); i++) {
 		MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "-o", options[i / ARRAY_SIZE(sizes)],
-		        "d", sizes[i % ARRAY_SIZE(sizes)]);
+			"d", sizes[i % ARRAY_SIZE(sizes)]);
 		struct qcow2_info info = assert_agrees("d");
 		assert_int_equal(qcow2_may_enter(&info, "d", &err), 0);
 	}
@@ -119,7 +119,7 @@ static void not_allowed_in(void **state)
 	(void)state;
 	struct err err = ERR_INIT;
 	MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-	        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "d", "1M");
+		"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "d", "1M");
 	struct qcow2_info info = assert_agrees("d");
 	assert_true(info.encrypted);
 	assert_may_not_enter(&info, "encrypted");
@@ -129,7 +129,7 @@ static void not_allowed_in(void **state)
 	assert_true(info.data_file);
 	assert_may_not_enter(&info, "external data file");
 	MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "-o", "data_file=data,data_file_raw=on", "d",
-	        "1M");
+		"1M");
 	info = assert_agrees("d");
 	assert_may_not_enter(&info, "external data file");
 
@@ -175,7 +175,7 @@ static void long_names(void **state)
 		name[len] = '\0';
 		unlink("d");
 		const struct qcow2_new what = {
-		        .size = MIB, .backing = name, .backing_format = "raw"};
+			.size = MIB, .backing = name, .backing_format = "raw"};
 		assert_int_equal(qcow2_create(AT_FDCWD, "d", &what, &err), 0);
 		struct qcow2_info info;
 		assert_int_equal(read_image("d", &info, &err), 0);
@@ -226,61 +226,61 @@ static const struct {
 	uint64_t value;
 	const char *why;
 } hostile[] = {
-        {0, 4, 0x514649fc, "magic is missing"},
-        {VERSION, 1, "version is 1"},
-        {VERSION, 4, "version is 4"},
-        {VERSION, UINT32_MAX, "version is"},
-        {BACKING_OFFSET, 100, "backing_file_offset is 100: it points into the header"},
-        {BACKING_OFFSET, 65534, "does not end within the first cluster"},
-        {BACKING_OFFSET, 65537, "does not end within the first cluster"},
-        {BACKING_OFFSET, UINT64_MAX, "does not end within the first cluster"},
-        {BACKING_OFFSET, 1ULL << 63, "does not end within the first cluster"},
-        {BACKING_OFFSET, 115, "the offset of a header extension is 112: it is cut off"},
-        {BACKING_SIZE, 1024, "backing_file_size is 1024"},
-        {BACKING_SIZE, UINT32_MAX, "backing_file_size is 4294967295"},
-        {BACKING_SIZE, 5, "contains a NUL"},
-        {CLUSTER_BITS, 0, "cluster_bits is 0"},
-        {CLUSTER_BITS, 8, "cluster_bits is 8"},
-        {CLUSTER_BITS, 22, "cluster_bits is 22"},
-        {CLUSTER_BITS, 40, "cluster_bits is 40"},
-        {CLUSTER_BITS, UINT32_MAX, "cluster_bits is"},
-        {CLUSTER_BITS, 17, "refcount_table_offset is 65536: not at the start of a cluster"},
-        {SIZE, 1ULL << 62, "size is 4611686018427387904: more than the L1 table can map"},
-        {SIZE, UINT64_MAX, "more than the L1 table can map"},
-        {SIZE, (512ULL << 20) + 1, "more than the L1 table can map"},
-        {CRYPT, 3, "crypt_method is 3"},
-        {L1_SIZE, 0, "more than the L1 table can map"},
-        {L1_SIZE, 1U << 31, "l1_size is 2147483648: the L1 table has at most 32 MiB"},
-        {L1_SIZE, UINT32_MAX, "at most 32 MiB"},
-        {L1_SIZE, 4U << 20, "l1_table_offset is 196608: the table lies beyond the end"},
-        {L1_OFFSET, 0, "l1_table_offset and the header overlap"},
-        {L1_OFFSET, 65536, "l1_table_offset and refcount_table_offset overlap"},
-        {L1_OFFSET, 196609, "not at the start of a cluster"},
-        {L1_OFFSET, 262144, "beyond the end of the file"},
-        {L1_OFFSET, 0xffffffffffff0000, "beyond the end of the file"},
-        {REFTABLE_OFFSET, 0, "refcount_table_offset and the header overlap"},
-        {REFTABLE_OFFSET, 196608, "l1_table_offset and refcount_table_offset overlap"},
-        {REFTABLE_OFFSET, 0x7fffffffffff0000, "beyond the end of the file"},
-        {REFTABLE_SIZE, 0, "there is no refcount table"},
-        {REFTABLE_SIZE, 3, "l1_table_offset and refcount_table_offset overlap"},
-        {REFTABLE_SIZE, 4, "beyond the end of the file"},
-        {REFTABLE_SIZE, UINT32_MAX, "at most 8 MiB"},
-        {SNAPSHOTS, 65537, "nb_snapshots is 65537"},
-        {SNAPSHOTS, 1, "snapshots_offset and the header overlap"},
-        {SNAPSHOT_OFFSET, 7, NULL}, /* without snapshots it means nothing */
-        {INCOMPATIBLE, 1ULL << 3, "compression_type is 0: the feature bit"},
-        {REFCOUNT_ORDER, 7, "refcount_order is 7"},
-        {REFCOUNT_ORDER, 60, "refcount_order is 60"},
-        {HEADER_LENGTH, 0, "header_length is 0"},
-        {HEADER_LENGTH, 103, "header_length is 103"},
-        {HEADER_LENGTH, 65537, "header_length is 65537: more than a cluster"},
-        {HEADER_LENGTH, UINT32_MAX, "more than a cluster"},
-        {COMPRESSION, 1, "compression_type is 1: the feature bit"},
-        {COMPRESSION, 2, "compression_type is 2"},
-        {EXTENSION_SIZE, 32, "the length of the backing format is 32: too long"},
-        {EXTENSION_SIZE, 1024, "does not end within its area"},
-        {EXTENSION_SIZE, UINT32_MAX, "does not end within its area"},
-        {EXTENSION_SIZE, 6, "contains a NUL"},
+	{0, 4, 0x514649fc, "magic is missing"},
+	{VERSION, 1, "version is 1"},
+	{VERSION, 4, "version is 4"},
+	{VERSION, UINT32_MAX, "version is"},
+	{BACKING_OFFSET, 100, "backing_file_offset is 100: it points into the header"},
+	{BACKING_OFFSET, 65534, "does not end within the first cluster"},
+	{BACKING_OFFSET, 65537, "does not end within the first cluster"},
+	{BACKING_OFFSET, UINT64_MAX, "does not end within the first cluster"},
+	{BACKING_OFFSET, 1ULL << 63, "does not end within the first cluster"},
+	{BACKING_OFFSET, 115, "the offset of a header extension is 112: it is cut off"},
+	{BACKING_SIZE, 1024, "backing_file_size is 1024"},
+	{BACKING_SIZE, UINT32_MAX, "backing_file_size is 4294967295"},
+	{BACKING_SIZE, 5, "contains a NUL"},
+	{CLUSTER_BITS, 0, "cluster_bits is 0"},
+	{CLUSTER_BITS, 8, "cluster_bits is 8"},
+	{CLUSTER_BITS, 22, "cluster_bits is 22"},
+	{CLUSTER_BITS, 40, "cluster_bits is 40"},
+	{CLUSTER_BITS, UINT32_MAX, "cluster_bits is"},
+	{CLUSTER_BITS, 17, "refcount_table_offset is 65536: not at the start of a cluster"},
+	{SIZE, 1ULL << 62, "size is 4611686018427387904: more than the L1 table can map"},
+	{SIZE, UINT64_MAX, "more than the L1 table can map"},
+	{SIZE, (512ULL << 20) + 1, "more than the L1 table can map"},
+	{CRYPT, 3, "crypt_method is 3"},
+	{L1_SIZE, 0, "more than the L1 table can map"},
+	{L1_SIZE, 1U << 31, "l1_size is 2147483648: the L1 table has at most 32 MiB"},
+	{L1_SIZE, UINT32_MAX, "at most 32 MiB"},
+	{L1_SIZE, 4U << 20, "l1_table_offset is 196608: the table lies beyond the end"},
+	{L1_OFFSET, 0, "l1_table_offset and the header overlap"},
+	{L1_OFFSET, 65536, "l1_table_offset and refcount_table_offset overlap"},
+	{L1_OFFSET, 196609, "not at the start of a cluster"},
+	{L1_OFFSET, 262144, "beyond the end of the file"},
+	{L1_OFFSET, 0xffffffffffff0000, "beyond the end of the file"},
+	{REFTABLE_OFFSET, 0, "refcount_table_offset and the header overlap"},
+	{REFTABLE_OFFSET, 196608, "l1_table_offset and refcount_table_offset overlap"},
+	{REFTABLE_OFFSET, 0x7fffffffffff0000, "beyond the end of the file"},
+	{REFTABLE_SIZE, 0, "there is no refcount table"},
+	{REFTABLE_SIZE, 3, "l1_table_offset and refcount_table_offset overlap"},
+	{REFTABLE_SIZE, 4, "beyond the end of the file"},
+	{REFTABLE_SIZE, UINT32_MAX, "at most 8 MiB"},
+	{SNAPSHOTS, 65537, "nb_snapshots is 65537"},
+	{SNAPSHOTS, 1, "snapshots_offset and the header overlap"},
+	{SNAPSHOT_OFFSET, 7, NULL}, /* without snapshots it means nothing */
+	{INCOMPATIBLE, 1ULL << 3, "compression_type is 0: the feature bit"},
+	{REFCOUNT_ORDER, 7, "refcount_order is 7"},
+	{REFCOUNT_ORDER, 60, "refcount_order is 60"},
+	{HEADER_LENGTH, 0, "header_length is 0"},
+	{HEADER_LENGTH, 103, "header_length is 103"},
+	{HEADER_LENGTH, 65537, "header_length is 65537: more than a cluster"},
+	{HEADER_LENGTH, UINT32_MAX, "more than a cluster"},
+	{COMPRESSION, 1, "compression_type is 1: the feature bit"},
+	{COMPRESSION, 2, "compression_type is 2"},
+	{EXTENSION_SIZE, 32, "the length of the backing format is 32: too long"},
+	{EXTENSION_SIZE, 1024, "does not end within its area"},
+	{EXTENSION_SIZE, UINT32_MAX, "does not end within its area"},
+	{EXTENSION_SIZE, 6, "contains a NUL"},
 };
 
 static void hostile_headers(void **state)
@@ -312,8 +312,8 @@ static void marks(void **state)
 		unsigned bit;
 		const char *why;
 	} rows[] = {{1, "marked corrupt"}, {2, "external data file"}, {5, "unknown here (0x20)"},
-	        {63, "unknown here (0x8000000000000000)"}, {0, "has a backing file"},
-	        {4, "has a backing file"}};
+		{63, "unknown here (0x8000000000000000)"}, {0, "has a backing file"},
+		{4, "has a backing file"}};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct err err = ERR_INIT;
 		struct qcow2_info info;
@@ -349,7 +349,7 @@ static void truncated(void **state)
 	(void)state;
 	struct err err = ERR_INIT;
 	const struct qcow2_new what = {
-	        .size = MIB, .cluster_bits = 9, .backing = "base", .backing_format = "qcow2"};
+		.size = MIB, .cluster_bits = 9, .backing = "base", .backing_format = "qcow2"};
 	struct qcow2_info info;
 	unlink("v");
 	assert_int_equal(qcow2_create(AT_FDCWD, "v", &what, &err), 0);
@@ -384,15 +384,15 @@ static void not_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(every_option),
-	        cmocka_unit_test(not_allowed_in),
-	        cmocka_unit_test(what_images_carry),
-	        cmocka_unit_test(long_names),
-	        cmocka_unit_test(hostile_headers),
-	        cmocka_unit_test(marks),
-	        cmocka_unit_test(endless_extensions),
-	        cmocka_unit_test(truncated),
-	        cmocka_unit_test(not_files),
+		cmocka_unit_test(every_option),
+		cmocka_unit_test(not_allowed_in),
+		cmocka_unit_test(what_images_carry),
+		cmocka_unit_test(long_names),
+		cmocka_unit_test(hostile_headers),
+		cmocka_unit_test(marks),
+		cmocka_unit_test(endless_extensions),
+		cmocka_unit_test(truncated),
+		cmocka_unit_test(not_files),
 	};
 	return cmocka_run_group_tests_name("qcow2_read", tests, scratch_enter, scratch_leave);
 }

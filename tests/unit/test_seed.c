@@ -50,7 +50,7 @@ static char *yaml_at(const char *text, const char *path)
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
 	if (!yaml_parser_load(&parser, &d))
 		fail_msg("not YAML, line %zu: %s\n%s", parser.problem_mark.line, parser.problem,
-		        text);
+			text);
 	_cleanup_free_ char *steps = xstrdup(path);
 	yaml_node_t *n = yaml_document_get_root_node(&d);
 	char *rest;
@@ -142,8 +142,8 @@ static void comments_survive(void **state)
 {
 	(void)state;
 	static const char *const comments[] = {"me@host", "\"quoted\"", "back\\slash \\n", ": #x",
-	        "'", "%TAG !", "- - [a, {b: c}]", "caf\xc3\xa9", "\xf0\x9f\x90\x94", "\xc2\x85x",
-	        "\xe2\x80\xa8x", "\xef\xbb\xbfx", "\xc2\x9bx", "a\tb", "*a &b !!c", "\xef\xbf\xbd"};
+		"'", "%TAG !", "- - [a, {b: c}]", "caf\xc3\xa9", "\xf0\x9f\x90\x94", "\xc2\x85x",
+		"\xe2\x80\xa8x", "\xef\xbb\xbfx", "\xc2\x9bx", "a\tb", "*a &b !!c", "\xef\xbf\xbd"};
 	for (size_t i = 0; i < ARRAY_SIZE(comments); i++) {
 		_cleanup_free_ char *key = str_fmt("ssh-ed25519 AAAA %s", comments[i]);
 		struct seed s = plain;
@@ -174,9 +174,9 @@ static void hostile_names(void **state)
 	memset(longest, 'a', sizeof(longest));
 	longest[64] = '\0';
 	const char *const hostnames[] = {"", "a\nruncmd: [x]", "a b", "a:b", "-a", ".a", "a.",
-	        "a..b", "a\"b", "caf\xc3\xa9", "a/b", "$(x)", longest};
+		"a..b", "a\"b", "caf\xc3\xa9", "a/b", "$(x)", longest};
 	const char *const users[] = {"", "Root", "a b", "a\nb", "1a", "-a", "a:b", "a.b", "a\"",
-	        "toolongtoolongtoolongtoolongtoolong"};
+		"toolongtoolongtoolongtoolongtoolong"};
 	const char *const ids[] = {"", "a\nb", "caf\xc3\xa9", "\x7f"};
 	struct seed s;
 	for (size_t i = 0; i < ARRAY_SIZE(hostnames); i++) {
@@ -208,8 +208,8 @@ static void hostile_keys(void **state)
 {
 	(void)state;
 	char *const keys[] = {"", "ssh-ed25519", "ssh-ed25519 AAAA\n", "ssh-rsa A\nssh-rsa B",
-	        "ssh-rsa A\rB", "ssh-rsa A\x1b[1m", "ssh-rsa \xff", "ssh-rsa \xc0\xaf",
-	        "-----BEGIN OPENSSH PRIVATE KEY-----"};
+		"ssh-rsa A\rB", "ssh-rsa A\x1b[1m", "ssh-rsa \xff", "ssh-rsa \xc0\xaf",
+		"-----BEGIN OPENSSH PRIVATE KEY-----"};
 	struct seed s;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		s = plain;
@@ -218,10 +218,10 @@ static void hostile_keys(void **state)
 		assert_refused(&s, "public key");
 	}
 	static const char *const private_keys[] = {"", "x", "-----BEGIN OPENSSH PRIVATE KEY-----\n",
-	        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn: x\n-----END OPENSSH PRIVATE KEY-----\n",
-	        "-----BEGIN OPENSSH PRIVATE KEY-----\n\n-----END OPENSSH PRIVATE KEY-----\n",
-	        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn-----END OPENSSH PRIVATE KEY-----\n",
-	        PRIVATE "runcmd: [x]\n", PRIVATE PRIVATE};
+		"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn: x\n-----END OPENSSH PRIVATE KEY-----\n",
+		"-----BEGIN OPENSSH PRIVATE KEY-----\n\n-----END OPENSSH PRIVATE KEY-----\n",
+		"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn-----END OPENSSH PRIVATE KEY-----\n",
+		PRIVATE "runcmd: [x]\n", PRIVATE PRIVATE};
 	for (size_t i = 0; i < ARRAY_SIZE(private_keys); i++) {
 		s = plain;
 		s.host_key_private = private_keys[i];
@@ -320,16 +320,16 @@ static void refused_by_the_program(void **state)
 		int status;
 		const char *answer;
 	} rows[] = {
-	        {"", "x.iso", 2, "\"class\":\"usage\""},
-	        {"[]", "x.iso", 2, "a JSON object is wanted"},
-	        {"{\"meta-data\":\"\"}", "x.iso", 2, "'user-data' is missing"},
-	        {"{\"user-data\":1,\"meta-data\":\"\"}", "x.iso", 2, "user-data"},
-	        {"{\"user-data\":\"\",\"meta-data\":\"\",\"vendor-data\":1}", "x.iso", 2,
-	                "vendor-data"},
-	        {"{\"user-data\":\"\",\"meta-data\":\"\",\"../x\":\"\"}", "x.iso", 2,
-	                "no file '../x'"},
-	        {"{\"user-data\":\"\",\"meta-data\":\"\"}", "no/x.iso", 3, "'no/'"},
-	        {"{\"user-data\":\"\",\"meta-data\":\"\"}", ".", 7, "\"class\":\"system\""},
+		{"", "x.iso", 2, "\"class\":\"usage\""},
+		{"[]", "x.iso", 2, "a JSON object is wanted"},
+		{"{\"meta-data\":\"\"}", "x.iso", 2, "'user-data' is missing"},
+		{"{\"user-data\":1,\"meta-data\":\"\"}", "x.iso", 2, "user-data"},
+		{"{\"user-data\":\"\",\"meta-data\":\"\",\"vendor-data\":1}", "x.iso", 2,
+			"vendor-data"},
+		{"{\"user-data\":\"\",\"meta-data\":\"\",\"../x\":\"\"}", "x.iso", 2,
+			"no file '../x'"},
+		{"{\"user-data\":\"\",\"meta-data\":\"\"}", "no/x.iso", 3, "'no/'"},
+		{"{\"user-data\":\"\",\"meta-data\":\"\"}", ".", 7, "\"class\":\"system\""},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct err err = ERR_INIT;
@@ -349,14 +349,14 @@ static void refused_by_the_program(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(ours),
-	        cmocka_unit_test(without_keys),
-	        cmocka_unit_test(the_callers_own),
-	        cmocka_unit_test(comments_survive),
-	        cmocka_unit_test(hostile_names),
-	        cmocka_unit_test(hostile_keys),
-	        cmocka_unit_test(written),
-	        cmocka_unit_test(refused_by_the_program),
+		cmocka_unit_test(ours),
+		cmocka_unit_test(without_keys),
+		cmocka_unit_test(the_callers_own),
+		cmocka_unit_test(comments_survive),
+		cmocka_unit_test(hostile_names),
+		cmocka_unit_test(hostile_keys),
+		cmocka_unit_test(written),
+		cmocka_unit_test(refused_by_the_program),
 	};
 	return cmocka_run_group_tests_name("seed", tests, scratch_enter, scratch_leave);
 }
