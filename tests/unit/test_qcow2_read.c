@@ -331,6 +331,24 @@ static void marks(void **state)
 	assert_may_not_enter(&info, "external data file");
 }
 
+/* A size that is no multiple of 512, and L2 entries of 16 bytes, which map half as much. */
+static void odd_sizes(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	struct qcow2_info info;
+	make_victim("v");
+	patch("v", 24, 1000, 8);
+	assert_int_equal(assert_agrees("v").virtual_size, 512);
+	patch("v", 24, 512 << 20, 8);
+	assert_agrees("v");
+	patch("v", 72, 1 << 4, 8);
+	assert_int_equal(read_image("v", &info, &err), -1);
+	assert_non_null(strstr(err.message, "more than the L1 table can map"));
+	patch("v", 24, 256 << 20, 8);
+	assert_agrees("v");
+}
+
 static void endless_extensions(void **state)
 {
 	(void)state;
@@ -390,6 +408,7 @@ int main(void)
 		cmocka_unit_test(long_names),
 		cmocka_unit_test(hostile_headers),
 		cmocka_unit_test(marks),
+		cmocka_unit_test(odd_sizes),
 		cmocka_unit_test(endless_extensions),
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(not_files),
