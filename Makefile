@@ -33,8 +33,8 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read chain image seed definition wire client server
-fuzz := definition qcow2
+unit := base accel qcow2_create qcow2_read chain image seed definition wire client server ssh
+fuzz := definition qcow2 ssh
 
 # ---- what is built -------------------------------------------------------------------------------
 
