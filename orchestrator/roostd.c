@@ -79,7 +79,7 @@ static void doze(struct supervisor *s)
 	n += server_poll_fds(s->server, fds + n, FDS_MAX - n);
 	n += keepers_poll_fds(s, fds + n, FDS_MAX - n);
 	n += workers_poll_fds(s, fds + n, FDS_MAX - n);
-	poll(fds, n, deadline_left(until));
+	poll(fds, n, s->quit ? 0 : deadline_left(until));
 }
 
 static int watch_signals(struct err *err)
