@@ -19,7 +19,7 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create image chain seed
 # the orchestrator's files that more than one program links
 shared := paths definition definition_node definition_keys definition_text definition_check \
-	definition_identity definition_files definition_yaml accel status record disk_open \
+	definition_identity definition_files definition_yaml accel firmware status record disk_open \
 	ssh_params ssh_words
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \

@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
+#include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/qemu_caps.h"
 #include "orchestrator/record.h"
@@ -142,23 +143,17 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 /* The guest's own copy of the firmware's variables. */
 static int make_vars(int dir, const struct definition *d, struct err *err)
 {
-	static const char *const templates[] = {"/usr/share/OVMF/OVMF_VARS_4M.fd",
-		"/usr/share/OVMF/OVMF_VARS.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd",
-		"/usr/share/qemu/ovmf-x86_64-vars.bin"};
 	enum { VARS_MAX = 4 * 1024 * 1024 };
+	struct firmware_files files;
 	_cleanup_buf_ struct buf content = {0};
 	if (d->firmware != FIRMWARE_UEFI || faccessat(dir, "vars.fd", F_OK, 0) == 0)
 		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(templates); i++)
-		if (access(templates[i], R_OK) == 0) {
-			if (file_read(AT_FDCWD, templates[i], VARS_MAX, &content, err) < 0 ||
-				file_replace(dir, "vars.fd", content.data, content.len, true, err) <
-					0)
-				return -1;
-			return give_to_keeper(dir, "vars.fd", d, err);
-		}
-	err_set(err, ERR_SYSTEM, "firmware: no UEFI firmware is installed");
-	return err_hint(err, "apt install ovmf");
+	if (firmware_find(&files, err) < 0)
+		return err_prefix(err, "firmware");
+	if (file_read(AT_FDCWD, files.vars, VARS_MAX, &content, err) < 0 ||
+		file_replace(dir, "vars.fd", content.data, content.len, true, err) < 0)
+		return -1;
+	return give_to_keeper(dir, "vars.fd", d, err);
 }
 
 static int fill_folder(int dir, struct definition *d, struct err *err)

@@ -24,6 +24,7 @@
 #include "orchestrator/accel.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
 
@@ -109,17 +110,14 @@ static int copy_to_memfd(const struct guest *g, const char *path, int *out, stru
 
 static int open_firmware(struct guest *g, struct opened *o, struct err *err)
 {
-	static const char *const code[] = {"/usr/share/OVMF/OVMF_CODE_4M.fd",
-		"/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_CODE.fd",
-		"/usr/share/qemu/ovmf-x86_64-code.bin"};
+	struct firmware_files files;
 	if (g->def->firmware != FIRMWARE_UEFI)
 		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(code) && o->firmware_code < 0; i++)
-		o->firmware_code = open(code[i], O_RDONLY | O_CLOEXEC);
-	if (o->firmware_code < 0) {
-		err_set(err, ERR_SYSTEM, "no UEFI firmware is installed");
-		return err_hint(err, "apt install ovmf");
-	}
+	if (firmware_find(&files, err) < 0)
+		return -1;
+	o->firmware_code = open(files.code, O_RDONLY | O_CLOEXEC);
+	if (o->firmware_code < 0)
+		return err_errno(err, "cannot open the UEFI firmware '%s'", files.code);
 	o->firmware_vars = openat(g->dir, "vars.fd", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	return o->firmware_vars < 0 ? err_errno(err, "cannot open the UEFI variables 'vars.fd'")
 				    : 0;
