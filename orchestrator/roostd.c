@@ -153,7 +153,8 @@ int main(int argc, char **argv)
 		serve(&s);
 		keepers_look(&s);
 		workers_look(&s);
-		doze(&s);
+		if (!s.quit)
+			doze(&s);
 	}
 	server_pump(s.server);
 	_cleanup_free_ char *path = supervisor_socket(&err);
