@@ -1,9 +1,12 @@
+#include "orchestrator/ssh_session.h"
+
 #include <errno.h>
-#include <libssh/callbacks.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <libssh/callbacks.h>
 
 #include "base/clock.h"
 #include "base/json.h"

@@ -1,0 +1,49 @@
+#!/bin/sh
+# roost-ssh against OpenSSH, dropbear and servers that misbehave, on a loopback of its own.
+# user: root
+# limit: 300
+#
+# By itself: t_ssh.sh [TEST...], with BUILD=folder or ROOST_SSH=program. Needs root (namespaces, and a user of its own to
+# log in as), openssh-server, openssh-client, dropbear-bin, python3. The tests are in ssh/.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+ROOST_SSH=$(realpath -m "${ROOST_SSH:-${BUILD:-$here/../../build}/libexec/roost/roost-ssh}")
+export ROOST_SSH
+
+skip() {
+	echo "skip: $1"
+	exit 77
+}
+
+if [ "${ROOST_SSH_TEST_INSIDE-}" != yes ]; then
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	[ -x "$ROOST_SSH" ] || skip "$ROOST_SSH is not built"
+	for program in /usr/sbin/sshd /usr/sbin/dropbear dropbearconvert ssh-keygen ssh-agent python3 pgrep; do
+		command -v "$program" >/dev/null || skip "$program is not installed"
+	done
+	ROOST_SSH_TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/ssh-XXXXXX")
+	export ROOST_SSH_TEST_DIR ROOST_SSH_TEST_INSIDE=yes
+	status=0
+	unshare --net --mount --pid --fork --kill-child --mount-proc sh "$here/t_ssh.sh" "$@" || status=$?
+	rm -rf "$ROOST_SSH_TEST_DIR"
+	exit "$status"
+fi
+
+# Inside: nothing here reaches the host. sshd wants /run/sshd; the tests log in as "tester".
+ip link set lo up
+mount -t tmpfs none /run
+mkdir -m 755 /run/sshd
+dir=$ROOST_SSH_TEST_DIR
+chmod 755 "$dir"
+mkdir -m 755 "$dir/home"
+chown 54321:54321 "$dir/home"
+cat /etc/passwd - >"$dir/passwd" <<END
+tester:x:54321:54321:tester:$dir/home:/bin/sh
+END
+(
+	umask 077
+	echo "tester:*:19000::::::" | cat /etc/shadow - >"$dir/shadow"
+)
+mount --bind "$dir/passwd" /etc/passwd
+mount --bind "$dir/shadow" /etc/shadow
+exec python3 -B "$here/ssh/main.py" "$@"
