@@ -23,7 +23,8 @@ shared := paths definition definition_node definition_keys definition_text defin
 	ssh_params ssh_words
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
-	verb_memory verb_device verb_ready verb_ssh readiness ssh_child verb_help
+	verb_memory verb_device verb_ready verb_ssh readiness ssh_child verb_help \
+	validate verb_validate
 roostd := roostd roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
@@ -33,8 +34,8 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read chain image seed definition wire client server ssh
-fuzz := definition qcow2 ssh
+unit := base accel qcow2_create qcow2_read chain image seed definition wire client server ssh agent schema qemu
+fuzz := definition qcow2 ssh wire agent
 
 # ---- what is built -------------------------------------------------------------------------------
 

@@ -163,12 +163,14 @@ static int begin(
 	return send_command(a, command, args, err);
 }
 
+/* Only the guest's description is taken: it chooses neither roost's exit codes nor its hints. */
 static int refused(const json_t *msg, const char *command, struct err *err)
 {
-	wire_error(json_object_get(msg, "error"), command, err);
-	err->kind = ERR_QEMU; /* a guest does not choose roost's exit codes */
-	err->hint[0] = '\0';
-	return -1;
+	_cleanup_json_ json_t *error = json_object();
+	json_t *desc = json_object_get(json_object_get(msg, "error"), "desc");
+	if (desc)
+		json_object_set(error, "desc", desc);
+	return wire_error(error, command, err);
 }
 
 static int call(struct agent *a, const char *command, json_t *args, int64_t deadline,

@@ -78,6 +78,7 @@ bool schema_has_arg(const struct schema *s, const char *command, const char *arg
 struct digest {
 	const json_t *types; /* by name */
 	json_t *args;        /* those of one command, as keys */
+	json_t *seen;        /* the types they came from, as keys */
 };
 
 /* A name that would not stand in a line is none of QEMU's. */
