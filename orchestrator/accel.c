@@ -425,14 +425,13 @@ static const char *separated(const char *remedy_text)
 static int choose_without_proof(bool fallback_tcg, bool unproven, const struct accel_proof *p,
 	enum accel *chosen, char said[ACCEL_SAID_MAX], struct err *err)
 {
-	const char *everywhere = getenv("ROOST_ACCEL_FALLBACK");
 	if (unproven && p->verdict != KVM_NO_DEVICE && p->verdict != KVM_NO_PERMISSION) {
 		snprintf(said, ACCEL_SAID_MAX, "KVM is not proven, used all the same: %s",
 			p->reason);
 		*chosen = ACCEL_KVM;
 		return 0;
 	}
-	if (fallback_tcg || str_eq(everywhere, "tcg")) {
+	if (fallback_tcg) {
 		snprintf(said, ACCEL_SAID_MAX, "TCG instead of KVM: %s%s%s", p->reason,
 			separated(p->remedy), p->remedy);
 		*chosen = ACCEL_TCG;

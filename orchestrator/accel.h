@@ -47,8 +47,8 @@ enum { ACCEL_SAID_MAX = 256 };
 
 /*
  * auto: KVM if proven, else TCG. kvm without proof: ERR_REFUSED, unless `unproven` (KVM all the
- * same, where it can be opened) or `fallback_tcg` or ROOST_ACCEL_FALLBACK=tcg (TCG). `said` is ""
- * or one sentence for the user when he does not get proven KVM or what he named.
+ * same, where it can be opened) or `fallback_tcg` (TCG). `said` is "" or one sentence for the user
+ * when he does not get proven KVM or what he named.
  */
 int accel_choose(enum accel asked, bool fallback_tcg, bool unproven,
 	const struct accel_proof *proof, enum accel *chosen, char said[ACCEL_SAID_MAX],

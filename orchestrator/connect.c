@@ -101,6 +101,19 @@ int supervisor_call(const char *command, json_t *args, json_t **reply, struct er
 	return qmp_call(q, command, args, deadline_in(OPERATION_MS), reply, err);
 }
 
+int supervisor_start(const char *name, bool paused, json_t **reply, struct err *err)
+{
+	const char *fallback = getenv("ROOST_ACCEL_FALLBACK");
+	if (fallback && fallback[0] && !str_eq(fallback, "tcg")) {
+		err_set(err, ERR_USAGE, "ROOST_ACCEL_FALLBACK='%s' is unknown", fallback);
+		return err_hint(err, "the only word is tcg");
+	}
+	return supervisor_call("roost-start",
+		json_pack("{s:s, s:b, s:b}", "name", name, "paused", paused, "fallback-tcg",
+			fallback && fallback[0]),
+		reply, err);
+}
+
 /* ---- guests --------------------------------------------------------------------------------------- */
 
 static bool all_digits(const char *word)

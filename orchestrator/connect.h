@@ -21,6 +21,8 @@ enum {
 struct qmp *supervisor_connect(struct err *err);
 /* One command to roostd and its reply. */
 int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err);
+/* Has a guest started. ROOST_ACCEL_FALLBACK counts as the caller has it, not as roostd was born. */
+int supervisor_start(const char *name, bool paused, json_t **reply, struct err *err);
 
 /* Where a guest runs; a guest that does not is ERR_REFUSED "not running". */
 struct found {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -46,9 +47,17 @@ static int open_chain(const struct disk_def *d, struct disk_files *f, struct err
 	if (chain_resolve(d->path, d->format == FORMAT_QCOW2, &chain, err) < 0)
 		return -1;
 	int result = 0;
-	for (size_t i = 0; i < chain.count && result == 0; i++)
-		result = open_layer(f, AT_FDCWD, chain.links[i].path, chain.links[i].qcow2,
-			i == 0 && !d->readonly, err);
+	for (size_t i = 0; i < chain.count && result == 0; i++) {
+		const struct chain_link *link = &chain.links[i];
+		struct stat st;
+		result = open_layer(
+			f, AT_FDCWD, link->path, link->qcow2, i == 0 && !d->readonly, err);
+		/* the file that was looked at, not another that has taken its name since */
+		if (result == 0 && (fstat(f->layers[i].fd, &st) < 0 || st.st_ino != link->inode ||
+					   st.st_dev != link->device))
+			result = err_set(
+				err, ERR_BUSY, "disk '%s' was replaced at this moment", link->path);
+	}
 	chain_free(&chain);
 	return result;
 }

@@ -46,6 +46,8 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	(void)r;
 	if (g->qemu.pidfd >= 0)
 		return err_set(err, ERR_REFUSED, "guest '%s' is running already", g->def->name);
+	if (json_get_bool(args, "fallback-tcg", false))
+		g->def->accel_fallback_tcg = true; /* this time: nobody writes it down */
 	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0),
 		    err) < 0) {
 		g->failed_to_start = true;
@@ -241,6 +243,7 @@ const struct command keeper_commands[] = {
 		{{0}}, CMD_QUICK, be_supervised},
 	{"roost-start", "Forks the guest's QEMU and lets its CPUs go.",
 		{{"paused", ARG_BOOL, true, "leave the CPUs stopped"},
+			{"fallback-tcg", ARG_BOOL, true, "TCG where KVM is asked for in vain"},
 			{"number", ARG_INT, true, "the small Id of this run"}},
 		CMD_CHANGING, start},
 	{"roost-adopt", "Takes over a QEMU whose keeper has died.", {{0}}, CMD_CHANGING, adopt},

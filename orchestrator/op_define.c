@@ -135,9 +135,16 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 		what.backing = disk->path;
 		what.backing_format = disk_format_name(disk->format);
 	}
-	if (qcow2_create(dir, disk->file, &what, err) < 0)
+	/* under its name only when it is whole: a disk that is there is never touched again */
+	_cleanup_free_ char *temporary = str_fmt("%s.new", disk->file);
+	unlinkat(dir, temporary, 0);
+	if (qcow2_create(dir, temporary, &what, err) < 0)
 		return err_prefix(err, "disk '%s'", disk->target);
-	return give_to_keeper(dir, disk->file, d, err);
+	if (give_to_keeper(dir, temporary, d, err) < 0)
+		return -1;
+	if (renameat(dir, temporary, dir, disk->file) < 0)
+		return err_errno(err, "cannot make the disk '%s'", disk->file);
+	return 0;
 }
 
 /* The guest's own copy of the firmware's variables. */

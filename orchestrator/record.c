@@ -1,6 +1,7 @@
 #include "orchestrator/record.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,11 +83,16 @@ int record_add_seed(struct definition *d, struct err *err)
 
 bool record_looks_sound(int guests_dir, const char *name)
 {
-	_cleanup_free_ char *path = str_fmt("%s/guest.json", name);
-	_cleanup_close_ int fd = openat(guests_dir, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char path[96], text[4096], last[2];
 	struct stat st;
-	char first, last[2];
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 4 &&
-	       pread(fd, &first, 1, 0) == 1 && first == '{' &&
-	       pread(fd, last, 2, st.st_size - 2) == 2 && last[0] == '}' && last[1] == '\n';
+	snprintf(path, sizeof(path), "%s/guest.json", name);
+	_cleanup_close_ int fd =
+		openat(guests_dir, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text), 0);
+	if (n < 4 || text[0] != '{')
+		return false;
+	if (n < (ssize_t)sizeof(text)) /* all of it, as nearly always: no more to ask */
+		return text[n - 2] == '}' && text[n - 1] == '\n';
+	return fstat(fd, &st) == 0 && pread(fd, last, 2, st.st_size - 2) == 2 && last[0] == '}' &&
+	       last[1] == '\n';
 }

@@ -174,7 +174,8 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 	}
 	k->starter = request;
 	k->call = qmp_send(k->link, "roost-start",
-		json_pack("{s:b, s:I}", "paused", json_get_bool(args, "paused", false), "number",
+		json_pack("{s:b, s:b, s:I}", "paused", json_get_bool(args, "paused", false),
+			"fallback-tcg", json_get_bool(args, "fallback-tcg", false), "number",
 			(json_int_t)next_number()),
 		NULL, 0, err);
 	return 0;

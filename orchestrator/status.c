@@ -1,8 +1,10 @@
 #include "orchestrator/status.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/str.h"
@@ -77,7 +79,13 @@ int status_write(int run_dir, const struct status *s, struct err *err)
 
 int status_write_last(int guest_dir, const struct status *s, struct err *err)
 {
-	return write_file(guest_dir, "last", s, err);
+	if (write_file(guest_dir, "last", s, err) < 0)
+		return -1;
+	if (unlinkat(guest_dir, "crashed", 0) < 0 && errno != ENOENT)
+		return err_errno(err, "cannot remove 'crashed'");
+	if (s->state == GUEST_CRASHED && linkat(guest_dir, "last", guest_dir, "crashed", 0) < 0)
+		return err_errno(err, "cannot make 'crashed'");
+	return 0;
 }
 
 #define COPY(to, o, key) snprintf((to), sizeof(to), "%s", json_get_str((o), (key), ""))

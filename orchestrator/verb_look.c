@@ -88,13 +88,14 @@ static void list_stopped(struct row **rows, size_t *count)
 		if (is_running(*rows, running, *name))
 			continue;
 		struct row *r = new_row(rows, count);
-		_cleanup_free_ char *last = str_fmt("%s/last", *name);
+		char crashed[96];
+		snprintf(crashed, sizeof(crashed), "%s/crashed", *name);
 		if (!record_looks_sound(guests, *name)) {
 			r->status.state = GUEST_BROKEN;
 			snprintf(r->status.reason, sizeof(r->status.reason),
 				"its record cannot be read");
-		} else if (faccessat(guests, last, F_OK, 0) < 0 ||
-			   status_read(guests, last, &r->status, &ignored) < 0) {
+		} else if (faccessat(guests, crashed, F_OK, 0) < 0 ||
+			   status_read(guests, crashed, &r->status, &ignored) < 0) {
 			r->status.state = GUEST_SHUT_OFF;
 		}
 		r->status.number = 0;

@@ -22,8 +22,7 @@ static int run_start(const struct cli *cli, struct err *err)
 	struct found f;
 	bool paused = cli_flag(cli, "paused");
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
-		supervisor_call("roost-start",
-			json_pack("{s:s, s:b}", "name", f.name, "paused", paused), &reply, err) < 0)
+		supervisor_start(f.name, paused, &reply, err) < 0)
 		return -1;
 	const char *said = json_get_str(reply, "accel-said", "");
 	if (said[0])

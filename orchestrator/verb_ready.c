@@ -107,8 +107,7 @@ static int run_run(const struct cli *cli, struct err *err)
 	if (!d ||
 		supervisor_call("roost-define",
 			json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err) < 0 ||
-		supervisor_call("roost-start", json_pack("{s:s}", "name", d->name), &reply, err) <
-			0)
+		supervisor_start(d->name, false, &reply, err) < 0)
 		return -1;
 	if (json_get_str(reply, "accel-said", "")[0] && !cli->json)
 		fprintf(stderr, "roost: %s\n", json_get_str(reply, "accel-said", ""));

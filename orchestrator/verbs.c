@@ -33,6 +33,7 @@ const struct verb *const verbs[] = {
 	&verb_attach_interface,
 	&verb_detach_interface,
 	&verb_domiflist,
+	&verb_validate,
 	&verb_version,
 	&verb_help,
 	NULL,

@@ -1,0 +1,430 @@
+#include "orchestrator/validate.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/accel.h"
+#include "orchestrator/firmware.h"
+#include "orchestrator/paths.h"
+
+enum {
+	PROGRAM_MS = 5000,
+	QEMU_OLDEST = 702, /* what we are tested with, as MAJOR * 100 + MINOR */
+	CGROUP2_MAGIC = 0x63677270,
+};
+
+static const char *const result_names[] = {
+	[VALIDATE_PASS] = "PASS",
+	[VALIDATE_WARN] = "WARN",
+	[VALIDATE_FAIL] = "FAIL",
+};
+static_assert(ARRAY_SIZE(result_names) == VALIDATE_RESULT_MAX, "a result lacks its name");
+
+const char *validate_result_name(enum validate_result result)
+{
+	return result_names[result];
+}
+
+static void found(struct validate_row *r, enum validate_result result, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void found(struct validate_row *r, enum validate_result result, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(r->detail, sizeof(r->detail), fmt, ap);
+	va_end(ap);
+	r->result = result;
+}
+
+static void remedy(struct validate_row *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void remedy(struct validate_row *r, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(r->remedy, sizeof(r->remedy), fmt, ap);
+	va_end(ap);
+}
+
+/* ---- programs ------------------------------------------------------------------------------ */
+
+/* The first line that `path --version` prints; false when there is none in time. */
+static bool first_line(const char *path, struct buf *line)
+{
+	const char *const argv[] = {path, "--version", NULL};
+	struct err ignored = ERR_INIT;
+	_cleanup_(child_end) struct child c = CHILD_NONE;
+	int64_t deadline = deadline_in(PROGRAM_MS);
+	if (child_start(argv, false, &c, &ignored) < 0)
+		return false;
+	while (!line->len || !strchr(line->data, '\n')) {
+		if (line->len > 4096 || fd_wait(c.out, POLLIN, deadline) <= 0)
+			return false;
+		buf_reserve(line, 512);
+		ssize_t n = read(c.out, line->data + line->len, 512);
+		if (n <= 0)
+			return false;
+		line->len += (size_t)n;
+		line->data[line->len] = '\0';
+	}
+	*strchr(line->data, '\n') = '\0';
+	return true;
+}
+
+/* "version 7.2.22" in that line, as MAJOR * 100 + MINOR; 0 if it says none. */
+static int version_in(const char *line)
+{
+	int major, minor;
+	const char *word = strstr(line, "version ");
+	if (!word || sscanf(word, "version %d.%d", &major, &minor) != 2)
+		return 0;
+	return major * 100 + minor;
+}
+
+static void check_qemu(struct validate_row *r)
+{
+	_cleanup_buf_ struct buf line = {0};
+	const char *path = qemu_path();
+	if (access(path, X_OK) < 0) {
+		found(r, VALIDATE_FAIL, "cannot run %s: %s", path, strerror(errno));
+		remedy(r, "install the package qemu-system-x86, or set ROOST_QEMU");
+	} else if (!first_line(path, &line) || !version_in(line.data)) {
+		found(r, VALIDATE_FAIL, "%s --version does not tell a version", path);
+		remedy(r, "install the package qemu-system-x86, or set ROOST_QEMU");
+	} else if (version_in(line.data) < QEMU_OLDEST) {
+		found(r, VALIDATE_WARN, "%s: %s", path, line.data);
+		remedy(r, "roost is tested with QEMU %d.%d and later", QEMU_OLDEST / 100,
+			QEMU_OLDEST % 100);
+	} else {
+		found(r, VALIDATE_PASS, "%s: %s", path, line.data);
+	}
+}
+
+/* A program's path by PATH, freed by the caller; NULL if it is in none of its folders. */
+static char *in_path(const char *program)
+{
+	_cleanup_free_ char *folders = xstrdup(getenv("PATH"));
+	char *save = NULL;
+	for (char *folder = folders ? strtok_r(folders, ":", &save) : NULL; folder;
+		folder = strtok_r(NULL, ":", &save)) {
+		_cleanup_free_ char *path = str_fmt("%s/%s", folder, program);
+		if (access(path, X_OK) == 0)
+			return TAKE(path);
+	}
+	return NULL;
+}
+
+static void check_qemu_img(struct validate_row *r)
+{
+	_cleanup_buf_ struct buf line = {0};
+	_cleanup_free_ char *path = in_path("qemu-img");
+	if (path && first_line(path, &line)) {
+		found(r, VALIDATE_PASS, "%s: %s", path, line.data);
+		return;
+	}
+	found(r, VALIDATE_WARN, "no qemu-img: images in other formats cannot be converted");
+	remedy(r, "install the package qemu-utils");
+}
+
+static void check_firmware(struct validate_row *r)
+{
+	struct firmware_files files;
+	struct err err = ERR_INIT;
+	if (firmware_find(&files, &err) == 0) {
+		found(r, VALIDATE_PASS, "%s", files.code);
+		return;
+	}
+	found(r, VALIDATE_WARN, "no UEFI firmware: guests with `firmware: uefi` cannot run");
+	remedy(r, "%s", err.hint);
+}
+
+static void check_programs(struct validate_row *r)
+{
+	static const struct {
+		const char *program, *what, *library;
+	} optional[] = {
+		{"roost-ssh", "no SSH: guests are never seen to be ready", "libssh-dev"},
+		{"roost-image", "no cloud-init seeds", "libarchive-dev"},
+	};
+	static const char *const needed[] = {"roostd", "roost-keeper"};
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (access(libexec_path(needed[i]), X_OK) == 0)
+			continue;
+		found(r, VALIDATE_FAIL, "cannot run %s", libexec_path(needed[i]));
+		remedy(r, "install roost as a whole: `make && sudo make install`");
+		return;
+	}
+	found(r, VALIDATE_PASS, "all there, beside %s", libexec_path("roostd"));
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
+		if (access(libexec_path(optional[i].program), X_OK) == 0)
+			continue;
+		found(r, VALIDATE_WARN, "no %s: %s", optional[i].program, optional[i].what);
+		remedy(r, "install the package %s and build again", optional[i].library);
+		return;
+	}
+}
+
+/* ---- the kernel ---------------------------------------------------------------------------- */
+
+static void check_kvm(struct validate_row *r)
+{
+	struct err err = ERR_INIT;
+	struct accel_proof proof;
+	const char *run = paths_run(&err);
+	_cleanup_free_ char *cache = run ? str_fmt("%s/kvm.json", run) : NULL;
+	if (accel_probe(cache, &proof, &err) < 0) {
+		found(r, VALIDATE_WARN, "%s", err.message);
+		remedy(r, "guests run under TCG meanwhile");
+		return;
+	}
+	bool proven = proof.verdict == KVM_PROVEN;
+	found(r, proven ? VALIDATE_PASS : VALIDATE_WARN, "%s%s", proof.reason,
+		proven ? "" : "; guests run under TCG, slower");
+	remedy(r, "%s", proof.remedy);
+}
+
+static void check_kernel(struct validate_row *r)
+{
+	/* each is asked so that it fails for its arguments, if it is there at all */
+	static const struct {
+		const char *name;
+		long number;
+	} calls[] = {
+		{"pidfd_open", SYS_pidfd_open},
+		{"pidfd_send_signal", SYS_pidfd_send_signal},
+		{"close_range", SYS_close_range},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		if (syscall(calls[i].number, -1, 0, 0, -1) == 0 || errno != ENOSYS)
+			continue;
+		found(r, VALIDATE_FAIL, "no system call %s", calls[i].name);
+		remedy(r, "Linux 5.9 or later is needed");
+		return;
+	}
+	found(r, VALIDATE_PASS, "has the system calls that roost needs");
+}
+
+static void check_memfd(struct validate_row *r)
+{
+	_cleanup_close_ int fd = memfd_create("validate", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == 0) {
+		found(r, VALIDATE_PASS, "kernels and initrds are handed over in sealed memory");
+		return;
+	}
+	found(r, VALIDATE_FAIL, "no sealed memory files: %s", strerror(errno));
+	remedy(r, "a kernel with CONFIG_MEMFD_CREATE is needed");
+}
+
+static void check_seccomp(struct validate_row *r)
+{
+	uint32_t action = SECCOMP_RET_KILL_PROCESS;
+	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0) {
+		found(r, VALIDATE_PASS, "QEMU's system calls are filtered");
+		return;
+	}
+	found(r, VALIDATE_FAIL, "QEMU's system calls cannot be filtered: %s", strerror(errno));
+	remedy(r, "a kernel with CONFIG_SECCOMP_FILTER is needed");
+}
+
+static void check_landlock(struct validate_row *r)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi > 0) {
+		found(r, VALIDATE_PASS, "ABI %ld", abi);
+		return;
+	}
+	found(r, VALIDATE_WARN, "none: QEMU may see files by their ordinary permissions");
+	remedy(r, "a kernel with CONFIG_SECURITY_LANDLOCK, and `landlock` in its lsm= list");
+}
+
+static void check_user_namespaces(struct validate_row *r)
+{
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWUSER) < 0 ? errno : 0);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0) {
+		found(r, VALIDATE_PASS, "may be made");
+		return;
+	}
+	found(r, VALIDATE_WARN, "cannot be made: %s",
+		pid > 0 && WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "no child");
+	remedy(r, "`sysctl user.max_user_namespaces kernel.unprivileged_userns_clone "
+		  "kernel.apparmor_restrict_unprivileged_userns` says what forbids it");
+}
+
+static void check_cgroup(struct validate_row *r)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf mounts = {0};
+	struct statfs fs;
+	if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC) {
+		found(r, VALIDATE_PASS, "version 2");
+		return;
+	}
+	bool v1 = file_read(AT_FDCWD, "/proc/self/mountinfo", 1 << 20, &mounts, &ignored) == 0 &&
+		  strstr(mounts.data, " - cgroup ");
+	found(r, VALIDATE_WARN, v1 ? "version 1" : "none is mounted");
+	remedy(r, "boot with systemd.unified_cgroup_hierarchy=1: version 2 tells when the "
+		  "out-of-memory killer ended a guest");
+}
+
+static void check_tun(struct validate_row *r)
+{
+	_cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		found(r, VALIDATE_PASS, "opens");
+		return;
+	}
+	found(r, VALIDATE_WARN, "cannot open /dev/net/tun: %s; user networking works without",
+		strerror(errno));
+	remedy(r, "`sudo modprobe tun`");
+}
+
+static void check_inotify(struct validate_row *r)
+{
+	_cleanup_close_ int fd = inotify_init1(IN_CLOEXEC);
+	if (fd >= 0) {
+		found(r, VALIDATE_PASS, "files can be followed");
+		return;
+	}
+	found(r, VALIDATE_WARN, "files cannot be followed: %s", strerror(errno));
+	remedy(r, "`sudo sysctl fs.inotify.max_user_instances=1024`");
+}
+
+static void check_huge_pages(struct validate_row *r)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf transparent = {0}, memory = {0};
+	bool has_transparent = file_read(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled",
+				       4096, &transparent, &ignored) == 0;
+	long reserved = 0;
+	if (file_read(AT_FDCWD, "/proc/meminfo", 65536, &memory, &ignored) == 0) {
+		const char *line = strstr(memory.data, "HugePages_Total:");
+		reserved = line ? strtol(line + strlen("HugePages_Total:"), NULL, 10) : 0;
+	}
+	if (has_transparent && !strstr(transparent.data, "[never]")) {
+		found(r, VALIDATE_PASS, "transparent ones for guests' RAM; %ld reserved", reserved);
+		return;
+	}
+	found(r, VALIDATE_WARN, "no transparent ones for guests' RAM; %ld reserved", reserved);
+	remedy(r, "`echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled`");
+}
+
+/* ---- folders ------------------------------------------------------------------------------- */
+
+/* The folder itself, or the nearest one above that exists and in which it would be made. */
+static char *nearest_existing(const char *path)
+{
+	_cleanup_free_ char *folder = xstrdup(path);
+	while (access(folder, F_OK) < 0) {
+		char *slash = strrchr(folder, '/');
+		if (!slash || slash == folder)
+			return xstrdup("/");
+		*slash = '\0';
+	}
+	return TAKE(folder);
+}
+
+static void check_state(struct validate_row *r)
+{
+	enum { LITTLE = 1 << 30 };
+	struct err err = ERR_INIT;
+	struct statvfs fs;
+	const char *state = paths_state(&err);
+	if (!state) {
+		found(r, VALIDATE_FAIL, "%s", err.message);
+		remedy(r, "%s", err.hint);
+		return;
+	}
+	_cleanup_free_ char *folder = nearest_existing(state);
+	if (access(folder, W_OK | X_OK) < 0 || statvfs(folder, &fs) < 0) {
+		found(r, VALIDATE_FAIL, "cannot write to %s: %s", folder, strerror(errno));
+		remedy(r, "set ROOST_STATE to a folder of your own");
+		return;
+	}
+	uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
+	found(r, available < LITTLE ? VALIDATE_WARN : VALIDATE_PASS, "%s, %s free", state,
+		str_size(available));
+	if (available < LITTLE)
+		remedy(r, "make room there, or set ROOST_STATE to a folder with more");
+}
+
+static void check_run(struct validate_row *r)
+{
+	struct err err = ERR_INIT;
+	struct sockaddr_un longest;
+	/* a socket is bound under its name with a "~" (base/sock.c) */
+	_cleanup_free_ char *path = run_path("0123456789ab", "guest.sock~", &err);
+	if (!path) {
+		found(r, VALIDATE_FAIL, "%s", err.message);
+		remedy(r, "%s", err.hint);
+		return;
+	}
+	const char *run = paths_run(&err);
+	_cleanup_free_ char *folder = nearest_existing(run);
+	if (strlen(path) >= sizeof(longest.sun_path)) {
+		found(r, VALIDATE_FAIL, "%s is %zu bytes too long for sockets in it", run,
+			strlen(path) + 1 - sizeof(longest.sun_path));
+		remedy(r, "set ROOST_RUN to a folder with a shorter path");
+	} else if (access(folder, W_OK | X_OK) < 0) {
+		found(r, VALIDATE_FAIL, "cannot write to %s: %s", folder, strerror(errno));
+		remedy(r, "set ROOST_RUN to a folder of your own");
+	} else {
+		found(r, VALIDATE_PASS, "%s, room for %zu more bytes in a socket's path", run,
+			sizeof(longest.sun_path) - 1 - strlen(path));
+	}
+}
+
+size_t validate_host(struct validate_row rows[VALIDATE_MAX])
+{
+	static const struct {
+		const char *name;
+		void (*check)(struct validate_row *);
+	} checks[] = {
+		{"qemu", check_qemu},
+		{"qemu-img", check_qemu_img},
+		{"programs", check_programs},
+		{"state", check_state},
+		{"run", check_run},
+		{"kvm", check_kvm},
+		{"kernel", check_kernel},
+		{"memfd", check_memfd},
+		{"seccomp", check_seccomp},
+		{"landlock", check_landlock},
+		{"user-namespaces", check_user_namespaces},
+		{"cgroup", check_cgroup},
+		{"tun", check_tun},
+		{"inotify", check_inotify},
+		{"huge-pages", check_huge_pages},
+		{"uefi", check_firmware},
+	};
+	static_assert(ARRAY_SIZE(checks) <= VALIDATE_MAX, "more checks than rows");
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		rows[i] = (struct validate_row){.name = checks[i].name};
+		checks[i].check(&rows[i]);
+	}
+	return ARRAY_SIZE(checks);
+}

@@ -1,0 +1,32 @@
+/*
+ * What this host offers to guests: a list of checks, each with what was found and, where that is
+ * not what one would wish, what to do about it. They take a fraction of a second in all, change
+ * nothing and need no privilege, though their answers depend on who asks.
+ */
+#ifndef ORCHESTRATOR_VALIDATE_H
+#define ORCHESTRATOR_VALIDATE_H
+
+#include <stddef.h>
+
+enum validate_result {
+	VALIDATE_PASS, /* as it should be */
+	VALIDATE_WARN, /* guests run, but something is lacking: speed, confinement, a feature */
+	VALIDATE_FAIL, /* no guest will run */
+	VALIDATE_RESULT_MAX
+};
+
+const char *validate_result_name(enum validate_result result); /* "PASS", "WARN", "FAIL" */
+
+struct validate_row {
+	const char *name; /* "kvm": one word, the same in every version */
+	enum validate_result result;
+	char detail[256];
+	char remedy[192]; /* empty for VALIDATE_PASS */
+};
+
+enum { VALIDATE_MAX = 32 };
+
+/* Fills `rows` and returns how many, VALIDATE_MAX at most. */
+size_t validate_host(struct validate_row rows[VALIDATE_MAX]);
+
+#endif
