@@ -251,7 +251,7 @@ static void cache_of_another_user(void **state)
 	assert_non_null(strstr(p.remedy, "usermod -aG kvm"));
 }
 
-enum wish { PLAIN, FALLBACK, FALLBACK_ENV, UNPROVEN, BOTH };
+enum wish { PLAIN, FALLBACK, UNPROVEN, BOTH };
 enum { REFUSED = ACCEL_MAX };
 
 static void choices(void **state)
@@ -274,14 +274,12 @@ static void choices(void **state)
 		{ACCEL_TCG, PLAIN, KVM_SLOW, ACCEL_TCG, false},
 		{ACCEL_KVM, PLAIN, KVM_PROVEN, ACCEL_KVM, false},
 		{ACCEL_KVM, FALLBACK, KVM_PROVEN, ACCEL_KVM, false},
-		{ACCEL_KVM, FALLBACK_ENV, KVM_PROVEN, ACCEL_KVM, false},
 		{ACCEL_KVM, PLAIN, KVM_SLOW, REFUSED, false},
 		{ACCEL_KVM, PLAIN, KVM_FAILS, REFUSED, false},
 		{ACCEL_KVM, PLAIN, KVM_NO_DEVICE, REFUSED, false},
 		{ACCEL_KVM, PLAIN, KVM_NO_PERMISSION, REFUSED, false},
 		{ACCEL_KVM, FALLBACK, KVM_SLOW, ACCEL_TCG, true},
 		{ACCEL_KVM, FALLBACK, KVM_NO_DEVICE, ACCEL_TCG, true},
-		{ACCEL_KVM, FALLBACK_ENV, KVM_SLOW, ACCEL_TCG, true},
 		{ACCEL_KVM, UNPROVEN, KVM_SLOW, ACCEL_KVM, true},
 		{ACCEL_KVM, UNPROVEN, KVM_FAILS, ACCEL_KVM, true},
 		{ACCEL_KVM, UNPROVEN, KVM_NO_DEVICE, REFUSED, false},
@@ -297,10 +295,6 @@ static void choices(void **state)
 		enum accel chosen = ACCEL_AUTO;
 		char said[ACCEL_SAID_MAX] = "untouched";
 		struct err err = ERR_INIT;
-		if (wish == FALLBACK_ENV)
-			setenv("ROOST_ACCEL_FALLBACK", "tcg", 1);
-		else
-			unsetenv("ROOST_ACCEL_FALLBACK");
 		print_message("row %zu\n", i);
 		int rc = accel_choose(table[i].asked, wish == FALLBACK || wish == BOTH,
 			wish == UNPROVEN || wish == BOTH, &proof, &chosen, said, &err);
