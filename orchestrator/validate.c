@@ -298,9 +298,13 @@ static void check_tun(struct validate_row *r)
 		found(r, VALIDATE_PASS, "opens");
 		return;
 	}
+	bool forbidden = errno == EACCES || errno == EPERM;
 	found(r, VALIDATE_WARN, "cannot open /dev/net/tun: %s; user networking works without",
 		strerror(errno));
-	remedy(r, "`sudo modprobe tun`");
+	remedy(r,
+		forbidden
+			? "`sudo chmod 666 /dev/net/tun`: the kernel checks who may do what with it"
+			: "`sudo modprobe tun`");
 }
 
 static void check_inotify(struct validate_row *r)

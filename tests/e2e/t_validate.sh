@@ -1,0 +1,31 @@
+#!/bin/sh
+# roost validate: one row per check, remedies only where something is lacking, 1 if all guests are concerned.
+. "$TOP/tests/e2e/lib.sh"
+
+check_status 0 roost validate
+check_match "text" '^PASS  qemu +.*version [0-9]' "$out"
+
+json=$(roost validate --json)
+for name in qemu programs state run kvm kernel memfd seccomp landlock user-namespaces cgroup tun inotify huge-pages uefi; do
+	check_json "$name" "map(select(.name == \"$name\")) | length == 1" "$json"
+done
+check_json "results" 'all(.result == "PASS" or .result == "WARN")' "$json"
+check_json "details" 'all(.detail != "")' "$json"
+check_json "remedies" 'all((.result == "PASS") == (.remedy == ""))' "$json"
+
+say "what all guests need and is not there"
+check_status 1 env ROOST_QEMU=/nonexistent/qemu roost validate
+check_match "no QEMU" '^FAIL  qemu .*/nonexistent/qemu' "$out"
+check_status 1 env ROOST_QEMU=/bin/true roost validate
+check_match "another program" '^FAIL  qemu .*does not tell a version' "$out"
+check_status 1 env ROOST_STATE=/etc/passwd/roost roost validate
+check_match "state" '^FAIL  state ' "$out"
+check_status 1 env ROOST_RUN="$TMPDIR/$(printf '%090d' 0)" roost validate
+check_match "sockets" '^FAIL  run .*too long' "$out"
+
+say "a program that never answers"
+printf '#!/bin/sh\nexec sleep 30\n' >"$TMPDIR/mute"
+chmod +x "$TMPDIR/mute"
+start=$(now_ms)
+check_status 1 env ROOST_QEMU="$TMPDIR/mute" roost validate
+check_time "a mute QEMU" 8000 "$start"
