@@ -29,7 +29,7 @@ roostd := roostd roostd_commands roostd_keepers roostd_workers op_define op_unde
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface attached ports journal argv \
-	launch policy failpoint
+	launch policy vnc failpoint
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

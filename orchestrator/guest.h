@@ -37,6 +37,8 @@ struct guest {
 	uint64_t supervisor;       /* roostd's connection among the clients; 0: none */
 	struct request *enders[8]; /* commands that are answered when the guest has ended */
 	size_t ender_count;
+	struct request *held[32]; /* came during the adoption; served after it */
+	size_t held_count;
 
 	/* the operation at work */
 	const struct command *operation; /* NULL: idle */
@@ -53,6 +55,7 @@ struct guest {
 	bool paused_by_user;
 	int64_t resets[8];    /* clock_ms of the last guest resets, a ring */
 	unsigned reset_count; /* by the guest */
+	int64_t reset_by_us;  /* clock_ms of the last one that was not the guest's wish */
 	unsigned boots;       /* resets by whomever */
 
 	int64_t heartbeat_due;
@@ -61,6 +64,7 @@ struct guest {
 
 	int console_fd; /* the log, for punching holes; -1 without console */
 	int qmp_log_fd;
+	int vnc_fd;         /* listens for viewers; -1 without VNC */
 	struct disk_place { /* where a disk's bytes go, to see when there is space again */
 		char target[8];
 		int fd; /* O_PATH on its active layer */

@@ -15,11 +15,12 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "orchestrator/vnc.h"
 
 enum {
 	HEARTBEAT_MS = 1000,
 	PASS_MS = QMP_HEAVY_MS, /* the longest a passed-through command may take */
-	FIXED_FDS = 3,
+	FIXED_FDS = 4,
 	LAST_WORDS = 256, /* reads of what a dead QEMU left in its socket */
 };
 
@@ -123,11 +124,32 @@ void guest_run(struct guest *g, struct request *r)
 		server_error(g->server, r, &err);
 }
 
+/* While a guest is taken over, who wants something of it waits: nobody needs to know of it. */
+static bool hold(struct guest *g, struct request *r)
+{
+	if (!g->operation || !str_eq(g->operation->name, "roost-adopt") ||
+		g->held_count == ARRAY_SIZE(g->held))
+		return false;
+	g->held[g->held_count++] = r;
+	return true;
+}
+
+static struct request *take_held(struct guest *g)
+{
+	struct request *r = g->held[0];
+	memmove(g->held, g->held + 1, --g->held_count * sizeof(r));
+	return r;
+}
+
 /* True when a changing request waits for the caller, who takes such. */
 static bool serve(struct guest *g, struct wait *w)
 {
 	struct request *r;
 	server_pump(g->server);
+	if (w->requests && g->held_count) {
+		w->request = take_held(g);
+		return true;
+	}
 	while (!w->request && (r = server_next(g->server))) {
 		const struct command *c = command_find(keeper_commands, r->command);
 		struct err err = ERR_INIT;
@@ -139,7 +161,7 @@ static bool serve(struct guest *g, struct wait *w)
 			guest_run(g, r);
 		} else if (w->requests) {
 			w->request = r;
-		} else {
+		} else if (!hold(g, r)) {
 			err_set(&err, ERR_BUSY, "guest '%s' is busy: %s", g->def->name,
 				g->status.busy);
 			err_hint(&err, "try again when it is done");
@@ -205,6 +227,7 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 {
 	struct err err = ERR_INIT;
 	bool ended = qemu_has_ended(g);
+	vnc_look(g);
 	if (g->qmp) {
 		qmp_pump(g->qmp, &err);
 		take_events(g, w);
@@ -243,6 +266,8 @@ static void doze(struct guest *g, const struct wait *w)
 		until = g->heartbeat_due;
 	if (g->qemu.pidfd >= 0)
 		fds[n++] = (struct pollfd){.fd = g->qemu.pidfd, .events = POLLIN};
+	if (g->vnc_fd >= 0)
+		fds[n++] = (struct pollfd){.fd = g->vnc_fd, .events = POLLIN};
 	if (w->fd >= 0)
 		fds[n++] = (struct pollfd){.fd = w->fd, .events = w->fd_events};
 	n += server_poll_fds(g->server, fds + n, ARRAY_SIZE(fds) - n);

@@ -135,7 +135,8 @@ int main(int argc, char **argv)
 		.lock = FD_LOCK,
 		.qemu = PROC_NONE,
 		.console_fd = -1,
-		.qmp_log_fd = -1};
+		.qmp_log_fd = -1,
+		.vnc_fd = -1};
 	if (argc != 2) {
 		fprintf(stderr, "roost-keeper: started by roostd only\n");
 		return err_exit_code(ERR_USAGE);

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/vnc.h"
 
 enum { ADOPT_MS = 5000 };
 
@@ -114,6 +115,8 @@ int op_adopt(struct guest *g, struct err *err)
 		/* deaf, not dead: it is served as unresponsive until it answers or is destroyed */
 		return g->qemu_ended || err->kind == ERR_TIMEOUT ? 0 : -1;
 	if (check_identity(g, err) < 0)
+		return -1;
+	if (vnc_listen(g, err) < 0)
 		return -1;
 	if (g->status.state == GUEST_STARTING && finish_start(g, err) < 0)
 		return -1;

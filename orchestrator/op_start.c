@@ -27,6 +27,7 @@
 #include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
+#include "orchestrator/vnc.h"
 
 enum {
 	QEMU_UP_MS = 30000, /* until its first reply; 30 ms as a rule, more on a host in trouble */
@@ -268,6 +269,8 @@ int start_finish(struct guest *g, struct err *err)
 	struct err ignored = ERR_INIT;
 	guest_note_rung(g, "process", 0, &ignored);
 	note(g, "qmp");
+	if (g->vnc_fd < 0 && vnc_listen(g, err) < 0)
+		return -1;
 	if (g->def->console && connect_console(g, err) < 0)
 		return -1;
 	failpoint("start-before-cont");

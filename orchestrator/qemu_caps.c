@@ -1,11 +1,12 @@
 #include "orchestrator/qemu_caps.h"
 
 #include <fcntl.h>
-#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,8 +16,15 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/paths.h"
+#include "qmp/client.h"
+#include "qmp/schema.h"
 
-enum { ASK_MS = 10000 };
+enum { ASK_MS = 20000, QMP_FD = 3 };
+
+/* Without these roost cannot do its work; they are in every QEMU since 6.0. */
+static const char *const needed[] = {"add-fd", "blockdev-add", "blockdev-del", "block_resize",
+	"chardev-change", "device_add", "device_del", "query-fdsets", "query-hotpluggable-cpus",
+	"query-named-block-nodes", "qom-set", "system_powerdown"};
 
 static json_t *identity(const char *binary, struct err *err)
 {
@@ -31,51 +39,87 @@ static json_t *identity(const char *binary, struct err *err)
 		(json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
 }
 
-/* `-machine help` prints a line for each: NAME DESCRIPTION (alias of REAL) (deprecated) ... */
-static json_t *parse_machines(char *text)
+/* A QEMU without a machine, only to be asked. */
+static _Noreturn void exec_qemu(const char *binary, int monitor)
 {
-	json_t *machines = json_object();
-	char *save = NULL;
-	strtok_r(text, "\n", &save); /* the heading */
-	for (char *line; (line = strtok_r(NULL, "\n", &save));) {
-		size_t len = strcspn(line, " ");
-		_cleanup_free_ char *name = strndup(line, len);
-		char *alias = strstr(line, "(alias of ");
-		if (alias) {
-			alias += strlen("(alias of ");
-			alias[strcspn(alias, ")")] = '\0';
-		}
-		json_object_set_new(machines, name, json_string(alias ? alias : name));
+	int null = open("/dev/null", O_RDWR);
+	int high = fcntl(monitor, F_DUPFD, QMP_FD + 1);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	dup2(high, QMP_FD);
+	syscall(SYS_close_range, QMP_FD + 1U, ~0U, 0U);
+	fcntl(QMP_FD, F_SETFD, 0);
+	execl(binary, binary, "-machine", "none", "-nodefaults", "-no-user-config", "-display",
+		"none", "-S", "-chardev", "socket,id=ask,fd=3", "-mon", "chardev=ask,mode=control",
+		(char *)NULL);
+	_exit(127);
+}
+
+static struct qmp *start_qemu(const char *binary, struct child *child, struct err *err)
+{
+	int pair[2];
+	if (sock_pair(pair, err) < 0)
+		return NULL;
+	_cleanup_close_ int ours = pair[0], theirs = pair[1];
+	pid_t pid = fork();
+	if (pid < 0) {
+		err_errno(err, "cannot fork a QEMU");
+		return NULL;
+	}
+	if (pid == 0) {
+		fd_set_nonblocking(theirs, 0);
+		exec_qemu(binary, theirs);
+	}
+	child->proc.pid = pid;
+	child->proc.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	cleanup_close(&theirs);
+	return qmp_open(TAKE_FD(ours), deadline_in(ASK_MS), err);
+}
+
+static int check_commands(const struct schema *s, const char *binary, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (!schema_has_command(s, needed[i]))
+			return err_set(err, ERR_REFUSED,
+				       "'%s' has no QMP command '%s', which roost needs", binary,
+				       needed[i]),
+			       err_hint(err, "install QEMU 6.0 or newer");
+	return 0;
+}
+
+/* {"q35":"pc-q35-7.2", "pc-q35-7.2":"pc-q35-7.2", ...} */
+static json_t *digest_machines(const json_t *list)
+{
+	json_t *machines = json_object(), *m;
+	size_t i;
+	json_array_foreach (list, i, m) {
+		const char *name = json_get_str(m, "name", ""),
+			   *alias = json_get_str(m, "alias", NULL);
+		json_object_set_new(machines, name, json_string(name));
+		if (alias)
+			json_object_set_new(machines, alias, json_string(name));
 	}
 	return machines;
 }
 
-static json_t *ask_machines(const char *binary, struct err *err)
+static json_t *ask(const char *binary, const char *schema_file, struct err *err)
 {
-	_cleanup_(child_end) struct child c = CHILD_NONE;
-	_cleanup_buf_ struct buf text = {0};
-	const char *argv[] = {binary, "-machine", "help", NULL};
-	int64_t deadline = deadline_in(ASK_MS);
-	if (child_start(argv, false, &c, err) < 0)
+	_cleanup_(child_end) struct child child = CHILD_NONE;
+	_cleanup_qmp_ struct qmp *q = start_qemu(binary, &child, err);
+	_cleanup_json_ json_t *machines = NULL, *raw = NULL;
+	struct err ignored = ERR_INIT;
+	if (!q || qmp_call(q, "query-machines", NULL, deadline_in(ASK_MS), &machines, err) < 0 ||
+		qmp_call(q, "query-qmp-schema", NULL, deadline_in(ASK_MS), &raw, err) < 0) {
+		err_prefix(err, "asking '%s'", binary);
 		return NULL;
-	for (;;) {
-		if (fd_wait(c.out, POLLIN, deadline) <= 0) {
-			err_set(err, ERR_TIMEOUT, "'%s -machine help' does not end", binary);
-			return NULL;
-		}
-		buf_reserve(&text, 8192);
-		ssize_t n = read(c.out, text.data + text.len, 8192);
-		if (n <= 0)
-			break;
-		text.len += (size_t)n;
-		text.data[text.len] = '\0';
 	}
-	json_t *machines = parse_machines(text.data ? text.data : (char[]){""});
-	if (json_object_size(machines))
-		return machines;
-	json_decref(machines);
-	err_set(err, ERR_QEMU, "'%s -machine help' names no machine", binary);
-	return NULL;
+	struct schema *s = schema_from_qmp(raw, err);
+	int result = s ? check_commands(s, binary, err) : -1;
+	if (result == 0)
+		schema_save(s, schema_file, binary, &ignored); /* a cache: asked again without it */
+	schema_free(s);
+	return result < 0 ? NULL : digest_machines(machines);
 }
 
 /* The cached answer if it is this binary's, else a new one, which is then kept. */
@@ -87,13 +131,15 @@ static json_t *machines_of(const char *binary, struct err *err)
 	if (!id)
 		return NULL;
 	_cleanup_free_ char *path = str_fmt("%s/qemu.json", state);
+	_cleanup_free_ char *schema_file = str_fmt("%s/schema.json", state);
 	_cleanup_json_ json_t *cache = json_file_read(AT_FDCWD, path, &ignored);
 	if (json_equal(json_object_get(cache, "identity"), id))
 		return json_incref(json_object_get(cache, "machines"));
-	json_t *machines = ask_machines(binary, err);
+	json_t *machines = ask(binary, schema_file, err);
+	if (!machines)
+		return NULL;
 	_cleanup_json_ json_t *now = json_pack("{s:O, s:O}", "identity", id, "machines", machines);
-	if (machines)
-		json_file_write(AT_FDCWD, path, now, false, &ignored);
+	json_file_write(AT_FDCWD, path, now, false, &ignored);
 	return machines;
 }
 

@@ -1,13 +1,18 @@
 /*
- * What must be known of the installed QEMU before a guest runs: its versioned machine type. Asked
- * of QEMU itself, and kept in $STATE/qemu.json by the identity of its binary.
+ * What must be known of the installed QEMU before a guest runs: its versioned machine types, and
+ * that it has the commands roost lives by. Asked of QEMU itself, over QMP, once for each
+ * binary: $STATE/qemu.json holds the machines, $STATE/schema.json the digest of query-qmp-schema,
+ * both by the binary's identity.
  */
 #ifndef ORCHESTRATOR_QEMU_CAPS_H
 #define ORCHESTRATOR_QEMU_CAPS_H
 
 #include "base/err.h"
 
-/* "q35" becomes "pc-q35-7.2"; a name that is no alias stays. ERR_USAGE if QEMU knows no such machine. */
+/*
+ * "q35" becomes "pc-q35-7.2"; a name that is no alias stays. ERR_USAGE if QEMU knows no such
+ * machine, ERR_REFUSED if it lacks a command. Blocks for up to some 100 ms: in workers only.
+ */
 int qemu_machine(const char *wanted, char out[64], struct err *err);
 
 #endif

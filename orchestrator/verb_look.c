@@ -282,6 +282,9 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 	if (running)
 		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel,
 			"QEMU's pid:", (int)s.qemu_pid);
+	_cleanup_free_ char *vnc = running && d->vnc ? run_path(f.id, "vnc.sock", err) : NULL;
+	if (vnc)
+		printf("%-16s%s\n", "VNC:", vnc);
 	printf("%-16s%s\n", "Persistent:", "yes");
 	printf("%-16s%s\n", "Autostart:", d->autostart ? "enable" : "disable");
 	return 0;
