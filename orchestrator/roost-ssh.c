@@ -102,8 +102,8 @@ static int run_keygen(json_t *params)
 {
 	struct err err = ERR_INIT;
 	_cleanup_free_ char *private = NULL, *public = NULL;
-	const char *comment = "";
-	if (json_str_opt(params, "comment", &comment, &err) < 0 ||
+	const char *comment;
+	if (keygen_params(params, &comment, &err) < 0 ||
 		keys_generate(comment, &private, &public, &err) < 0)
 		return report_error(&err);
 	report(json_pack("{s:s, s:s}", "private", private, "public", public));

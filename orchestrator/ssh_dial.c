@@ -190,16 +190,21 @@ int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, 
 	return fd;
 }
 
+/* Reasons for another try of somebody who waits. */
+static bool may_pass(enum reason why)
+{
+	return why == REASON_SILENT || why == REASON_DRIBBLE || why == REASON_UNANSWERED;
+}
+
 int dial(const struct remote *remote, int64_t deadline, enum reason *why, struct err *err)
 {
 	_cleanup_(dialer_end) struct dialer d = DIALER(remote);
 	struct banner_text banner;
 	for (;;) {
-		if (dial_connect(&d, deadline, why, err) < 0)
-			return -1;
-		int fd = dial_listen(&d, deadline, &banner, why, err);
-		bool patience = *why == REASON_SILENT || *why == REASON_DRIBBLE;
-		if (fd >= 0 || !patience || !deadline_left(deadline))
+		int fd = dial_connect(&d, deadline, why, err);
+		if (fd == 0)
+			fd = dial_listen(&d, deadline, &banner, why, err);
+		if (fd >= 0 || !may_pass(*why) || !deadline_left(deadline))
 			return fd;
 	}
 }

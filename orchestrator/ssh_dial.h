@@ -39,7 +39,7 @@ struct banner_text {
 int dial_connect(struct dialer *d, int64_t deadline, enum reason *why, struct err *err);
 int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, enum reason *why,
 	struct err *err);
-/* Tries until `deadline` as long as the server is merely silent; any other failure ends it. */
+/* Tries until `deadline` while nobody answers or speaks; any other failure ends it. */
 int dial(const struct remote *remote, int64_t deadline, enum reason *why, struct err *err);
 /* For _cleanup_(dialer_end). */
 void dialer_end(struct dialer *d);

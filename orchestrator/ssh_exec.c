@@ -33,11 +33,13 @@
 #include "orchestrator/ssh_watch.h"
 #include "orchestrator/ssh_words.h"
 
-enum { INPUT_MAX = 16384 };
+enum { FLOW_MAX = 65536, INPUT_MAX = 16384 };
+/* libssh takes 4 KiB from its socket at a time; so many times before we look at anything else. */
+enum { SERVES_MAX = 16 };
 
 /* Bytes on their way. */
 struct flow {
-	char data[INPUT_MAX + 1];
+	char data[FLOW_MAX];
 	size_t start, end;
 };
 
@@ -107,19 +109,23 @@ static void fill_outputs(struct pump *p)
 		struct flow *f = &p->out[i];
 		if (pending(f))
 			continue;
-		int n = ssh_channel_read_nonblocking(p->channel, f->data, PIPE_BUF, i);
+		int n = ssh_channel_read_nonblocking(p->channel, f->data, FLOW_MAX, i);
 		f->start = 0;
 		f->end = n > 0 ? (size_t)n : 0;
 	}
 }
 
-/* Returns -1 if nobody reads it any more. */
+/* As much as there is room for. Returns -1 if nobody reads it any more. */
 static int write_output(struct flow *f, int fd)
 {
-	ssize_t n = write(fd, f->data + f->start, pending(f));
-	if (n < 0)
-		return errno == EINTR || errno == EAGAIN ? 0 : -1;
-	f->start += (size_t)n;
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	do {
+		size_t len = pending(f) < PIPE_BUF ? pending(f) : PIPE_BUF;
+		ssize_t n = write(fd, f->data + f->start, len);
+		if (n < 0)
+			return errno == EINTR || errno == EAGAIN ? 0 : -1;
+		f->start += (size_t)n;
+	} while (pending(f) && poll(&p, 1, 0) > 0);
 	return 0;
 }
 
@@ -222,13 +228,22 @@ static int wait_and_serve(struct pump *p, int signals)
 	return 0;
 }
 
+static void serve_session(struct pump *p)
+{
+	for (int i = 0; i < SERVES_MAX && !p->closed; i++) {
+		p->heard = false;
+		ssh_event_dopoll(p->event, 0);
+		if (!p->heard)
+			break;
+	}
+	p->heard = false;
+}
+
 /* Until the command is over, or we are. */
 static int run_pump(struct pump *p, int signals)
 {
 	for (;;) {
-		p->heard = false;
-		if (!p->closed)
-			ssh_event_dopoll(p->event, 0);
+		serve_session(p);
 		fill_outputs(p);
 		if (!p->closed)
 			send_input(p);

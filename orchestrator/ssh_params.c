@@ -55,16 +55,16 @@ static bool among(const char *key, const char *const *keys)
 	return false;
 }
 
-static int check_keys(json_t *o, const char *const *own, struct err *err)
+static int check_keys(json_t *o, const char *const *own, const char *const *shared, struct err *err)
 {
 	const char *key;
 	json_t *value;
 	json_object_foreach (o, key, value) {
-		if (among(key, remote_keys) || among(key, own))
+		if (among(key, shared) || among(key, own))
 			continue;
 		err_set(err, ERR_USAGE, "unknown parameter '%s'", key);
 		const char *near = str_nearest(key, own);
-		near = near ? near : str_nearest(key, remote_keys);
+		near = near ? near : str_nearest(key, shared);
 		return near ? err_hint(err, "did you mean '%s'?", near) : -1;
 	}
 	return 0;
@@ -144,6 +144,22 @@ static int read_remote(json_t *o, struct remote *out, struct err *err)
 	return 0;
 }
 
+/* ---- keygen ------------------------------------------------------------------------------------ */
+
+int keygen_params(json_t *o, const char **comment, struct err *err)
+{
+	static const char *const own[] = {"comment", NULL};
+	static const char *const none[] = {NULL};
+	const char *text = "";
+	if (check_keys(o, own, none, err) < 0 || json_str_opt(o, "comment", &text, err) < 0)
+		return -1;
+	for (const char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ') /* it stands at the end of a line of authorized_keys */
+			return err_set(err, ERR_USAGE, "'comment' is not one line");
+	*comment = text;
+	return 0;
+}
+
 /* ---- climb ------------------------------------------------------------------------------------- */
 
 static int read_rungs(json_t *o, struct climb_params *c, struct err *err)
@@ -183,7 +199,7 @@ int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct e
 {
 	static const char *const own[] = {"rungs", "probes", "deadlines_ms", "total_ms", NULL};
 	struct climb_params c = {.last = RUNG_TCP};
-	if (check_keys(o, own, err) < 0 || read_remote(o, r, err) < 0 ||
+	if (check_keys(o, own, remote_keys, err) < 0 || read_remote(o, r, err) < 0 ||
 		read_rungs(o, &c, err) < 0 || texts(o, "probes", &c.probes, err) < 0 ||
 		read_deadlines(o, &c, err) < 0 ||
 		milliseconds(o, "total_ms", 300000, &c.total_ms, err) < 0)
@@ -228,7 +244,7 @@ int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err
 	static const char *const own[] = {"command", "pty", "env", "term", NULL};
 	const char *term = getenv("TERM");
 	struct exec_params e = {.term = term && *term ? term : "xterm"};
-	if (check_keys(o, own, err) < 0 || read_remote(o, r, err) < 0 ||
+	if (check_keys(o, own, remote_keys, err) < 0 || read_remote(o, r, err) < 0 ||
 		json_str_opt(o, "command", &e.command, err) < 0 || read_pty(o, &e.pty, err) < 0 ||
 		read_env(o, &e.env, err) < 0 || json_str_opt(o, "term", &e.term, err) < 0)
 		return -1;
@@ -264,7 +280,7 @@ int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err
 	struct copy_params c = {0};
 	as_list(o, "local");
 	as_list(o, "remote");
-	if (check_keys(o, own, err) < 0 || read_remote(o, r, err) < 0 ||
+	if (check_keys(o, own, remote_keys, err) < 0 || read_remote(o, r, err) < 0 ||
 		read_direction(o, &c.direction, err) < 0 || texts(o, "local", &c.local, err) < 0 ||
 		texts(o, "remote", &c.remote, err) < 0 ||
 		json_bool_opt(o, "recursive", &c.recursive, err) < 0 ||

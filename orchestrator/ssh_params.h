@@ -63,9 +63,10 @@ struct copy_params {
 };
 
 /*
- * Each reads its own keys and those of `remote`; a key that is unknown is an error. What they
+ * Each reads its own keys and those of `remote` if it has one; an unknown key is an error. What they
  * return borrows from `o`.
  */
+int keygen_params(json_t *o, const char **comment, struct err *err);
 int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct err *err);
 int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err *err);
 int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err *err);

@@ -1,12 +1,14 @@
 #include "orchestrator/ssh_report.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "orchestrator/ssh_words.h"
 
 static const struct {
 	const char *word;
@@ -90,6 +92,9 @@ void report(json_t *line)
 
 int report_error(const struct err *err)
 {
-	report(json_pack("{s:o}", "error", json_from_err(err)));
+	struct err plain = *err; /* names of files may be no UTF-8 */
+	_cleanup_free_ char *shown = text_shown(err->message, strlen(err->message));
+	snprintf(plain.message, sizeof(plain.message), "%s", shown);
+	report(json_pack("{s:o}", "error", json_from_err(&plain)));
 	return err_exit_code(err->kind);
 }

@@ -282,6 +282,20 @@ static void other_parameters(void **state)
 	assert_int_equal(copy_params(sideways, &r, &c, &err), -1);
 }
 
+static void keygen_parameters(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	const char *comment = NULL;
+	_cleanup_json_ json_t *none = object("{}");
+	assert_int_equal(keygen_params(none, &comment, &err), 0);
+	assert_string_equal(comment, "");
+	_cleanup_json_ json_t *two = object("{\"comment\":\"a\\nssh-rsa AAAA\"}");
+	assert_int_equal(keygen_params(two, &comment, &err), -1);
+	_cleanup_json_ json_t *other = object("{\"address\":\"127.0.0.1\"}");
+	assert_int_equal(keygen_params(other, &comment, &err), -1);
+}
+
 static json_t *read_from_pipe(const char *text, struct err *err)
 {
 	int fds[2];
@@ -314,6 +328,7 @@ int main(void)
 		cmocka_unit_test(scp_records),
 		cmocka_unit_test(host_keys),
 		cmocka_unit_test(texts),
+		cmocka_unit_test(keygen_parameters),
 		cmocka_unit_test(climb_parameters),
 		cmocka_unit_test(refused_parameters),
 		cmocka_unit_test(other_parameters),
