@@ -19,7 +19,7 @@
 enum err_kind {
 	ERR_NONE,      /* exit 0: nothing failed */
 	ERR_USAGE,     /* exit 2: the caller's words or input are wrong; nothing was changed */
-	ERR_NOT_FOUND, /* exit 3: no such guest, disk, file, verb */
+	ERR_NOT_FOUND, /* exit 3: no such guest, disk, file */
 	ERR_BUSY,      /* exit 4: another operation is at work, or the thing is in use */
 	ERR_REFUSED,   /* exit 5: valid words, but state, policy or permission forbid it */
 	ERR_QEMU,      /* exit 6: QEMU or the guest said no */

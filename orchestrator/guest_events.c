@@ -16,7 +16,12 @@
 #include "base/str.h"
 #include "orchestrator/attached.h"
 
-enum { RESET_LOOP_COUNT = 5, RESET_LOOP_MS = 15000 };
+enum {
+	RESET_LOOP_COUNT = 5,
+	RESET_LOOP_MS = 15000,
+	SAME_RESET_MS = 500,   /* SeaBIOS follows each warm reset with two of its own */
+	BIOS_RESETS_MS = 3000, /* which are not the guest's wish if the first one was ours */
+};
 
 static void send_quietly(struct guest *g, const char *command)
 {
@@ -63,12 +68,18 @@ static void begin_boot(struct guest *g)
 
 static void on_reset(struct guest *g, const json_t *data)
 {
+	int64_t now = clock_ms();
 	begin_boot(g);
-	if (!json_get_bool(data, "guest", false))
+	if (!json_get_bool(data, "guest", false)) {
+		g->reset_by_us = now;
 		return;
-	g->resets[g->reset_count++ % ARRAY_SIZE(g->resets)] = clock_ms();
+	}
+	unsigned last = (g->reset_count + ARRAY_SIZE(g->resets) - 1) % ARRAY_SIZE(g->resets);
+	if (now - g->resets[last] > SAME_RESET_MS)
+		g->resets[g->reset_count++ % ARRAY_SIZE(g->resets)] = now;
 	g->reboot_wanted = false;
-	if (g->def->on_reboot == ON_REBOOT_DESTROY) {
+	if (g->def->on_reboot == ON_REBOOT_DESTROY &&
+		(!g->reset_by_us || now - g->reset_by_us > BIOS_RESETS_MS)) {
 		remember_ending(g, "guest-reset");
 		send_quietly(g, "quit");
 	}

@@ -117,6 +117,50 @@ console_log() {
 console_has() {
 	console_log "$1" | grep -aEq -e "$2"
 }
+# type_to NAME TEXT: as if typed on its console
+type_to() {
+	printf %s "$2" >"$(run_dir "$1")/console.in"
+}
+# ticks NAME: how many seconds the pico guest has counted since its reset; 0 before the first
+ticks() {
+	printf '%d\n' "0x$(console_log "$1" | grep -ao 'tick=[0-9a-f]\{4\}' | tail -n 1 | cut -d = -f 2)"
+}
+# boots NAME: how often it has come up, as its console tells
+boots() {
+	console_log "$1" | grep -ac PICO-UP || :
+}
+is_up() {
+	[ "$(ticks "$1")" -gt 0 ]
+}
+beyond() {
+	[ "$(ticks "$1")" -gt "$2" ]
+}
+# ticks_go_on NAME...: each still counts, and from where it was: not one was reset meanwhile
+ticks_go_on() {
+	for ticks_guest; do
+		ticks_before=$(ticks "$ticks_guest")
+		wait_until 10 beyond "$ticks_guest" "$ticks_before"
+		ticks_after=$(ticks "$ticks_guest")
+		[ "$ticks_after" -le $((ticks_before + 60)) ] || fail "$ticks_guest: ticks jumped from $ticks_before to $ticks_after"
+	done
+}
+# started NAME...: defines and starts pico guests, and waits until each has ticked
+started() {
+	for started_guest; do
+		pico "$started_guest"
+		roost start "$started_guest"
+	done
+	for started_guest; do
+		wait_until 30 is_up "$started_guest"
+	done
+}
+# reason NAME: "state (reason)"
+reason() {
+	roost domstate --reason "$1"
+}
+is_reason() {
+	reason "$1" | grep -Eq -e "$2"
+}
 # qmp SOCKET COMMAND [JSON]: one command to any QMP server; prints what it returned
 qmp() {
 	"$TOP/tests/e2e/qmp" "$@"
