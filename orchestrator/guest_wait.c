@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/paths.h"
 #include "orchestrator/vnc.h"
 
 enum {
@@ -185,6 +187,19 @@ static void take_events(struct guest *g, struct wait *w)
 	}
 }
 
+/* The connection broke, QEMU lives: another one. Calls on the old one have failed already. */
+static void reconnect(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = run_path(g->def->issued.id, "qmp.sock", &ignored);
+	int fd = path ? sock_connect(path, deadline_in(0), &ignored) : -1;
+	if (fd < 0)
+		return;
+	qmp_close(g->qmp);
+	g->qmp = qmp_start(fd);
+	g->heartbeat_call = 0;
+}
+
 static void heartbeat(struct guest *g)
 {
 	struct err err = ERR_INIT;
@@ -197,9 +212,11 @@ static void heartbeat(struct guest *g)
 		if (got != 0)
 			g->heartbeat_call = 0;
 	}
-	if (clock_ms() < g->heartbeat_due || qmp_gone(g->qmp))
+	if (clock_ms() < g->heartbeat_due || g->qemu_ended)
 		return;
 	g->heartbeat_due = deadline_in(HEARTBEAT_MS);
+	if (qmp_gone(g->qmp))
+		reconnect(g);
 	if (!g->heartbeat_call && qmp_ready(g->qmp))
 		g->heartbeat_call = qmp_send(g->qmp, "query-status", NULL, NULL, 0, &err);
 	else if (clock_ms() - g->status.stamp > STATUS_STALE_MS &&
