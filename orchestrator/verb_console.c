@@ -35,18 +35,26 @@ static off_t skip_hole(int fd, off_t from)
 	return data < 0 ? from : data;
 }
 
-/* Copies what is there from *at on; -1 when standard output is gone. */
+/*
+ * Copies what is there from *at on; -1 when standard output is gone. While a slow reader took the
+ * last chunk, or between a look and a read, a hole may have come: then the zeros that were read are
+ * not the guest's words.
+ */
 static int copy_new(int fd, off_t *at)
 {
 	char chunk[16384];
 	ssize_t n;
-	*at = skip_hole(fd, *at);
-	while ((n = pread(fd, chunk, sizeof(chunk), *at)) > 0) {
+	for (;;) {
+		*at = skip_hole(fd, *at);
+		n = pread(fd, chunk, sizeof(chunk), *at);
+		if (n <= 0)
+			return 0;
+		if (skip_hole(fd, *at) != *at)
+			continue;
 		if (write_all(STDOUT_FILENO, chunk, (size_t)n) < 0)
 			return -1;
 		*at += n;
 	}
-	return 0;
 }
 
 static int open_log(const struct found *f, const char *name, struct err *err)
