@@ -153,11 +153,13 @@ static void an_agent_that_never_reads(void **state)
 	for (int i = 0; i < 5000; i++)
 		assert_int_equal(agent_ping(a, 0, &err), -1);
 	expect_error(&err, ERR_TIMEOUT, "guest-ping");
-	size_t waiting = 0;
-	for (json_t *msg; (msg = peer_hear(&p)); waiting++)
+	for (json_t *msg; (msg = peer_hear(&p)); json_decref(msg))
+		; /* what the socket held; now there is room for what waited behind it */
+	size_t waited = 0;
+	assert_int_equal(agent_ping(a, 0, &err), -1);
+	for (json_t *msg; (msg = peer_hear(&p)); waited++)
 		json_decref(msg);
-	assert_in_range(waiting, 1, 4000); /* what the socket holds, and no more */
-	assert_null(peer_hear(&p));
+	assert_in_range(waited, 1, 3);
 	agent_close(a);
 	peer_end(&p);
 }
