@@ -26,7 +26,7 @@ int session_fail(
 		return FAIL(why, REASON_SLOW, err, "%s: not done in time", what);
 	const char *text = ssh_get_error(s->ssh); /* may hold words of the peer */
 	_cleanup_free_ char *shown = text_shown(text, strnlen(text, 300));
-	return FAIL(why, reason, err, "%s: %s", what, shown);
+	return FAIL(why, reason, err, "%s: %s", what, *shown ? shown : "failed");
 }
 
 bool session_wait(struct session *s)

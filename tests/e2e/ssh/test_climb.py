@@ -172,7 +172,7 @@ def test_climb_strange_servers():
         sock.sendall(b"SSH-2.0-x\r\n")
         while True:
             sock.sendall(b"\0")
-            time.sleep(1)
+            time.sleep(1 * SLOW)
 
     for talk, rung, reason, status in (
         (lambda sock: None, "banner", "closed", 8),
