@@ -30,6 +30,7 @@ struct keeper {
 	struct proc proc; /* empty for one that a former roostd spawned */
 	struct qmp *link;
 	uint64_t call;              /* roost-start or roost-adopt, unanswered; 0: none */
+	uint64_t hello;             /* roost-supervise, unanswered; 0: none */
 	struct request *starter;    /* who asked for the start; NULL when adopting */
 	struct waiting *attenders;  /* answered when it serves the guest */
 	struct waiting *restarters; /* `start` of a guest whose keeper is just ending */

@@ -120,7 +120,7 @@ static int spawn(struct keeper *k, uid_t uid, struct err *err)
 	k->proc = (struct proc){.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
 	qmp_close(k->link);
 	k->link = qmp_start(TAKE_FD(ours));
-	qmp_forget(k->link, qmp_send(k->link, "roost-supervise", NULL, NULL, 0, err));
+	k->hello = qmp_send(k->link, "roost-supervise", NULL, NULL, 0, err);
 	k->served = false;
 	k->retry_at = 0;
 	return 0;
@@ -220,8 +220,8 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 			k->served = true;
 			k->retry_at = fd < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
 			if (k->link)
-				qmp_forget(k->link,
-					qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &err));
+				k->hello =
+					qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &err);
 		}
 	}
 	status_free(&status);
@@ -291,6 +291,16 @@ static void hear(struct supervisor *s, struct keeper *k)
 
 /* ---- looking -------------------------------------------------------------------------------------- */
 
+/* Not by qmp_forget(): what is still held when it is forgotten would never be sent. */
+static void take_hello(struct keeper *k)
+{
+	struct err ignored = ERR_INIT;
+	json_t *reply = NULL;
+	if (k->hello && qmp_take_reply(k->link, k->hello, &reply, &ignored) != 0)
+		k->hello = 0;
+	json_decref(reply);
+}
+
 static void take_answer(struct supervisor *s, struct keeper *k)
 {
 	struct err err = ERR_INIT;
@@ -349,7 +359,7 @@ static void keeper_gone(struct supervisor *s, struct keeper *k)
 	struct err err = ERR_INIT;
 	struct status status = {0};
 	qmp_close(TAKE(k->link));
-	k->call = 0;
+	k->call = k->hello = 0;
 	if (k->starter) {
 		err_set(&err, ERR_GONE, "guest '%s': its keeper died while it started", k->name);
 		err_hint(&err, "`roost domstate %s` tells what became of it", k->name);
@@ -373,6 +383,7 @@ void keepers_look(struct supervisor *s)
 		next = k->next;
 		if (k->link) {
 			qmp_pump(k->link, &err);
+			take_hello(k);
 			take_answer(s, k);
 			hear(s, k);
 			if (qmp_gone(k->link))

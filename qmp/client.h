@@ -79,7 +79,7 @@ int qmp_take_reply(struct qmp *q, uint64_t call, json_t **reply, struct err *err
  * results; -1 only when the peer has gone.
  */
 int qmp_take_raw_reply(struct qmp *q, uint64_t call, json_t **reply, struct err *err);
-/* We no longer want it; it is dropped when it comes. */
+/* We no longer want it; it is dropped when it comes. What is still held is never sent. */
 void qmp_forget(struct qmp *q, uint64_t call);
 /* Is any call unanswered? Since when (clock_ms) is the oldest one waiting? 0 if none. */
 int64_t qmp_oldest_call(const struct qmp *q);
