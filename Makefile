@@ -34,7 +34,9 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read chain image seed definition wire client server ssh agent schema qemu
+unit := base accel qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent schema qemu
+# what every unit test is linked with
+unit_all := peer
 fuzz := definition qcow2 ssh wire agent
 
 # ---- what is built -------------------------------------------------------------------------------
@@ -59,6 +61,7 @@ endif
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
 LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
 	$(call room,orchestrator,shared)
+UNIT_ALL := $(patsubst %,$(BUILD)/tests/unit/%.o,$(unit_all))
 UNIT := $(patsubst %,$(BUILD)/tests/test_%,$(unit))
 FUZZ := $(patsubst %,$(BUILD)/tests/fuzz_%,$(fuzz))
 
@@ -91,7 +94,7 @@ $(BUILD)/%.o: %.c Makefile
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/tests/unit/peer.o $(LIB)
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_ALL) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml -ljansson
 # it runs the program too, where that can be built
