@@ -79,19 +79,22 @@ need() {
 		[ -r "$GUESTS/$need_file" ] || skip "there is no $need_file (scripts/pico-guest, scripts/tiny-guest)"
 	done
 }
-# pico NAME: defines a guest on its own copy of the pico disk
+# pico NAME [KEY...]: defines a guest on its own copy of the pico disk, with these lines added
 pico() {
 	need pico.raw
-	cp "$GUESTS/pico.raw" "$TMPDIR/$1.raw"
-	cat >"$TMPDIR/$1.yaml" <<-END
-		name: $1
+	pico_name=$1
+	shift
+	cp "$GUESTS/pico.raw" "$TMPDIR/$pico_name.raw"
+	cat >"$TMPDIR/$pico_name.yaml" <<-END
+		name: $pico_name
 		memory: 32M
 		disks:
-		  - path: $TMPDIR/$1.raw
+		  - path: $TMPDIR/$pico_name.raw
 		    format: raw
 		interfaces: []
 	END
-	roost define "$TMPDIR/$1.yaml"
+	[ $# -eq 0 ] || printf '%s\n' "$@" >>"$TMPDIR/$pico_name.yaml"
+	roost define "$TMPDIR/$pico_name.yaml"
 }
 state() {
 	roost domstate "$1"
