@@ -51,6 +51,7 @@ struct guest {
 	bool destroying;       /* we are ending it on purpose */
 	char destroyed_by[64]; /* "destroyed" or "shut down by X": the reason to record */
 	char shutdown_by[24]; /* the rung that was asked last: "agent", "ACPI button"; "" if none */
+	bool run_after_reset; /* the CPUs are stopped, and shall run when it is reset */
 	bool reboot_wanted;   /* a power-off is to be followed by a reset */
 	bool paused_by_user;
 	int64_t resets[8];    /* clock_ms of the last guest resets, a ring */
@@ -127,6 +128,7 @@ struct event_match {
 	const char *name;
 	const char *key, *value;
 };
+bool any_event(const json_t *event, const void *unused);
 bool event_matches(const json_t *event, const void *match);
 
 /* ---- telling: guest_tell.c ----------------------------------------------------------------- */
@@ -146,6 +148,10 @@ void guest_progress(struct guest *g, const char *step, int64_t done, int64_t tot
 int guest_note_rung(struct guest *g, const char *rung, int64_t ms, struct err *err);
 /* QEMU's own event: updates what we know, passes it on. guest_events.c */
 void guest_on_qemu_event(struct guest *g, const json_t *event);
+/* What QEMU stopped the CPUs for while nobody listened, by query-status: as its event would. */
+void guest_on_found_stopped(struct guest *g, const char *status);
+/* For a guest whose CPUs are stopped by its power-off or its panic. */
+void guest_reset_and_run(struct guest *g);
 /* The answer to our query-status: stamps, and corrects what events did not tell. */
 void guest_on_qemu_status(struct guest *g, const json_t *reply);
 /* Disks out of space: resumes when there is some again. Called about every second. */

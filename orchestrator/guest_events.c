@@ -31,6 +31,13 @@ static void send_quietly(struct guest *g, const char *command)
 		qmp_forget(g->qmp, call);
 }
 
+/* `cont` is refused until the reset has happened, which the event RESET tells. */
+void guest_reset_and_run(struct guest *g)
+{
+	g->run_after_reset = true;
+	send_quietly(g, "system_reset");
+}
+
 static void remember_ending(struct guest *g, const char *reason)
 {
 	if (!g->ending[0]) /* the first is the cause, a later one only our own `quit` */
@@ -45,8 +52,7 @@ static void on_shutdown(struct guest *g, const json_t *data)
 	if (str_eq(reason, "guest-shutdown") && g->reboot_wanted) {
 		/* it took the button for "power off": -action shutdown=pause lets us reset it */
 		g->reboot_wanted = false;
-		send_quietly(g, "system_reset");
-		send_quietly(g, "cont");
+		guest_reset_and_run(g);
 		return;
 	}
 	remember_ending(g, reason);
@@ -70,6 +76,9 @@ static void on_reset(struct guest *g, const json_t *data)
 {
 	int64_t now = clock_ms();
 	begin_boot(g);
+	if (g->run_after_reset)
+		send_quietly(g, "cont");
+	g->run_after_reset = false;
 	if (!json_get_bool(data, "guest", false)) {
 		g->reset_by_us = now;
 		return;
@@ -94,8 +103,7 @@ static void on_panic(struct guest *g, const json_t *data)
 		send_quietly(g, "quit");
 		break;
 	case ON_CRASH_RESTART:
-		send_quietly(g, "system_reset");
-		send_quietly(g, "cont");
+		guest_reset_and_run(g);
 		break;
 	default:
 		guest_tell(g, GUEST_CRASHED, "panic");
@@ -112,6 +120,16 @@ static void on_io_error(struct guest *g, const json_t *data)
 	g->failed_for_space = json_get_bool(data, "nospace", false);
 	guest_tell(g, GUEST_IO_ERROR, "%s: %s", g->failed_disk,
 		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
+}
+
+/* The event itself went to nobody: it came while the guest had no keeper. */
+void guest_on_found_stopped(struct guest *g, const char *status)
+{
+	_cleanup_json_ json_t *data = json_pack("{s:s}", "reason", "guest-shutdown");
+	if (str_eq(status, "shutdown"))
+		on_shutdown(g, data);
+	else if (str_eq(status, "guest-panicked"))
+		on_panic(g, data);
 }
 
 static const struct {

@@ -33,6 +33,12 @@ struct pass {
 	int64_t deadline;
 };
 
+bool any_event(const json_t *event, const void *unused)
+{
+	(void)event, (void)unused;
+	return true;
+}
+
 bool event_matches(const json_t *event, const void *match)
 {
 	const struct event_match *m = match;

@@ -45,17 +45,27 @@ int op_resume(struct guest *g, struct err *err)
 
 int op_reset(struct guest *g, struct err *err)
 {
-	bool crashed = g->status.state == GUEST_CRASHED;
+	unsigned boots = g->boots;
+	int64_t deadline = deadline_in(QMP_BLOCK_MS);
 	if (permit(g,
 		    IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) |
 			    IN(GUEST_CRASHED) | IN(GUEST_IO_ERROR),
-		    "reset", err) < 0 ||
-		guest_qmp(g, "system_reset", NULL, QMP_BLOCK_MS, NULL, err) < 0)
+		    "reset", err) < 0)
 		return -1;
-	/* after a panic QEMU has stopped the CPUs, and a reset alone does not start them */
-	if (crashed && guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)
+	/* after a panic the CPUs are stopped, and a reset alone does not start them */
+	g->run_after_reset = g->status.state == GUEST_CRASHED;
+	if (guest_qmp(g, "system_reset", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
-	if (crashed || g->status.state == GUEST_IN_SHUTDOWN)
+	/* not by the event: it may have come with the reply */
+	while (g->boots == boots) {
+		struct wait w = WAIT_FOR(.deadline = deadline, .wants = any_event);
+		enum wake wake = guest_wait(g, &w);
+		json_decref(w.event);
+		if (wake != WAKE_EVENT)
+			return err_set(err, ERR_TIMEOUT, "guest '%s': QEMU does not reset it",
+				g->def->name);
+	}
+	if (g->status.state == GUEST_CRASHED || g->status.state == GUEST_IN_SHUTDOWN)
 		guest_tell(g, GUEST_RUNNING, "reset");
 	return 0;
 }

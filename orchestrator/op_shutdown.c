@@ -22,12 +22,6 @@ enum {
 
 /* ---- the agent, waiting as everything waits here --------------------------------------------------- */
 
-static bool any_event(const json_t *event, const void *unused)
-{
-	(void)event, (void)unused;
-	return true;
-}
-
 static int wait_for_agent(void *self, int fd, short events, int64_t deadline, struct err *err)
 {
 	struct guest *g = self;
