@@ -71,21 +71,28 @@ def test_dropbear():
 
 
 def test_callers_configuration():
-    """Nothing in the caller's ~/.ssh matters."""
+    """Nothing in the caller's ~/.ssh or in /etc/ssh/ssh_config matters."""
     home = scratch("caller")
     os.makedirs(home + "/.ssh")
     touched = os.path.join(DIR, "touched")
-    write(home + "/.ssh/config", f"Host *\nProxyCommand touch {touched}\nUser root\nPort 1\n".encode())
-    key, public = keygen("host")
-    with Sshd([USER_PUBLIC]) as s:
-        wrong = keygen("impostor")[1]
-        write(home + "/.ssh/known_hosts", f"[127.0.0.1]:{s.port} {wrong}\n".encode())
-        shutil.copy(OTHER_KEY, home + "/.ssh/id_ed25519")
-        eq(execute(s, "id -un").out, b"tester\n")
-        eq(sorted(os.listdir(home + "/.ssh")), ["config", "id_ed25519", "known_hosts"])
-    with Sshd([OTHER_PUBLIC]) as s:
-        eq(execute(s, "true").status, 255)
-    assert not os.path.exists(touched)
+    # each line of these would be noticed: by a file, or by a key exchange that fails
+    config = f"Host *\nProxyCommand touch {touched}\nUser root\nPort 1\nCiphers 3des-cbc\nMACs hmac-sha1\n"
+    write(home + "/.ssh/config", config.encode())
+    write(os.path.join(DIR, "ssh_config"), config.encode())
+    subprocess.run(["mount", "--bind", os.path.join(DIR, "ssh_config"), "/etc/ssh/ssh_config"], check=True)
+    try:
+        with Sshd([USER_PUBLIC]) as s:
+            wrong = keygen("impostor")[1]
+            write(home + "/.ssh/known_hosts", f"[127.0.0.1]:{s.port} {wrong}\n".encode())
+            shutil.copy(OTHER_KEY, home + "/.ssh/id_ed25519")
+            o = execute(s, "id -un")
+            eq((o.out, o.err), (b"tester\n", b""))
+            eq(sorted(os.listdir(home + "/.ssh")), ["config", "id_ed25519", "known_hosts"])
+        with Sshd([OTHER_PUBLIC]) as s:
+            eq(execute(s, "true").status, 255)
+        assert not os.path.exists(touched)
+    finally:
+        subprocess.run(["umount", "/etc/ssh/ssh_config"], check=True)
 
 
 def test_nothing_secret_in_view():
