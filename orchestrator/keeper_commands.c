@@ -61,8 +61,12 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 
 static int adopt(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	(void)args, (void)r, (void)ret;
-	return op_adopt(self, err);
+	struct guest *g = self;
+	(void)args, (void)ret;
+	if (op_adopt(g, err) < 0)
+		return -1;
+	/* who asked reads the status next: it must not say `running` of a QEMU that has ended */
+	return g->qemu_ended || g->ending[0] ? guest_answer_at_end(g, r) : 0;
 }
 
 static int suspend(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)

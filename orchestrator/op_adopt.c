@@ -79,15 +79,39 @@ static void learn_cpu_and_memory(struct guest *g)
 		g->status.vcpus = (int64_t)json_array_size(cpus);
 }
 
-/* Interrupted in its start: it had never run, or had just been let go. */
-static int finish_start(struct guest *g, struct err *err)
+/* Which disk failed, and for want of space? Its event was heard by a former keeper, or by nobody. */
+static void learn_failed_disk(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *blocks = NULL;
+	size_t i;
+	json_t *b;
+	guest_qmp(g, "query-block", NULL, QMP_BLOCK_MS, &blocks, &ignored);
+	json_array_foreach (blocks, i, b) {
+		const char *io = json_get_str(b, "io-status", "ok");
+		if (str_eq(io, "ok"))
+			continue;
+		snprintf(g->failed_disk, sizeof(g->failed_disk), "%s",
+			json_get_str(json_object_get(b, "inserted"), "node-name", "?"));
+		g->failed_for_space = str_eq(io, "nospace");
+	}
+}
+
+/* What its CPUs do. A start that was interrupted goes on: it had never run, or had just been let go. */
+static int learn_state(struct guest *g, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	if (guest_qmp(g, "query-status", NULL, ADOPT_MS, &reply, err) < 0)
 		return -1;
-	if (str_eq(json_get_str(reply, "status", ""), "prelaunch"))
+	const char *status = json_get_str(reply, "status", "");
+	if (g->status.state == GUEST_STARTING && str_eq(status, "prelaunch"))
 		return start_finish(g, err);
+	if (g->status.state == GUEST_IN_SHUTDOWN)
+		guest_tell(g, GUEST_RUNNING, "its shutdown was interrupted");
+	if (str_eq(status, "io-error"))
+		learn_failed_disk(g);
 	guest_on_qemu_status(g, reply);
+	guest_on_found_stopped(g, status);
 	return 0;
 }
 
@@ -118,7 +142,7 @@ int op_adopt(struct guest *g, struct err *err)
 		return -1;
 	if (vnc_listen(g, err) < 0)
 		return -1;
-	if (g->status.state == GUEST_STARTING && finish_start(g, err) < 0)
+	if (learn_state(g, err) < 0)
 		return -1;
 	g->paused_by_user = g->status.state == GUEST_PAUSED;
 	if (recover_operation(g, err) < 0)
