@@ -179,8 +179,12 @@ static int write_image(int dir, const struct seed *s, struct err *err)
 {
 	char path[4096];
 	struct seed_files files = {0};
-	/* the child finds the folder by our fd: it may have no other name yet */
-	_cleanup_free_ char *out = str_fmt("/proc/%d/fd/%d/seed.iso", (int)getpid(), dir);
+	char folder[4096] = "";
+	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", dir);
+	/* the child needs the folder's name, which is a temporary one for a new guest */
+	if (readlink(self, folder, sizeof(folder) - 1) < 0)
+		return err_errno(err, "cannot tell the guest's folder");
+	_cleanup_free_ char *out = str_fmt("%s/seed.iso", folder);
 	const char *argv[] = {program("roost-image", path, err), "seed", out, NULL};
 	if (!argv[0] || seed_build(s, &files, err) < 0)
 		return -1;
