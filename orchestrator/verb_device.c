@@ -105,6 +105,51 @@ static void add_disk(struct definition *d, const void *how)
 		d->disk_count++;
 }
 
+/* What was plugged; an empty list when the guest does not run. */
+static json_t *plugged(const struct found *f)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
+	_cleanup_json_ json_t *o = run < 0 ? NULL : json_file_read(run, "attached", &ignored);
+	json_t *list = json_object_get(o, "attached");
+	return list ? json_incref(list) : json_array();
+}
+
+/*
+ * A disk that shall be there now and at the next start: its target is free for both before anything
+ * is plugged. `disk` gets it.
+ */
+static int settle_target(const struct found *f, json_t *disk, struct err *err)
+{
+	struct disk_def asked = {0};
+	char target[8];
+	size_t i;
+	json_t *entry;
+	_cleanup_definition_ struct definition *d = record_read(f->name, err);
+	if (!d || disk_from_json(disk, &asked, err) < 0)
+		return -1;
+	enum disk_bus bus = asked.bus;
+	bool taken = asked.target[0] && definition_disk(d, asked.target), named = asked.target[0];
+	disk_free(&asked);
+	if (taken)
+		return err_set(err, ERR_REFUSED, "guest '%s' has a disk '%s' at its next start",
+			f->name, json_get_str(disk, "target", ""));
+	if (d->disk_count == DISKS_MAX)
+		return err_set(
+			err, ERR_REFUSED, "guest '%s' has %d disks already", d->name, DISKS_MAX);
+	if (named)
+		return 0;
+	_cleanup_json_ json_t *live = plugged(f);
+	json_array_foreach (live, i, entry)
+		if (str_eq(json_get_str(entry, "kind", ""), "disk") && d->disk_count < DISKS_MAX)
+			snprintf(d->disks[d->disk_count++].target, sizeof(target), "%s",
+				json_get_str(entry, "target", ""));
+	if (disk_free_target(d, bus, target, err) < 0)
+		return -1;
+	json_object_set_new(disk, "target", json_string(target));
+	return 0;
+}
+
 static int run_attach_disk(const struct cli *cli, struct err *err)
 {
 	struct found f;
@@ -117,6 +162,8 @@ static int run_attach_disk(const struct cli *cli, struct err *err)
 	     live = !cli_flag(cli, "config");
 	if (!s.number && cli_flag(cli, "persistent"))
 		live = false;
+	if (live && config && settle_target(&f, disk, err) < 0)
+		return -1;
 	if (live && send_disk(&f, disk, &reply, err) < 0)
 		return -1;
 	if (config) {
@@ -218,16 +265,6 @@ static int run_detach_interface(const struct cli *cli, struct err *err)
 }
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
-
-/* What was plugged; an empty list when the guest does not run. */
-static json_t *plugged(const struct found *f)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
-	_cleanup_json_ json_t *o = run < 0 ? NULL : json_file_read(run, "attached", &ignored);
-	json_t *list = json_object_get(o, "attached");
-	return list ? json_incref(list) : json_array();
-}
 
 static void add_row(json_t *rows, const char *a, const char *b, const char *c, const char *d)
 {
