@@ -91,17 +91,6 @@ static int open_guest(struct guest *g, const char *name, struct err *err)
 	return 0;
 }
 
-/* A start that failed leaves no QEMU; the reason went to who asked. */
-static void give_up(struct guest *g)
-{
-	struct err ignored = ERR_INIT;
-	g->destroying = true;
-	snprintf(g->destroyed_by, sizeof(g->destroyed_by), "failed to start");
-	if (g->qemu.pidfd >= 0 && !g->qemu_ended)
-		op_destroy(g, g->destroyed_by, false, &ignored);
-	guest_end(g);
-}
-
 static void serve_guest(struct guest *g)
 {
 	int64_t patience = deadline_in(IDLE_MS);
@@ -111,7 +100,7 @@ static void serve_guest(struct guest *g)
 		case WAKE_REQUEST:
 			guest_run(g, w.request);
 			if (g->failed_to_start) {
-				give_up(g);
+				server_pump(g->server);
 				return;
 			}
 			patience = DEADLINE_NONE;

@@ -40,6 +40,19 @@ static int be_supervised(
 	return 0;
 }
 
+/* A start that failed leaves no QEMU and nothing in $RUN, before anybody hears of it. */
+static void give_up(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	g->operation = NULL; /* a client that has gone cannot cancel this */
+	g->failed_to_start = true;
+	if (g->qemu.pidfd >= 0 && !g->qemu_ended)
+		op_destroy(g, "failed to start", false, &ignored);
+	g->destroying = true;
+	snprintf(g->destroyed_by, sizeof(g->destroyed_by), "failed to start");
+	guest_end(g);
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
@@ -50,7 +63,7 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 		g->def->accel_fallback_tcg = true; /* this time: nobody writes it down */
 	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0),
 		    err) < 0) {
-		g->failed_to_start = true;
+		give_up(g);
 		return -1;
 	}
 	*ret = json_pack("{s:s, s:I, s:s, s:s}", "name", g->def->name, "number",
