@@ -193,18 +193,28 @@ void names_free(char ***names)
 }
 
 /* Open file description locks: they follow the fd into a child, and can be looked at untaken. */
-int file_lock(int dir_fd, const char *name, struct err *err)
+static int lock_by(int dir_fd, const char *name, int command, struct err *err)
 {
 	_cleanup_close_ int fd =
 		openat(dir_fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, "cannot open the lock '%s'", name);
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+	if (fcntl(fd, command, &whole) == 0)
 		return TAKE_FD(fd);
 	if (errno == EAGAIN || errno == EACCES)
 		return err_set(err, ERR_BUSY, "the lock '%s' is held by another process", name);
 	return err_errno(err, "cannot lock '%s'", name);
+}
+
+int file_lock(int dir_fd, const char *name, struct err *err)
+{
+	return lock_by(dir_fd, name, F_OFD_SETLK, err);
+}
+
+int file_lock_wait(int dir_fd, const char *name, struct err *err)
+{
+	return lock_by(dir_fd, name, F_OFD_SETLKW, err);
 }
 
 bool file_locked(int dir_fd, const char *name)

@@ -43,6 +43,8 @@ void names_free(char ***names);
  * fd handed to a child is the same lock.
  */
 int file_lock(int dir_fd, const char *name, struct err *err);
+/* The same, but waits for who holds it: only for locks that are held for a few writes. */
+int file_lock_wait(int dir_fd, const char *name, struct err *err);
 /* Is somebody holding that lock? A missing file is not locked. */
 bool file_locked(int dir_fd, const char *name);
 

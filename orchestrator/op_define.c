@@ -41,10 +41,10 @@ static int issue_uids(struct identity *id, struct err *err)
 	}
 	_cleanup_free_ char *path = str_fmt("%s/uids", paths_state(err));
 	_cleanup_free_ char *lock_path = str_fmt("%s.lock", path);
-	_cleanup_close_ int lock = file_lock(AT_FDCWD, lock_path, err);
+	_cleanup_close_ int lock = file_lock_wait(AT_FDCWD, lock_path, err);
 	struct err ignored = ERR_INIT;
 	if (lock < 0)
-		return err_hint(err, "another guest is being defined at this moment: try again");
+		return -1;
 	_cleanup_json_ json_t *o = json_file_read(AT_FDCWD, path, &ignored);
 	int64_t next = json_get_int(o, "next", FIRST_UID);
 	if (next < FIRST_UID || next > LAST_UID)

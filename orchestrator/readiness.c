@@ -148,19 +148,35 @@ static int look(struct climb *c, struct err *err)
 		s.reason[0] ? ": " : "", s.reason);
 }
 
+static int keeper_fd(const struct climb *c)
+{
+	return c->keeper ? qmp_fd(c->keeper) : -1;
+}
+
+/* A keeper that has died has a successor: it is told of the rungs that are yet to come. */
+static void keep_connected(struct climb *c)
+{
+	struct err ignored = ERR_INIT;
+	if (c->keeper && !qmp_gone(c->keeper))
+		return;
+	qmp_close(c->keeper);
+	c->keeper = guest_connect(c->guest, &ignored);
+}
+
 /* Waits for anything to happen at the keeper, a short while at most: then things are looked at. */
 static void wait_a_little(struct climb *c, int64_t deadline)
 {
 	struct err ignored = ERR_INIT;
 	json_t *event;
 	int64_t next = deadline_in(LOOK_EVERY_MS);
-	struct pollfd p = {.fd = c->keeper ? qmp_fd(c->keeper) : -1, .events = POLLIN};
+	struct pollfd p = {.fd = keeper_fd(c), .events = POLLIN};
 	poll(&p, 1, deadline_left(next < deadline ? next : deadline));
 	if (c->keeper) {
 		qmp_pump(c->keeper, &ignored);
 		while ((event = qmp_next_event(c->keeper)))
 			json_decref(event);
 	}
+	keep_connected(c);
 }
 
 static int climb_process(struct climb *c, int64_t deadline, struct err *err)
@@ -306,7 +322,7 @@ static int climb_ssh(struct climb *c, size_t first, size_t last, struct err *err
 		return failed(c, rungs[first].name, err);
 	for (int more = 1; more > 0;) {
 		struct pollfd fds[] = {{.fd = child.out, .events = POLLIN},
-			{.fd = qmp_fd(c->keeper), .events = POLLIN}};
+			{.fd = keeper_fd(c), .events = POLLIN}};
 		poll(fds, ARRAY_SIZE(fds), 1000);
 		wait_a_little(c, deadline_in(0));
 		if (fds[0].revents)
