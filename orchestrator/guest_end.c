@@ -19,6 +19,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/journal.h"
 
 enum {
 	EXIT_FILE_WAIT_MS = 500, /* how long roostd may take to reap and tell */
@@ -213,14 +214,15 @@ void guest_end(struct guest *g)
 	guest_learn_exit(g);
 	judge(g);
 	status_write_last(g->dir, &g->status, &ignored);
-	guest_event(g, "ROOST_ENDED",
-		json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state), "reason",
-			g->status.reason));
+	journal_end(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log",
 		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "argv", "attached",
 		"lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
+	guest_event(g, "ROOST_ENDED",
+		json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state), "reason",
+			g->status.reason));
 	for (size_t i = 0; i < g->ender_count; i++)
 		server_return(g->server, g->enders[i],
 			json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state),

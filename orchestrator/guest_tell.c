@@ -58,7 +58,9 @@ void guest_progress(struct guest *g, const char *step, int64_t done, int64_t tot
 void guest_tell_status(struct guest *g)
 {
 	struct err ignored = ERR_INIT;
-	status_write(g->run, &g->status, &ignored);
+	/* how it ended is told by `last`; who sees that may start it again at once */
+	if (!g->qemu_ended)
+		status_write(g->run, &g->status, &ignored);
 }
 
 void guest_tell(struct guest *g, enum guest_state state, const char *reason_fmt, ...)

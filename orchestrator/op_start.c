@@ -24,6 +24,7 @@
 #include "orchestrator/accel.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/journal.h"
 #include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
@@ -31,6 +32,7 @@
 
 enum {
 	QEMU_UP_MS = 30000, /* until its first reply; 30 ms as a rule, more on a host in trouble */
+	QEMU_ENDS_MS = 1000,
 	QMP_QUEUE = 2,
 };
 
@@ -294,12 +296,15 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	g->status.memory = (int64_t)g->def->memory;
 	g->status.vcpus = g->def->vcpus;
 	attached_load(g);
+	journal_end(g); /* of a QEMU that went with the host: nothing is half done any more */
 	g->status.state = GUEST_STARTING;
 	guest_tell_status(g); /* no event yet: its log must not become root's */
 	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
 		return err_prefix(err, "guest '%s'", g->def->name);
 	if (guest_connect_qemu(g, deadline_in(QEMU_UP_MS), err) < 0) {
-		if (g->qemu_ended)
+		/* its socket closes a moment before it has ended */
+		struct wait end = WAIT_FOR(.deadline = deadline_in(QEMU_ENDS_MS));
+		if (g->qemu_ended || (err->kind == ERR_GONE && guest_wait(g, &end) == WAKE_GONE))
 			refused(g, err);
 		return err_prefix(err, "guest '%s'", g->def->name);
 	}
