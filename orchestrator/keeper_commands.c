@@ -48,6 +48,7 @@ static void give_up(struct guest *g)
 	g->failed_to_start = true;
 	if (g->qemu.pidfd >= 0 && !g->qemu_ended)
 		op_destroy(g, "failed to start", false, &ignored);
+	keeper_drop(g, &ignored); /* what is written of its end must be the keeper's, not root's */
 	g->destroying = true;
 	snprintf(g->destroyed_by, sizeof(g->destroyed_by), "failed to start");
 	guest_end(g);
