@@ -1,0 +1,196 @@
+#!/bin/sh
+# limit: 240
+# How a guest ended, told apart: power-off, panic, resets in a loop, SIGTERM, quit, signals, no supervisor, no start, OOM.
+. "$TOP/tests/e2e/lib.sh"
+
+is_root() {
+	[ "$(id -u)" -eq 0 ]
+}
+# defined NAME KEY VALUE: a pico guest with one more line in its definition
+defined() {
+	need pico.raw
+	cp "$GUESTS/pico.raw" "$TMPDIR/$1.raw"
+	printf 'name: %s\nmemory: 32M\ninterfaces: []\ndisks: [{path: %s, format: raw}]\n%s: %s\n' \
+		"$1" "$TMPDIR/$1.raw" "$2" "$3" >"$TMPDIR/$1.yaml"
+	roost define "$TMPDIR/$1.yaml"
+}
+up() {
+	roost start "$1"
+	wait_until 30 is_up "$1"
+}
+# kill_unsupervised SIGNAL NAME: its QEMU, when neither roostd nor its keeper is there to see it
+kill_unsupervised() {
+	unsupervised=$(of_status "$2" qemu_pid)
+	# shellcheck disable=SC2046 # several words are meant
+	kill_and_wait KILL $(roostd_pids) $(keepers)
+	kill_and_wait "$1" "$unsupervised"
+}
+keepers() {
+	for keepers_status in "$ROOST_RUN"/g/*/status; do
+		jq .keeper_pid "$keepers_status"
+	done
+}
+
+# --- the guest's own end
+say "power-off"
+started a
+roost qmp a system_powerdown >/dev/null
+wait_until 20 is_reason a '^shut off \(guest poweroff\)$'
+check_match "the guest did it itself" PICO-POWEROFF "$(console_log a)"
+
+say "panic: kept for inspection"
+defined kept on_crash pause
+up kept
+type_to kept p
+wait_until 10 is_state kept crashed
+check_eq "reason" "crashed (panic)" "$(reason kept)"
+check_match "list tells it" 'kept +crashed \(panic\)' "$(roost list)"
+check_json "QEMU is still there" '.status == "guest-panicked"' "$(roost qmp kept query-status)"
+check_status 5 roost resume kept
+roost reset kept
+twice() {
+	[ "$(boots "$1")" -ge 2 ]
+}
+wait_until 20 twice kept
+check_eq "reset brings it back" running "$(state kept)"
+roost destroy kept
+
+say "panic: destroyed"
+defined gone on_crash destroy
+up gone
+type_to gone p
+wait_until 10 is_reason gone '^crashed \(panic\)$'
+check_eq "it runs no longer" "" "$(roost list --name)"
+
+say "panic: restarted"
+defined again on_crash restart
+up again
+pid=$(of_status again qemu_pid)
+type_to again p
+wait_until 20 twice again
+wait_until 5 is_state again running
+check_eq "the same QEMU" "$pid" "$(of_status again qemu_pid)"
+roost destroy again
+
+# --- resets
+say "one reboot is no loop"
+up a
+type_to a r
+wait_until 20 twice a
+sleep 2.5
+check_eq "rebooted" "running (booted)" "$(reason a)"
+say "resets in a loop"
+for round in 1 2 3 4 5 6; do
+	count=$(boots a)
+	type_to a r
+	more_boots() {
+		[ "$(boots a)" -gt "$count" ]
+	}
+	wait_until 10 more_boots
+	# the next one as soon as this one listens
+	sleep 0.6
+done
+wait_until 5 is_reason a 'reset loop: [5-8] resets in the last 15 s'
+check_eq "and goes on" running "$(state a)"
+wait_until 25 is_reason a '^running( \(\))?$'
+roost destroy a
+
+say "on_reboot: destroy"
+defined once on_reboot destroy
+up once
+roost reset once
+wait_until 20 twice once
+sleep 1
+check_eq "our own reset is none of the guest's" running "$(state once)"
+sleep 3
+type_to once r
+wait_until 10 is_reason once '^shut off \(guest reset'
+
+# --- from outside
+say SIGTERM
+up a
+kill_and_wait TERM "$(of_status a qemu_pid)"
+wait_until 2 is_reason a '^shut off \(QEMU got SIGTERM\)$'
+for signal in SEGV:11 KILL:9 ABRT:6; do
+	say "signal ${signal#*:}"
+	up a
+	kill_and_wait "${signal%:*}" "$(of_status a qemu_pid)"
+	wait_until 2 is_state a crashed
+	check_eq "reason" "crashed (signal ${signal#*:})" "$(reason a)"
+	check_match "list --all tells it" "a +crashed \(signal ${signal#*:}\)" "$(roost list --all)"
+done
+
+say "quit, by somebody who talks to QEMU himself"
+up a
+run=$(run_dir a)
+pid=$(of_status a qemu_pid)
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait KILL $(roostd_pids) $(keepers)
+qmp "$run/qmp.sock" quit >/dev/null
+wait_until 5 ended "$pid"
+check_eq "told by the next command" "shut off (quit)" "$(reason a)"
+
+say "ended unsupervised"
+up a
+kill_unsupervised KILL a
+wait_until 2 is_reason a '^crashed \(ended unsupervised; last event: [A-Z_]+\)$'
+check_eq "not listed as running" "" "$(roost list --name)"
+say "SIGTERM, unsupervised: QEMU's own log tells"
+up a
+kill_unsupervised TERM a
+wait_until 2 is_reason a '^shut off \(QEMU got SIGTERM\)$'
+say "power-off, unsupervised: QEMU stays for us to see it"
+up a
+pid=$(of_status a qemu_pid)
+run=$(run_dir a)
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait KILL $(roostd_pids) $(keepers)
+qmp "$run/qmp.sock" system_powerdown >/dev/null
+off() {
+	console_has a PICO-POWEROFF
+}
+wait_until 20 off
+wait_until 5 is_reason a '^shut off \(guest poweroff\)$'
+ended "$pid" || fail "QEMU is still there"
+
+say "killed while only its keeper was away: roostd, the sub-reaper, knows the signal"
+up a
+pid=$(of_status a qemu_pid)
+keeper=$(of_status a keeper_pid)
+kill -KILL "$keeper" "$pid"
+wait_until 5 ended "$pid" "$keeper"
+wait_until 2 is_state a crashed
+check_eq "reason" "crashed (signal 9)" "$(reason a)"
+
+# --- no start
+say "QEMU's own words when it does not start"
+defined words qemu_args '["-device", "no-such-device"]'
+check_status 6 roost start words
+check_match "its own words" "QEMU did not start: .*no-such-device.*is not a valid device model name" "$out"
+check_eq "state" "shut off (failed to start)" "$(reason words)"
+defined option qemu_args '["-no-such-option"]'
+check_status 6 roost start option
+check_match "its own words" "invalid option" "$out"
+check_eq "nothing in the run folder" "" "$(find "$ROOST_RUN/g" -mindepth 1)"
+
+# --- out of memory
+memory=$(sed -n 's/^[^ ]* \([^ ]*\) cgroup [^ ]*\bmemory\b.*/\1/p' /proc/mounts)
+if ! is_root || [ -z "$memory" ] || ! mkdir "$memory/roost-e2e-$$" 2>/dev/null; then
+	say "OOM: not tried: no memory cgroup (v1) can be made here"
+	exit
+fi
+say "out of memory"
+# whatever comes, the group goes
+trap 'status=$?; set +e; for pid in $(cat "$memory/roost-e2e-$$/cgroup.procs"); do kill -KILL "$pid"; done
+	sleep 0.3; rmdir "$memory/roost-e2e-$$"; (exit $status); finish' EXIT
+up a
+pid=$(of_status a qemu_pid)
+echo "$pid" >"$memory/roost-e2e-$$/cgroup.procs"
+echo 1 >"$memory/roost-e2e-$$/memory.force_empty" 2>/dev/null || :
+echo 1048576 >"$memory/roost-e2e-$$/memory.limit_in_bytes"
+# what a guest touches is charged to the group; a reset makes QEMU touch enough
+roost reset a || :
+type_to a c
+wait_until 30 ended "$pid"
+wait_until 2 is_state a crashed
+check_match "reason" 'out of memory' "$(reason a)"
