@@ -23,9 +23,10 @@ if [ "${ROOST_SSH_TEST_INSIDE-}" != yes ]; then
 	done
 	ROOST_SSH_TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/ssh-XXXXXX")
 	export ROOST_SSH_TEST_DIR ROOST_SSH_TEST_INSIDE=yes
+	trap 'rm -rf "$ROOST_SSH_TEST_DIR"' EXIT
+	trap 'exit 1' HUP INT TERM
 	status=0
 	unshare --net --mount --pid --fork --kill-child --mount-proc sh "$here/t_ssh.sh" "$@" || status=$?
-	rm -rf "$ROOST_SSH_TEST_DIR"
 	exit "$status"
 fi
 
@@ -37,13 +38,9 @@ dir=$ROOST_SSH_TEST_DIR
 chmod 755 "$dir"
 mkdir -m 755 "$dir/home"
 chown 54321:54321 "$dir/home"
-cat /etc/passwd - >"$dir/passwd" <<END
-tester:x:54321:54321:tester:$dir/home:/bin/sh
-END
-(
-	umask 077
-	echo "tester:*:19000::::::" | cat /etc/shadow - >"$dir/shadow"
-)
-mount --bind "$dir/passwd" /etc/passwd
-mount --bind "$dir/shadow" /etc/shadow
+# a copy of all of /etc: a bind mount on one file of it would vanish when somebody outside replaces that file
+cp -a /etc "$dir/etc"
+mount --bind "$dir/etc" /etc
+echo "tester:x:54321:54321:tester:$dir/home:/bin/sh" >>/etc/passwd
+echo "tester:*:19000::::::" >>/etc/shadow
 exec python3 -B "$here/ssh/main.py" "$@"
