@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -58,21 +60,39 @@ const char *paths_state(struct err *err)
 	return state;
 }
 
+static char *work_out_run(struct err *err)
+{
+	const char *value = from_environment("ROOST_RUN", err), *state;
+	if (value || err->kind)
+		return xstrdup(value);
+	if (geteuid() == 0)
+		return xstrdup("/run/roost");
+	state = paths_state(err);
+	return state ? str_fmt("%s/run/%.8s", state, boot_id()) : NULL;
+}
+
 const char *paths_run(struct err *err)
 {
 	static char *run;
+	/* below it are sockets, which are bound by another name first (base/sock.c) */
+	enum {
+		RUN_MAX = sizeof((struct sockaddr_un){0}.sun_path) -
+			  sizeof("/g/0123456789ab/guest.sock~")
+	};
 	struct err failure = ERR_INIT;
 	if (run)
 		return run;
-	const char *value = from_environment("ROOST_RUN", &failure);
-	if (value)
-		run = xstrdup(value);
-	else if (failure.kind)
+	_cleanup_free_ char *found = work_out_run(&failure);
+	if (found && strlen(found) > RUN_MAX) {
+		err_set(&failure, ERR_USAGE,
+			"the folder '%s' has %zu bytes, sockets leave room for %d", found,
+			strlen(found), RUN_MAX);
+		err_hint(&failure, "set ROOST_RUN to a folder with a shorter path");
+	}
+	if (failure.kind)
 		*err = failure;
-	else if (geteuid() == 0)
-		run = xstrdup("/run/roost");
-	else if ((value = paths_state(err)))
-		run = str_fmt("%s/run/%.8s", value, boot_id());
+	else
+		run = TAKE(found);
 	return run;
 }
 
