@@ -76,9 +76,8 @@ static void on_reset(struct guest *g, const json_t *data)
 {
 	int64_t now = clock_ms();
 	begin_boot(g);
-	if (g->run_after_reset)
+	if (g->run_after_reset) /* until RESUME: QEMU may be too busy with the reset to take it */
 		send_quietly(g, "cont");
-	g->run_after_reset = false;
 	if (!json_get_bool(data, "guest", false)) {
 		g->reset_by_us = now;
 		return;
@@ -150,6 +149,8 @@ void guest_on_qemu_event(struct guest *g, const json_t *event)
 	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
 		if (str_eq(name, handlers[i].name))
 			handlers[i].handle(g, data);
+	if (str_eq(name, "RESUME"))
+		g->run_after_reset = false;
 	if (str_eq(name, "STOP") || str_eq(name, "RESUME"))
 		g->heartbeat_due = 0; /* ask at once what the CPUs do now */
 	guest_pass_event(g, event);
@@ -190,6 +191,8 @@ void guest_on_qemu_status(struct guest *g, const json_t *reply)
 {
 	const char *status = json_get_str(reply, "status", "");
 	g->status.stamp = clock_ms();
+	if (str_eq(status, "prelaunch") && g->run_after_reset)
+		send_quietly(g, "cont");
 	if (str_eq(status, "running"))
 		tell_running(g);
 	else if (str_eq(status, "io-error"))

@@ -28,6 +28,7 @@ int op_suspend(struct guest *g, struct err *err)
 		guest_qmp(g, "stop", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
 	g->paused_by_user = true;
+	g->run_after_reset = false;
 	guest_tell(g, GUEST_PAUSED, "user");
 	return 0;
 }
