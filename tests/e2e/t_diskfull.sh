@@ -71,7 +71,7 @@ for format in raw qcow2; do
 	wait_until 10 is_state $format running
 	lines=$(console_log $format | wc -l)
 	more() {
-		[ "$(console_log $format | wc -l)" -gt "$lines" ]
+		[ "$(console_log "$format" | wc -l)" -gt "$lines" ]
 	}
 	wait_until 20 more
 	check_no_match "the guest saw no error" 'fill=.*err|ERR|error' "$(console_log $format | tr -d '\0')"

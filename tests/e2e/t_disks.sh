@@ -82,7 +82,7 @@ for file in a.raw b.raw c.qcow2 top.qcow2 bottom.qcow2; do
 done
 check_eq "the caller's files" "$(id -u)" "$(stat -c %u a.raw b.raw c.qcow2 top.qcow2 bottom.qcow2 | sort -u)"
 for pid in $(of_status one keeper_pid) $(roostd_pids); do
-	for fd in $(find "/proc/$pid/fd" -lname "$TMPDIR/*.raw" -printf '%f\n' -o -lname "$TMPDIR/*.qcow2" -printf '%f\n'); do
+	find "/proc/$pid/fd" \( -lname "$TMPDIR/*.raw" -o -lname "$TMPDIR/*.qcow2" \) -printf '%f\n' | while read -r fd; do
 		[ $((0$(sed -n 's/^flags:[[:space:]]*//p' "/proc/$pid/fdinfo/$fd") & 010000000)) -ne 0 ] ||
 			fail "process $pid still has $(readlink "/proc/$pid/fd/$fd") open, and so its lock"
 	done
@@ -205,5 +205,6 @@ check_status 3 roost domstate two
 roost define two.yaml
 own=$ROOST_STATE/guests/two/disk0.qcow2
 check_eq "nothing is kept if asked" "" "$(roost undefine --remove-all-storage two | sed -n 's/^kept: //p')"
-[ ! -e "$own" ] && [ -f a.raw ] || fail "the wrong disk was removed"
+[ ! -e "$own" ] || fail "$own is still there"
+[ -f a.raw ] || fail "the user's own disk was removed"
 [ -f "$kept" ] || fail "the disk of the former guest is gone"

@@ -82,7 +82,7 @@ allowed="^(/dev/null|anon_inode:\\[?[a-z]+\\]?|socket:\\[[0-9]+\\]|$TMPDIR/one.r
 allowed="$allowed|$run/(lock|qmp.log)|$ROOST_STATE/guests/one/(console.log|events.jsonl))\$"
 check_no_match "the keeper's files" . "$(grep -Ev "$allowed" "$TMPDIR/fds")"
 # only as O_PATH, to see when there is space again: otherwise it would hold the image's lock
-for fd in $(find "/proc/$keeper/fd" -lname "$TMPDIR/one.raw" -printf '%f\n'); do
+find "/proc/$keeper/fd" -lname "$TMPDIR/one.raw" -printf '%f\n' | while read -r fd; do
 	flags=$(sed -n 's/^flags:[[:space:]]*//p' "/proc/$keeper/fdinfo/$fd")
 	[ $((flags & 010000000)) -ne 0 ] || fail "the keeper has the disk itself open (flags $flags)"
 done
@@ -93,7 +93,7 @@ done
 say "sockets"
 check_eq "listeners on the network" "" "$(ss -Hltun)"
 check_eq "sockets not 0600" "" "$(find "$ROOST_RUN" -type s ! -perm 0600)"
-[ -S "$run/qmp.sock" ] && [ -S "$run/guest.sock" ] || fail "where are the sockets?"
+check_eq "sockets" "$run/ga.sock $run/guest.sock $run/qmp.sock" "$(find "$run" -type s | sort | xargs)"
 check_eq "what others may read, write or pass" \
 	"$(printf '711 %s\n' "$ROOST_RUN" "$ROOST_RUN/g" "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" \
 		"$ROOST_STATE/networks" "$ROOST_STATE/templates")" \

@@ -13,6 +13,7 @@ for verb in "list --all" "domstate x" "start x" "define $TMPDIR/any.yaml"; do
 	check_status 7 env -u HOME -u ROOST_STATE -u ROOST_RUN -u XDG_DATA_HOME roost $verb
 	check_match "roost $verb" "there is no home folder to keep guests in" "$out"
 	check_match "what to do" "set HOME, or ROOST_STATE" "$out"
+	# shellcheck disable=SC2086 # several words are meant
 	check_status 7 env -u ROOST_STATE -u ROOST_RUN -u XDG_DATA_HOME HOME=/nonexistent roost $verb
 done
 for variable in ROOST_STATE ROOST_RUN; do
@@ -33,7 +34,7 @@ share=$HOME/.local/share/roost
 [ -f "$share/guests/homely/guest.json" ] || fail "its record is not below the home: $(find "$HOME")"
 roost start homely
 [ -S "$share/run/$boot/roostd.sock" ] || fail "no socket where it belongs: $(find "$share")"
-ROOST_RUN=$share/run/$boot ROOST_STATE=$share
+export ROOST_RUN="$share/run/$boot" ROOST_STATE="$share"
 check_eq "its keeper serves" running "$(qmp "$(run_dir homely)/guest.sock" query-status | jq -r .status)"
 wait_until 20 console_has homely PICO-UP
 check_eq "nothing for others" "" "$(find "$share" -perm /077 ! -type d)$(find "$share" -perm /066)"
@@ -50,7 +51,7 @@ unset XDG_DATA_HOME
 for run in "$share/run/$boot" "$TMPDIR/xdg/roost/run/$boot"; do
 	"$TOP/tests/e2e/qmp" "$run/roostd.sock" roost-quit >/dev/null
 done
-export ROOST_STATE=$keep_state ROOST_RUN=$keep_run
+export ROOST_STATE="$keep_state" ROOST_RUN="$keep_run"
 
 say "a path too long for a socket"
 # 80 bytes leave room for /g/ID/guest.sock; one more does not, and that is told before there is a guest
