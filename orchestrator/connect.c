@@ -121,27 +121,28 @@ static bool all_digits(const char *word)
 	return word[0] && !word[strspn(word, "0123456789")];
 }
 
-static int find_by_number(const char *word, struct found *out, struct err *err)
+/* Among those that run: by its name, or by its number if `name` is NULL. */
+static bool find_running(const char *name, int64_t number, struct found *out)
 {
+	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **ids = NULL;
-	_cleanup_close_ int runs = runs_open(err);
-	if (runs < 0 || dir_names(runs, &ids, NULL, err) < 0)
-		return err_set(err, ERR_NOT_FOUND, "no guest runs with Id %s", word);
-	for (char **id = ids; *id; id++) {
+	_cleanup_close_ int runs = runs_open(&ignored);
+	bool same = false;
+	if (runs < 0 || dir_names(runs, &ids, NULL, &ignored) < 0)
+		return false;
+	for (char **id = ids; *id && !same; id++) {
 		struct status s;
 		_cleanup_free_ char *file = str_fmt("%s/status", *id);
-		if (status_read(runs, file, &s, err) < 0)
+		if (status_read(runs, file, &s, &ignored) < 0)
 			continue;
-		bool same = s.number == atoll(word);
+		same = name ? str_eq(s.name, name) : s.number == number;
 		if (same) {
 			snprintf(out->name, sizeof(out->name), "%s", s.name);
-			snprintf(out->id, sizeof(out->id), "%s", s.id);
+			snprintf(out->id, sizeof(out->id), "%s", *id);
 		}
 		status_free(&s);
-		if (same)
-			return 0;
 	}
-	return err_set(err, ERR_NOT_FOUND, "no guest runs with Id %s", word);
+	return same;
 }
 
 static int find_by_uuid(const char *word, struct found *out, struct err *err)
@@ -167,7 +168,9 @@ int guest_find(const char *word, struct found *out, struct err *err)
 {
 	static const char uuid_form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 	if (all_digits(word))
-		return find_by_number(word, out, err);
+		return find_running(NULL, atoll(word), out)
+			       ? 0
+			       : err_set(err, ERR_NOT_FOUND, "no guest runs with Id %s", word);
 	_cleanup_close_ int dir = guest_dir_open(word, err);
 	if (dir < 0 && err->kind == ERR_NOT_FOUND && strlen(word) == sizeof(uuid_form) - 1 &&
 		word[8] == '-' && word[13] == '-') {
@@ -182,6 +185,9 @@ int guest_find(const char *word, struct found *out, struct err *err)
 	snprintf(out->name, sizeof(out->name), "%s", word);
 	snprintf(out->id, sizeof(out->id), "%s",
 		json_get_str(json_object_get(o, "issued"), "id", ""));
+	/* a record that was spoilt under a running guest must not make it unreachable */
+	if (!out->id[0])
+		find_running(word, 0, out);
 	return 0;
 }
 
