@@ -197,6 +197,8 @@ int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *e
 /* `bytes` of RAM, by balloon and plugged memory; *now is what the guest has then. op_memory.c */
 int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *err);
 json_t *op_memstat(struct guest *g, struct err *err);
+/* What QEMU says that the guest has now; 0 when it does not say. */
+int64_t memory_now(struct guest *g);
 /* op_vcpus.c */
 int op_setvcpus(struct guest *g, unsigned count, struct err *err);
 /* Files of attach-disk come with the request, active layer first. op_disk.c */

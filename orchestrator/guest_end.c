@@ -216,8 +216,8 @@ void guest_end(struct guest *g)
 	status_write_last(g->dir, &g->status, &ignored);
 	journal_end(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log",
-		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "argv", "attached",
-		"lock"};
+		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "argv", "guest.json",
+		"attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	guest_event(g, "ROOST_ENDED",

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/record.h"
 #include "orchestrator/vnc.h"
 
 enum { ADOPT_MS = 5000 };
@@ -53,6 +54,17 @@ static int check_identity(struct guest *g, struct err *err)
 	return 0;
 }
 
+/* It runs by the definition that it was started with. */
+static void learn_definition(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	struct definition *d = record_read_running(g->run, &ignored);
+	if (!d)
+		return;
+	definition_free(g->def);
+	g->def = d;
+}
+
 /* What a keeper holds open besides QMP, opened anew while it is root. */
 static void reopen(struct guest *g)
 {
@@ -68,14 +80,16 @@ static void reopen(struct guest *g)
 	}
 }
 
+/* Under TCG a vCPU that was taken away is still plugged: there the status file knows better. */
 static void learn_cpu_and_memory(struct guest *g)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_json_ json_t *balloon = NULL;
-	if (guest_qmp(g, "query-balloon", NULL, QMP_LOOK_MS, &balloon, &ignored) == 0)
-		g->status.memory = json_get_int(balloon, "actual", g->status.memory);
+	int64_t memory = memory_now(g);
+	if (memory)
+		g->status.memory = memory;
 	_cleanup_json_ json_t *cpus = NULL;
-	if (guest_qmp(g, "query-cpus-fast", NULL, QMP_LOOK_MS, &cpus, &ignored) == 0)
+	if (!str_eq(g->status.accel, "tcg") &&
+		guest_qmp(g, "query-cpus-fast", NULL, QMP_LOOK_MS, &cpus, &ignored) == 0)
 		g->status.vcpus = (int64_t)json_array_size(cpus);
 }
 
@@ -125,6 +139,7 @@ int op_adopt(struct guest *g, struct err *err)
 	s.busy[0] = '\0';
 	status_free(&g->status);
 	g->status = s;
+	learn_definition(g);
 	reopen(g);
 	attached_load(g);
 	g->oom_kills = oom_kill_count(0);

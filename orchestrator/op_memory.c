@@ -45,9 +45,10 @@ static bool can_plug(const struct guest *g)
 	return g->def->max_memory > g->def->memory;
 }
 
-static int64_t memory_now(struct guest *g)
+int64_t memory_now(struct guest *g)
 {
-	return balloon_actual(g) + (can_plug(g) ? asked_of_qom(g, MEMORY_QOM, "size") : 0);
+	int64_t balloon = balloon_actual(g);
+	return balloon ? balloon + (can_plug(g) ? asked_of_qom(g, MEMORY_QOM, "size") : 0) : 0;
 }
 
 static int ask(struct guest *g, uint64_t balloon, uint64_t plugged, struct err *err)

@@ -28,6 +28,7 @@
 #include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
+#include "orchestrator/record.h"
 #include "orchestrator/vnc.h"
 
 enum {
@@ -200,7 +201,7 @@ static int launch(struct guest *g, struct err *err)
 	if (l.stderr_fd < 0)
 		return -1;
 	argv_build(g->def, accel, proven, g->status.forwards, &o, &l);
-	if (save_argv(g, &l, err) < 0)
+	if (save_argv(g, &l, err) < 0 || record_keep_running(g->run, g->def, err) < 0)
 		return -1;
 	failpoint("start-before-fork");
 	if (launch_run(&l, &g->qemu, err) < 0)

@@ -56,11 +56,26 @@ struct definition *record_read(const char *name, struct err *err)
 	return d;
 }
 
-int record_write(int guest_dir, const struct definition *d, struct err *err)
+static int write_to(int dir, const struct definition *d, bool durable, struct err *err)
 {
 	_cleanup_json_ json_t *o = definition_to_json(d);
 	json_object_set_new(o, "roost", json_integer(RECORD_VERSION));
-	return json_file_write(guest_dir, "guest.json", o, true, err);
+	return json_file_write(dir, "guest.json", o, durable, err);
+}
+
+int record_write(int guest_dir, const struct definition *d, struct err *err)
+{
+	return write_to(guest_dir, d, true, err);
+}
+
+int record_keep_running(int run, const struct definition *d, struct err *err)
+{
+	return write_to(run, d, false, err);
+}
+
+struct definition *record_read_running(int run, struct err *err)
+{
+	return read_checked(run, err);
 }
 
 int record_add_seed(struct definition *d, struct err *err)

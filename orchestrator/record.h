@@ -14,6 +14,12 @@
 /* ERR_NOT_FOUND: no such guest. ERR_REFUSED with "broken: ..." when the record cannot be believed. */
 struct definition *record_read(const char *name, struct err *err);
 int record_write(int guest_dir, const struct definition *d, struct err *err);
+/*
+ * What a running guest was started with, its seed included, kept in $RUN/g/ID/guest.json: its
+ * record may have been changed for the next start since.
+ */
+int record_keep_running(int run, const struct definition *d, struct err *err);
+struct definition *record_read_running(int run, struct err *err);
 /* The seed is a disk like others, which the definition does not name: the last one. */
 int record_add_seed(struct definition *d, struct err *err);
 /* A quick look for `list`: there, ours, not empty, ends as a record ends. */

@@ -266,6 +266,20 @@ static int run_detach_interface(const struct cli *cli, struct err *err)
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
 
+/* What a guest runs by, else what it will start by; its seed included. */
+static struct definition *definition_now(const struct found *f, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
+	struct definition *d = run < 0 ? NULL : record_read_running(run, &ignored);
+	if (d)
+		return d;
+	d = record_read(f->name, err);
+	if (d && record_add_seed(d, err) < 0)
+		definition_free(TAKE(d));
+	return d;
+}
+
 static void add_row(json_t *rows, const char *a, const char *b, const char *c, const char *d)
 {
 	json_t *row = json_array();
@@ -302,8 +316,8 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	_cleanup_definition_ struct definition *d =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : record_read(f.name, err);
-	if (!d || record_add_seed(d, err) < 0)
+		guest_find(cli->operands[0], &f, err) < 0 ? NULL : definition_now(&f, err);
+	if (!d)
 		return -1;
 	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
 	json_t *entry;
@@ -340,7 +354,7 @@ static int run_domiflist(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	_cleanup_definition_ struct definition *d =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : record_read(f.name, err);
+		guest_find(cli->operands[0], &f, err) < 0 ? NULL : definition_now(&f, err);
 	if (!d)
 		return -1;
 	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
