@@ -191,27 +191,30 @@ void guest_on_qemu_status(struct guest *g, const json_t *reply)
 {
 	const char *status = json_get_str(reply, "status", "");
 	g->status.stamp = clock_ms();
-	if (str_eq(status, "prelaunch") && g->run_after_reset)
-		send_quietly(g, "cont");
-	if (str_eq(status, "running"))
+	if (g->run_after_reset && !str_eq(status, "running")) {
+		/* on its way: stopped it is only in between */
+		if (str_eq(status, "prelaunch"))
+			send_quietly(g, "cont");
+	} else if (str_eq(status, "running")) {
 		tell_running(g);
-	else if (str_eq(status, "io-error"))
+	} else if (str_eq(status, "io-error")) {
 		guest_tell(g, GUEST_IO_ERROR, "%s: %s",
 			g->failed_disk[0] ? g->failed_disk : "a disk",
 			g->failed_for_space ? "no space" : "failed");
-	else if (str_eq(status, "guest-panicked"))
+	} else if (str_eq(status, "guest-panicked")) {
 		guest_tell(g, GUEST_CRASHED, "panic");
-	else if (str_eq(status, "internal-error"))
+	} else if (str_eq(status, "internal-error")) {
 		guest_tell(g, GUEST_CRASHED, "internal error of the accelerator");
-	else if (str_eq(status, "watchdog"))
+	} else if (str_eq(status, "watchdog")) {
 		guest_tell(g, GUEST_CRASHED, "watchdog");
-	else if (str_ends(status, "migrate"))
+	} else if (str_ends(status, "migrate")) {
 		guest_tell(g, GUEST_MIGRATING, "%s", status);
-	else if (str_eq(status, "suspended"))
+	} else if (str_eq(status, "suspended")) {
 		guest_tell(g, GUEST_PAUSED, "asleep: `roost qmp NAME system_wakeup` wakes it");
-	else if (g->status.state != GUEST_STARTING &&
-		 (str_eq(status, "paused") || str_eq(status, "prelaunch")))
+	} else if (g->status.state != GUEST_STARTING &&
+		   (str_eq(status, "paused") || str_eq(status, "prelaunch"))) {
 		guest_tell(g, GUEST_PAUSED, "user");
+	}
 	guest_tell_status(g); /* the stamp */
 }
 

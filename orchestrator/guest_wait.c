@@ -21,6 +21,7 @@
 
 enum {
 	HEARTBEAT_MS = 1000,
+	RESETTING_MS = 50,      /* while a reset goes on, after which the CPUs shall run */
 	PASS_MS = QMP_HEAVY_MS, /* the longest a passed-through command may take */
 	FIXED_FDS = 4,
 	LAST_WORDS = 256, /* reads of what a dead QEMU left in its socket */
@@ -220,7 +221,7 @@ static void heartbeat(struct guest *g)
 	}
 	if (clock_ms() < g->heartbeat_due || g->qemu_ended)
 		return;
-	g->heartbeat_due = deadline_in(HEARTBEAT_MS);
+	g->heartbeat_due = deadline_in(g->run_after_reset ? RESETTING_MS : HEARTBEAT_MS);
 	if (qmp_gone(g->qmp))
 		reconnect(g);
 	if (!g->heartbeat_call && qmp_ready(g->qmp))

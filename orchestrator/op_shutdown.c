@@ -72,13 +72,19 @@ struct agent *guest_agent(struct guest *g, struct err *err)
 
 /* ---- the ladder ------------------------------------------------------------------------------------- */
 
-/* What shows that the guest has acted: it is off, or another boot has begun. */
-static bool has_acted(const struct guest *g, unsigned boots)
+enum { ANY_BOOT = -1 };
+
+/*
+ * What shows that the guest has acted: it is off, or, if a reboot is wanted, another boot has begun
+ * since `boots`. (A firmware that starts resets the machine, too: no sign of a shutdown.)
+ */
+static bool has_acted(const struct guest *g, int64_t boots)
 {
-	return g->qemu_ended || g->ending[0] || g->boots != boots;
+	return g->qemu_ended || g->ending[0] ||
+	       (boots != ANY_BOOT && g->boots != boots && !g->run_after_reset);
 }
 
-static bool acted_until(struct guest *g, unsigned boots, int64_t deadline)
+static bool acted_until(struct guest *g, int64_t boots, int64_t deadline)
 {
 	while (!has_acted(g, boots)) {
 		struct wait w = WAIT_FOR(.deadline = deadline, .wants = any_event);
@@ -98,8 +104,7 @@ static void say(struct guest *g, const char *rung)
 }
 
 /* A guest that acts on it at once takes its agent with it: only its own "no" is a failure. */
-static int ask_agent(
-	struct guest *g, enum agent_shutdown_mode mode, unsigned boots, struct err *err)
+static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, int64_t boots, struct err *err)
 {
 	struct agent *a = guest_agent(g, err);
 	int result = a ? agent_ping(a, deadline_in(AGENT_ANSWER_MS), err) : -1;
@@ -120,7 +125,7 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 	bool wait, struct err *err)
 {
 	struct err agent_said = ERR_INIT;
-	unsigned boots = g->boots;
+	int64_t boots = mode == AGENT_REBOOT ? (int64_t)g->boots : ANY_BOOT;
 	if ((rungs & ASK_AGENT) && ask_agent(g, mode, boots, &agent_said) == 0) {
 		failpoint("shutdown-after-agent");
 		if (!wait)
