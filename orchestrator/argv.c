@@ -59,7 +59,7 @@ static void add_machine(struct launch *l, const struct definition *d, enum accel
 {
 	bool uefi = d->firmware == FIRMWARE_UEFI;
 	launch_arg(l, "-machine");
-	launch_arg(l, "%s,memory-backend=pc.ram,hpet=off,usb=off,dump-guest-core=off%s",
+	launch_arg(l, "%s,memory-backend=pc.ram,hpet=off,vmport=off,usb=off,dump-guest-core=off%s",
 		d->machine ? d->machine : "q35", uefi ? ",pflash0=code,pflash1=vars" : "");
 	launch_arg(l, "-accel");
 	launch_arg(l, "%s", accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi");

@@ -58,12 +58,13 @@ void guest_bound_logs(struct guest *g)
 int keeper_drop(const struct guest *g, struct err *err)
 {
 	uid_t uid = g->def->issued.keeper_uid;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(err, "the keeper cannot renounce new privileges");
 	if (geteuid() != 0 || !uid)
 		return 0;
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
-		setresuid(uid, uid, uid) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
 		return err_errno(err, "the keeper cannot drop to uid %u", (unsigned)uid);
 	return 0;
 }
