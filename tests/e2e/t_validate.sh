@@ -21,7 +21,7 @@ check_match "another program" '^FAIL  qemu .*does not tell a version' "$out"
 check_status 1 env ROOST_STATE=/etc/passwd/roost roost validate
 check_match "state" '^FAIL  state ' "$out"
 check_status 1 env ROOST_RUN="$TMPDIR/$(printf '%090d' 0)" roost validate
-check_match "sockets" '^FAIL  run .*too long' "$out"
+check_match "sockets" '^FAIL  run .*sockets leave room' "$out"
 
 say "a program that never answers"
 printf '#!/bin/sh\nexec sleep 30\n' >"$TMPDIR/mute"
