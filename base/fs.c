@@ -52,12 +52,40 @@ int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct err *err)
+{
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 && errno == ELOOP)
+		return err_set(err, ERR_REFUSED, "'%s' is a symbolic link", name);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "cannot open '%s'", name);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_REFUSED, "'%s' is not a regular file", name);
+	if (geteuid() == 0 && st.st_uid != owner)
+		return err_set(err, ERR_REFUSED, "'%s' belongs to uid %u, not to uid %u", name,
+			(unsigned)st.st_uid, (unsigned)owner);
+	if (fcntl(fd, F_SETFL, flags & O_APPEND) < 0) /* only the opening had to be non-blocking */
+		return err_errno(err, "cannot open '%s'", name);
+	return TAKE_FD(fd);
+}
+
+/* Not over what is there, which may be a link that a folder's owner has put in root's way. */
+static int make_anew(int dir_fd, const char *name)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(dir_fd, name, flags, 0600);
+	if (fd >= 0 || errno != EEXIST || unlinkat(dir_fd, name, 0) < 0)
+		return fd;
+	return openat(dir_fd, name, flags, 0600);
+}
+
 int file_replace(
 	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err)
 {
 	_cleanup_free_ char *temporary = str_fmt("%s.new.%d", name, (int)getpid());
-	_cleanup_close_ int fd = openat(
-		dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = make_anew(dir_fd, temporary);
 	if (fd < 0)
 		return err_errno(err, "cannot write '%s'", name);
 	if (write_all(fd, data, len) < 0 || (durable && fsync(fd) < 0) ||

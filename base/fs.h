@@ -25,6 +25,12 @@ int file_replace(
 /* Appends one line (a new line is added) with a single write; the file is made if missing. */
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err);
 int write_all(int fd, const void *data, size_t len);
+/*
+ * Opens what lies in a folder of another user's, who may have put there what he likes. ERR_REFUSED
+ * unless it is a regular file and, for root, that of `owner`: no symbolic link, FIFO or device, and
+ * no hard link to a file that is not his.
+ */
+int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct err *err);
 
 /* A folder to work in: O_PATH is not enough for fsync, so O_RDONLY|O_DIRECTORY|O_CLOEXEC. */
 int dir_open(int dir_fd, const char *name, struct err *err);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/str.h"
 
 /*
@@ -31,14 +32,49 @@ static int check_unused(int fd, const char *path, bool writable, struct err *err
 		err, "one writable disk serves one guest; stop the other, or make an overlay");
 }
 
-static int open_layer(
-	struct disk_files *f, int dir, const char *path, bool qcow2, bool writable, struct err *err)
+static int add_layer(struct disk_files *f, int fd, const char *path, bool qcow2, bool writable,
+	struct err *err)
 {
-	int fd = openat(dir, path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return err_errno(err, "cannot open the disk '%s'", path);
 	f->layers[f->count++] = (struct disk_layer){.fd = fd, .qcow2 = qcow2, .writable = writable};
 	return check_unused(fd, path, writable, err);
+}
+
+static int open_layer(
+	struct disk_files *f, const char *path, bool qcow2, bool writable, struct err *err)
+{
+	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_errno(err, "cannot open the disk '%s'", path);
+	return add_layer(f, fd, path, qcow2, writable, err);
+}
+
+/* The guest's folder is its keeper's: what is in it is opened by root only if it is his, too. */
+static int open_own(struct disk_files *f, int guest_dir, const char *name, bool qcow2,
+	bool writable, struct err *err)
+{
+	struct stat folder;
+	if (fstat(guest_dir, &folder) < 0)
+		return err_errno(err, "cannot look at the guest's folder");
+	int fd = file_open_owned(
+		guest_dir, name, writable ? O_RDWR : O_RDONLY, folder.st_uid, err);
+	if (fd < 0)
+		return err_prefix(err, "the guest's own disk");
+	return add_layer(f, fd, name, qcow2, writable, err);
+}
+
+/* The seed is told by its path, and lies in the guest's folder: its name there, else NULL. */
+static const char *own_file(const struct disk_def *d, int guest_dir)
+{
+	struct stat folder, its;
+	const char *slash = d->path ? strrchr(d->path, '/') : NULL;
+	if (d->source != DISK_PATH)
+		return d->file;
+	if (!slash || d->format != FORMAT_RAW || guest_dir < 0)
+		return NULL;
+	_cleanup_free_ char *place = strndup(d->path, (size_t)(slash - d->path) + 1);
+	bool same = stat(place, &its) == 0 && fstat(guest_dir, &folder) == 0 &&
+		    its.st_dev == folder.st_dev && its.st_ino == folder.st_ino;
+	return same ? slash + 1 : NULL;
 }
 
 static int open_chain(const struct disk_def *d, struct disk_files *f, struct err *err)
@@ -50,8 +86,7 @@ static int open_chain(const struct disk_def *d, struct disk_files *f, struct err
 	for (size_t i = 0; i < chain.count && result == 0; i++) {
 		const struct chain_link *link = &chain.links[i];
 		struct stat st;
-		result = open_layer(
-			f, AT_FDCWD, link->path, link->qcow2, i == 0 && !d->readonly, err);
+		result = open_layer(f, link->path, link->qcow2, i == 0 && !d->readonly, err);
 		/* the file that was looked at, not another that has taken its name since */
 		if (result == 0 && (fstat(f->layers[i].fd, &st) < 0 || st.st_ino != link->inode ||
 					   st.st_dev != link->device))
@@ -65,13 +100,11 @@ static int open_chain(const struct disk_def *d, struct disk_files *f, struct err
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)
 {
 	struct disk_files f = {0};
-	int result;
-	if (d->source == DISK_PATH)
-		result = open_chain(d, &f, err);
-	else
-		result = open_layer(&f, guest_dir, d->file, true, !d->readonly, err);
+	const char *own = own_file(d, guest_dir);
+	int result = own ? open_own(&f, guest_dir, own, d->source != DISK_PATH, !d->readonly, err)
+			 : open_chain(d, &f, err);
 	if (result == 0 && d->source == DISK_IMAGE)
-		result = open_layer(&f, AT_FDCWD, d->path, d->format == FORMAT_QCOW2, false, err);
+		result = open_layer(&f, d->path, d->format == FORMAT_QCOW2, false, err);
 	if (result < 0) {
 		disk_files_close(&f);
 		return -1;

@@ -68,13 +68,15 @@ static void learn_definition(struct guest *g)
 /* What a keeper holds open besides QMP, opened anew while it is root. */
 static void reopen(struct guest *g)
 {
-	g->console_fd = openat(g->dir, "console.log", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	g->qmp_log_fd = openat(g->run, "qmp.log", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct err ignored = ERR_INIT;
+	uid_t keeper = g->def->issued.keeper_uid;
+	g->console_fd = file_open_owned(g->dir, "console.log", O_WRONLY, keeper, &ignored);
+	g->qmp_log_fd = file_open_owned(g->run, "qmp.log", O_WRONLY, keeper, &ignored);
 	for (size_t i = 0; i < g->def->disk_count; i++) {
 		const struct disk_def *d = &g->def->disks[i];
 		bool own = d->source != DISK_PATH;
 		_cleanup_close_ int fd = openat(own ? g->dir : AT_FDCWD, own ? d->file : d->path,
-			O_RDONLY | O_CLOEXEC | O_NOCTTY);
+			O_PATH | O_CLOEXEC); /* nothing of it is read */
 		if (fd >= 0)
 			guest_add_place(g, d->target, fd);
 	}

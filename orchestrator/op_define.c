@@ -153,7 +153,7 @@ static int make_vars(int dir, const struct definition *d, struct err *err)
 	enum { VARS_MAX = 4 * 1024 * 1024 };
 	struct firmware_files files;
 	_cleanup_buf_ struct buf content = {0};
-	if (d->firmware != FIRMWARE_UEFI || faccessat(dir, "vars.fd", F_OK, 0) == 0)
+	if (d->firmware != FIRMWARE_UEFI || faccessat(dir, "vars.fd", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	if (firmware_find(&files, err) < 0)
 		return err_prefix(err, "firmware");

@@ -66,16 +66,27 @@ static int listen_in_run(const struct guest *g, const char *name, struct err *er
 	return TAKE_FD(fd);
 }
 
+/* Made once; later it is what the keeper has there, and root takes nobody else's file for it. */
+static int open_log(const struct guest *g, struct err *err)
+{
+	const int flags = O_WRONLY | O_APPEND;
+	_cleanup_close_ int fd = openat(
+		g->dir, "console.log", flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EEXIST)
+		return file_open_owned(
+			g->dir, "console.log", flags, g->def->issued.keeper_uid, err);
+	if (fd < 0)
+		return err_errno(err, "cannot make 'console.log'");
+	return own_by_keeper(g, fd, "console.log", err) < 0 ? -1 : TAKE_FD(fd);
+}
+
 /* The output's file is the guest's, kept over boots; the input's FIFO lives as long as QEMU. */
 static int open_console(struct guest *g, struct opened *o, struct err *err)
 {
 	if (!g->def->console)
 		return 0;
-	o->console = openat(g->dir, "console.log",
-		O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	o->console = open_log(g, err);
 	if (o->console < 0)
-		return err_errno(err, "cannot open 'console.log'");
-	if (own_by_keeper(g, o->console, "console.log", err) < 0)
 		return -1;
 	g->console_fd = fcntl(o->console, F_DUPFD_CLOEXEC, 0);
 	g->status.console_from = lseek(o->console, 0, SEEK_END);
@@ -122,9 +133,9 @@ static int open_firmware(struct guest *g, struct opened *o, struct err *err)
 	o->firmware_code = open(files.code, O_RDONLY | O_CLOEXEC);
 	if (o->firmware_code < 0)
 		return err_errno(err, "cannot open the UEFI firmware '%s'", files.code);
-	o->firmware_vars = openat(g->dir, "vars.fd", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	return o->firmware_vars < 0 ? err_errno(err, "cannot open the UEFI variables 'vars.fd'")
-				    : 0;
+	o->firmware_vars =
+		file_open_owned(g->dir, "vars.fd", O_RDWR, g->def->issued.keeper_uid, err);
+	return o->firmware_vars < 0 ? err_prefix(err, "the UEFI variables") : 0;
 }
 
 static int open_disks(struct guest *g, struct opened *o, struct err *err)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,9 +17,12 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
-static bool is_storage(const char *file)
+/* Not a link that the folder's owner, the keeper, has given a disk's name. */
+static bool is_storage(int dir, const char *file)
 {
-	return str_starts(file, "disk") && str_ends(file, ".qcow2");
+	struct stat st;
+	return str_starts(file, "disk") && str_ends(file, ".qcow2") &&
+	       fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
 /* Moves what is storage; the list of new paths. */
@@ -31,11 +35,11 @@ static json_t *keep_disks(int dir, const char *name, const char *id, struct err 
 	if (dir_names(dir, &files, NULL, err) < 0)
 		goto fail;
 	for (char **f = files; *f; f++) {
-		if (!is_storage(*f))
+		if (!is_storage(dir, *f))
 			continue;
 		if (kept < 0 && (kept = dir_make(folder, 0700, err)) < 0)
 			goto fail;
-		if (renameat(dir, *f, kept, *f) < 0) {
+		if (renameat2(dir, *f, kept, *f, RENAME_NOREPLACE) < 0) {
 			err_errno(err, "cannot keep '%s'", *f);
 			goto fail;
 		}
@@ -60,7 +64,10 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	/* a broken guest can be undefined, too */
 	_cleanup_definition_ struct definition *d = record_read(name, &none);
-	const char *id = d ? d->issued.id : "broken";
+	char id[13];
+	id_new(id); /* nothing may be kept over what was kept of another */
+	if (d)
+		memcpy(id, d->issued.id, sizeof(id));
 	json_t *kept = json_get_bool(args, "remove-storage", false)
 			       ? json_array()
 			       : keep_disks(dir, name, id, err);
@@ -68,9 +75,13 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	/* out of sight by one rename, then removed: a half-removed guest is never listed */
 	_cleanup_free_ char *trash = str_fmt(".old-%s-%d", name, (int)getpid());
-	if (renameat(guests, name, guests, trash) < 0 || dir_remove(guests, trash, err) < 0) {
+	if (renameat(guests, name, guests, trash) < 0) {
 		json_decref(kept);
 		return err_errno(err, "cannot remove guest '%s'", name);
+	}
+	if (dir_remove(guests, trash, err) < 0) {
+		json_decref(kept);
+		return err_prefix(err, "guest '%s' is undefined, but", name);
 	}
 	*ret = json_pack("{s:o}", "kept", kept);
 	return 0;
