@@ -66,6 +66,8 @@ struct keeper *keeper_adopt(
 	struct supervisor *s, const char *name, const char *id, struct err *err);
 int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
 	struct request *request, struct err *err);
+/* SIGKILL for a keeper that does not answer; its successor adopts the guest. */
+int keeper_kill(struct keeper *k, struct err *err);
 /* Looks at every keeper's link; spawns successors of those that died. */
 void keepers_look(struct supervisor *s);
 /* Reaps all that ended; records how an orphaned QEMU did. */

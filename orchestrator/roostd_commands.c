@@ -76,15 +76,8 @@ static int attend(void *self, const json_t *args, struct request *r, json_t **re
 	if (!k)
 		return -1;
 	if (json_get_bool(args, "again", false)) {
-		struct status s;
-		_cleanup_close_ int run = run_dir_open(k->id, err);
-		struct proc p = PROC_NONE;
-		if (run < 0 || status_read(run, "status", &s, err) < 0 ||
-			proc_open_known(s.keeper_pid, s.keeper_start, &p, err) < 0 ||
-			proc_signal(&p, SIGKILL, err) < 0)
+		if (keeper_kill(k, err) < 0)
 			return -1;
-		proc_close(&p);
-		status_free(&s);
 		k->served = false;
 		k->failures = 0;
 		k->retry_at = 0;

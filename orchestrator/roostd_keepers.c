@@ -159,11 +159,12 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 	struct status status;
 	if (k) {
 		_cleanup_close_ int run = run_dir_open(k->id, err);
-		if (run >= 0 && status_read(run, "status", &status, err) == 0) {
+		bool there = run >= 0 && status_read(run, "status", &status, err) == 0;
+		if (there)
 			status_free(&status);
+		if (there || k->starter) /* its status file may be still to come */
 			return err_set(err, ERR_REFUSED, "guest '%s' is %s already", d->name,
 				k->served ? "running" : "starting");
-		}
 		wait_in(&k->restarters, request); /* it has just ended: when its keeper has, too */
 		return 0;
 	}
@@ -195,6 +196,17 @@ static int spawn_adopter(struct keeper *k, struct err *err)
 
 /* ---- finding what a former roostd left ------------------------------------------------------------ */
 
+/*
+ * A status file is its keeper's: is that folder really the named guest's? A guest whose record cannot
+ * be read is looked after all the same.
+ */
+static bool names_its_guest(const struct status *status, const char *id)
+{
+	struct err err = ERR_INIT;
+	_cleanup_definition_ struct definition *d = record_read(status->name, &err);
+	return d ? str_eq(d->issued.id, id) : err.kind != ERR_NOT_FOUND;
+}
+
 /* A living keeper is connected to, an orphaned guest gets one, an empty folder is removed. */
 static void find_one(struct supervisor *s, int runs, const char *id)
 {
@@ -208,7 +220,7 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 			dir_remove(runs, id, &err);
 		return;
 	}
-	if (!keeper_find(s, status.name)) {
+	if (!keeper_find(s, status.name) && names_its_guest(&status, id)) {
 		struct keeper *k = keeper_new(s, status.name, id);
 		if (!file_locked(run, "lock")) {
 			if (spawn_adopter(k, &err) < 0)
@@ -252,6 +264,43 @@ struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *
 	return k;
 }
 
+/* By its text: /proc/PID itself is root's for a process that has dropped its privilege. */
+static bool runs_as(const struct proc *p, uid_t uid)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *path = str_fmt("/proc/%d/status", (int)p->pid);
+	const char *line = file_read(AT_FDCWD, path, 65536, &text, &ignored) < 0
+				   ? NULL
+				   : strstr(text.data, "\nUid:");
+	return line && strtoul(line + strlen("\nUid:"), NULL, 10) == uid && proc_alive(p);
+}
+
+/*
+ * Kills a keeper that does not answer. Its pid is known from its status file if a former roostd
+ * spawned it, and that file is the keeper's: the process must be of the guest's uids.
+ */
+int keeper_kill(struct keeper *k, struct err *err)
+{
+	struct status s;
+	struct proc p = PROC_NONE;
+	if (k->proc.pidfd >= 0)
+		return proc_signal(&k->proc, SIGKILL, err);
+	_cleanup_close_ int run = run_dir_open(k->id, err);
+	_cleanup_definition_ struct definition *d = run < 0 ? NULL : record_read(k->name, err);
+	if (!d || status_read(run, "status", &s, err) < 0)
+		return -1;
+	int result = proc_open_known(s.keeper_pid, s.keeper_start, &p, err);
+	status_free(&s);
+	if (result == 0 && !runs_as(&p, d->issued.keeper_uid))
+		result = err_set(err, ERR_REFUSED, "process %d is not the keeper of guest '%s'",
+			(int)p.pid, k->name);
+	if (result == 0)
+		result = proc_signal(&p, SIGKILL, err);
+	proc_close(&p);
+	return result;
+}
+
 /* ---- a keeper asks --------------------------------------------------------------------------------- */
 
 /*
@@ -262,16 +311,12 @@ static void kill_qemu(struct keeper *k, const json_t *data)
 {
 	struct err err = ERR_INIT;
 	struct proc p = PROC_NONE;
-	struct stat st;
-	char path[32];
 	pid_t pid = (pid_t)json_get_int(data, "pid", 0);
-	struct definition *d = record_read(k->name, &err);
-	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	_cleanup_definition_ struct definition *d = record_read(k->name, &err);
 	if (d && proc_open_known(pid, (uint64_t)json_get_int(data, "start", 0), &p, &err) == 0 &&
-		stat(path, &st) == 0 && st.st_uid == d->issued.qemu_uid)
+		runs_as(&p, d->issued.qemu_uid))
 		proc_signal(&p, SIGKILL, &err);
 	proc_close(&p);
-	definition_free(d);
 }
 
 static void hear(struct supervisor *s, struct keeper *k)
