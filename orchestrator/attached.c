@@ -122,6 +122,8 @@ int attached_unplug(struct guest *g, json_t *entry, int64_t timeout_ms, struct e
 		*err = why;
 		return -1;
 	}
+	if (!attached_find(g, "device", device))
+		return 0; /* its event came before the reply */
 	struct wait w = WAIT_FOR(.deadline = deadline_in(timeout_ms), .wants = answers_unplug,
 		.about = device);
 	enum wake wake = guest_wait(g, &w);

@@ -246,6 +246,12 @@ static bool qemu_has_ended(struct guest *g)
 	return g->qemu_ended;
 }
 
+/* Not while a reply is due: only that tells what there is to undo. And an end is not cancelled. */
+static bool is_cancelled(const struct guest *g, const struct wait *w)
+{
+	return g->operation && g->cancelled && !w->call && !g->destroying;
+}
+
 /* Everything that may have happened; true when the caller's turn has come. */
 static bool look(struct guest *g, struct wait *w, enum wake *wake)
 {
@@ -256,11 +262,12 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 		qmp_pump(g->qmp, &err);
 		take_events(g, w);
 		answer_passes(g);
-		heartbeat(g);
+		/* before the heartbeat, which may put a new connection in the place of a broken one */
 		if (w->call && (w->result = qmp_take_reply(g->qmp, w->call, &w->reply, &w->err))) {
 			*wake = WAKE_REPLY;
 			return true;
 		}
+		heartbeat(g);
 	}
 	if (w->event)
 		*wake = WAKE_EVENT;
@@ -268,7 +275,7 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 		*wake = WAKE_GONE;
 	else if (serve(g, w))
 		*wake = WAKE_REQUEST;
-	else if (g->operation && g->cancelled)
+	else if (is_cancelled(g, w))
 		*wake = WAKE_CANCEL;
 	else if (w->fd >= 0 && fd_wait(w->fd, w->fd_events, 0) > 0)
 		*wake = WAKE_FD;
@@ -330,9 +337,6 @@ int guest_qmp_fds(struct guest *g, const char *command, json_t *args, const int 
 		return 0;
 	case WAKE_GONE:
 		return err_set(err, ERR_GONE, "%s: QEMU has ended", command);
-	case WAKE_CANCEL:
-		qmp_forget(g->qmp, w.call);
-		return err_set(err, ERR_REFUSED, "%s: cancelled", command);
 	default:
 		qmp_forget(g->qmp, w.call);
 		return err_set(err, ERR_TIMEOUT, "%s: QEMU has not answered for %lld ms", command,

@@ -74,11 +74,7 @@ int op_reset(struct guest *g, struct err *err)
 static enum wake wait_for_end(struct guest *g, int64_t ms)
 {
 	struct wait w = WAIT_FOR(.deadline = deadline_in(ms));
-	enum wake wake;
-	do
-		wake = guest_wait(g, &w);
-	while (wake == WAKE_CANCEL && deadline_left(w.deadline)); /* an end is not cancelled */
-	return wake;
+	return guest_wait(g, &w);
 }
 
 /*

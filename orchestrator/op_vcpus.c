@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
 #include "qmp/agent.h"
 
@@ -96,6 +97,8 @@ static int unplug_one(struct guest *g, struct err *err)
 		.about = &match);
 	if (guest_qmp(g, "device_del", json_pack("{s:s}", "id", id), QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
+	if (!device_exists(g, id))
+		return 0; /* its event came before the reply */
 	enum wake wake = guest_wait(g, &w);
 	json_decref(w.event);
 	if (wake != WAKE_EVENT)
