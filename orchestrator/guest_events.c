@@ -224,13 +224,21 @@ void guest_add_place(struct guest *g, const char *target, int disk_fd)
 {
 	char self[32];
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", disk_fd);
-	if (g->place_count == ARRAY_SIZE(g->places))
+	size_t i = 0;
+	while (i < g->place_count && !str_eq(g->places[i].target, target))
+		i++; /* of a disk that was unplugged: the new one takes its place */
+	if (i == ARRAY_SIZE(g->places))
 		return;
-	struct disk_place *p = &g->places[g->place_count];
-	snprintf(p->target, sizeof(p->target), "%s", target);
-	p->fd = open(self, O_PATH | O_CLOEXEC); /* holds no lock, and outlives our rights */
-	if (p->fd >= 0)
+	int fd = open(self, O_PATH | O_CLOEXEC); /* holds no lock, and outlives our rights */
+	if (fd < 0)
+		return;
+	struct disk_place *p = &g->places[i];
+	if (i == g->place_count)
 		g->place_count++;
+	else
+		close(p->fd);
+	snprintf(p->target, sizeof(p->target), "%s", target);
+	p->fd = fd;
 }
 
 static bool has_space(const struct guest *g)

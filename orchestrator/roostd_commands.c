@@ -20,6 +20,15 @@ static int may_change(const struct request *r, struct err *err)
 		(unsigned)r->peer.uid, (unsigned)geteuid());
 }
 
+/* One changing operation per guest: what is being taken apart is neither started nor changed. */
+static int check_stays(const struct supervisor *s, const char *name, struct err *err)
+{
+	if (!worker_undefines(s, name))
+		return 0;
+	err_set(err, ERR_BUSY, "guest '%s' is busy: it is being undefined", name);
+	return err_hint(err, "try again when it is done");
+}
+
 static int look_commands(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -30,8 +39,10 @@ static int look_commands(
 
 static int define(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	(void)args, (void)ret;
-	if (may_change(r, err) < 0 || worker_start(self, op_define, r, err) < 0)
+	const char *name = json_get_str(json_object_get(args, "definition"), "name", "");
+	(void)ret;
+	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0 ||
+		worker_start(self, op_define, r, err) < 0)
 		return -1;
 	return 1;
 }
@@ -41,7 +52,7 @@ static int undefine(
 {
 	const char *name = json_get_str(args, "name", "");
 	(void)ret;
-	if (may_change(r, err) < 0)
+	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
 	if (keeper_find(self, name)) {
 		err_set(err, ERR_REFUSED, "guest '%s' is running", name);
@@ -52,10 +63,11 @@ static int undefine(
 
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
+	const char *name = json_get_str(args, "name", "");
 	(void)ret;
-	if (may_change(r, err) < 0)
+	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	struct definition *d = record_read(json_get_str(args, "name", ""), err);
+	struct definition *d = record_read(name, err);
 	if (!d)
 		return -1;
 	int result = keeper_start(self, d, args, r, err);

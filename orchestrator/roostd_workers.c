@@ -14,6 +14,20 @@
 
 enum { REPLY_MAX = 1024 * 1024 };
 
+/*
+ * Of roostd's files only the pipe stays: a worker that outlives roostd must hold neither its lock nor
+ * its listener, for the next one could not serve.
+ */
+static int keep_only(int fd)
+{
+	enum { PLACE = 3 };
+	if (fd != PLACE)
+		dup2(fd, PLACE);
+	fcntl(PLACE, F_SETFD, FD_CLOEXEC);
+	syscall(SYS_close_range, PLACE + 1U, ~0U, 0U);
+	return PLACE;
+}
+
 static _Noreturn void work_in_child(worker_fn *work, const json_t *args, int out)
 {
 	struct err err = ERR_INIT;
@@ -42,7 +56,7 @@ int worker_start(struct supervisor *s, worker_fn *work, struct request *request,
 	}
 	if (pid == 0) {
 		fd_set_nonblocking(ends[1], 0);
-		work_in_child(work, request->args, ends[1]);
+		work_in_child(work, request->args, keep_only(ends[1]));
 	}
 	close(ends[1]);
 	struct worker *w = xcalloc(1, sizeof(*w));
@@ -97,6 +111,15 @@ void workers_look(struct supervisor *s)
 		buf_free(&w->output);
 		free(w);
 	}
+}
+
+bool worker_undefines(const struct supervisor *s, const char *name)
+{
+	for (const struct worker *w = s->workers; w; w = w->next)
+		if (str_eq(w->request->command, "roost-undefine") &&
+			str_eq(json_get_str(w->request->args, "name", ""), name))
+			return true;
+	return false;
 }
 
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
