@@ -117,12 +117,37 @@ static int give_to_keeper(int dir, const char *file, const struct definition *d,
 	return err_errno(err, "cannot give '%s' to the keeper", file);
 }
 
+/*
+ * A disk that is there already is never touched, and an overlay makes sense over its own base
+ * alone: over another one it would be a file system of two halves.
+ */
+static int check_base(
+	int dir, const struct disk_def *disk, const struct definition *d, struct err *err)
+{
+	struct qcow2_info info;
+	const char *wanted = disk->source == DISK_IMAGE ? disk->path : "";
+	_cleanup_close_ int fd =
+		file_open_owned(dir, disk->file, O_RDONLY, d->issued.keeper_uid, err);
+	if (fd < 0 || qcow2_read(fd, &info, err) < 0)
+		return err_prefix(err, "disk '%s'", disk->target);
+	if (str_eq(info.backing, wanted))
+		return 0;
+	err_set(err, ERR_REFUSED, "disk '%s': its file '%s' is there already, %s%s, not %s%s",
+		disk->target, disk->file, info.backing[0] ? "an overlay of " : "a blank disk",
+		info.backing, wanted[0] ? "one of " : "a blank disk", wanted);
+	return err_hint(err,
+		"keep the disks in their order and add new ones at the end, or `roost undefine %s` first",
+		d->name);
+}
+
 static int make_disk(int dir, struct disk_def *disk, const struct definition *d, struct err *err)
 {
 	struct qcow2_new what = {.size = disk->size, .durable = true};
 	struct image_look look;
-	if (disk->source == DISK_PATH || faccessat(dir, disk->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return 0; /* the user's own, or there already: never touched */
+	if (disk->source == DISK_PATH)
+		return 0; /* the user's own */
+	if (faccessat(dir, disk->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return check_base(dir, disk, d, err);
 	if (disk->source == DISK_IMAGE) {
 		if (image_look(disk->path, &look, err) < 0)
 			return -1;
@@ -153,7 +178,8 @@ static int make_vars(int dir, const struct definition *d, struct err *err)
 	enum { VARS_MAX = 4 * 1024 * 1024 };
 	struct firmware_files files;
 	_cleanup_buf_ struct buf content = {0};
-	if (d->firmware != FIRMWARE_UEFI || faccessat(dir, "vars.fd", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (d->firmware != FIRMWARE_UEFI ||
+		faccessat(dir, "vars.fd", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	if (firmware_find(&files, err) < 0)
 		return err_prefix(err, "firmware");
