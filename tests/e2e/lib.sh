@@ -124,9 +124,11 @@ console_has() {
 type_to() {
 	printf %s "$2" >"$(run_dir "$1")/console.in"
 }
-# ticks NAME: how many seconds the pico guest has counted since its reset; 0 before the first
+# ticks NAME: how many seconds the pico guest has counted since its start or reset; 0 before the first
 ticks() {
-	printf '%d\n' "0x$(console_log "$1" | grep -ao 'tick=[0-9a-f]\{4\}' | tail -n 1 | cut -d = -f 2)"
+	ticks_from=$(of_status "$1" console_from) || ticks_from=0
+	printf '%d\n' "0x$(tail -c "+$((ticks_from + 1))" "$ROOST_STATE/guests/$1/console.log" |
+		grep -ao 'PICO-UP\|tick=[0-9a-f]\{4\}' | tail -n 1 | sed -n 's/tick=//p')"
 }
 # boots NAME: how often it has come up, as its console tells
 boots() {
@@ -189,10 +191,15 @@ kill_and_wait() {
 	wait_until 10 ended "$@"
 }
 
+# What a test must undo however it ends: it may define this anew.
+at_end() {
+	:
+}
 finish() {
 	finish_status=$?
 	set +e
 	trap - EXIT
+	at_end
 	if [ $finish_status -ne 0 ] && [ $finish_status -ne 77 ]; then
 		echo "-- how things stood:"
 		roost list --all

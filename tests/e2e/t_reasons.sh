@@ -181,8 +181,13 @@ if ! is_root || [ -z "$memory" ] || ! mkdir "$memory/roost-e2e-$$" 2>/dev/null; 
 fi
 say "out of memory"
 # whatever comes, the group goes
-trap 'status=$?; set +e; for pid in $(cat "$memory/roost-e2e-$$/cgroup.procs"); do kill -KILL "$pid"; done
-	sleep 0.3; rmdir "$memory/roost-e2e-$$"; (exit $status); finish' EXIT
+at_end() {
+	while read -r left; do
+		kill -KILL "$left"
+	done <"$memory/roost-e2e-$$/cgroup.procs"
+	sleep 0.3
+	rmdir "$memory/roost-e2e-$$"
+}
 up a
 pid=$(of_status a qemu_pid)
 echo "$pid" >"$memory/roost-e2e-$$/cgroup.procs"
