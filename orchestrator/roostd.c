@@ -27,27 +27,30 @@
 
 enum { IDLE_MS = 20000, BACKLOG = 128, FDS_MAX = 4096 };
 
+void supervisor_run(struct supervisor *s, struct request *r)
+{
+	const struct command *c = command_find(supervisor_commands, r->command);
+	struct err err = ERR_INIT;
+	json_t *value = NULL;
+	int result;
+	if (!c)
+		result = err_set(&err, ERR_NOT_FOUND, "there is no command '%.64s'", r->command);
+	else
+		result = command_check_args(c, r->args, &err);
+	if (result == 0)
+		result = c->handler(s, r->args, r, &value, &err);
+	if (result == 0)
+		server_return(s->server, r, value);
+	else if (result < 0)
+		server_error(s->server, r, &err);
+}
+
 static void serve(struct supervisor *s)
 {
 	struct request *r;
 	server_pump(s->server);
-	while ((r = server_next(s->server))) {
-		const struct command *c = command_find(supervisor_commands, r->command);
-		struct err err = ERR_INIT;
-		json_t *value = NULL;
-		int result;
-		if (!c)
-			result = err_set(
-				&err, ERR_NOT_FOUND, "there is no command '%.64s'", r->command);
-		else
-			result = command_check_args(c, r->args, &err);
-		if (result == 0)
-			result = c->handler(s, r->args, r, &value, &err);
-		if (result == 0)
-			server_return(s->server, r, value);
-		else if (result < 0)
-			server_error(s->server, r, &err);
-	}
+	while ((r = server_next(s->server)))
+		supervisor_run(s, r);
 }
 
 static void hear_signals(struct supervisor *s)

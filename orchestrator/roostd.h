@@ -33,7 +33,7 @@ struct keeper {
 	uint64_t hello;             /* roost-supervise, unanswered; 0: none */
 	struct request *starter;    /* who asked for the start; NULL when adopting */
 	struct waiting *attenders;  /* answered when it serves the guest */
-	struct waiting *restarters; /* `start` of a guest whose keeper is just ending */
+	struct waiting *followers;  /* start, undefine: its guest has ended, it is just ending */
 	bool served;                /* the start or the adoption is done */
 	unsigned failures;          /* adoptions in a row that failed */
 	int64_t retry_at;           /* when to spawn the next one; 0: not planned */
@@ -56,9 +56,16 @@ struct supervisor {
 };
 
 extern const struct command supervisor_commands[];
+/* Runs a client's command; answers it unless the handler keeps it. roostd.c */
+void supervisor_run(struct supervisor *s, struct request *request);
 
 /* roostd_keepers.c */
 struct keeper *keeper_find(struct supervisor *s, const char *name);
+/*
+ * Has the guest ended, and only its keeper not yet? Then the request is run again when it has: what
+ * is true of the guest for who asked is true for us.
+ */
+bool keeper_follow(struct keeper *k, struct request *request);
 /* Finds living keepers and orphaned guests in $RUN/g. */
 void keepers_find_all(struct supervisor *s);
 /* Takes over a guest that runs without a keeper; NULL when it does not run. */

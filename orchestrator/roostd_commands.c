@@ -54,7 +54,10 @@ static int undefine(
 	(void)ret;
 	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	if (keeper_find(self, name)) {
+	struct keeper *k = keeper_find(self, name);
+	if (k && keeper_follow(k, r))
+		return 1;
+	if (k) {
 		err_set(err, ERR_REFUSED, "guest '%s' is running", name);
 		return err_hint(err, "`roost destroy %s` or `roost shutdown %s` first", name, name);
 	}

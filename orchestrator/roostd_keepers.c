@@ -152,22 +152,30 @@ static void keeper_free(struct supervisor *s, struct keeper *k)
 	free(k);
 }
 
+bool keeper_follow(struct keeper *k, struct request *request)
+{
+	struct err ignored = ERR_INIT;
+	struct status status;
+	_cleanup_close_ int run = run_dir_open(k->id, &ignored);
+	if (k->starter) /* its status file may be still to come */
+		return false;
+	if (run >= 0 && status_read(run, "status", &status, &ignored) == 0) {
+		status_free(&status);
+		return false;
+	}
+	wait_in(&k->followers, request);
+	return true;
+}
+
 int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
 	struct request *request, struct err *err)
 {
 	struct keeper *k = keeper_find(s, d->name);
-	struct status status;
-	if (k) {
-		_cleanup_close_ int run = run_dir_open(k->id, err);
-		bool there = run >= 0 && status_read(run, "status", &status, err) == 0;
-		if (there)
-			status_free(&status);
-		if (there || k->starter) /* its status file may be still to come */
-			return err_set(err, ERR_REFUSED, "guest '%s' is %s already", d->name,
-				k->served ? "running" : "starting");
-		wait_in(&k->restarters, request); /* it has just ended: when its keeper has, too */
+	if (k && keeper_follow(k, request))
 		return 0;
-	}
+	if (k)
+		return err_set(err, ERR_REFUSED, "guest '%s' is %s already", d->name,
+			k->served ? "running" : "starting");
 	k = keeper_new(s, d->name, d->issued.id);
 	if (spawn(k, d->issued.keeper_uid, err) < 0) {
 		keeper_free(s, k);
@@ -380,22 +388,16 @@ static void plan_retry(struct keeper *k)
 static void forget(struct supervisor *s, struct keeper *k)
 {
 	struct err err = ERR_INIT;
-	struct waiting *again = TAKE(k->restarters);
-	char name[sizeof(k->name)];
+	struct waiting *followers = TAKE(k->followers);
 	_cleanup_close_ int runs = runs_open(&err);
 	if (runs >= 0)
 		dir_remove(runs, k->id, &err);
 	err_set(&err, ERR_GONE, "guest '%s' has ended", k->name);
 	answer_all(s, &k->attenders, &err);
-	memcpy(name, k->name, sizeof(name));
 	keeper_free(s, k);
-	for (struct waiting *w; (w = again); free(w)) {
-		struct err failure = ERR_INIT;
-		again = w->next;
-		struct definition *d = record_read(name, &failure);
-		if (!d || keeper_start(s, d, w->request->args, w->request, &failure) < 0)
-			server_error(s->server, w->request, &failure);
-		definition_free(d);
+	for (struct waiting *w; (w = followers); free(w)) {
+		followers = w->next;
+		supervisor_run(s, w->request);
 	}
 }
 
