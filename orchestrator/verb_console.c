@@ -62,10 +62,27 @@ static int open_log(const struct found *f, const char *name, struct err *err)
 	_cleanup_close_ int dir = guest_dir_open(f->name, err);
 	if (dir < 0)
 		return -1;
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 && errno == ENOENT)
+	struct stat folder;
+	if (fstat(dir, &folder) < 0)
+		return err_errno(err, "guest '%s': its folder", f->name);
+	int fd = file_open_owned(dir, name, O_RDONLY, folder.st_uid, err);
+	if (fd < 0 && err->kind == ERR_NOT_FOUND)
 		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no %s yet", f->name, name);
-	return fd < 0 ? err_errno(err, "cannot open '%s' of guest '%s'", name, f->name) : fd;
+	return fd < 0 ? err_prefix(err, "guest '%s'", f->name) : fd;
+}
+
+/* The folder is the keeper's: what is typed goes into a FIFO, not into what a link there names. */
+static int open_input(const struct found *f, int run, struct err *err)
+{
+	struct stat st;
+	_cleanup_close_ int fd =
+		openat(run, "console.in", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "guest '%s' has no console to type to", f->name);
+	if (!S_ISFIFO(st.st_mode))
+		return err_set(
+			err, ERR_REFUSED, "guest '%s': its 'console.in' is no FIFO", f->name);
+	return TAKE_FD(fd);
 }
 
 /* An inotify fd that is readable when the log grows. */
@@ -207,10 +224,9 @@ static int run_console(const struct cli *cli, struct err *err)
 	if (watch < 0)
 		return -1;
 	bool look_only = cli_flag(cli, "read-only");
-	_cleanup_close_ int fifo =
-		look_only ? -1 : openat(run, "console.in", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fifo = look_only ? -1 : open_input(&f, run, err);
 	if (fifo < 0 && !look_only)
-		return err_errno(err, "guest '%s' has no console to type to", f.name);
+		return -1;
 	off_t end = lseek(fd, 0, SEEK_END), at = cli_flag(cli, "replay") ? s.console_from : end;
 	if (!cli_flag(cli, "replay") && end - s.console_from > 0)
 		at = end - s.console_from > REPLAY ? end - REPLAY : s.console_from;
