@@ -138,8 +138,9 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 		*err = agent_said;
 		return err_prefix(err, "guest '%s': its agent", g->def->name);
 	}
-	say(g, "ACPI button");
-	while (deadline_left(deadline)) {
+	if (rungs & ASK_ACPI)
+		say(g, "ACPI button");
+	while ((rungs & ASK_ACPI) && deadline_left(deadline)) {
 		if (guest_qmp(g, "system_powerdown", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 			return g->qemu_ended ? 0 : -1;
 		failpoint("shutdown-after-button");
@@ -150,9 +151,10 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 				err, ERR_REFUSED, "guest '%s': no longer waited for", g->def->name);
 	}
 	err_set(err, ERR_TIMEOUT, "guest '%s' has not acted on %s%s", g->def->name,
-		rungs & ASK_AGENT ? (agent_said.kind ? "the ACPI button (its agent does not answer)"
-						     : "its agent's word nor the ACPI button")
-				  : "the ACPI button",
+		rungs == ASK_AGENT  ? "its agent's word"
+		: rungs == ASK_ACPI ? "the ACPI button"
+		: agent_said.kind   ? "the ACPI button (its agent does not answer)"
+				    : "its agent's word nor the ACPI button",
 		" in time");
 	return err_hint(err, "`roost console %s` shows what it does, `roost destroy %s` ends it",
 		g->def->name, g->def->name);
