@@ -119,14 +119,11 @@ static int send_command(struct agent *a, const char *command, json_t *args, stru
 
 static int send_sync(struct agent *a, int64_t *id, struct err *err)
 {
-	static const unsigned char reset = 0xff;
 	uint64_t random;
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return err_errno(err, "cannot get a random number");
 	*id = (int64_t)(random >> 12); /* fits a double too: some agents are scripts */
 	a->synced = false;
-	if (wire_send_raw(&a->wire, &reset, 1, err) < 0)
-		return -1;
 	return send_command(
 		a, "guest-sync-delimited", json_pack("{s:I}", "id", (json_int_t)*id), err);
 }
@@ -139,8 +136,11 @@ static bool is_sync(const json_t *msg, int64_t id)
 
 static int sync_agent(struct agent *a, int64_t deadline, struct err *err)
 {
+	/* ends whatever the agent has read half of, which it may answer with an error */
+	static const unsigned char reset = 0xff;
 	int64_t id;
-	if (drain_out(a, deadline, err) < 0 || send_sync(a, &id, err) < 0)
+	if (drain_out(a, deadline, err) < 0 || wire_send_raw(&a->wire, &reset, 1, err) < 0 ||
+		send_sync(a, &id, err) < 0)
 		return -1;
 	while (!a->synced) {
 		_cleanup_json_ json_t *msg = NULL;
@@ -201,6 +201,7 @@ int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadl
 	return 0;
 }
 
+/* Without a reset, so that an error before the sync's answer can only be the command's own. */
 static int sent_silently(struct agent *a, const char *command, int64_t deadline, struct err *err)
 {
 	int64_t id;
