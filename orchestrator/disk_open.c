@@ -32,9 +32,14 @@ static int check_unused(int fd, const char *path, bool writable, struct err *err
 		err, "one writable disk serves one guest; stop the other, or make an overlay");
 }
 
-static int add_layer(struct disk_files *f, int fd, const char *path, bool qcow2, bool writable,
-	struct err *err)
+static int add_layer(
+	struct disk_files *f, int fd, const char *path, bool qcow2, bool writable, struct err *err)
 {
+	if (f->count == CHAIN_MAX) {
+		close(fd);
+		return err_set(err, ERR_REFUSED, "the chain of disk '%s' has more than %d files",
+			path, CHAIN_MAX);
+	}
 	f->layers[f->count++] = (struct disk_layer){.fd = fd, .qcow2 = qcow2, .writable = writable};
 	return check_unused(fd, path, writable, err);
 }
@@ -55,8 +60,7 @@ static int open_own(struct disk_files *f, int guest_dir, const char *name, bool 
 	struct stat folder;
 	if (fstat(guest_dir, &folder) < 0)
 		return err_errno(err, "cannot look at the guest's folder");
-	int fd = file_open_owned(
-		guest_dir, name, writable ? O_RDWR : O_RDONLY, folder.st_uid, err);
+	int fd = file_open_owned(guest_dir, name, writable ? O_RDWR : O_RDONLY, folder.st_uid, err);
 	if (fd < 0)
 		return err_prefix(err, "the guest's own disk");
 	return add_layer(f, fd, name, qcow2, writable, err);
@@ -77,19 +81,20 @@ static const char *own_file(const struct disk_def *d, int guest_dir)
 	return same ? slash + 1 : NULL;
 }
 
-static int open_chain(const struct disk_def *d, struct disk_files *f, struct err *err)
+static int open_chain(
+	struct disk_files *f, const char *path, bool qcow2, bool writable, struct err *err)
 {
 	struct chain chain = {0};
-	if (chain_resolve(d->path, d->format == FORMAT_QCOW2, &chain, err) < 0)
+	if (chain_resolve(path, qcow2, &chain, err) < 0)
 		return -1;
 	int result = 0;
 	for (size_t i = 0; i < chain.count && result == 0; i++) {
 		const struct chain_link *link = &chain.links[i];
 		struct stat st;
-		result = open_layer(f, link->path, link->qcow2, i == 0 && !d->readonly, err);
+		result = open_layer(f, link->path, link->qcow2, i == 0 && writable, err);
 		/* the file that was looked at, not another that has taken its name since */
-		if (result == 0 && (fstat(f->layers[i].fd, &st) < 0 || st.st_ino != link->inode ||
-					   st.st_dev != link->device))
+		if (result == 0 && (fstat(f->layers[f->count - 1].fd, &st) < 0 ||
+					   st.st_ino != link->inode || st.st_dev != link->device))
 			result = err_set(
 				err, ERR_BUSY, "disk '%s' was replaced at this moment", link->path);
 	}
@@ -101,10 +106,11 @@ int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, s
 {
 	struct disk_files f = {0};
 	const char *own = own_file(d, guest_dir);
+	bool qcow2 = d->format == FORMAT_QCOW2;
 	int result = own ? open_own(&f, guest_dir, own, d->source != DISK_PATH, !d->readonly, err)
-			 : open_chain(d, &f, err);
+			 : open_chain(&f, d->path, qcow2, !d->readonly, err);
 	if (result == 0 && d->source == DISK_IMAGE)
-		result = open_layer(&f, d->path, d->format == FORMAT_QCOW2, false, err);
+		result = open_chain(&f, d->path, qcow2, false, err);
 	if (result < 0) {
 		disk_files_close(&f);
 		return -1;

@@ -147,6 +147,11 @@ int op_adopt(struct guest *g, struct err *err)
 	g->oom_kills = oom_kill_count(0);
 	if (proc_open_known(s.qemu_pid, s.qemu_start, &g->qemu, err) < 0) {
 		g->qemu_ended = true;
+		if (!s.qemu_pid) {
+			g->destroying = true;
+			snprintf(g->destroyed_by, sizeof(g->destroyed_by),
+				"failed to start: its keeper died");
+		}
 		return keeper_drop(g, err);
 	}
 	if (keeper_drop(g, err) < 0)

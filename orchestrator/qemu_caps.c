@@ -133,8 +133,9 @@ static json_t *machines_of(const char *binary, struct err *err)
 	_cleanup_free_ char *path = str_fmt("%s/qemu.json", state);
 	_cleanup_free_ char *schema_file = str_fmt("%s/schema.json", state);
 	_cleanup_json_ json_t *cache = json_file_read(AT_FDCWD, path, &ignored);
-	if (json_equal(json_object_get(cache, "identity"), id))
-		return json_incref(json_object_get(cache, "machines"));
+	json_t *kept = json_object_get(cache, "machines");
+	if (json_is_object(kept) && json_equal(json_object_get(cache, "identity"), id))
+		return json_incref(kept);
 	json_t *machines = ask(binary, schema_file, err);
 	if (!machines)
 		return NULL;

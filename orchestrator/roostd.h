@@ -29,14 +29,14 @@ struct keeper {
 	char id[13];
 	struct proc proc; /* empty for one that a former roostd spawned */
 	struct qmp *link;
-	uint64_t call;              /* roost-start or roost-adopt, unanswered; 0: none */
-	uint64_t hello;             /* roost-supervise, unanswered; 0: none */
-	struct request *starter;    /* who asked for the start; NULL when adopting */
-	struct waiting *attenders;  /* answered when it serves the guest */
-	struct waiting *followers;  /* start, undefine: its guest has ended, it is just ending */
-	bool served;                /* the start or the adoption is done */
-	unsigned failures;          /* adoptions in a row that failed */
-	int64_t retry_at;           /* when to spawn the next one; 0: not planned */
+	uint64_t call;             /* roost-start or roost-adopt, unanswered; 0: none */
+	uint64_t hello;            /* roost-supervise, unanswered; 0: none */
+	struct request *starter;   /* who asked for the start; NULL when adopting */
+	struct waiting *attenders; /* answered when it serves the guest */
+	struct waiting *followers; /* start, undefine: its guest has ended, it is just ending */
+	bool served;               /* the start or the adoption is done */
+	unsigned failures;         /* adoptions in a row that failed */
+	int64_t retry_at;          /* when to spawn the next one; 0: not planned */
 };
 
 struct worker {

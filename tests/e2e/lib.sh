@@ -109,6 +109,10 @@ run_dir() {
 	done
 	return 1
 }
+# the guests' folders, which roostd removes when their keepers have ended
+run_is_empty() {
+	[ -z "$(find "$ROOST_RUN/g" -mindepth 1)" ]
+}
 # of_status NAME KEY: "qemu_pid", "keeper_pid", ... as the status file has it
 of_status() {
 	jq -r ".$2" "$(run_dir "$1")/status"

@@ -5,26 +5,23 @@
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinux tiny-initrd
 
-definition() {
-	cat <<-END
-		name: tiny
-		memory: 256M
-		max_memory: ${1:-1G}
-		vcpus: 1
-		max_vcpus: 3
-		kernel: $GUESTS/tiny-vmlinux
-		initrd: $GUESTS/tiny-initrd
-		cmdline: console=ttyS0 quiet
-		disks:
-		  - size: 64M
-		    serial: BOOT-DISK
-		interfaces:
-		  - user: {restrict: true, hostfwd: ["-22"]}
-		    mac: 52:54:00:00:00:01
-		cloud_init: {user: root}
-	END
-}
-definition >"$TMPDIR/tiny.yaml"
+cat >"$TMPDIR/tiny.yaml" <<-END
+	name: tiny
+	memory: 256M
+	max_memory: 1G
+	vcpus: 1
+	max_vcpus: 3
+	kernel: $GUESTS/tiny-vmlinux
+	initrd: $GUESTS/tiny-initrd
+	cmdline: console=ttyS0 quiet
+	disks:
+	  - size: 64M
+	    serial: BOOT-DISK
+	interfaces:
+	  - user: {restrict: true, hostfwd: ["-22"]}
+	    mac: 52:54:00:00:00:01
+	cloud_init: {user: root}
+END
 roost run -q "$TMPDIR/tiny.yaml" --timeout 300s
 
 guest() {
@@ -116,7 +113,7 @@ roost setvcpus tiny 3
 wait_until 20 guest_says 3 nproc
 check_eq "it is known" 3 "$(vcpus)"
 agent_runs() {
-	guest pidof qemu-ga
+	roost qmp tiny query-chardev | jq -e 'any(.[]; .label == "agent0" and ."frontend-open")'
 }
 wait_until 60 agent_runs
 roost setvcpus tiny 2

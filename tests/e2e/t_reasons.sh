@@ -80,7 +80,7 @@ wait_until 20 twice a
 sleep 2.5
 check_eq "rebooted" "running (booted)" "$(reason a)"
 say "resets in a loop"
-for round in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6; do
 	count=$(boots a)
 	type_to a r
 	more_boots() {
@@ -171,7 +171,7 @@ check_eq "state" "shut off (failed to start)" "$(reason words)"
 defined option qemu_args '["-no-such-option"]'
 check_status 6 roost start option
 check_match "its own words" "invalid option" "$out"
-check_eq "nothing in the run folder" "" "$(find "$ROOST_RUN/g" -mindepth 1)"
+wait_until 2 run_is_empty
 
 # --- out of memory
 memory=$(sed -n 's/^[^ ]* \([^ ]*\) cgroup [^ ]*\bmemory\b.*/\1/p' /proc/mounts)

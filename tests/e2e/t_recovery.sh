@@ -70,7 +70,7 @@ new_keepers() {
 wait_until 5 new_keepers
 unharmed
 say "kill -9 both"
-for round in 1 2 3; do
+for _ in 1 2 3; do
 	# shellcheck disable=SC2046
 	kill_and_wait KILL $(roostd_pids) $(keepers)
 	since=$(now_ms)

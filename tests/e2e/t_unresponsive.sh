@@ -147,6 +147,7 @@ wait_until 30 is_up victim
 booted=$(boots victim)
 mkfifo "$TMPDIR/unread"
 # held open, never read; and a second one that is stopped
+# shellcheck disable=SC2217
 sleep 1000 <"$TMPDIR/unread" &
 holder=$!
 roost console --replay victim >"$TMPDIR/unread" </dev/null &
@@ -179,7 +180,7 @@ END
 client=$!
 sleep 0.3
 stop $client
-for round in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
 	roost suspend victim >/dev/null
 	roost resume victim >/dev/null
 done
