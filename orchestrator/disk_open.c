@@ -111,6 +111,10 @@ int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, s
 			 : open_chain(&f, d->path, qcow2, !d->readonly, err);
 	if (result == 0 && d->source == DISK_IMAGE)
 		result = open_chain(&f, d->path, qcow2, false, err);
+	if (result == 0 && d->source == DISK_IMAGE && f.count > 2)
+		result = err_set(err, ERR_REFUSED,
+			"the image '%s' has a backing file now: an image must stand alone",
+			d->path);
 	if (result < 0) {
 		disk_files_close(&f);
 		return -1;
