@@ -133,11 +133,27 @@ void guest_run(struct guest *g, struct request *r)
 		server_error(g->server, r, &err);
 }
 
-/* While a guest is taken over, who wants something of it waits: nobody needs to know of it. */
-static bool hold(struct guest *g, struct request *r)
+/*
+ * Until a guest is taken over, who wants something of it waits: nobody needs to know of it. Before
+ * the adoption only roostd is heard; while it is at work, who looks and who kills, too.
+ */
+static bool too_early(const struct guest *g, const struct command *c)
 {
-	if (!g->operation || !str_eq(g->operation->name, "roost-adopt") ||
-		g->held_count == ARRAY_SIZE(g->held))
+	static const char *const first[] = {"roost-supervise", "roost-start", "roost-adopt"};
+	if (g->operation)
+		return str_eq(g->operation->name, "roost-adopt") &&
+		       !(c && c->flags & (CMD_QUICK | CMD_KILLING));
+	if (g->qemu.pidfd >= 0 || g->qemu_ended)
+		return false;
+	for (size_t i = 0; c && i < ARRAY_SIZE(first); i++)
+		if (str_eq(c->name, first[i]))
+			return false;
+	return true;
+}
+
+static bool hold(struct guest *g, struct request *r, const struct command *c)
+{
+	if (!too_early(g, c) || g->held_count == ARRAY_SIZE(g->held))
 		return false;
 	g->held[g->held_count++] = r;
 	return true;
@@ -150,19 +166,23 @@ static struct request *take_held(struct guest *g)
 	return r;
 }
 
+static struct request *next_request(struct guest *g, const struct wait *w)
+{
+	bool idle = w->requests && (g->qemu.pidfd >= 0 || g->qemu_ended);
+	return idle && g->held_count ? take_held(g) : server_next(g->server);
+}
+
 /* True when a changing request waits for the caller, who takes such. */
 static bool serve(struct guest *g, struct wait *w)
 {
 	struct request *r;
 	server_pump(g->server);
-	if (w->requests && g->held_count) {
-		w->request = take_held(g);
-		return true;
-	}
-	while (!w->request && (r = server_next(g->server))) {
+	while (!w->request && (r = next_request(g, w))) {
 		const struct command *c = command_find(keeper_commands, r->command);
 		struct err err = ERR_INIT;
-		if (!c) {
+		if (hold(g, r, c)) {
+			continue;
+		} else if (!c) {
 			pass_through(g, r);
 		} else if (command_check_args(c, r->args, &err) < 0) {
 			server_error(g->server, r, &err);
@@ -170,7 +190,7 @@ static bool serve(struct guest *g, struct wait *w)
 			guest_run(g, r);
 		} else if (w->requests) {
 			w->request = r;
-		} else if (!hold(g, r)) {
+		} else {
 			err_set(&err, ERR_BUSY, "guest '%s' is busy: %s", g->def->name,
 				g->status.busy);
 			err_hint(&err, "try again when it is done");
