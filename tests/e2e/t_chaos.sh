@@ -1,0 +1,279 @@
+#!/bin/sh
+# limit: 600
+# The keeper dies at every failpoint that the source has, and roostd dies at any moment: afterwards each operation is
+# wholly done or wholly undone, the guest has not noticed, nothing is left over, and the next try works.
+. "$TOP/tests/e2e/lib.sh"
+
+failing=$TOP/build/fail/bin
+[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
+[ -d "$TOP/orchestrator" ] || skip "the sources are not here, which name the failpoints"
+PATH=$failing:$PATH
+command -v qemu-img >/dev/null || skip "there is no qemu-img"
+
+points=$(sed -n 's/.*failpoint("\([^"]*\)").*/\1/p' "$TOP"/orchestrator/*.c | sort)
+mac=52:54:00:00:00:99
+
+need pico.raw
+cp "$GUESTS/pico.raw" "$TMPDIR/g.raw"
+qemu-img create -q -f qcow2 "$TMPDIR/second.qcow2" 16M
+qemu-img create -q -f qcow2 "$TMPDIR/base.qcow2" 16M
+qemu-img create -q -f qcow2 -F qcow2 -b "$TMPDIR/base.qcow2" "$TMPDIR/extra.qcow2" 16M
+cat >"$TMPDIR/g.yaml" <<END
+name: g
+memory: 32M
+vcpus: 1
+max_vcpus: 4
+interfaces: []
+disks:
+  - path: $TMPDIR/g.raw
+    format: raw
+  - path: $TMPDIR/second.qcow2
+    format: qcow2
+END
+roost define "$TMPDIR/g.yaml"
+
+# arm POINT: whoever comes by it dies
+arm() {
+	echo "$1" >"$ROOST_RUN/fail"
+	chmod 666 "$ROOST_RUN/fail"
+}
+# It was passed: emptied by a keeper that had dropped, or removed
+struck() {
+	[ ! -s "$ROOST_RUN/fail" ]
+}
+# What QEMU holds: file descriptors, nodes, devices, vCPUs
+facts() {
+	roost qmp g query-fdsets | jq -cS '[.[] | {id: ."fdset-id", names: [.fds[].opaque]}] | sort_by(.id)'
+	roost qmp g query-named-block-nodes | jq -cS '[.[] | [."node-name", .image."virtual-size"]] | sort'
+	roost qmp g qom-list '{"path":"/machine/peripheral"}' | jq -cS '[.[].name] | sort'
+	roost qmp g query-hotpluggable-cpus | jq -cS '[.[] | ."qom-path" // empty] | length'
+}
+# try POINT OPERATION...: its first run dies on the way, the next command already finds everything in order
+try() {
+	point=$1
+	shift
+	arm "$point"
+	status=0
+	out=$("$@" 2>&1) || status=$?
+	wait_until 5 struck
+	# the next command, whatever it is, finds a keeper again
+	roost list >/dev/null
+}
+# harmed: the guest has seen nothing of it
+unharmed() {
+	roost suspend g >/dev/null
+	roost resume g >/dev/null
+	ticks_go_on g
+	check_eq "$point: not booted again" "$booted" "$(boots g)"
+	check_eq "$point: the same QEMU" "$qemu" "$(of_status g qemu_pid)"
+	check_eq "$point: nothing is busy" "" "$(of_status g busy)"
+	[ ! -e "$ROOST_STATE/guests/g/journal" ] || fail "$point: the journal is still there"
+}
+clean() {
+	qemu-img check -q "$TMPDIR/second.qcow2"
+	qemu-img check -q "$TMPDIR/extra.qcow2"
+}
+up() {
+	is_state g running || roost start g >/dev/null 2>&1
+	wait_until 30 is_up g
+	booted=$(boots g)
+	qemu=$(of_status g qemu_pid)
+}
+# down: wholly ended
+down() {
+	! is_state g running || roost destroy g >/dev/null
+	check_match "$point: ended" '^(shut off|crashed)' "$(state g)"
+	[ ! -e "$ROOST_STATE/guests/g/journal" ] || fail "$point: the journal is still there"
+	# an empty folder waits for the next roostd, if this one was killed
+	check_eq "$point: no file in the run folder" "" "$(find "$ROOST_RUN/g" -mindepth 2)"
+	clean || fail "$point: a disk is damaged"
+}
+
+# either DONE OPERATION...: after `try`, it is either as before, and works now, or it is done: then DONE must hold
+either() {
+	done=$1
+	shift
+	after=$(facts)
+	if [ "$after" = "$before" ]; then
+		say "$point: undone (status $status)"
+		"$done" && fail "$point: undone for QEMU, but roost tells it as done"
+		"$@" >/dev/null
+	else
+		say "$point: done (status $status)"
+	fi
+	"$done" || fail "$point: neither done nor undone: $after, before: $before"
+	unharmed
+}
+
+attach() {
+	roost attach-disk g "$TMPDIR/extra.qcow2" --format qcow2 --target vdc
+}
+attached() {
+	roost domblklist g | grep -q "vdc.*extra.qcow2" &&
+		roost qmp g qom-list '{"path":"/machine/peripheral/disk-vdc"}' >/dev/null 2>&1 &&
+		[ "$(roost qmp g query-fdsets | jq '[.[].fds[] | select(.opaque // "" | startswith("vdc-"))] | length')" -eq 2 ]
+}
+plug() {
+	roost attach-interface g user --restrict --mac $mac
+}
+plugged() {
+	roost domiflist g | grep -q $mac && roost qmp g qom-list '{"path":"/machine/peripheral/nic100"}' >/dev/null 2>&1
+}
+grow() {
+	roost blockresize g vdb 32M
+}
+grown() {
+	[ "$(roost qmp g query-named-block-nodes | jq '.[] | select(."node-name" == "vdb").image."virtual-size"')" -eq 33554432 ]
+}
+more_vcpus() {
+	roost setvcpus g 3
+}
+has_vcpus() {
+	[ "$(roost qmp g query-hotpluggable-cpus | jq '[.[] | select(."qom-path")] | length')" -eq 3 ] &&
+		[ "$(of_status g vcpus)" -eq 3 ]
+}
+detached() {
+	! roost domblklist g | grep -q vdc
+}
+
+for point in $points; do
+	case $point in
+	start-before-fork)
+		try "$point" roost start g
+		check_eq "$point: no QEMU, no crash" "shut off (failed to start: its keeper died)" "$(reason g)"
+		up
+		unharmed
+		;;
+	start-*)
+		try "$point" roost start g
+		say "$point: $(reason g) (status $status)"
+		# its QEMU was there: the start goes on
+		wait_until 5 is_state g running
+		wait_until 30 is_up g
+		booted=$(boots g)
+		qemu=$(of_status g qemu_pid)
+		unharmed
+		check_status 5 roost start g
+		;;
+	destroy-after-quit)
+		up
+		try "$point" roost destroy g
+		wait_until 5 is_state g "shut off"
+		say "$point: $(reason g) (status $status)"
+		;;
+	destroy-*)
+		up
+		try "$point" roost destroy g
+		say "$point: $(reason g) (status $status)"
+		is_state g running || fail "$point: a guest has ended that nobody has told to"
+		unharmed
+		;;
+	shutdown-after-agent)
+		# pico has no agent
+		continue
+		;;
+	shutdown-*)
+		up
+		try "$point" roost shutdown g --mode acpi --timeout 20s
+		off_or_on() {
+			is_state g "shut off" || { is_state g running && beyond g "$at"; }
+		}
+		at=$(ticks g)
+		wait_until 10 off_or_on
+		say "$point: $(reason g) (status $status)"
+		if is_state g running; then
+			unharmed
+			roost shutdown g --mode acpi --timeout 20s >/dev/null
+		fi
+		check_match "$point: it was the guest" "guest poweroff" "$(reason g)"
+		;;
+	attach-interface-*)
+		up
+		before=$(facts)
+		try "$point" plug
+		either plugged plug
+		;;
+	attach-*)
+		up
+		before=$(facts)
+		try "$point" attach
+		either attached attach
+		;;
+	blockresize-*)
+		qemu-img create -q -f qcow2 "$TMPDIR/second.qcow2" 16M
+		up
+		before=$(facts)
+		try "$point" grow
+		either grown grow
+		;;
+	setvcpus-*)
+		up
+		before=$(facts)
+		try "$point" more_vcpus
+		either has_vcpus more_vcpus
+		;;
+	detach-*)
+		up
+		before=$(facts)
+		attach >/dev/null
+		try "$point" roost detach-disk g vdc --timeout 1s
+		unharmed
+		if ! detached; then
+			# pico lets go of nothing before its reset
+			check_status 8 roost detach-disk g vdc --timeout 1s
+			roost reset g >/dev/null
+			wait_until 20 detached
+		fi
+		check_eq "$point: nothing of it is left" "$before" "$(facts)"
+		attach >/dev/null
+		attached || fail "$point: cannot be attached again"
+		;;
+	*)
+		fail "failpoint '$point' has no case here"
+		;;
+	esac
+	down
+done
+rm -f "$ROOST_RUN/fail"
+
+# --- roostd, and sometimes the keeper too, at any moment
+say "30 rounds of random kills"
+seed=$(date +%s)
+say "seed $seed"
+random() {
+	seed=$(((seed * 1103515245 + 12345) % 2147483648))
+	echo $((seed / 65536 % $1))
+}
+killer() {
+	sleep "0.$(printf %03d "$1")"
+	# shellcheck disable=SC2046 # several words are meant
+	kill -KILL $(roostd_pids) || :
+	[ "$2" -ne 0 ] || kill -KILL "$(of_status g keeper_pid)" || :
+}
+for round in $(seq 30); do
+	killer "$(random 500)" "$(random 3)" >/dev/null 2>&1 &
+	killer=$!
+	roost start g >/dev/null 2>&1 || :
+	attach >/dev/null 2>&1 || :
+	roost setvcpus g 2 >/dev/null 2>&1 || :
+	[ "$(random 2)" -eq 0 ] || roost destroy g >/dev/null 2>&1 || :
+	wait $killer
+	point="round $round"
+	# whatever came of it, it is one of two things, and obeys
+	roost list >/dev/null
+	not_between() {
+		is_state g running || is_state g "shut off" || is_state g crashed
+	}
+	wait_until 10 not_between
+	if is_state g running; then
+		roost suspend g >/dev/null
+		roost resume g >/dev/null
+		[ ! -e "$ROOST_STATE/guests/g/journal" ] || fail "$point: the journal is still there"
+		attached || detached || fail "$point: half a disk is attached"
+	fi
+	down
+done
+up
+ticks_go_on g
+down
+wait_until 2 run_is_empty
