@@ -114,6 +114,12 @@ char *instance_key_path(struct err *err)
 	if (dir < 0)
 		return NULL;
 	if (faccessat(dir, "id_ed25519", F_OK, 0) < 0) {
+		/* two first guests, defined at the same moment, get one key */
+		_cleanup_close_ int lock = file_lock_wait(dir, "lock", err);
+		if (lock < 0)
+			return NULL;
+		if (faccessat(dir, "id_ed25519", F_OK, 0) == 0)
+			return TAKE(path);
 		_cleanup_json_ json_t *key = new_key("roost", err);
 		if (!key || write_pair(dir, "id_ed25519", key, err) < 0)
 			return NULL;
