@@ -87,7 +87,8 @@ void guest_learn_exit(struct guest *g)
 			json_get_int(o, "start", 0) == (json_int_t)g->status.qemu_start) {
 			g->qemu_status = (int)json_get_int(o, "status", 0);
 			g->qemu_status_known = true;
-		} else if (!g->supervisor || !deadline_left(deadline)) {
+		} else if (!server_client_alive(g->server, g->supervisor) ||
+			   !deadline_left(deadline)) {
 			return;
 		} else {
 			poll(NULL, 0, 5); /* QEMU is gone: there is nothing to serve meanwhile */
@@ -198,9 +199,9 @@ int guest_kill(struct guest *g, struct err *err)
 {
 	if (proc_signal(&g->qemu, SIGKILL, err) == 0 || err->kind == ERR_GONE)
 		return 0;
-	if (!g->supervisor)
-		return err_set(err, ERR_REFUSED,
-			"QEMU runs at another uid and roostd is not there to kill it");
+	if (!server_client_alive(g->server, g->supervisor))
+		return err_set(err, ERR_TIMEOUT,
+			"QEMU has not ended in time, and roostd is not there to kill it at its uid");
 	/* two uids: only root may; roostd checks pid and start time itself */
 	server_event(g->server, event_new("ROOST_WANTS_KILL",
 					json_pack("{s:I, s:I}", "pid", (json_int_t)g->qemu.pid,

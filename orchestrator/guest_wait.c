@@ -272,6 +272,13 @@ static bool is_cancelled(const struct guest *g, const struct wait *w)
 	return g->operation && g->cancelled && !w->call && !g->destroying;
 }
 
+/* roostd has died before it said what is to be done; the next one spawns another keeper for it. */
+static bool is_orphaned(const struct guest *g)
+{
+	return !g->operation && g->qemu.pidfd < 0 && !g->qemu_ended &&
+	       !server_client_alive(g->server, g->supervisor);
+}
+
 /* Everything that may have happened; true when the caller's turn has come. */
 static bool look(struct guest *g, struct wait *w, enum wake *wake)
 {
@@ -295,7 +302,7 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 		*wake = WAKE_GONE;
 	else if (serve(g, w))
 		*wake = WAKE_REQUEST;
-	else if (is_cancelled(g, w))
+	else if (is_cancelled(g, w) || is_orphaned(g))
 		*wake = WAKE_CANCEL;
 	else if (w->fd >= 0 && fd_wait(w->fd, w->fd_events, 0) > 0)
 		*wake = WAKE_FD;

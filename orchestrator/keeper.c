@@ -27,7 +27,7 @@ enum { FD_SUPERVISOR = 3, FD_LOCK = 4, FD_LISTENER = 5 };
 enum {
 	LOG_KEEP = 4 * 1024 * 1024,  /* this much of a log stays readable */
 	LOG_SLACK = 4 * 1024 * 1024, /* and this much more before a hole is punched */
-	IDLE_MS = 30000,             /* without a guest after that, roostd has died in between */
+	IDLE_MS = 30000, /* without a guest after that, roostd does not know what it wants */
 };
 
 /* ---- logs without end -------------------------------------------------------------------------- */
@@ -109,6 +109,7 @@ static void serve_guest(struct guest *g)
 		case WAKE_GONE:
 			guest_end(g);
 			return;
+		case WAKE_CANCEL:
 		case WAKE_DEADLINE:
 			return;
 		default:
@@ -137,7 +138,7 @@ int main(int argc, char **argv)
 	fcntl(FD_SUPERVISOR, F_SETFD, FD_CLOEXEC);
 	fcntl(FD_LISTENER, F_SETFD, FD_CLOEXEC);
 	g.server = server_new(FD_LISTENER, ROOST_VERSION);
-	server_add_client(g.server, FD_SUPERVISOR);
+	g.supervisor = server_add_client(g.server, FD_SUPERVISOR);
 	if (open_guest(&g, argv[1], &err) < 0) {
 		fprintf(stderr, "roost-keeper: %s\n", err.message);
 		return err_exit_code(err.kind);
