@@ -101,7 +101,7 @@ done
 unharmed
 say "SIGTERM to roostd and the keepers: an upgrade"
 # a keeper that was spawned by a roostd that is just ending must not stand in the way of the next one
-for round in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6; do
 	# shellcheck disable=SC2046
 	kill_and_wait TERM $(roostd_pids) $(keepers)
 	since=$(now_ms)
