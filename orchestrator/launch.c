@@ -164,7 +164,8 @@ static _Noreturn void enter_jail(const struct launch *l)
 int launch_run(struct launch *l, struct proc *out, struct err *err)
 {
 	l->argv[l->argc] = NULL;
-	pid_t pid = fork();
+	/* what fork() copies is not needed: enter_jail() neither allocates nor returns */
+	pid_t pid = vfork();
 	if (pid < 0)
 		return err_errno(err, "cannot fork a QEMU");
 	if (pid == 0)

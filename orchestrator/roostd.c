@@ -80,9 +80,10 @@ static void doze(struct supervisor *s)
 		until = s->idle_since + IDLE_MS + 1;
 	fds[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
 	n += server_poll_fds(s->server, fds + n, FDS_MAX - n);
-	n += keepers_poll_fds(s, fds + n, FDS_MAX - n);
-	n += workers_poll_fds(s, fds + n, FDS_MAX - n);
-	poll(fds, n, s->quit ? 0 : deadline_left(until));
+	size_t keepers = n, workers = n + keepers_poll_fds(s, fds + n, FDS_MAX - n);
+	n = workers + workers_poll_fds(s, fds + workers, FDS_MAX - workers);
+	if (poll(fds, n, s->quit ? 0 : deadline_left(until)) > 0)
+		keepers_polled(s, fds + keepers, workers - keepers);
 }
 
 static int watch_signals(struct err *err)

@@ -29,6 +29,7 @@ struct keeper {
 	char id[13];
 	struct proc proc; /* empty for one that a former roostd spawned */
 	struct qmp *link;
+	bool stirred;              /* poll() said so of its link, or the link is new */
 	uint64_t call;             /* roost-start or roost-adopt, unanswered; 0: none */
 	uint64_t hello;            /* roost-supervise, unanswered; 0: none */
 	struct request *starter;   /* who asked for the start; NULL when adopting */
@@ -75,11 +76,13 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 	struct request *request, struct err *err);
 /* SIGKILL for a keeper that does not answer; its successor adopts the guest. */
 int keeper_kill(struct keeper *k, struct err *err);
-/* Looks at every keeper's link; spawns successors of those that died. */
+/* Looks at the links where something stirs; spawns successors of keepers that died. */
 void keepers_look(struct supervisor *s);
 /* Reaps all that ended; records how an orphaned QEMU did. */
 void keepers_reap(struct supervisor *s);
 size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
+/* What poll() said of the `count` that keepers_poll_fds() filled in. */
+void keepers_polled(struct supervisor *s, const struct pollfd *fds, size_t count);
 int64_t keepers_deadline(const struct supervisor *s);
 
 /* roostd_workers.c */

@@ -94,6 +94,15 @@ static int give_to_keeper(int fd, uid_t uid, struct err *err)
 	return err_errno(err, "cannot give a folder to the keeper's uid %u", (unsigned)uid);
 }
 
+/* A new link, to a keeper just spawned or found; takes the client. */
+static void keeper_link(struct keeper *k, struct qmp *client)
+{
+	struct err ignored = ERR_INIT;
+	k->link = client;
+	k->hello = qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &ignored);
+	k->stirred = true;
+}
+
 /* The guest's folder in $RUN with lock and socket, and a keeper that holds them. */
 static int spawn(struct keeper *k, uid_t uid, struct err *err)
 {
@@ -111,7 +120,8 @@ static int spawn(struct keeper *k, uid_t uid, struct err *err)
 	if (geteuid() == 0 && uid &&
 		(fchown(lock, uid, uid) < 0 || fchownat(run, "guest.sock", uid, uid, 0) < 0))
 		return err_errno(err, "cannot give the guest's socket to its keeper");
-	pid_t pid = fork();
+	/* what fork() copies is not needed: exec_keeper() neither allocates nor returns */
+	pid_t pid = vfork();
 	if (pid < 0)
 		return err_errno(err, "cannot fork a keeper");
 	if (pid == 0)
@@ -119,8 +129,7 @@ static int spawn(struct keeper *k, uid_t uid, struct err *err)
 	proc_close(&k->proc);
 	k->proc = (struct proc){.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
 	qmp_close(k->link);
-	k->link = qmp_start(TAKE_FD(ours));
-	k->hello = qmp_send(k->link, "roost-supervise", NULL, NULL, 0, err);
+	keeper_link(k, qmp_start_eager(TAKE_FD(ours)));
 	k->served = false;
 	k->retry_at = 0;
 	return 0;
@@ -236,12 +245,10 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 		} else {
 			_cleanup_free_ char *path = run_path(id, "guest.sock", &err);
 			int fd = sock_connect(path, deadline_in(0), &err);
-			k->link = fd < 0 ? NULL : qmp_start(fd);
 			k->served = true;
 			k->retry_at = fd < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
-			if (k->link)
-				k->hello =
-					qmp_send(k->link, "roost-supervise", NULL, NULL, 0, &err);
+			if (fd >= 0)
+				keeper_link(k, qmp_start(fd));
 		}
 	}
 	status_free(&status);
@@ -428,14 +435,15 @@ void keepers_look(struct supervisor *s)
 	struct err err = ERR_INIT;
 	for (struct keeper *k = s->keepers, *next; k; k = next) {
 		next = k->next;
-		if (k->link) {
+		if (k->link && k->stirred) {
+			k->stirred = false;
 			qmp_pump(k->link, &err);
 			take_hello(k);
 			take_answer(s, k);
 			hear(s, k);
 			if (qmp_gone(k->link))
 				keeper_gone(s, k);
-		} else if (k->retry_at && !deadline_left(k->retry_at) &&
+		} else if (!k->link && k->retry_at && !deadline_left(k->retry_at) &&
 			   spawn_adopter(k, &err) < 0) {
 			plan_retry(k);
 		}
@@ -486,6 +494,14 @@ size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
 			fds[n++] = (struct pollfd){
 				.fd = qmp_fd(k->link), .events = qmp_events(k->link)};
 	return n;
+}
+
+void keepers_polled(struct supervisor *s, const struct pollfd *fds, size_t count)
+{
+	size_t n = 0;
+	for (struct keeper *k = s->keepers; k && n < count; k = k->next)
+		if (k->link)
+			k->stirred |= fds[n++].revents != 0;
 }
 
 int64_t keepers_deadline(const struct supervisor *s)

@@ -180,13 +180,18 @@ static struct call *call_of(const struct qmp *q, const json_t *reply)
 
 /* ---- what comes in ---- */
 
-/* The peer is ready for us: negotiate, and send what was held behind it. */
+static int negotiate(struct qmp *q, struct err *err)
+{
+	q->state = QMP_STATE_NEGOTIATING;
+	_cleanup_json_ json_t *msg = message_new(q, CAPABILITIES, "qmp_capabilities", NULL);
+	return wire_send(&q->wire, msg, NULL, 0, err);
+}
+
+/* The peer is ready for us: negotiate (if that was not done at once), and send what was held behind it. */
 static int greet(struct qmp *q, json_t *greeting, struct err *err)
 {
 	q->greeting = json_incref(greeting);
-	q->state = QMP_STATE_NEGOTIATING;
-	_cleanup_json_ json_t *msg = message_new(q, CAPABILITIES, "qmp_capabilities", NULL);
-	if (wire_send(&q->wire, msg, NULL, 0, err) < 0)
+	if (q->state == QMP_STATE_GREETING && negotiate(q, err) < 0)
 		return -1;
 	struct call *c;
 	TAILQ_FOREACH(c, &q->calls, link)
@@ -230,7 +235,7 @@ static int sort(struct qmp *q, json_t *stolen, size_t size, struct err *err)
 		push_event(q, TAKE(msg), size);
 		return 0;
 	}
-	if (q->state == QMP_STATE_GREETING)
+	if (!q->greeting)
 		return first_word(q, msg, err);
 	struct call *c = call_of(q, msg);
 	if (!c || c->reply || (!json_object_get(msg, "return") && !json_object_get(msg, "error"))) {
@@ -299,6 +304,15 @@ struct qmp *qmp_start(int fd)
 	TAILQ_INIT(&q->events);
 	new_prefix(q->prefix, sizeof(q->prefix));
 	call_new(q, CAPABILITIES, "qmp_capabilities");
+	return q;
+}
+
+struct qmp *qmp_start_eager(int fd)
+{
+	struct err err = ERR_INIT;
+	struct qmp *q = qmp_start(fd);
+	if (negotiate(q, &err) < 0)
+		lose(q, &err);
 	return q;
 }
 

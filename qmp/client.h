@@ -22,7 +22,7 @@
  * QEMU's own, one of roost's own unchanged. When the peer goes, every pending call fails with
  * ERR_GONE and one synthetic event {"event":"QMP_GONE","data":{"reason":...}} is queued.
  *
- * Nothing is written before the greeting: a peer that never serves us must not find our commands
+ * Nothing is written before the greeting (but by qmp_start_eager()): a peer that never serves us must not find our commands
  * in its socket when we are gone. At most QMP_EVENTS_MAX events wait to be taken (and 8 MiB of
  * them); older ones are dropped and counted as strays.
  */
@@ -49,6 +49,11 @@ struct qmp *qmp_open(int fd, int64_t deadline, struct err *err);
  * commands may be sent at once and go out when the peer is ready for them.
  */
 struct qmp *qmp_start(int fd);
+/*
+ * The same for a peer that serves nobody else, such as a child just spawned: nothing waits for its
+ * greeting, so that it finds its commands when it comes to look.
+ */
+struct qmp *qmp_start_eager(int fd);
 void qmp_close(struct qmp *q);
 static inline void qmp_cleanup(struct qmp **q)
 {
