@@ -267,8 +267,7 @@ static void features(void **state)
 	assert_refused("with-data", true, ERR_REFUSED, "external data file", "");
 	overlay("d", "with-data", "qcow2");
 	assert_refused("d", true, ERR_REFUSED, "external data file", "");
-	MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-		"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "luks", "1M");
+	make_luks("luks", "1M");
 	assert_refused("luks", true, ERR_REFUSED, "encrypted", "");
 }
 

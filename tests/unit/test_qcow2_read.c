@@ -118,8 +118,7 @@ static void not_allowed_in(void **state)
 {
 	(void)state;
 	struct err err = ERR_INIT;
-	MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-		"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "d", "1M");
+	make_luks("d", "1M");
 	struct qcow2_info info = assert_agrees("d");
 	assert_true(info.encrypted);
 	assert_may_not_enter(&info, "encrypted");
