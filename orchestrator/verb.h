@@ -29,6 +29,7 @@ struct verb {
 	bool rest;            /* options end at the first operand after `min`: `ssh NAME ls -l` */
 	struct option_row options[OPTIONS_MAX];
 	int (*run)(const struct cli *cli, struct err *err);
+	const char *example; /* a command that works as it stands; tests/e2e/t_help.sh runs it */
 };
 
 /* What was typed, parsed by the row. */

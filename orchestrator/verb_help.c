@@ -31,6 +31,7 @@ static void help_one(const struct verb *v)
 			o->value ? o->value : "");
 		printf("  %-30s %s\n", line, o->doc);
 	}
+	printf("\nexample: %s\n", v->example);
 }
 
 static int run_help(const struct cli *cli, struct err *err)
@@ -57,6 +58,7 @@ static int run_version(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_help = {"help", "[COMMAND]",
-	"Lists the commands, or tells the options of one.", 0, 1, false, {{0}}, run_help};
+	"Lists the commands, or tells the options of one.", 0, 1, false, {{0}}, run_help,
+	"roost help attach-disk"};
 const struct verb verb_version = {
-	"version", "", "Tells roost's version.", 0, 0, false, {{0}}, run_version};
+	"version", "", "Tells roost's version.", 0, 0, false, {{0}}, run_version, "roost version"};
