@@ -13,23 +13,43 @@
 enum { OPTIONS_MAX = 16 };
 
 struct option_row {
-	const char *name;  /* "paused": written --paused; NULL ends the list */
-	const char *value; /* NULL: a flag; else the word for its value in the help, "RUNG" */
-	char letter;       /* also -X; 0: none */
+	const char *name; /* "paused": written --paused; NULL ends the list */
+	const char *
+		value; /* NULL: a flag; else what its value is, "RUNG", or its words, "acpi|agent" */
+	char letter;   /* also -X; 0: none */
 	const char *doc;
 };
 
 struct cli;
 
+/* Under which heading `roost help` lists a verb, in this order; headings are in verb_help.c. */
+enum verb_group {
+	GROUP_NONE, /* of a row that forgot it: tests/e2e/t_help.sh fails */
+	GROUP_LIFE,
+	GROUP_DEFINITION,
+	GROUP_LOOK,
+	GROUP_DEVICES,
+	GROUP_ACCESS,
+	GROUP_TESTS,
+	GROUP_HOST,
+	GROUP_MAX
+};
+
+/* Which guests completion offers where an operand is NAME. */
+enum verb_guests { GUESTS_ALL, GUESTS_RUNNING, GUESTS_STOPPED };
+
 struct verb {
 	const char *name;
-	const char *operands; /* "NAME [COMMAND...]", for the usage line */
-	const char *doc;      /* one sentence */
-	int min, max;         /* how many operands; max -1: any number */
-	bool rest;            /* options end at the first operand after `min`: `ssh NAME ls -l` */
+	const char
+		*operands; /* "NAME [COMMAND...]", for the usage line and completion (complete.h) */
+	const char *doc;   /* one sentence */
+	int min, max;      /* how many operands; max -1: any number */
+	bool rest;         /* options end at the first operand after `min`: `ssh NAME ls -l` */
 	struct option_row options[OPTIONS_MAX];
 	int (*run)(const struct cli *cli, struct err *err);
 	const char *example; /* a command that works as it stands; tests/e2e/t_help.sh runs it */
+	enum verb_group group;
+	enum verb_guests guests;
 };
 
 /* What was typed, parsed by the row. */
@@ -50,5 +70,6 @@ void cli_print_json(json_t *value);
 
 extern const struct verb *const verbs[]; /* in verbs.c; NULL-terminated */
 const struct verb *verb_find(const char *name);
+const char *verb_heading(enum verb_group group);
 
 #endif

@@ -245,10 +245,10 @@ const struct verb verb_console = {"console", "NAME",
 	"Connects to a guest's serial console; ^] leaves.", 1, 1, false,
 	{{"replay", NULL, 0, "show all since this boot, not only the last lines"},
 		{"read-only", NULL, 'r', "look, type nothing"}},
-	run_console, "roost console web1"};
+	run_console, "roost console web1", GROUP_ACCESS, GUESTS_RUNNING};
 const struct verb verb_logs = {"logs", "NAME", "Shows what a guest wrote on its console.", 1, 1,
 	false,
 	{{"follow", NULL, 'f', "go on as it grows, until the guest ends"},
 		{"tail", "LINES", 'n', "only the last lines"},
 		{"events", NULL, 0, "its events instead"}},
-	run_logs, "roost logs web1"};
+	run_logs, "roost logs web1", GROUP_LOOK, GUESTS_ALL};

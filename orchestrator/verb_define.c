@@ -54,8 +54,9 @@ static int run_undefine(const struct cli *cli, struct err *err)
 
 const struct verb verb_define = {"define", "FILE",
 	"Makes a guest from a definition in YAML or JSON ('-': standard input).", 1, 1, false,
-	{{"validate", NULL, 0, "only check the definition"}}, run_define, "roost define web1.yaml"};
+	{{"validate", NULL, 0, "only check the definition"}}, run_define, "roost define web1.yaml",
+	GROUP_DEFINITION, GUESTS_ALL};
 const struct verb verb_undefine = {"undefine", "NAME",
 	"Forgets a guest that does not run; its disks stay.", 1, 1, false,
 	{{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"}},
-	run_undefine, "roost undefine web1"};
+	run_undefine, "roost undefine web1", GROUP_DEFINITION, GUESTS_STOPPED};

@@ -400,24 +400,26 @@ const struct verb verb_attach_disk = {"attach-disk", "NAME FILE", "Plugs a disk 
 		{"serial", "TEXT", 0, "what the guest sees as its serial number"},
 		{"persistent", NULL, 0, "also at its next start"},
 		{"config", NULL, 0, "only at its next start"}},
-	run_attach_disk, "roost attach-disk web1 data.qcow2 --format qcow2"};
+	run_attach_disk, "roost attach-disk web1 data.qcow2 --format qcow2", GROUP_DEVICES,
+	GUESTS_ALL};
 const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET",
 	"Unplugs a disk that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_disk,
-	"roost detach-disk web1 vdb"};
+	"roost detach-disk web1 vdb", GROUP_DEVICES, GUESTS_RUNNING};
 const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE",
 	"Makes a disk of a running guest larger.", 3, 3, false, {{0}}, run_blockresize,
-	"roost blockresize web1 vda 12G"};
+	"roost blockresize web1 vda 12G", GROUP_DEVICES, GUESTS_RUNNING};
 const struct verb verb_attach_interface = {"attach-interface", "NAME user",
 	"Plugs an interface into a guest.", 2, 2, false,
 	{{"mac", "MAC", 0, "its address; default a new one"},
 		{"model", "MODEL", 0, "virtio (default), e1000e, e1000"},
 		{"forward", "FORWARD", 0, "[tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT"},
 		{"restrict", NULL, 0, "no way out but the forward"}},
-	run_attach_interface, "roost attach-interface web1"};
+	run_attach_interface, "roost attach-interface web1 user --forward -80", GROUP_DEVICES,
+	GUESTS_ALL};
 const struct verb verb_detach_interface = {"detach-interface", "NAME MAC",
 	"Unplugs an interface that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_interface,
-	"roost detach-interface web1"};
+	"roost detach-interface web1 52:54:00:12:34:56", GROUP_DEVICES, GUESTS_RUNNING};
 const struct verb verb_domblklist = {"domblklist", "NAME", "Lists a guest's disks.", 1, 1, false,
-	{{0}}, run_domblklist, "roost domblklist web1"};
+	{{0}}, run_domblklist, "roost domblklist web1", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_domiflist = {"domiflist", "NAME", "Lists a guest's interfaces.", 1, 1, false,
-	{{0}}, run_domiflist, "roost domiflist web1"};
+	{{0}}, run_domiflist, "roost domiflist web1", GROUP_LOOK, GUESTS_ALL};

@@ -182,7 +182,7 @@ const struct verb verb_events = {"events", "[NAME]",
 	{{"follow", NULL, 'f', "until interrupted (which is what it does anyway)"},
 		{"count", "N", 'n', "end after so many"},
 		{"event", "EVENT", 0, "only events of that name"}},
-	run_events, "roost events web1"};
+	run_events, "roost events web1", GROUP_LOOK, GUESTS_RUNNING};
 const struct verb verb_qmp = {"qmp", "NAME COMMAND [ARGUMENTS]",
 	"Sends one QMP command to a guest and prints the answer; COMMAND is a name or a whole JSON object.",
-	2, 3, false, {{0}}, run_qmp, "roost qmp web1 query-status"};
+	2, 3, false, {{0}}, run_qmp, "roost qmp web1 query-status", GROUP_ACCESS, GUESTS_RUNNING};

@@ -1,18 +1,50 @@
 /* help, version: out of the same rows. */
 #include "orchestrator/verbs.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-static void help_all(void)
+static const char *const headings[] = {
+	[GROUP_NONE] = "",
+	[GROUP_LIFE] = "A guest's life",
+	[GROUP_DEFINITION] = "Its definition",
+	[GROUP_LOOK] = "Looking",
+	[GROUP_DEVICES] = "Memory, CPUs, devices",
+	[GROUP_ACCESS] = "Into the guest",
+	[GROUP_TESTS] = "Testing guests",
+	[GROUP_HOST] = "The host, and roost itself",
+};
+static_assert(ARRAY_SIZE(headings) == GROUP_MAX, "a heading is missing");
+
+const char *verb_heading(enum verb_group group)
 {
-	printf("roost %s: QEMU guests without libvirtd\n\n", ROOST_VERSION);
+	return headings[group];
+}
+
+/* ---- as text -------------------------------------------------------------------------------------- */
+
+static void help_group(enum verb_group group)
+{
+	bool any = false;
 	for (const struct verb *const *v = verbs; *v; v++) {
 		char line[64];
+		if ((*v)->group != group)
+			continue;
+		if (!any)
+			printf("\n%s\n", headings[group]);
+		any = true;
 		snprintf(line, sizeof(line), "%s %s", (*v)->name, (*v)->operands);
 		printf("  %-34s %s\n", line, (*v)->doc);
 	}
-	printf("\n`roost help COMMAND` tells its options; all know --json.\n");
+}
+
+static void help_all(void)
+{
+	printf("roost %s: QEMU guests without libvirtd\n", ROOST_VERSION);
+	for (enum verb_group g = GROUP_NONE + 1; g < GROUP_MAX; g++)
+		help_group(g);
+	printf("\n`roost COMMAND --help` tells its options, with an example; all know --json.\n");
 }
 
 static void help_one(const struct verb *v)
@@ -34,16 +66,51 @@ static void help_one(const struct verb *v)
 	printf("\nexample: %s\n", v->example);
 }
 
+/* ---- as JSON -------------------------------------------------------------------------------------- */
+
+static json_t *option_json(const struct option_row *o)
+{
+	json_t *row = json_pack("{s:s, s:s}", "name", o->name, "doc", o->doc);
+	if (o->letter)
+		json_object_set_new(row, "letter", json_stringn(&o->letter, 1));
+	if (o->value)
+		json_object_set_new(row, "value", json_string(o->value));
+	return row;
+}
+
+static json_t *verb_json(const struct verb *v)
+{
+	json_t *options = json_array();
+	for (const struct option_row *o = v->options; o < v->options + OPTIONS_MAX && o->name; o++)
+		json_array_append_new(options, option_json(o));
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:s}", "name", v->name, "group",
+		headings[v->group], "operands", v->operands, "doc", v->doc, "min", v->min, "max",
+		v->max, "options", options, "example", v->example ? v->example : "");
+}
+
+static json_t *all_json(void)
+{
+	json_t *list = json_array();
+	for (const struct verb *const *v = verbs; *v; v++)
+		json_array_append_new(list, verb_json(*v));
+	return list;
+}
+
+/* ---- the verbs ------------------------------------------------------------------------------------ */
+
 static int run_help(const struct cli *cli, struct err *err)
 {
-	if (!cli->count) {
-		help_all();
-		return 0;
+	const struct verb *v = cli->count ? verb_find(cli->operands[0]) : NULL;
+	if (cli->count && !v) {
+		err_set(err, ERR_NOT_FOUND, "there is no command '%s'", cli->operands[0]);
+		return err_hint(err, "`roost help` lists the commands");
 	}
-	const struct verb *v = verb_find(cli->operands[0]);
-	if (!v)
-		return err_set(err, ERR_NOT_FOUND, "there is no command '%s'", cli->operands[0]);
-	help_one(v);
+	if (cli->json)
+		cli_print_json(v ? verb_json(v) : all_json());
+	else if (v)
+		help_one(v);
+	else
+		help_all();
 	return 0;
 }
 
@@ -59,6 +126,6 @@ static int run_version(const struct cli *cli, struct err *err)
 
 const struct verb verb_help = {"help", "[COMMAND]",
 	"Lists the commands, or tells the options of one.", 0, 1, false, {{0}}, run_help,
-	"roost help attach-disk"};
-const struct verb verb_version = {
-	"version", "", "Tells roost's version.", 0, 0, false, {{0}}, run_version, "roost version"};
+	"roost help attach-disk", GROUP_HOST, GUESTS_ALL};
+const struct verb verb_version = {"version", "", "Tells roost's version.", 0, 0, false, {{0}},
+	run_version, "roost version", GROUP_HOST, GUESTS_ALL};

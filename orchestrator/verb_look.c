@@ -294,9 +294,10 @@ const struct verb verb_list = {"list", "", "Lists guests: those that run, or all
 	{{"all", NULL, 'a', "also those that do not run"},
 		{"name", NULL, 0, "names only, one a line"},
 		{"wide", NULL, 'w', "with accelerator, vCPUs and memory"}},
-	run_list, "roost list --all --wide"};
+	run_list, "roost list --all --wide", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_domstate = {"domstate", "NAME", "Tells a guest's state.", 1, 1, false,
-	{{"reason", NULL, 0, "and why it is in it"}}, run_domstate, "roost domstate web1 --reason"};
+	{{"reason", NULL, 0, "and why it is in it"}}, run_domstate, "roost domstate web1 --reason",
+	GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_dominfo = {"dominfo", "NAME", "Tells what a guest is.", 1, 1, false,
 	{{"argv", NULL, 0, "the command line of its QEMU"}}, run_dominfo,
-	"roost dominfo web1 --argv"};
+	"roost dominfo web1 --argv", GROUP_LOOK, GUESTS_ALL};

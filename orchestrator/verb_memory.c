@@ -145,15 +145,15 @@ static int run_dommemstat(const struct cli *cli, struct err *err)
 
 const struct verb verb_setmem = {"setmem", "NAME SIZE",
 	"Changes a guest's memory; SIZE needs a suffix, as in 512M.", 2, 2, false, {LIVE_CONFIG},
-	run_setmem, "roost setmem web1 256M"};
+	run_setmem, "roost setmem web1 256M", GROUP_DEVICES, GUESTS_ALL};
 const struct verb verb_setmaxmem = {"setmaxmem", "NAME SIZE",
 	"Changes the most memory a guest may have, from its next start on.", 2, 2, false,
 	{{"config", NULL, 0, "which is what it does anyway"}}, run_setmaxmem,
-	"roost setmaxmem web1 2G"};
+	"roost setmaxmem web1 2G", GROUP_DEVICES, GUESTS_ALL};
 const struct verb verb_setvcpus = {"setvcpus", "NAME COUNT", "Changes a guest's number of vCPUs.",
 	2, 2, false,
 	{LIVE_CONFIG, {"maximum", NULL, 0, "change the most it may have, at its next start"}},
-	run_setvcpus, "roost setvcpus web1 2"};
+	run_setvcpus, "roost setvcpus web1 2", GROUP_DEVICES, GUESTS_ALL};
 const struct verb verb_dommemstat = {"dommemstat", "NAME",
 	"Tells what a guest says of its memory, in KiB.", 1, 1, false, {{0}}, run_dommemstat,
-	"roost dommemstat web1"};
+	"roost dommemstat web1", GROUP_LOOK, GUESTS_RUNNING};

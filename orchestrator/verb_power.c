@@ -75,14 +75,14 @@ static int run_destroy(const struct cli *cli, struct err *err)
 
 const struct verb verb_start = {"start", "NAME", "Starts a guest that is defined.", 1, 1, false,
 	{{"paused", NULL, 0, "leave its CPUs stopped; `roost resume` lets them go"}}, run_start,
-	"roost start web1 --paused"};
+	"roost start web1 --paused", GROUP_LIFE, GUESTS_STOPPED};
 const struct verb verb_suspend = {"suspend", "NAME", "Stops a guest's CPUs; its RAM stays.", 1, 1,
-	false, {{0}}, run_suspend, "roost suspend web1"};
+	false, {{0}}, run_suspend, "roost suspend web1", GROUP_LIFE, GUESTS_RUNNING};
 const struct verb verb_resume = {"resume", "NAME", "Lets the CPUs of a paused guest go on.", 1, 1,
-	false, {{0}}, run_resume, "roost resume web1"};
+	false, {{0}}, run_resume, "roost resume web1", GROUP_LIFE, GUESTS_RUNNING};
 const struct verb verb_reset = {"reset", "NAME", "Resets a guest as its reset button would.", 1, 1,
-	false, {{0}}, run_reset, "roost reset web1"};
+	false, {{0}}, run_reset, "roost reset web1", GROUP_LIFE, GUESTS_RUNNING};
 const struct verb verb_destroy = {"destroy", "NAME",
 	"Ends a guest at once, as pulling its plug would.", 1, 1, false,
 	{{"graceful", NULL, 0, "let QEMU flush and end; never kill it"}}, run_destroy,
-	"roost destroy web1"};
+	"roost destroy web1", GROUP_LIFE, GUESTS_RUNNING};

@@ -232,15 +232,16 @@ static int run_reboot(const struct cli *cli, struct err *err)
 
 const struct verb verb_run = {"run", "FILE",
 	"Defines a guest, starts it, and waits until it is ready.", 1, 1, false, {CLIMB_OPTIONS},
-	run_run, "roost run web1.yaml --for login"};
+	run_run, "roost run web1.yaml --for login", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_wait = {"wait", "NAME", "Waits until a guest is really up.", 1, 1, false,
-	{CLIMB_OPTIONS}, run_wait, "roost wait web1 --for login --timeout 3m"};
+	{CLIMB_OPTIONS}, run_wait, "roost wait web1 --for login --timeout 3m", GROUP_LIFE,
+	GUESTS_RUNNING};
 const struct verb verb_timeline = {"timeline", "NAME",
 	"Tells when a guest reached each rung of readiness.", 1, 1, false, {{0}}, run_timeline,
-	"roost timeline web1"};
+	"roost timeline web1", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_shutdown = {"shutdown", "NAME",
 	"Asks a guest to power off, and waits until it has.", 1, 1, false,
 	{LADDER_OPTIONS, {"no-wait", NULL, 0, "ask, and return at once"}}, run_shutdown,
-	"roost shutdown web1 --timeout 60s"};
+	"roost shutdown web1 --timeout 60s", GROUP_LIFE, GUESTS_RUNNING};
 const struct verb verb_reboot = {"reboot", "NAME", "Asks a guest to reboot.", 1, 1, false,
-	{LADDER_OPTIONS}, run_reboot, "roost reboot web1"};
+	{LADDER_OPTIONS}, run_reboot, "roost reboot web1", GROUP_LIFE, GUESTS_RUNNING};

@@ -147,8 +147,8 @@ const struct verb verb_ssh = {"ssh", "[USER@]NAME [COMMAND...]",
 	{{"user", "USER", 'l', "who logs in; default the definition's"},
 		{"tty", NULL, 't', "a terminal for the command, too"},
 		{"no-tty", NULL, 'T', "none for the shell"}},
-	run_ssh, "roost ssh web1 uname -r"};
+	run_ssh, "roost ssh web1 uname -r", GROUP_ACCESS, GUESTS_RUNNING};
 const struct verb verb_scp = {"scp", "FROM... TO",
 	"Copies files to and from a guest; NAME:PATH is a path in it.", 2, -1, false,
 	{{"recursive", NULL, 'r', "folders, too"}, {"preserve", NULL, 'p', "keep modes and times"}},
-	run_scp, "roost scp web1.yaml web1:/tmp/"};
+	run_scp, "roost scp web1.yaml web1:/tmp/", GROUP_ACCESS, GUESTS_RUNNING};

@@ -43,4 +43,4 @@ static int run_validate(const struct cli *cli, struct err *err)
 
 const struct verb verb_validate = {"validate", "",
 	"Tells what this host offers to guests, and what to do about what it lacks.", 0, 0, false,
-	{{0}}, run_validate, "roost validate"};
+	{{0}}, run_validate, "roost validate", GROUP_HOST, GUESTS_ALL};
