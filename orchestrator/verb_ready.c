@@ -1,15 +1,12 @@
-/* run, wait, timeline, shutdown, reboot. */
+/* wait, timeline, shutdown, reboot. */
 #include "orchestrator/verbs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/climb.h"
 #include "orchestrator/connect.h"
-#include "orchestrator/definition.h"
-#include "orchestrator/readiness.h"
-#include "orchestrator/record.h"
-#include "orchestrator/ssh_child.h"
 
 /* ---- wait ----------------------------------------------------------------------------------------- */
 
@@ -30,7 +27,7 @@ static json_t *evidence(const struct readiness *r)
 }
 
 /* The evidence goes before the sentence, which is printed last as any error is. */
-static int tell_failure(const struct cli *cli, const struct readiness *r, const struct err *err)
+int climb_tell_failure(const struct cli *cli, const struct readiness *r, const struct err *err)
 {
 	if (!cli->json) {
 		for (size_t i = 0; i < r->evidence_count; i++)
@@ -44,7 +41,7 @@ static int tell_failure(const struct cli *cli, const struct readiness *r, const 
 	return err_exit_code(err->kind);
 }
 
-static int climb(const struct cli *cli, const struct found *f, struct readiness *r, struct err *err)
+int climb_shown(const struct cli *cli, const struct found *f, struct readiness *r, struct err *err)
 {
 	const char *timeout = cli_value(cli, "timeout", NULL);
 	r->rung = cli_value(cli, "for", NULL);
@@ -61,61 +58,13 @@ static int run_wait(const struct cli *cli, struct err *err)
 	struct found f;
 	if (guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
-	int result = climb(cli, &f, &r, err);
+	int result = climb_shown(cli, &f, &r, err);
 	if (result < 0)
-		result = tell_failure(cli, &r, err);
+		result = climb_tell_failure(cli, &r, err);
 	else if (cli->json)
 		cli_print_json(json_pack("{s:s}", "rung", r.reached));
 	else
 		printf("Guest '%s' has reached '%s'\n", f.name, r.reached);
-	readiness_free(&r);
-	return result;
-}
-
-/* ---- run ------------------------------------------------------------------------------------------ */
-
-/* "web1 is ready: 127.0.0.1 port 40123, user roost; roost ssh web1" */
-static int tell_ready(
-	const struct cli *cli, const struct found *f, const struct readiness *r, struct err *err)
-{
-	_cleanup_definition_ struct definition *d = record_read(f->name, err);
-	_cleanup_status_ struct status s = {0};
-	struct err none = ERR_INIT;
-	if (!d || guest_look(f, &s, err) < 0)
-		return -1;
-	_cleanup_json_ json_t *params = ssh_params(d, &s, NULL, &none);
-	const char *address = json_get_str(params, "address", ""),
-		   *user = json_get_str(params, "user", "");
-	long long port = json_get_int(params, "port", 0);
-	if (cli->json)
-		cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", f->name, "rung",
-			r->reached, "address", address, "port", (json_int_t)port, "user", user));
-	else if (params && d->issued.host_key)
-		printf("%s is ready (%s): %s port %lld, user %s; roost ssh %s\n", f->name,
-			r->reached, address, port, user, f->name);
-	else
-		printf("%s is ready (%s); roost console %s\n", f->name, r->reached, f->name);
-	return 0;
-}
-
-static int run_run(const struct cli *cli, struct err *err)
-{
-	struct readiness r = {0};
-	struct found f;
-	json_t *reply = NULL;
-	_cleanup_definition_ struct definition *d = definition_read(cli->operands[0], err);
-	if (!d ||
-		supervisor_call("roost-define",
-			json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err) < 0 ||
-		supervisor_start(d->name, false, &reply, err) < 0)
-		return -1;
-	if (json_get_str(reply, "accel-said", "")[0] && !cli->json)
-		fprintf(stderr, "roost: %s\n", json_get_str(reply, "accel-said", ""));
-	json_decref(reply);
-	if (guest_find(d->name, &f, err) < 0)
-		return -1;
-	int result = climb(cli, &f, &r, err);
-	result = result < 0 ? tell_failure(cli, &r, err) : tell_ready(cli, &f, &r, err);
 	readiness_free(&r);
 	return result;
 }
@@ -218,21 +167,12 @@ static int run_reboot(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-#define CLIMB_OPTIONS                                                                              \
-	{"for", "RUNG", 0, "the rung to wait for; default what the definition says"},              \
-		{"timeout", "TIME", 0, "for all rungs together, such as 180s"},                    \
-	{                                                                                          \
-		"quiet", NULL, 'q', "no line per rung"                                             \
-	}
 #define LADDER_OPTIONS                                                                             \
 	{"mode", "MODE", 0, "only 'agent' or only 'acpi'"},                                        \
 	{                                                                                          \
 		"timeout", "TIME", 0, "how long the guest may take, such as 60s"                   \
 	}
 
-const struct verb verb_run = {"run", "FILE",
-	"Defines a guest, starts it, and waits until it is ready.", 1, 1, false, {CLIMB_OPTIONS},
-	run_run, "roost run web1.yaml --for login", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_wait = {"wait", "NAME", "Waits until a guest is really up.", 1, 1, false,
 	{CLIMB_OPTIONS}, run_wait, "roost wait web1 --for login --timeout 3m", GROUP_LIFE,
 	GUESTS_RUNNING};

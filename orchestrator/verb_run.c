@@ -1,0 +1,212 @@
+/*
+ * run: a guest from a definition, or from nothing but a disk image, up to the rung where it is ready.
+ *
+ * What is an image and what a definition, the content says: a definition is text, and no text has a
+ * NUL byte in it. (The suffix says nothing.)
+ */
+#include "orchestrator/verbs.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "orchestrator/climb.h"
+#include "orchestrator/connect.h"
+#include "orchestrator/definition.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/ssh_child.h"
+
+/* What makes sense only with an image: a definition says these things itself. */
+static const char *const image_options[] = {
+	"name", "memory", "vcpus", "size", "user", "key", "accel", "restrict"};
+
+static bool is_image(const char *path)
+{
+	enum { LOOK = 4096 };
+	char start[LOOK];
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n = fd < 0 ? 0 : pread(fd, start, sizeof(start), 0);
+	return n > 0 && memchr(start, '\0', (size_t)n);
+}
+
+/* ---- a definition for an image ------------------------------------------------------------------ */
+
+/* "debian-12" of "/srv/debian-12.qcow2": what of the file's name may be in a guest's. */
+static void name_of_image(const char *path, char out[60])
+{
+	static const char *const suffixes[] = {".qcow2", ".raw", ".img", ".disk"};
+	const char *slash = strrchr(path, '/');
+	size_t len = 0;
+	snprintf(out, 60, "%s", slash ? slash + 1 : path);
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
+		if (str_ends(out, suffixes[i]))
+			out[strlen(out) - strlen(suffixes[i])] = '\0';
+	for (const char *p = out; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+		bool good = c < 128 && (isalnum(c) || strchr("-_.", c));
+		if (len || (good && isalnum(c)))
+			out[len++] = good && !(c == '.' && p[1] == '.') ? *p : '-';
+	}
+	out[len] = '\0';
+	if (!out[strspn(out, "0123456789")])
+		snprintf(out, 60, "guest");
+}
+
+/* The image's name, or with "-2", "-3" ... if there is such a guest. */
+static char *free_name(const char *path, struct err *err)
+{
+	enum { TRIES = 10000 };
+	char base[60];
+	_cleanup_close_ int guests = guests_open(err);
+	if (guests < 0 && err->kind != ERR_NOT_FOUND)
+		return NULL;
+	*err = (struct err)ERR_INIT;
+	name_of_image(path, base);
+	for (int n = 1; n < TRIES; n++) {
+		char *name = n == 1 ? xstrdup(base) : str_fmt("%.58s-%d", base, n);
+		if (guests < 0 || faccessat(guests, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			return name;
+		free(name);
+	}
+	err_set(err, ERR_REFUSED, "there are %d guests named '%s' and so on", TRIES, base);
+	err_hint(err, "choose a name with --name");
+	return NULL;
+}
+
+/* The keys that the caller would log in with, as ssh takes them. */
+static json_t *usual_keys(void)
+{
+	static const char *const names[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+	const char *home = getenv("HOME");
+	json_t *keys = json_array();
+	for (size_t i = 0; home && i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *path = str_fmt("%s/.ssh/%s.pub", home, names[i]);
+		if (faccessat(AT_FDCWD, path, R_OK, 0) == 0)
+			json_array_append_new(keys, json_string(path));
+	}
+	return keys;
+}
+
+static void set_text(json_t *o, const char *key, const char *value)
+{
+	if (value)
+		json_object_set_new(o, key, json_string(value));
+}
+
+/* What a person would have written for it; JSON is YAML, so it is read and checked as that. */
+static struct definition *definition_of_image(
+	const struct cli *cli, const char *image, struct err *err)
+{
+	const char *name = cli_value(cli, "name", NULL), *key = cli_value(cli, "key", NULL);
+	_cleanup_free_ char *chosen = name ? xstrdup(name) : free_name(image, err);
+	_cleanup_free_ char *path = realpath(image, NULL);
+	if (!chosen)
+		return NULL;
+	json_t *disk = json_pack("{s:s}", "image", path ? path : image);
+	json_t *cloud = json_object();
+	json_object_set_new(cloud, "keys", key ? json_pack("[s]", key) : usual_keys());
+	set_text(disk, "size", cli_value(cli, "size", NULL));
+	set_text(cloud, "user", cli_value(cli, "user", NULL));
+	_cleanup_json_ json_t *o =
+		json_pack("{s:s, s:[o], s:o}", "name", chosen, "disks", disk, "cloud_init", cloud);
+	if (!o) {
+		err_set(err, ERR_USAGE, "an option of `roost run` is not valid UTF-8");
+		return NULL;
+	}
+	set_text(o, "memory", cli_value(cli, "memory", NULL));
+	set_text(o, "vcpus", cli_value(cli, "vcpus", NULL));
+	set_text(o, "accel", cli_value(cli, "accel", NULL));
+	if (cli_flag(cli, "restrict"))
+		json_object_set_new(o, "interfaces",
+			json_pack("[{s:{s:s, s:[s]}}]", "user", "restrict", "true", "hostfwd",
+				"-22"));
+	_cleanup_free_ char *text = json_pretty(o), *folder = getcwd(NULL, 0);
+	struct definition *d = definition_parse(text, strlen(text), "", folder ? folder : "/", err);
+	const char *what = d ? NULL : strstr(err->message, ": ");
+	if (what) /* ":LINE: " of a text that nobody wrote */
+		memmove(err->message, what + 2, strlen(what + 2) + 1);
+	return d;
+}
+
+static struct definition *read_definition(const struct cli *cli, struct err *err)
+{
+	const char *file = cli->operands[0];
+	if (is_image(file))
+		return definition_of_image(cli, file, err);
+	for (size_t i = 0; i < ARRAY_SIZE(image_options); i++) {
+		if (!cli_flag(cli, image_options[i]))
+			continue;
+		err_set(err, ERR_USAGE, "--%s goes with an image, and '%s' is a definition",
+			image_options[i], file);
+		err_hint(err, "write `%s` in the definition",
+			str_eq(image_options[i], "key") ? "cloud_init: {keys: [...]}"
+							: image_options[i]);
+		return NULL;
+	}
+	return definition_read(file, err);
+}
+
+/* ---- running it ------------------------------------------------------------------------------------ */
+
+/* "web1 is ready: 127.0.0.1 port 40123, user roost; roost ssh web1" */
+static int tell_ready(
+	const struct cli *cli, const struct found *f, const struct readiness *r, struct err *err)
+{
+	_cleanup_definition_ struct definition *d = record_read(f->name, err);
+	_cleanup_status_ struct status s = {0};
+	struct err none = ERR_INIT;
+	if (!d || guest_look(f, &s, err) < 0)
+		return -1;
+	_cleanup_json_ json_t *params = ssh_params(d, &s, NULL, &none);
+	const char *address = json_get_str(params, "address", ""),
+		   *user = json_get_str(params, "user", "");
+	long long port = json_get_int(params, "port", 0);
+	if (cli->json)
+		cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", f->name, "rung",
+			r->reached, "address", address, "port", (json_int_t)port, "user", user));
+	else if (params && d->issued.host_key)
+		printf("%s is ready (%s): %s port %lld, user %s; roost ssh %s\n", f->name,
+			r->reached, address, port, user, f->name);
+	else
+		printf("%s is ready (%s); roost console %s\n", f->name, r->reached, f->name);
+	return 0;
+}
+
+static int run_run(const struct cli *cli, struct err *err)
+{
+	struct readiness r = {0};
+	struct found f;
+	json_t *reply = NULL;
+	_cleanup_definition_ struct definition *d = read_definition(cli, err);
+	if (!d ||
+		supervisor_call("roost-define",
+			json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err) < 0 ||
+		supervisor_start(d->name, false, &reply, err) < 0)
+		return -1;
+	if (json_get_str(reply, "accel-said", "")[0] && !cli->json)
+		fprintf(stderr, "roost: %s\n", json_get_str(reply, "accel-said", ""));
+	json_decref(reply);
+	if (guest_find(d->name, &f, err) < 0)
+		return -1;
+	int result = climb_shown(cli, &f, &r, err);
+	result = result < 0 ? climb_tell_failure(cli, &r, err) : tell_ready(cli, &f, &r, err);
+	readiness_free(&r);
+	return result;
+}
+
+const struct verb verb_run = {"run", "FILE",
+	"Makes and starts a guest from a definition or a disk image, and waits until it is ready.",
+	1, 1, false,
+	{CLIMB_OPTIONS, {"name", "NAME", 0, "of the guest; default the image's name"},
+		{"memory", "SIZE", 0, "such as 2G; default 1G"}, {"vcpus", "N", 0, "default 1"},
+		{"size", "SIZE", 0, "of its disk; default the image's own size"},
+		{"user", "USER", 0, "the account that is made; default roost"},
+		{"key", "FILE", 0, "a public key; default yours in ~/.ssh, and always roost's own"},
+		{"accel", "ACCEL", 0, "auto, kvm or tcg"},
+		{"restrict", NULL, 0, "the guest reaches nothing outside"}},
+	run_run, "roost run web1.yaml --for login", GROUP_LIFE, GUESTS_ALL};
