@@ -24,7 +24,7 @@ shared := paths definition definition_node definition_keys definition_text defin
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
-	validate verb_validate
+	validate verb_validate verb_autostart
 roostd := roostd roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \

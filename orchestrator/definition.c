@@ -362,6 +362,21 @@ static const struct key ready_rows[] = {
 #undef AT
 static const struct keys ready_keys = {ready_rows, ARRAY_SIZE(ready_rows), NULL, NULL};
 
+static bool is_ordered(const void *base)
+{
+	return ((const struct autostart_def *)base)->order != AUTOSTART_ORDER;
+}
+
+#define AT(member) .offset = offsetof(struct autostart_def, member)
+static const struct key autostart_rows[] = {
+	{"order", KEY_NUMBER, AT(order), .max = AUTOSTART_ORDER_MAX, .there = is_ordered,
+		.doc = "lower ones start first; default 100"},
+	{"delay", KEY_DURATION, KEY_SPARSE, AT(delay_ms),
+		.doc = "waited after its start, before the next guest's"},
+};
+#undef AT
+static const struct keys autostart_keys = {autostart_rows, ARRAY_SIZE(autostart_rows), NULL, NULL};
+
 /* ---- the definition -------------------------------------------------------------------------- */
 
 #define AT(member) .offset = offsetof(struct identity, member)
@@ -440,12 +455,14 @@ static const struct key definition_rows[] = {
 	{"display", KEY_WORD, AT(display), .words = &display_words, .doc = "a graphics card"},
 	{"vnc", KEY_BOOL, AT(vnc), .doc = "VNC, on a unix socket"},
 	{"agent", KEY_BOOL, AT(agent), .doc = "a port for the guest agent"},
-	{"autostart", KEY_BOOL, AT(autostart), .doc = "started with roostd"},
+	{"autostart", KEY_MAP, KEY_SWITCH | KEY_PLAIN, AT(autostart_how),
+		.aux = offsetof(struct definition, autostart), .keys = &autostart_keys,
+		.doc = "started when the host boots: true, or in which order and with what delay"},
 	{"on_crash", KEY_WORD, AT(on_crash), .words = &on_crash_words,
 		.doc = "what follows when the guest's kernel panics"},
 	{"on_reboot", KEY_WORD, AT(on_reboot), .words = &on_reboot_words,
 		.doc = "what follows when the guest reboots"},
-	{"cloud_init", KEY_MAP, KEY_SWITCH, AT(cloud_init),
+	{"cloud_init", KEY_MAP, KEY_SWITCH | KEY_BARE, AT(cloud_init),
 		.aux = offsetof(struct definition, cloud_init.enabled), .keys = &cloud_init_keys,
 		.doc = "a NoCloud seed with a user, keys and the host's key is made and attached"},
 	{"ready", KEY_MAP, KEY_SPARSE, AT(ready), .keys = &ready_keys,
@@ -465,6 +482,7 @@ static void definition_defaults(void *thing)
 	d->memory = (uint64_t)1 << 30;
 	d->vcpus = 1;
 	d->console = d->agent = true;
+	d->autostart_how.order = AUTOSTART_ORDER;
 }
 
 const struct keys definition_keys = {

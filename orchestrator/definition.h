@@ -29,7 +29,9 @@
  *	    mac: 52:54:00:12:34:56
  *	    model: virtio			# virtio, e1000e, e1000
  *	console: true			display: none|vga	vnc: false
- *	agent: true			autostart: false
+ *	agent: true
+ *	autostart: false		# true: started when the host boots; or with what follows
+ *	autostart: {order: 10, delay: 5s}
  *	on_crash: pause|destroy|restart	on_reboot: restart|destroy
  *	cloud_init:			# a NoCloud seed is made and attached
  *	  user: roost			# default "roost"
@@ -53,7 +55,9 @@
  *
  * Defaults: memory 1G, max_memory = memory, vcpus 1, max_vcpus = the host's CPUs (at least vcpus),
  * console and agent true, display none, on_crash pause, on_reboot restart, discard true.
- * `cloud_init: true` is all of it by default; without the key there is none.
+ * `cloud_init: true` is all of it by default; without the key there is none. Guests with the lower
+ * order start first (default 100), those of the same order by name; the delay is waited after that
+ * guest's start before the next.
  *
  * In guest.json the same keys hold numbers of bytes and milliseconds, and further ones what roost
  * worked out: `file` and `cdrom` of a disk, `issued`. How a key is added: definition_keys.h.
@@ -76,6 +80,8 @@ enum {
 	KEYS_MAX = 16,
 	QEMU_ARGS_MAX = 64,
 	VCPUS_MAX = 255,
+	AUTOSTART_ORDER = 100, /* unless told */
+	AUTOSTART_ORDER_MAX = 9999,
 };
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG, ACCEL_MAX };
@@ -156,6 +162,12 @@ struct ready_def {
 	char *identity; /* private key's file; NULL: roost's own and the user's */
 };
 
+/* How `roost boot` starts it, if `autostart` says so at all. */
+struct autostart_def {
+	unsigned order;
+	int64_t delay_ms; /* after its start, before the next guest's */
+};
+
 /* What roost issues when a guest is defined; kept in guest.json under "issued". */
 struct identity {
 	char id[13];      /* 12 hex digits: folder in $RUN */
@@ -182,6 +194,7 @@ struct definition {
 	struct nic_def nics[NICS_MAX];
 	size_t nic_count;
 	bool console, vnc, agent, autostart;
+	struct autostart_def autostart_how;
 	enum display display;
 	enum on_crash on_crash;
 	enum on_reboot on_reboot;

@@ -255,7 +255,8 @@ static int read_map(const struct key *k, const struct node *n, void *base, struc
 	int value = k->flags & KEY_SWITCH ? truth(n) : -1;
 	bool bare = value >= 0 || n->kind == NODE_NULL;
 	if (!bare && n->kind != NODE_MAP)
-		return node_wrong(n, "a mapping", err);
+		return node_wrong(
+			n, k->flags & KEY_SWITCH ? "true, false or a mapping" : "a mapping", err);
 	if (k->flags & KEY_SWITCH)
 		*(bool *)place(base, k->aux) = value != 0;
 	return bare ? 0 : keys_read(k->keys, n, place(base, k->offset), err);
@@ -301,7 +302,7 @@ static int read_value(const struct key *k, const struct node *n, void *base, str
 		[KEY_OWN] = read_own,
 	};
 	static_assert(ARRAY_SIZE(readers) == KEY_TYPE_MAX, "a type lacks its reader");
-	if (n->kind == NODE_NULL && !(k->flags & (KEY_SWITCH | KEY_BARE))) {
+	if (n->kind == NODE_NULL && !(k->flags & KEY_BARE)) {
 		node_error(n, err, "there is no value");
 		return err_hint(err, "write one, or leave the key out");
 	}
@@ -384,12 +385,12 @@ static json_t *write_word(const struct key *k, const void *at)
 static json_t *write_map(const struct key *k, const void *base)
 {
 	if ((k->flags & KEY_SWITCH) && !*(const bool *)place_const(base, k->aux))
-		return NULL;
+		return k->flags & KEY_PLAIN ? json_false() : NULL;
 	json_t *map = keys_write(k->keys, place_const(base, k->offset));
-	if (json_object_size(map) || !(k->flags & KEY_SPARSE))
+	if (json_object_size(map) || !(k->flags & (KEY_SPARSE | KEY_PLAIN)))
 		return map;
 	json_decref(map);
-	return NULL;
+	return k->flags & KEY_PLAIN ? json_true() : NULL;
 }
 
 static json_t *write_integer(const struct key *k, uint64_t value)

@@ -35,6 +35,7 @@ enum key_flags {
 	KEY_SWITCH =
 		1 << 5,    /* a mapping, or true, or false; the bool at `aux` says if it is there */
 	KEY_BARE = 1 << 6, /* a mapping that may be left empty */
+	KEY_PLAIN = 1 << 7, /* a KEY_SWITCH that is always written: false, true, or what differs */
 };
 
 /* The words of an enum; NULL stands for a value that nobody writes. */

@@ -111,3 +111,12 @@ bool record_looks_sound(int guests_dir, const char *name)
 	return fstat(fd, &st) == 0 && pread(fd, last, 2, st.st_size - 2) == 2 && last[0] == '}' &&
 	       last[1] == '\n';
 }
+
+bool record_autostarts(int guests_dir, const char *name)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *file = str_fmt("%s/guest.json", name);
+	_cleanup_json_ json_t *o = json_file_read(guests_dir, file, &ignored);
+	const json_t *autostart = json_object_get(o, "autostart");
+	return json_is_true(autostart) || json_is_object(autostart);
+}

@@ -24,5 +24,7 @@ struct definition *record_read_running(int run, struct err *err);
 int record_add_seed(struct definition *d, struct err *err);
 /* A quick look for `list`: there, ours, not empty, ends as a record ends. */
 bool record_looks_sound(int guests_dir, const char *name);
+/* The same for `list --autostart`: of a record that cannot be read it is not known, so no. */
+bool record_autostarts(int guests_dir, const char *name);
 
 #endif

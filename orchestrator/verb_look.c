@@ -104,6 +104,24 @@ static void list_stopped(struct row **rows, size_t *count)
 	}
 }
 
+/* Of both filters together nothing is left out, as with virsh. */
+static void filter_autostart(const struct cli *cli, struct row *rows, size_t *count)
+{
+	struct err ignored = ERR_INIT;
+	bool yes = cli_flag(cli, "autostart"), no = cli_flag(cli, "no-autostart");
+	size_t kept = 0;
+	if (yes == no)
+		return;
+	_cleanup_close_ int guests = guests_open(&ignored);
+	for (size_t i = 0; i < *count; i++) {
+		if (record_autostarts(guests, rows[i].status.name) == yes)
+			rows[kept++] = rows[i];
+		else
+			status_free(&rows[i].status);
+	}
+	*count = kept;
+}
+
 static void print_json(const struct row *rows, size_t count)
 {
 	json_t *list = json_array();
@@ -160,6 +178,7 @@ static int run_list(const struct cli *cli, struct err *err)
 	list_running(&rows, &count);
 	if (cli_flag(cli, "all"))
 		list_stopped(&rows, &count);
+	filter_autostart(cli, rows, &count);
 	if (cli->json)
 		print_json(rows, count);
 	else if (cli_flag(cli, "name"))
@@ -293,7 +312,9 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 const struct verb verb_list = {"list", "", "Lists guests: those that run, or all.", 0, 0, false,
 	{{"all", NULL, 'a', "also those that do not run"},
 		{"name", NULL, 0, "names only, one a line"},
-		{"wide", NULL, 'w', "with accelerator, vCPUs and memory"}},
+		{"wide", NULL, 'w', "with accelerator, vCPUs and memory"},
+		{"autostart", NULL, 0, "only those that start when the host boots"},
+		{"no-autostart", NULL, 0, "only those that do not"}},
 	run_list, "roost list --all --wide", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_domstate = {"domstate", "NAME", "Tells a guest's state.", 1, 1, false,
 	{{"reason", NULL, 0, "and why it is in it"}}, run_domstate, "roost domstate web1 --reason",

@@ -14,6 +14,7 @@ const struct verb *const verbs[] = {
 	&verb_shutdown,
 	&verb_reboot,
 	&verb_destroy,
+	&verb_autostart,
 	&verb_wait,
 	&verb_timeline,
 	&verb_ssh,
