@@ -144,6 +144,8 @@ class Fake(Server):
             sock.close()
 
     def close(self):
+        # wakes the thread in accept(), which could else go on with the next listener that gets this number
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 
