@@ -404,7 +404,7 @@ const struct verb verb_attach_disk = {"attach-disk", "NAME FILE", "Plugs a disk 
 	GUESTS_ALL};
 const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET",
 	"Unplugs a disk that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_disk,
-	"roost detach-disk web1 vdb", GROUP_DEVICES, GUESTS_RUNNING};
+	"roost detach-disk web1 vdc", GROUP_DEVICES, GUESTS_RUNNING};
 const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE",
 	"Makes a disk of a running guest larger.", 3, 3, false, {{0}}, run_blockresize,
 	"roost blockresize web1 vda 12G", GROUP_DEVICES, GUESTS_RUNNING};

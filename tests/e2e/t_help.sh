@@ -1,0 +1,137 @@
+#!/bin/sh
+# Every command tells what it is, and its example is true: taken out of `roost help --json` and run as it stands, in a
+# folder with the files that people would have there, on a Linux guest `web1` in the state that the example needs.
+#
+# A new verb is run with web1 up and answering to SSH, and must end with 0. One that needs something else gets a line in
+# before(), one that does not end by itself a line in try().
+# limit: 600
+. "$TOP/tests/e2e/lib.sh"
+
+roost help --json >"$TMPDIR/help.json"
+# row VERB KEY
+row() {
+	jq -r --arg verb "$1" '.[] | select(.name == $verb) | .'"$2" "$TMPDIR/help.json"
+}
+verbs=$(jq -r '.[].name' "$TMPDIR/help.json")
+
+# --- the rows by themselves ---------------------------------------------------------------------------------------
+say "every row is whole"
+check_json "rows" 'length > 30 and (map(.name) | unique | length) == length' "$(cat "$TMPDIR/help.json")"
+check_eq "rows without a group, a sentence, or an example that begins with the verb" "" \
+	"$(jq -r '.[] | .name as $name | select((.group | length) == 0 or (.doc | test("^[A-Z].*[.]$") | not) or
+		(.example | test("(^|[|] *)roost " + $name + "( |$)") | not)) | .name' "$TMPDIR/help.json")"
+check_eq "options without a sentence" "" \
+	"$(jq -r '.[] | .name as $name | .options[] | select((.doc | length) < 5) | $name + " --" + .name' "$TMPDIR/help.json")"
+check_eq "options twice" "" "$(jq -r '.[] | .name as $name | .options | (map(.name) + map(.letter | values)) as $all |
+	select(($all | unique | length) != ($all | length)) | $name' "$TMPDIR/help.json")"
+
+say "the words of help"
+help=$(roost help)
+check_eq "it is what roost says without a command" "$help" "$(roost)"
+check_eq "and with --help" "$help" "$(roost --help)"
+for verb in $verbs; do
+	printf '%s\n' "$help" | grep -q "^  $verb " || fail "roost help does not list $verb"
+	one=$(roost help "$verb")
+	check_eq "roost $verb --help" "$one" "$(roost "$verb" --help)"
+	check_match "the example of $verb is told" "^example: roost|^example: .*roost $verb" "$one"
+	for option in $(row "$verb" 'options[].name'); do
+		check_match "roost $verb --help has its options" "^ .*--$option( |\$)" "$one"
+	done
+done
+check_eq "its headings" "$(jq -r '.[].group' "$TMPDIR/help.json" | sort -u)" \
+	"$(printf '%s\n' "$help" | grep -E '^[A-Z]' | sort)"
+check_json "one row" '.name == "start" and .options[0].name == "paused"' "$(roost help start --json)"
+check_status 3 roost help no-such-verb
+check_match "it is named" "no command 'no-such-verb'" "$out"
+check_status 2 roost help start stop
+
+# --- the examples -------------------------------------------------------------------------------------------------
+need tiny-vmlinux tiny-initrd
+mkdir "$TMPDIR/here"
+cd "$TMPDIR/here"
+cat >web1.yaml <<END
+name: web1
+memory: 256M
+max_memory: 1G
+max_vcpus: 2
+kernel: $GUESTS/tiny-vmlinux
+initrd: $GUESTS/tiny-initrd
+cmdline: console=ttyS0 quiet
+disks:
+  - size: 10G
+interfaces:
+  - user: {restrict: true, hostfwd: ["-22"]}
+cloud_init: true
+END
+qemu-img create -q -f qcow2 data.qcow2 64M
+
+# web1 with its CPUs running and a login that works, whatever the examples before have made of it
+running() {
+	case $(roost domstate web1 2>/dev/null || :) in
+	'')
+		roost define web1.yaml
+		roost start web1
+		;;
+	'shut off') roost start web1 ;;
+	paused) roost resume web1 ;;
+	running) ;;
+	*)
+		roost destroy web1
+		roost start web1
+		;;
+	esac
+	roost wait -q web1 --for login --timeout 200s
+}
+stopped() {
+	[ "$(state web1)" = 'shut off' ] || roost destroy web1
+}
+has_disk() {
+	roost domblklist web1 --json | jq -e --arg target "$1" 'any(.[]; .target == $target)' >/dev/null
+}
+
+# before VERB: what its example needs besides a running guest
+before() {
+	running
+	case $1 in
+	start | undefine | run) stopped ;;
+	resume) roost suspend web1 ;;
+	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
+	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed
+	detach-interface) roost attach-interface web1 user --restrict --mac 52:54:00:12:34:56 ;;
+	esac
+}
+
+# try VERB EXAMPLE
+try() {
+	case $1 in
+	console)
+		# a terminal of its own, left as people leave it
+		(sleep 1 && printf '\r' && sleep 1 && printf '\035') | script -qec "$2" /dev/null
+		;;
+	events)
+		# what happens to web1 is told while it happens
+		timeout 60 sh -ec "$2 -n 2" >"$TMPDIR/events" &
+		told=$!
+		wait_until 30 tells_events
+		wait $told
+		cat "$TMPDIR/events"
+		;;
+	*) sh -ec "$2" </dev/null ;;
+	esac
+}
+# perhaps before it listens: again until it has heard
+tells_events() {
+	roost suspend web1
+	roost resume web1
+	[ -s "$TMPDIR/events" ]
+}
+
+for verb in $verbs; do
+	example=$(row "$verb" example)
+	say "$example"
+	before "$verb" >"$TMPDIR/before" 2>&1 || fail "what comes before it: $(cat "$TMPDIR/before")"
+	status=0
+	try "$verb" "$example" >"$TMPDIR/out" 2>&1 || status=$?
+	[ $status -eq 0 ] || fail "roost $verb's example ended with $status: $(cat "$TMPDIR/out")"
+	tail -n 2 "$TMPDIR/out"
+done
