@@ -58,6 +58,20 @@ int proc_open_known(pid_t pid, uint64_t start, struct proc *out, struct err *err
 	return 0;
 }
 
+int proc_open_child(pid_t pid, struct proc *out, struct err *err)
+{
+	struct proc p = {.pid = pid, .start = start_time(pid)};
+	p.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (p.pidfd < 0) {
+		err_errno(err, "cannot hold the new process %d", (int)pid);
+		kill(pid, SIGKILL); /* unreaped, the pid is still its own */
+		waitpid(pid, NULL, 0);
+		return -1;
+	}
+	*out = p;
+	return 0;
+}
+
 bool proc_alive(const struct proc *p)
 {
 	return p->pidfd >= 0 && fd_wait(p->pidfd, POLLIN, 0) == 0;
@@ -133,10 +147,8 @@ int child_start(const char *const argv[], bool with_stdin, struct child *out, st
 	if (pid == 0)
 		exec_child(argv, to_read, from_write);
 	struct child c = CHILD_NONE;
-	/* not proc_open(): a child that has ended already is still ours to reap */
-	c.proc = (struct proc){.pid = pid,
-		.start = start_time(pid),
-		.pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	if (proc_open_child(pid, &c.proc, err) < 0)
+		return err_prefix(err, "'%s'", argv[0]);
 	fd_set_nonblocking(from_read, 1);
 	c.out = TAKE_FD(from_read);
 	c.in = TAKE_FD(to_write);

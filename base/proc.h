@@ -28,6 +28,8 @@ struct proc {
 int proc_open(pid_t pid, struct proc *out, struct err *err);
 /* The same, but only if it started at `start`; ERR_GONE otherwise. */
 int proc_open_known(pid_t pid, uint64_t start, struct proc *out, struct err *err);
+/* Our own child, which may have ended already: that is for proc_reap(). On failure it is killed. */
+int proc_open_child(pid_t pid, struct proc *out, struct err *err);
 bool proc_alive(const struct proc *p);
 /* Sends a signal through the pidfd. ERR_GONE if it ended, ERR_REFUSED if not permitted. */
 int proc_signal(const struct proc *p, int signal, struct err *err);

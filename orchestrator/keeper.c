@@ -118,6 +118,16 @@ static void serve_guest(struct guest *g)
 	}
 }
 
+/* Nobody reads our standard error: who wants the guest started or adopted hears why it is not. */
+static void refuse(struct guest *g, const struct err *why)
+{
+	struct wait w = WAIT_FOR(.deadline = deadline_in(IDLE_MS), .requests = true);
+	if (guest_wait(g, &w) != WAKE_REQUEST)
+		return;
+	server_error(g->server, w.request, why);
+	server_pump(g->server);
+}
+
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -140,7 +150,7 @@ int main(int argc, char **argv)
 	g.server = server_new(FD_LISTENER, ROOST_VERSION);
 	g.supervisor = server_add_client(g.server, FD_SUPERVISOR);
 	if (open_guest(&g, argv[1], &err) < 0) {
-		fprintf(stderr, "roost-keeper: %s\n", err.message);
+		refuse(&g, &err);
 		return err_exit_code(err.kind);
 	}
 	serve_guest(&g);

@@ -28,7 +28,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -173,11 +172,6 @@ int launch_run(struct launch *l, struct proc *out, struct err *err)
 	/* our copies would keep image locks and the QMP listener alive after QEMU's death */
 	for (size_t i = 0; i < l->fd_count; i++)
 		cleanup_close(&l->fds[i]);
-	struct proc p = PROC_NONE;
-	if (proc_open(pid, &p, err) < 0) {
-		waitpid(pid, NULL, 0);
-		return err_prefix(err, "QEMU");
-	}
-	*out = p;
-	return 0;
+	/* one that has ended already has said why on its standard error */
+	return proc_open_child(pid, out, err);
 }

@@ -72,6 +72,8 @@ void keepers_find_all(struct supervisor *s);
 /* Takes over a guest that runs without a keeper; NULL when it does not run. */
 struct keeper *keeper_adopt(
 	struct supervisor *s, const char *name, const char *id, struct err *err);
+/* A keeper for it at once, if it has none: the next try may be seconds away. */
+int keeper_want(struct keeper *k, struct err *err);
 int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
 	struct request *request, struct err *err);
 /* SIGKILL for a keeper that does not answer; its successor adopts the guest. */

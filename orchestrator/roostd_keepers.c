@@ -69,8 +69,12 @@ static void answer_all(struct supervisor *s, struct waiting **list, const struct
 
 /* ---- spawning ------------------------------------------------------------------------------------ */
 
-/* In the new process: the three fds into place, nothing else, then the keeper. */
-static _Noreturn void exec_keeper(const char *name, const int fds[3])
+/*
+ * In the new process, which shares our memory until it is another program: the three fds into
+ * place, nothing else, then the keeper. Why that failed is left in *failed.
+ */
+static _Noreturn void exec_keeper(
+	const char *path, const char *name, const int fds[3], volatile int *failed)
 {
 	enum { FIRST = 3, COUNT = 3, ABOVE = 64 };
 	int high[COUNT];
@@ -82,9 +86,26 @@ static _Noreturn void exec_keeper(const char *name, const int fds[3])
 	for (int i = 0; i < COUNT; i++)
 		dup2(high[i], FIRST + i);
 	syscall(SYS_close_range, (unsigned)(FIRST + COUNT), ~0U, 0U);
-	const char *path = libexec_path("roost-keeper");
 	execl(path, "roost-keeper", name, (char *)NULL);
+	*failed = errno;
 	_exit(127);
+}
+
+static int run_keeper(const char *name, const int fds[3], struct proc *out, struct err *err)
+{
+	const char *path = libexec_path("roost-keeper");
+	volatile int failed = 0;
+	/* what fork() copies is not needed: exec_keeper() neither allocates nor returns */
+	pid_t pid = vfork();
+	if (pid == 0)
+		exec_keeper(path, name, fds, &failed);
+	if (pid < 0)
+		return err_errno(err, "cannot fork a keeper");
+	if (!failed)
+		return proc_open_child(pid, out, err);
+	waitpid(pid, NULL, 0);
+	errno = failed;
+	return err_errno(err, "cannot run '%s'", path);
 }
 
 static int give_to_keeper(int fd, uid_t uid, struct err *err)
@@ -120,14 +141,11 @@ static int spawn(struct keeper *k, uid_t uid, struct err *err)
 	if (geteuid() == 0 && uid &&
 		(fchown(lock, uid, uid) < 0 || fchownat(run, "guest.sock", uid, uid, 0) < 0))
 		return err_errno(err, "cannot give the guest's socket to its keeper");
-	/* what fork() copies is not needed: exec_keeper() neither allocates nor returns */
-	pid_t pid = vfork();
-	if (pid < 0)
-		return err_errno(err, "cannot fork a keeper");
-	if (pid == 0)
-		exec_keeper(k->name, (int[]){theirs, lock, listener});
+	struct proc keeper = PROC_NONE;
+	if (run_keeper(k->name, (int[]){theirs, lock, listener}, &keeper, err) < 0)
+		return -1;
 	proc_close(&k->proc);
-	k->proc = (struct proc){.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+	k->proc = keeper;
 	qmp_close(k->link);
 	keeper_link(k, qmp_start_eager(TAKE_FD(ours)));
 	k->served = false;
@@ -161,6 +179,16 @@ static void keeper_free(struct supervisor *s, struct keeper *k)
 	free(k);
 }
 
+/* What a guest left in $RUN, unless a keeper is still there. */
+static void remove_run(const char *id)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int runs = runs_open(&ignored);
+	_cleanup_close_ int run = runs < 0 ? -1 : dir_open(runs, id, &ignored);
+	if (run >= 0 && !file_locked(run, "lock"))
+		dir_remove(runs, id, &ignored);
+}
+
 bool keeper_follow(struct keeper *k, struct request *request)
 {
 	struct err ignored = ERR_INIT;
@@ -187,8 +215,9 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 			k->served ? "running" : "starting");
 	k = keeper_new(s, d->name, d->issued.id);
 	if (spawn(k, d->issued.keeper_uid, err) < 0) {
+		remove_run(k->id);
 		keeper_free(s, k);
-		return -1;
+		return err_prefix(err, "guest '%s'", d->name);
 	}
 	k->starter = request;
 	k->call = qmp_send(k->link, "roost-start",
@@ -391,6 +420,16 @@ static void plan_retry(struct keeper *k)
 	k->retry_at = deadline_in(pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS);
 }
 
+/* Who waits for a keeper hears why there is none. */
+static void try_adopter(struct supervisor *s, struct keeper *k)
+{
+	struct err err = ERR_INIT;
+	if (spawn_adopter(k, &err) == 0)
+		return;
+	plan_retry(k);
+	answer_all(s, &k->attenders, &err);
+}
+
 /* The guest ended with its keeper: nothing of it stays in $RUN. */
 static void forget(struct supervisor *s, struct keeper *k)
 {
@@ -426,8 +465,21 @@ static void keeper_gone(struct supervisor *s, struct keeper *k)
 	}
 	status_free(&status);
 	/* a first death is answered at once; one that dies over its adoption gets a pause */
-	if (!k->served || spawn_adopter(k, &err) < 0)
+	bool served = k->served;
+	k->served = false;
+	if (served)
+		try_adopter(s, k);
+	else
 		plan_retry(k);
+}
+
+/* Who asks for it need not wait until the next try is due. */
+int keeper_want(struct keeper *k, struct err *err)
+{
+	if (k->link || spawn_adopter(k, err) == 0)
+		return 0;
+	plan_retry(k);
+	return -1;
 }
 
 void keepers_look(struct supervisor *s)
@@ -443,9 +495,8 @@ void keepers_look(struct supervisor *s)
 			hear(s, k);
 			if (qmp_gone(k->link))
 				keeper_gone(s, k);
-		} else if (!k->link && k->retry_at && !deadline_left(k->retry_at) &&
-			   spawn_adopter(k, &err) < 0) {
-			plan_retry(k);
+		} else if (!k->link && k->retry_at && !deadline_left(k->retry_at)) {
+			try_adopter(s, k);
 		}
 	}
 }

@@ -187,7 +187,7 @@ static int negotiate(struct qmp *q, struct err *err)
 	return wire_send(&q->wire, msg, NULL, 0, err);
 }
 
-/* The peer is ready for us: negotiate (if that was not done at once), and send what was held behind it. */
+/* It is ready for us: negotiate (if that was not done at once), and send what was held behind it. */
 static int greet(struct qmp *q, json_t *greeting, struct err *err)
 {
 	q->greeting = json_incref(greeting);

@@ -22,9 +22,9 @@
  * QEMU's own, one of roost's own unchanged. When the peer goes, every pending call fails with
  * ERR_GONE and one synthetic event {"event":"QMP_GONE","data":{"reason":...}} is queued.
  *
- * Nothing is written before the greeting (but by qmp_start_eager()): a peer that never serves us must not find our commands
- * in its socket when we are gone. At most QMP_EVENTS_MAX events wait to be taken (and 8 MiB of
- * them); older ones are dropped and counted as strays.
+ * Nothing is written before the greeting (but by qmp_start_eager()): a peer that never serves us
+ * must not find our commands in its socket when we are gone. At most QMP_EVENTS_MAX events wait to
+ * be taken (and 8 MiB of them); older ones are dropped and counted as strays.
  */
 #ifndef QMP_CLIENT_H
 #define QMP_CLIENT_H

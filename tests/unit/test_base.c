@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -183,6 +184,16 @@ static void children(void **state)
 	char text[16] = "";
 	assert_int_equal(read(c.out, text, sizeof(text) - 1), 6);
 	child_end(&c);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(5);
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	struct proc dead = PROC_NONE;
+	assert_int_equal(proc_open(pid, &dead, &err), -1);
+	assert_int_equal(proc_open_child(pid, &dead, &err), 0);
+	assert_int_equal(proc_reap(&dead, deadline_in(5000), &status, &err), 0);
+	assert_string_equal(proc_status_text(status), "exited with status 5");
 	struct proc self = PROC_NONE;
 	assert_int_equal(proc_open(getpid(), &self, &err), 0);
 	assert_int_equal(proc_open_known(getpid(), self.start + 1, &self, &err), -1);

@@ -140,6 +140,63 @@ static void commands_wait_for_the_greeting(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+static void an_eager_client_waits_for_no_greeting(void **state)
+{
+	(void)state;
+	struct talk t;
+	char caps[64], first[64], second[64];
+	t.q = qmp_start_eager(peer_new(&t.peer));
+	uint64_t a = send_plain(&t, "stop");
+	qmp_forget(
+		t.q, send_plain(&t, "cont")); /* it is on its way: no longer wanted, not unsaid */
+	peer_expect(&t.peer, "qmp_capabilities", caps);
+	peer_expect(&t.peer, "stop", first);
+	peer_expect(&t.peer, "cont", second);
+	peer_greet(&t.peer);
+	pump(&t);
+	assert_non_null(qmp_greeting(t.q));
+	assert_false(qmp_ready(t.q));
+	assert_null(peer_hear(&t.peer)); /* negotiated once */
+	peer_say(&t.peer, "{\"return\":{},\"id\":\"%s\"}{\"return\":1,\"id\":\"%s\"}", caps, first);
+	peer_say(&t.peer, "{\"return\":2,\"id\":\"%s\"}", second);
+	pump(&t);
+	assert_true(qmp_ready(t.q));
+	expect_return(&t, a, "1");
+	assert_int_equal(qmp_strays(t.q), 0);
+	talk_end(&t);
+}
+
+static void an_eager_client_of_nobody(void **state)
+{
+	(void)state;
+	struct talk t;
+	struct err err = ERR_INIT;
+	int fd = peer_new(&t.peer);
+	peer_end(&t.peer);
+	t.q = qmp_start_eager(fd);
+	assert_true(qmp_gone(t.q));
+	assert_int_equal(qmp_send(t.q, "stop", NULL, NULL, 0, &err), 0);
+	assert_int_equal(err.kind, ERR_GONE);
+	expect_gone_event(&t);
+	qmp_close(t.q);
+}
+
+/* Its first word is a greeting all the same: what answers before it is no QMP. */
+static void an_eager_client_still_wants_a_greeting(void **state)
+{
+	(void)state;
+	struct talk t;
+	char caps[64];
+	t.q = qmp_start_eager(peer_new(&t.peer));
+	uint64_t call = send_plain(&t, "stop");
+	peer_expect(&t.peer, "qmp_capabilities", caps);
+	peer_say(&t.peer, "{\"return\":{},\"id\":\"%s\"}", caps);
+	expect_gone(&t, ERR_GONE, "no greeting came");
+	expect_failure(
+		&t, call, ERR_GONE, "stop: the other side does not speak QMP: no greeting came");
+	talk_end(&t);
+}
+
 static void held_commands_fail_when_no_greeting_comes(void **state)
 {
 	(void)state;
@@ -518,6 +575,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commands_wait_for_the_greeting),
+		cmocka_unit_test(an_eager_client_waits_for_no_greeting),
+		cmocka_unit_test(an_eager_client_of_nobody),
+		cmocka_unit_test(an_eager_client_still_wants_a_greeting),
 		cmocka_unit_test(held_commands_fail_when_no_greeting_comes),
 		cmocka_unit_test(capabilities_refused),
 		cmocka_unit_test(foreign_replies_are_dropped),

@@ -1,0 +1,72 @@
+#!/bin/sh
+# A host on which something is missing or in the way: roost says what, changes nothing, and works again when it is mended.
+. "$TOP/tests/e2e/lib.sh"
+
+# The next command starts another roostd.
+end_roostd() {
+	# shellcheck disable=SC2046 # several words are meant
+	set -- $(roostd_pids)
+	[ $# -eq 0 ] || kill_and_wait TERM "$@"
+}
+# with_qemu PROGRAM: that one takes it for QEMU
+with_qemu() {
+	end_roostd
+	export ROOST_QEMU="$1"
+}
+nothing_left() {
+	check_eq "$1: the state" "shut off" "$(state a)"
+	wait_until 2 run_is_empty
+}
+
+pico a
+
+say "no QEMU, and QEMUs that are none"
+with_qemu "$TMPDIR/missing"
+check_status 6 roost start a
+check_match "a missing QEMU" "guest 'a': QEMU did not start: .*cannot run '.*/missing': No such file" "$out"
+nothing_left "a missing QEMU"
+with_qemu /bin/false
+check_status 6 roost start a
+check_match "/bin/false" "guest 'a': QEMU did not start and said nothing: it exited with status 1" "$out"
+nothing_left "/bin/false"
+with_qemu /bin/cat
+check_status 6 roost start a
+check_match "/bin/cat's own words" "QEMU did not start: .*cat: " "$out"
+nothing_left "/bin/cat"
+with_qemu ""
+
+say "no roost-keeper"
+cp -R "$TOP/build/bin" "$TOP/build/libexec" "$TMPDIR/"
+rm "$TMPDIR/libexec/roost/roost-keeper"
+end_roostd
+check_status 3 "$TMPDIR/bin/roost" start a
+check_match "it is named" "guest 'a': cannot run '.*/roost-keeper': No such file" "$out"
+nothing_left "no keeper"
+
+say "a keeper that cannot look after its guest tells why"
+end_roostd
+{
+	printf 'name: full\ncloud_init: true\ninterfaces: []\ndisks:\n'
+	for n in $(seq 16); do
+		printf '  - size: %sM\n' "$n"
+	done
+} >"$TMPDIR/full.yaml"
+roost define "$TMPDIR/full.yaml"
+check_status 5 roost start full
+check_match "its reason" "guest 'full' has 16 disks: there is no place for its seed" "$out"
+wait_until 2 run_is_empty
+
+say "a guest whose record is spoilt while its keeper is gone"
+roost start a
+wait_until 30 is_up a
+cp "$ROOST_STATE/guests/a/guest.json" "$TMPDIR/saved"
+printf '{' >"$ROOST_STATE/guests/a/guest.json"
+kill_and_wait KILL "$(of_status a keeper_pid)"
+since=$(now_ms)
+check_status 5 roost suspend a
+check_match "why it has no keeper" "guest 'a' is broken: its record: .*JSON" "$out"
+check_time "the answer" 2000 "$since"
+cat "$TMPDIR/saved" >"$ROOST_STATE/guests/a/guest.json"
+roost suspend a
+roost resume a
+ticks_go_on a
