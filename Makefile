@@ -16,10 +16,10 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
-images := qcow2_read qcow2_create image chain seed
+images := qcow2_read qcow2_create qcow2_copy image chain seed
 # the orchestrator's files that more than one program links
 shared := paths definition definition_node definition_keys definition_text definition_check \
-	definition_identity definition_files definition_yaml accel firmware status record disk_open \
+	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open \
 	ssh_params ssh_words
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
@@ -34,7 +34,7 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent schema qemu
+unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent schema qemu
 # what every unit test is linked with
 unit_all := peer
 fuzz := definition qcow2 ssh wire agent

@@ -58,6 +58,13 @@ struct qcow2_new {
  * name table as qemu-img writes it; `qemu-img check` is clean.
  */
 int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err);
+/*
+ * Writes an image that stands alone with the content of `from`, a raw file of at most
+ * QCOW2_COPY_MAX bytes; else as qcow2_create(). A writer that is killed leaves an image that is not
+ * whole: make it under another name.
+ */
+int qcow2_copy(int dir_fd, const char *name, int from, bool durable, struct err *err);
+enum { QCOW2_COPY_MAX = 64 << 20 };
 /* The most that `cluster_bits` can address with an L1 table of at most 32 MiB (QEMU's limit). */
 uint64_t qcow2_max_size(unsigned cluster_bits);
 

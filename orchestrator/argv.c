@@ -21,7 +21,7 @@ enum {
 void opened_close(struct opened *o)
 {
 	int *const fds[] = {&o->qmp, &o->qmp_log, &o->agent, &o->console, &o->console_in[0],
-		&o->console_in[1], &o->kernel, &o->initrd, &o->firmware_code, &o->firmware_vars};
+		&o->console_in[1], &o->kernel, &o->initrd, &o->firmware.code, &o->firmware.vars};
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		cleanup_close(fds[i]);
 	for (size_t i = 0; i < DISKS_MAX; i++)
@@ -59,8 +59,14 @@ static void add_machine(struct launch *l, const struct definition *d, enum accel
 {
 	bool uefi = d->firmware == FIRMWARE_UEFI;
 	launch_arg(l, "-machine");
-	launch_arg(l, "%s,memory-backend=pc.ram,hpet=off,vmport=off,usb=off,dump-guest-core=off%s",
-		d->machine ? d->machine : "q35", uefi ? ",pflash0=code,pflash1=vars" : "");
+	launch_arg(l,
+		"%s,memory-backend=pc.ram,hpet=off,vmport=off,usb=off,dump-guest-core=off%s%s",
+		d->machine ? d->machine : "q35", uefi ? ",pflash0=code,pflash1=vars" : "",
+		d->secure_boot ? ",smm=on" : "");
+	if (d->secure_boot) { /* else the guest's kernel could write the keys past the firmware */
+		launch_arg(l, "-global");
+		launch_arg(l, "driver=cfi.pflash01,property=secure,value=on");
+	}
 	launch_arg(l, "-accel");
 	launch_arg(l, "%s", accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi");
 	launch_arg(l, "-cpu");
@@ -141,18 +147,30 @@ static void add_agent(struct launch *l, struct opened *o)
 			      "org.qemu.guest_agent.0"));
 }
 
+static void add_blockdev(struct launch *l, json_t *node)
+{
+	launch_arg(l, "-blockdev");
+	launch_arg_json(l, node);
+}
+
+static void add_flash_file(struct launch *l, int *fd, const char *node, bool readonly, int *set)
+{
+	_cleanup_free_ char *path = str_fmt("/dev/fdset/%d", *set);
+	add_fd(l, fd, (*set)++, node);
+	add_blockdev(l, json_pack("{s:s, s:s, s:s, s:b}", "driver", "file", "node-name", node,
+				"filename", path, "read-only", readonly));
+}
+
 static void add_firmware(struct launch *l, struct opened *o, int *set)
 {
-	int *const fds[] = {&o->firmware_code, &o->firmware_vars};
-	static const char *const names[] = {"code", "vars"};
-	for (size_t i = 0; i < ARRAY_SIZE(fds) && *fds[i] >= 0; i++) {
-		add_fd(l, fds[i], *set, names[i]);
-		_cleanup_free_ char *path = str_fmt("/dev/fdset/%d", *set);
-		launch_arg(l, "-blockdev");
-		launch_arg_json(l, json_pack("{s:s, s:s, s:s, s:b}", "driver", "file", "node-name",
-					   names[i], "filename", path, "read-only", i == 0));
-		(*set)++;
-	}
+	if (o->firmware.code < 0)
+		return;
+	bool qcow2 = o->firmware.vars_qcow2;
+	add_flash_file(l, &o->firmware.code, "code", true, set);
+	add_flash_file(l, &o->firmware.vars, qcow2 ? "vars-file" : "vars", false, set);
+	if (qcow2)
+		add_blockdev(l, json_pack("{s:s, s:s, s:s, s:n}", "driver", "qcow2", "node-name",
+					"vars", "file", "vars-file", "backing"));
 }
 
 /* 0: does not boot from it; the first device of the first kind in `boot` gets 1. */

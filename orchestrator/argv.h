@@ -14,6 +14,7 @@
 #define ORCHESTRATOR_ARGV_H
 
 #include "orchestrator/disk_open.h"
+#include "orchestrator/firmware_vars.h"
 #include "orchestrator/launch.h"
 
 enum { SET_QMP_LOG = 1, SET_CONSOLE = 2, SET_CONSOLE_IN = 3, SET_DISKS = 4 };
@@ -25,9 +26,18 @@ struct opened {
 	int console,
 		console_in[2]; /* file O_APPEND; FIFO read-only, read-write; -1 without console */
 	int kernel, initrd;    /* sealed memfds; -1: none */
-	int firmware_code, firmware_vars; /* -1 with BIOS */
+	struct firmware_open firmware;
 	struct disk_files disks[DISKS_MAX];
 };
+#define OPENED_NONE                                                                                \
+	(struct opened)                                                                            \
+	{                                                                                          \
+		.qmp = -1, .qmp_log = -1, .agent = -1, .console = -1, .console_in = {-1, -1},      \
+		.kernel = -1, .initrd = -1, .firmware = {                                          \
+			.code = -1,                                                                \
+			.vars = -1                                                                 \
+		}                                                                                  \
+	}
 
 /* `accel` is the one chosen; `forwards` come from the status (free ports filled in). */
 void argv_build(const struct definition *d, enum accel accel, bool proven, const json_t *forwards,

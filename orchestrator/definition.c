@@ -438,6 +438,8 @@ static const struct key definition_rows[] = {
 		.doc = "QEMU's CPU model; default: the host's under KVM, max under TCG"},
 	{"firmware", KEY_WORD, AT(firmware), .words = &firmware_words,
 		.doc = "what boots the guest"},
+	{"secure_boot", KEY_BOOL, KEY_SPARSE, AT(secure_boot),
+		.doc = "UEFI runs nothing but what is signed by keys that it knows"},
 	{"kernel", KEY_FILE, AT(kernel), .doc = "a kernel to boot without a boot loader"},
 	{"initrd", KEY_FILE, AT(initrd), .doc = "its initial RAM disk"},
 	{"cmdline", KEY_TEXT, AT(cmdline), .doc = "its command line"},

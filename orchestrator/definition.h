@@ -10,6 +10,7 @@
  *	uuid: ...			max_memory: 2G		max_vcpus: 4
  *	accel: auto|kvm|tcg		accel_fallback: tcg	accel_unproven: true
  *	machine: q35			cpu: qemu64		firmware: bios|uefi
+ *	secure_boot: true		# with uefi; the distribution's keys are enrolled
  *	kernel: FILE			initrd: FILE		cmdline: TEXT
  *	disks:
  *	  - image: base.qcow2		# an overlay of it is made in the guest's folder
@@ -186,6 +187,7 @@ struct definition {
 	char *machine; /* NULL: the default, resolved and recorded at define */
 	char *cpu;     /* NULL: by accelerator */
 	enum firmware firmware;
+	bool secure_boot; /* with UEFI only */
 	char *kernel, *initrd, *cmdline;
 	struct disk_def disks[DISKS_MAX];
 	size_t disk_count; /* the cdrom, if any, is among them */

@@ -331,6 +331,21 @@ static int check_kernel(const struct definition *d, const struct node *root, str
 	return err_hint(err, "a guest that boots from its disk has its own %s there", key);
 }
 
+static int check_secure_boot(const struct definition *d, const struct node *root, struct err *err)
+{
+	const struct node *place = node_place(root, "secure_boot");
+	if (!d->secure_boot)
+		return 0;
+	if (d->firmware != FIRMWARE_UEFI) {
+		node_error(place, err, "only UEFI has secure boot");
+		return err_hint(err, "add `firmware: uefi`");
+	}
+	if (d->machine && !str_eq(d->machine, "q35") && !str_starts(d->machine, "pc-q35-"))
+		return node_error(place, err,
+			"the machine '%s' has no secure boot; q35 has (it needs SMM)", d->machine);
+	return 0;
+}
+
 static int check_boot(const struct definition *d, const struct node *root, struct err *err)
 {
 	for (size_t i = 0; i < d->boot_count; i++)
@@ -366,8 +381,9 @@ int check_definition(void *definition, const struct node *root, struct err *err)
 	complete_nics(d, root);
 	complete_cloud_init(d);
 	if (check_memory(d, root, err) < 0 || check_kernel(d, root, err) < 0 ||
-		check_disks(d, root, err) < 0 || check_boot(d, root, err) < 0 ||
-		check_nics(d, root, err) < 0 || check_cloud_init(d, root, err) < 0)
+		check_secure_boot(d, root, err) < 0 || check_disks(d, root, err) < 0 ||
+		check_boot(d, root, err) < 0 || check_nics(d, root, err) < 0 ||
+		check_cloud_init(d, root, err) < 0)
 		return -1;
 	if (node_by_people(root) && check_ready(d, root, err) < 0)
 		return -1;

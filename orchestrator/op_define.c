@@ -21,7 +21,7 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
-#include "orchestrator/firmware.h"
+#include "orchestrator/firmware_vars.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/qemu_caps.h"
 #include "orchestrator/record.h"
@@ -172,29 +172,12 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	return 0;
 }
 
-/* The guest's own copy of the firmware's variables. */
-static int make_vars(int dir, const struct definition *d, struct err *err)
-{
-	enum { VARS_MAX = 4 * 1024 * 1024 };
-	struct firmware_files files;
-	_cleanup_buf_ struct buf content = {0};
-	if (d->firmware != FIRMWARE_UEFI ||
-		faccessat(dir, "vars.fd", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return 0;
-	if (firmware_find(&files, err) < 0)
-		return err_prefix(err, "firmware");
-	if (file_read(AT_FDCWD, files.vars, VARS_MAX, &content, err) < 0 ||
-		file_replace(dir, "vars.fd", content.data, content.len, true, err) < 0)
-		return -1;
-	return give_to_keeper(dir, "vars.fd", d, err);
-}
-
 static int fill_folder(int dir, struct definition *d, struct err *err)
 {
 	for (size_t i = 0; i < d->disk_count; i++)
 		if (make_disk(dir, &d->disks[i], d, err) < 0)
 			return -1;
-	if (make_vars(dir, d, err) < 0)
+	if (firmware_make_vars(dir, d, err) < 0)
 		return -1;
 	if (d->cloud_init.enabled &&
 		(seed_make(dir, d, err) < 0 || give_to_keeper(dir, "seed.iso", d, err) < 0))

@@ -25,7 +25,6 @@
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
-#include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
 #include "orchestrator/record.h"
@@ -123,21 +122,6 @@ static int copy_to_memfd(const struct guest *g, const char *path, int *out, stru
 	return 0;
 }
 
-static int open_firmware(struct guest *g, struct opened *o, struct err *err)
-{
-	struct firmware_files files;
-	if (g->def->firmware != FIRMWARE_UEFI)
-		return 0;
-	if (firmware_find(&files, err) < 0)
-		return -1;
-	o->firmware_code = open(files.code, O_RDONLY | O_CLOEXEC);
-	if (o->firmware_code < 0)
-		return err_errno(err, "cannot open the UEFI firmware '%s'", files.code);
-	o->firmware_vars =
-		file_open_owned(g->dir, "vars.fd", O_RDWR, g->def->issued.keeper_uid, err);
-	return o->firmware_vars < 0 ? err_prefix(err, "the UEFI variables") : 0;
-}
-
 static int open_disks(struct guest *g, struct opened *o, struct err *err)
 {
 	for (size_t i = 0; i < g->def->disk_count; i++) {
@@ -152,7 +136,7 @@ static int open_all(struct guest *g, struct opened *o, struct err *err)
 {
 	const struct definition *d = g->def;
 	if (open_disks(g, o, err) < 0 || open_console(g, o, err) < 0 ||
-		open_firmware(g, o, err) < 0)
+		firmware_open(g->dir, d, &o->firmware, err) < 0)
 		return -1;
 	if (d->kernel && copy_to_memfd(g, d->kernel, &o->kernel, err) < 0)
 		return -1;
@@ -198,7 +182,7 @@ static int launch(struct guest *g, struct err *err)
 {
 	enum accel accel;
 	bool proven;
-	_cleanup_opened_ struct opened o = {-1, -1, -1, -1, {-1, -1}, -1, -1, -1, -1, {{{{0}}, 0}}};
+	_cleanup_opened_ struct opened o = OPENED_NONE;
 	_cleanup_launch_ struct launch l = {.stderr_fd = -1};
 	json_decref(g->status.forwards);
 	g->status.forwards = json_array();

@@ -150,14 +150,18 @@ static void check_qemu_img(struct validate_row *r)
 
 static void check_firmware(struct validate_row *r)
 {
-	struct firmware_files files;
+	struct firmware_files plain, secure;
 	struct err err = ERR_INIT;
-	if (firmware_find(&files, &err) == 0) {
-		found(r, VALIDATE_PASS, "%s", files.code);
-		return;
+	if (firmware_find(&(struct firmware_want){0}, &plain, &err) < 0) {
+		found(r, VALIDATE_WARN,
+			"no UEFI firmware: guests with `firmware: uefi` cannot run");
+		remedy(r, "%s", err.hint);
+	} else if (firmware_find(&(struct firmware_want){.secure_boot = true}, &secure, &err) < 0) {
+		found(r, VALIDATE_WARN, "%s; none for `secure_boot: true`", plain.code);
+		remedy(r, "%s", err.hint);
+	} else {
+		found(r, VALIDATE_PASS, "%s; with secure boot %s", plain.code, secure.code);
 	}
-	found(r, VALIDATE_WARN, "no UEFI firmware: guests with `firmware: uefi` cannot run");
-	remedy(r, "%s", err.hint);
 }
 
 static void check_programs(struct validate_row *r)

@@ -289,6 +289,78 @@ static void nothing_left_behind(void **state)
 	assert_int_equal(access("full", F_OK), -1);
 }
 
+static void copy(const char *to, const char *from)
+{
+	struct err err = ERR_INIT;
+	_cleanup_close_ int fd = open(from, O_RDONLY);
+	unlink(to);
+	if (qcow2_copy(AT_FDCWD, to, fd, true, &err) < 0)
+		fail_msg("%s: %s", to, err.message);
+}
+
+/* Bytes at both ends of what a file of that size has, and in its middle; the rest is a hole. */
+static void make_raw(const char *name, uint64_t size)
+{
+	_cleanup_close_ int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	const uint64_t places[] = {0, size / 2, size - 1};
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		assert_int_equal(pwrite(fd, "x", 1, (off_t)places[i]), 1);
+}
+
+static void copies(void **state)
+{
+	(void)state;
+	/* OVMF's templates, whole clusters, one byte more, the most, and one sector */
+	static const uint64_t sizes[] = {540672, 131072, 131073 + 511, 64 * MIB, 512, 4 * MIB};
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		make_raw("raw", sizes[i]);
+		copy("d", "raw");
+		assert_clean("d");
+		assert_described("d", sizes[i], 16);
+		assert_read_back("d", sizes[i], 16);
+		MUST(QEMU_IMG, "compare", "-f", "raw", "-F", "qcow2", "raw", "d");
+		/* it may be written to, where it has data and where it has none */
+		MUST(QEMU_IO, "-f", "qcow2", "-c", "write -P 7 0 512", "-c", "discard 0 512", "d");
+		assert_clean("d");
+	}
+	/* what is zero takes no room */
+	struct stat st;
+	make_raw("raw", 64 * MIB);
+	copy("d", "raw");
+	assert_int_equal(stat("d", &st), 0);
+	assert_true(st.st_size <= 8 * 65536);
+}
+
+static void copies_refused(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	struct rlimit old, small;
+	make_raw("raw", 64 * MIB + 1);
+	_cleanup_close_ int large = open("raw", O_RDONLY), zeros = open("/dev/zero", O_RDONLY);
+	assert_int_equal(qcow2_copy(AT_FDCWD, "no", large, false, &err), -1);
+	assert_int_equal(err.kind, ERR_REFUSED);
+	assert_int_equal(qcow2_copy(AT_FDCWD, "no", zeros, false, &err), -1);
+	write_file("empty", "", 0);
+	_cleanup_close_ int empty = open("empty", O_RDONLY);
+	assert_int_equal(qcow2_copy(AT_FDCWD, "no", empty, false, &err), -1);
+	assert_int_equal(access("no", F_OK), -1);
+	/* what is there is not touched; what cannot be written whole does not stay */
+	make_raw("four", 4 * MIB);
+	_cleanup_close_ int from = open("four", O_RDONLY);
+	assert_int_equal(qcow2_copy(AT_FDCWD, "empty", from, false, &err), -1);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = old;
+	small.rlim_cur = 400000;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	int result = qcow2_copy(AT_FDCWD, "full", from, false, &err);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(result, -1);
+	assert_int_equal(access("full", F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +372,8 @@ int main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(limits_are_qemus),
 		cmocka_unit_test(nothing_left_behind),
+		cmocka_unit_test(copies),
+		cmocka_unit_test(copies_refused),
 	};
 	return cmocka_run_group_tests_name("qcow2_create", tests, scratch_enter, scratch_leave);
 }
