@@ -22,7 +22,8 @@ shared := paths definition definition_node definition_keys definition_text defin
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open \
 	ssh_params ssh_words
 
-roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
+roost  := look look_block table verb_block verb_ids \
+	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
 	validate verb_validate verb_autostart
 roostd := roostd roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \

@@ -11,8 +11,10 @@
 #include "orchestrator/change.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/disk_open.h"
+#include "orchestrator/look.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/table.h"
 
 /* ---- disks ---------------------------------------------------------------------------------------- */
 
@@ -105,16 +107,6 @@ static void add_disk(struct definition *d, const void *how)
 		d->disk_count++;
 }
 
-/* What was plugged; an empty list when the guest does not run. */
-static json_t *plugged(const struct found *f)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
-	_cleanup_json_ json_t *o = run < 0 ? NULL : json_file_read(run, "attached", &ignored);
-	json_t *list = json_object_get(o, "attached");
-	return list ? json_incref(list) : json_array();
-}
-
 /*
  * A disk that shall be there now and at the next start: its target is free for both before anything
  * is plugged. `disk` gets it.
@@ -139,7 +131,7 @@ static int settle_target(const struct found *f, json_t *disk, struct err *err)
 			err, ERR_REFUSED, "guest '%s' has %d disks already", d->name, DISKS_MAX);
 	if (named)
 		return 0;
-	_cleanup_json_ json_t *live = plugged(f);
+	_cleanup_json_ json_t *live = look_plugged(f);
 	json_array_foreach (live, i, entry)
 		if (str_eq(json_get_str(entry, "kind", ""), "disk") && d->disk_count < DISKS_MAX)
 			snprintf(d->disks[d->disk_count++].target, sizeof(target), "%s",
@@ -266,70 +258,24 @@ static int run_detach_interface(const struct cli *cli, struct err *err)
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
 
-/* What a guest runs by, else what it will start by; its seed included. */
-static struct definition *definition_now(const struct found *f, struct err *err)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
-	struct definition *d = run < 0 ? NULL : record_read_running(run, &ignored);
-	if (d)
-		return d;
-	d = record_read(f->name, err);
-	if (d && record_add_seed(d, err) < 0)
-		definition_free(TAKE(d));
-	return d;
-}
-
-static void add_row(json_t *rows, const char *a, const char *b, const char *c, const char *d)
-{
-	json_t *row = json_array();
-	const char *const cells[] = {a, b, c, d};
-	for (size_t i = 0; i < ARRAY_SIZE(cells) && cells[i]; i++)
-		json_array_append_new(row, json_string(cells[i]));
-	json_array_append_new(rows, row);
-}
-
-/* Columns as wide as their widest cell, 3 spaces between, the last one as it is. */
-static void print_rows(const json_t *rows)
-{
-	size_t width[4] = {0}, i, j, columns = json_array_size(json_array_get(rows, 0)), total = 0;
-	json_t *row, *cell;
-	json_array_foreach (rows, i, row)
-		json_array_foreach (row, j, cell)
-			if (json_string_length(cell) > width[j])
-				width[j] = json_string_length(cell);
-	for (j = 0; j < columns; j++)
-		total += width[j] + 3;
-	json_array_foreach (rows, i, row) {
-		json_array_foreach (row, j, cell)
-			printf("%s%-*s", j ? "   " : " ", j + 1 < columns ? (int)width[j] : 0,
-				json_string_value(cell));
-		putchar('\n');
-		for (j = 0; i == 0 && j < total; j++)
-			putchar('-');
-		if (i == 0)
-			putchar('\n');
-	}
-}
-
 static int run_domblklist(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	_cleanup_definition_ struct definition *d =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : definition_now(&f, err);
+		guest_find(cli->operands[0], &f, err) < 0 ? NULL : look_definition(&f, err);
 	if (!d)
 		return -1;
-	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
+	_cleanup_json_ json_t *live = look_plugged(&f), *rows = json_array(), *list = json_array();
 	json_t *entry;
 	size_t i;
-	add_row(rows, "Target", "Source", NULL, NULL);
+	table_row(rows, "Target", "Source");
 	for (i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
 		_cleanup_free_ char *own =
 			disk->source == DISK_PATH
 				? xstrdup(disk->path)
 				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
-		add_row(rows, disk->target, own, NULL, NULL);
+		table_row(rows, disk->target, own);
 		json_array_append_new(
 			list, json_pack("{s:s, s:s}", "target", disk->target, "source", own));
 	}
@@ -337,8 +283,8 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
 			definition_disk(d, json_get_str(entry, "target", "")))
 			continue;
-		add_row(rows, json_get_str(entry, "target", "?"), json_get_str(entry, "path", "?"),
-			NULL, NULL);
+		table_row(
+			rows, json_get_str(entry, "target", "?"), json_get_str(entry, "path", "?"));
 		json_array_append_new(
 			list, json_pack("{s:O, s:O}", "target", json_object_get(entry, "target"),
 				      "source", json_object_get(entry, "path")));
@@ -346,7 +292,7 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 	if (cli->json)
 		cli_print_json(json_incref(list));
 	else
-		print_rows(rows);
+		table_print(rows);
 	return 0;
 }
 
@@ -354,16 +300,16 @@ static int run_domiflist(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	_cleanup_definition_ struct definition *d =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : definition_now(&f, err);
+		guest_find(cli->operands[0], &f, err) < 0 ? NULL : look_definition(&f, err);
 	if (!d)
 		return -1;
-	_cleanup_json_ json_t *live = plugged(&f), *rows = json_array(), *list = json_array();
+	_cleanup_json_ json_t *live = look_plugged(&f), *rows = json_array(), *list = json_array();
 	json_t *entry;
 	size_t i;
-	add_row(rows, "Interface", "Type", "Model", "MAC");
+	table_row(rows, "Interface", "Type", "Model", "MAC");
 	for (i = 0; i < d->nic_count; i++) {
 		_cleanup_free_ char *name = str_fmt("nic%zu", i);
-		add_row(rows, name, "user", nic_model_name(d->nics[i].model), d->nics[i].mac);
+		table_row(rows, name, "user", nic_model_name(d->nics[i].model), d->nics[i].mac);
 		json_array_append_new(list,
 			json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
 				"model", nic_model_name(d->nics[i].model), "mac", d->nics[i].mac));
@@ -374,14 +320,14 @@ static int run_domiflist(const struct cli *cli, struct err *err)
 		const char *name = json_get_str(entry, "device", "?"),
 			   *mac = json_get_str(entry, "mac", "?");
 		const char *model = json_get_str(entry, "model", "virtio");
-		add_row(rows, name, "user", model, mac);
+		table_row(rows, name, "user", model, mac);
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name,
 						    "type", "user", "model", model, "mac", mac));
 	}
 	if (cli->json)
 		cli_print_json(json_incref(list));
 	else
-		print_rows(rows);
+		table_print(rows);
 	return 0;
 }
 

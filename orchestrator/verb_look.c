@@ -18,6 +18,7 @@
 struct row {
 	struct status status;
 	char state[200]; /* with the reason where it matters */
+	char uuid[37];   /* "" unless asked for: it is in the guest's record */
 };
 
 static int by_number(const void *a, const void *b)
@@ -104,22 +105,58 @@ static void list_stopped(struct row **rows, size_t *count)
 	}
 }
 
-/* Of both filters together nothing is left out, as with virsh. */
-static void filter_autostart(const struct cli *cli, struct row *rows, size_t *count)
+/* The words of --state-*; a state without a word of its own is `other`. None given: all. */
+static bool has_wanted_state(const struct cli *cli, enum guest_state state)
+{
+	const char *word = state == GUEST_RUNNING    ? "state-running"
+			   : state == GUEST_PAUSED   ? "state-paused"
+			   : state == GUEST_SHUT_OFF ? "state-shutoff"
+						     : "state-other";
+	bool any = cli_flag(cli, "state-running") || cli_flag(cli, "state-paused") ||
+		   cli_flag(cli, "state-shutoff") || cli_flag(cli, "state-other");
+	return !any || cli_flag(cli, word);
+}
+
+/* Of both of these nothing is left out, as with virsh. */
+static bool has_wanted_autostart(const struct cli *cli, int guests, const char *name)
+{
+	bool yes = cli_flag(cli, "autostart"), no = cli_flag(cli, "no-autostart");
+	return yes == no || record_autostarts(guests, name) == yes;
+}
+
+static void filter(const struct cli *cli, struct row *rows, size_t *count)
 {
 	struct err ignored = ERR_INIT;
-	bool yes = cli_flag(cli, "autostart"), no = cli_flag(cli, "no-autostart");
 	size_t kept = 0;
-	if (yes == no)
-		return;
 	_cleanup_close_ int guests = guests_open(&ignored);
 	for (size_t i = 0; i < *count; i++) {
-		if (record_autostarts(guests, rows[i].status.name) == yes)
+		struct status *s = &rows[i].status;
+		if (has_wanted_state(cli, s->state) && has_wanted_autostart(cli, guests, s->name))
 			rows[kept++] = rows[i];
 		else
-			status_free(&rows[i].status);
+			status_free(s);
 	}
 	*count = kept;
+}
+
+static void drop_first(struct row *rows, size_t *count, size_t dropped)
+{
+	for (size_t i = 0; i < dropped; i++)
+		status_free(&rows[i].status);
+	*count -= dropped;
+	memmove(rows, rows + dropped, *count * sizeof(*rows));
+}
+
+static void read_uuids(struct row *rows, size_t count)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int guests = guests_open(&ignored);
+	for (size_t i = 0; guests >= 0 && i < count; i++) {
+		_cleanup_free_ char *file = str_fmt("%s/guest.json", rows[i].status.name);
+		_cleanup_json_ json_t *record = json_file_read(guests, file, &ignored);
+		snprintf(
+			rows[i].uuid, sizeof(rows[i].uuid), "%s", json_get_str(record, "uuid", ""));
+	}
 }
 
 static void print_json(const struct row *rows, size_t count)
@@ -136,6 +173,8 @@ static void print_json(const struct row *rows, size_t count)
 			json_object_set_new(o, "memory", json_integer(s->memory));
 			json_object_set_new(o, "busy", json_string(s->busy));
 		}
+		if (rows[i].uuid[0])
+			json_object_set_new(o, "uuid", json_string(rows[i].uuid));
 		json_array_append_new(list, o);
 	}
 	cli_print_json(list);
@@ -167,6 +206,26 @@ static void print_table(const struct row *rows, size_t count, bool wide)
 	}
 }
 
+/* For scripts: the columns asked for, always in this order. A broken guest has no UUID to tell. */
+static bool print_columns(const struct cli *cli, const struct row *rows, size_t count)
+{
+	bool number = cli_flag(cli, "id"), uuid = cli_flag(cli, "uuid"),
+	     name = cli_flag(cli, "name");
+	for (size_t i = 0; (number || uuid || name) && i < count; i++) {
+		const struct row *r = &rows[i];
+		if (number && r->status.number)
+			printf("%lld", (long long)r->status.number);
+		else if (number)
+			putchar('-');
+		if (uuid)
+			printf("%s%s", number ? " " : "", r->uuid[0] ? r->uuid : "-");
+		if (name)
+			printf("%s%s", number || uuid ? " " : "", r->status.name);
+		putchar('\n');
+	}
+	return number || uuid || name;
+}
+
 static int run_list(const struct cli *cli, struct err *err)
 {
 	struct row *rows = NULL;
@@ -175,16 +234,20 @@ static int run_list(const struct cli *cli, struct err *err)
 		return -1;
 	if (orphans_exist())
 		orphans_adopt(err); /* what it cannot do shows as `unresponsive` */
+	bool all = cli_flag(cli, "all"), inactive = cli_flag(cli, "inactive");
+	/* what runs is found in any case: all others do not */
 	list_running(&rows, &count);
-	if (cli_flag(cli, "all"))
+	size_t running = count;
+	if (all || inactive || cli_flag(cli, "state-shutoff"))
 		list_stopped(&rows, &count);
-	filter_autostart(cli, rows, &count);
+	if (inactive && !all && running)
+		drop_first(rows, &count, running);
+	filter(cli, rows, &count);
+	if (cli_flag(cli, "uuid"))
+		read_uuids(rows, count);
 	if (cli->json)
 		print_json(rows, count);
-	else if (cli_flag(cli, "name"))
-		for (size_t i = 0; i < count; i++)
-			puts(rows[i].status.name);
-	else
+	else if (!print_columns(cli, rows, count))
 		print_table(rows, count, cli_flag(cli, "wide"));
 	for (size_t i = 0; i < count; i++)
 		status_free(&rows[i].status);
@@ -314,7 +377,14 @@ const struct verb verb_list = {"list", "", "Lists guests: those that run, or all
 		{"name", NULL, 0, "names only, one a line"},
 		{"wide", NULL, 'w', "with accelerator, vCPUs and memory"},
 		{"autostart", NULL, 0, "only those that start when the host boots"},
-		{"no-autostart", NULL, 0, "only those that do not"}},
+		{"no-autostart", NULL, 0, "only those that do not"},
+		{"uuid", NULL, 0, "UUIDs, one a line; with --name before the names"},
+		{"id", NULL, 0, "Ids, one a line"},
+		{"inactive", NULL, 0, "only those that do not run"},
+		{"state-running", NULL, 0, "only those in that state; with others of these, any"},
+		{"state-paused", NULL, 0, "those whose CPUs somebody stopped"},
+		{"state-shutoff", NULL, 0, "those that are shut off"},
+		{"state-other", NULL, 0, "those in any other state"}},
 	run_list, "roost list --all --wide", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_domstate = {"domstate", "NAME", "Tells a guest's state.", 1, 1, false,
 	{{"reason", NULL, 0, "and why it is in it"}}, run_domstate, "roost domstate web1 --reason",

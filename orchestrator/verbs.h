@@ -12,4 +12,7 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 	verb_domblklist, verb_domiflist, verb_autostart, verb_dommemstat, verb_validate,
 	verb_version, verb_help;
 
+/* those that look */
+extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid;
+
 #endif

@@ -1,0 +1,194 @@
+#include "orchestrator/look_block.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "images/image.h"
+#include "images/qcow2.h"
+#include "orchestrator/paths.h"
+
+const struct disk_counter disk_counters[DISK_COUNTERS] = {
+	{"rd_req", "rd_operations", "number of read operations", "rd.reqs"},
+	{"rd_bytes", "rd_bytes", "number of bytes read", "rd.bytes"},
+	{"wr_req", "wr_operations", "number of write operations", "wr.reqs"},
+	{"wr_bytes", "wr_bytes", "number of bytes written", "wr.bytes"},
+	{"flush_operations", "flush_operations", "number of flush operations", "fl.reqs"},
+	{"rd_total_times", "rd_total_time_ns", "total duration of reads (ns)", "rd.times"},
+	{"wr_total_times", "wr_total_time_ns", "total duration of writes (ns)", "wr.times"},
+	{"flush_total_times", "flush_total_time_ns", "total duration of flushes (ns)", "fl.times"},
+};
+
+/* ---- which there are ------------------------------------------------------------------------------ */
+
+static void add_disk(json_t *disks, const char *target, const char *source)
+{
+	json_t *disk = json_pack("{s:s}", "target", target);
+	if (source)
+		json_object_set_new(disk, "source", json_string(source));
+	json_array_append_new(disks, disk);
+}
+
+json_t *look_disks(const struct look *l, struct err *err)
+{
+	_cleanup_definition_ struct definition *d = look_definition(&l->f, err);
+	if (!d)
+		return NULL;
+	_cleanup_json_ json_t *live = look_plugged(&l->f);
+	json_t *disks = json_array(), *entry;
+	size_t i;
+	for (i = 0; i < d->disk_count; i++) {
+		const struct disk_def *disk = &d->disks[i];
+		_cleanup_free_ char *own =
+			disk->source == DISK_PATH
+				? NULL
+				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
+		add_disk(disks, disk->target, own ? own : disk->path);
+	}
+	json_array_foreach (live, i, entry)
+		if (str_eq(json_get_str(entry, "kind", ""), "disk") &&
+			!definition_disk(d, json_get_str(entry, "target", "")))
+			add_disk(disks, json_get_str(entry, "target", ""),
+				json_get_str(entry, "path", NULL));
+	return disks;
+}
+
+json_t *look_disk(const struct look *l, const json_t *disks, const char *word, struct err *err)
+{
+	size_t i;
+	json_t *disk;
+	json_array_foreach (disks, i, disk)
+		if (str_eq(json_get_str(disk, "target", ""), word) ||
+			str_eq(json_get_str(disk, "source", NULL), word))
+			return disk;
+	err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s'", l->f.name, word);
+	err_hint(err, "`roost domblklist %s` lists them", l->f.name);
+	return NULL;
+}
+
+/* ---- of a guest that runs ------------------------------------------------------------------------- */
+
+/* "disk-vda", or "/machine/peripheral/disk-vda/virtio-backend": QEMU tells either. */
+static bool is_device(const char *qdev, const char *target)
+{
+	_cleanup_free_ char *id = str_fmt("disk-%s", target);
+	const char *at = strstr(qdev, id);
+	return at && (at == qdev || at[-1] == '/') && (!at[strlen(id)] || at[strlen(id)] == '/');
+}
+
+static const json_t *of_device(const json_t *all, const char *target)
+{
+	size_t i;
+	json_t *device;
+	json_array_foreach (all, i, device)
+		if (is_device(json_get_str(device, "qdev", ""), target))
+			return device;
+	return NULL;
+}
+
+static const json_t *image_of(const json_t *nodes, const char *name)
+{
+	size_t i;
+	json_t *node;
+	json_array_foreach (nodes, i, node)
+		if (str_eq(json_get_str(node, "node-name", NULL), name))
+			return json_object_get(node, "image");
+	return NULL;
+}
+
+static void copy_int(json_t *to, const char *key, const json_t *from, const char *theirs)
+{
+	const json_t *value = json_object_get(from, theirs);
+	if (json_is_integer(value))
+		json_object_set_new(to, key, json_integer(json_integer_value(value)));
+}
+
+static int ask_sizes(struct look *l, json_t *disks, struct err *err)
+{
+	_cleanup_json_ json_t *devices = NULL, *nodes = NULL;
+	size_t i;
+	json_t *disk;
+	if (look_ask(l, "query-blockstats", NULL, &devices, err) < 0 ||
+		look_ask(l, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), &nodes, err) <
+			0)
+		return -1;
+	json_array_foreach (disks, i, disk) {
+		const json_t *device = of_device(devices, json_get_str(disk, "target", ""));
+		const json_t *image = image_of(nodes, json_get_str(device, "node-name", ""));
+		const json_t *file = image_of(
+			nodes, json_get_str(json_object_get(device, "parent"), "node-name", ""));
+		copy_int(disk, "capacity", image, "virtual-size");
+		copy_int(disk, "allocation", file, "actual-size");
+		copy_int(disk, "physical", file, "virtual-size");
+	}
+	return 0;
+}
+
+int look_disk_counters(struct look *l, json_t *disks, struct err *err)
+{
+	_cleanup_json_ json_t *devices = NULL;
+	size_t i;
+	json_t *disk;
+	if (look_ask(l, "query-blockstats", NULL, &devices, err) < 0)
+		return -1;
+	json_array_foreach (disks, i, disk) {
+		const json_t *stats = json_object_get(
+			of_device(devices, json_get_str(disk, "target", "")), "stats");
+		for (size_t j = 0; j < DISK_COUNTERS; j++)
+			copy_int(disk, disk_counters[j].name, stats, disk_counters[j].qemus);
+	}
+	return 0;
+}
+
+/* ---- of one that does not ------------------------------------------------------------------------- */
+
+/* What lies in the guest's folder is its keeper's: root opens nobody else's file through it. */
+static int open_disk(
+	const struct look *l, const struct disk_def *d, struct stat *st, struct err *err)
+{
+	if (d->source == DISK_PATH)
+		return image_open(d->path, st, err);
+	_cleanup_close_ int dir = guest_dir_open(l->f.name, err);
+	if (dir < 0 || fstat(dir, st) < 0)
+		return -1;
+	_cleanup_close_ int fd = file_open_owned(dir, d->file, O_RDONLY, st->st_uid, err);
+	if (fd < 0)
+		return -1;
+	return fstat(fd, st) < 0 ? err_errno(err, "cannot look at '%s'", d->file) : TAKE_FD(fd);
+}
+
+static int read_sizes(const struct look *l, const struct disk_def *d, json_t *disk, struct err *err)
+{
+	struct stat st;
+	struct qcow2_info info;
+	_cleanup_close_ int fd = open_disk(l, d, &st, err);
+	bool qcow2 = d->source != DISK_PATH || d->format == FORMAT_QCOW2;
+	if (fd < 0 || (qcow2 && qcow2_read(fd, &info, err) < 0))
+		return err_prefix(err, "guest '%s', disk '%s'", l->f.name, d->target);
+	json_object_update_new(
+		disk, json_pack("{s:I, s:I, s:I}", "capacity",
+			      (json_int_t)(qcow2 ? info.virtual_size : raw_virtual_size(&st)),
+			      "allocation", (json_int_t)st.st_blocks * 512, "physical",
+			      (json_int_t)raw_virtual_size(&st)));
+	return 0;
+}
+
+int look_disk_sizes(struct look *l, json_t *disks, struct err *err)
+{
+	size_t i;
+	json_t *disk;
+	if (look_runs(l))
+		return ask_sizes(l, disks, err);
+	_cleanup_definition_ struct definition *d = look_definition(&l->f, err);
+	if (!d)
+		return -1;
+	json_array_foreach (disks, i, disk) {
+		const struct disk_def *def = definition_disk(d, json_get_str(disk, "target", ""));
+		bool empty = !def || (def->source == DISK_PATH && !def->path);
+		if (!empty && read_sizes(l, def, disk, err) < 0)
+			return -1;
+	}
+	return 0;
+}
