@@ -263,6 +263,10 @@ int guest_look(const struct found *f, struct status *out, struct err *err)
 			none.message);
 	} else if (status_read(dir, "last", &s, &none) < 0) {
 		s = (struct status){.state = GUEST_SHUT_OFF};
+	} else if (s.state != GUEST_SHUT_OFF && s.state != GUEST_CRASHED) {
+		s.state = GUEST_SHUT_OFF; /* it was running, and nobody has seen its end */
+		snprintf(s.reason, sizeof(s.reason), "%s",
+			status_of_this_boot(&s) ? "" : "the host went down while it ran");
 	}
 	definition_free(d);
 	snprintf(s.name, sizeof(s.name), "%s", f->name);

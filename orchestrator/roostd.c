@@ -3,8 +3,9 @@
  *
  *	roostd [--ready-fd N]	N is closed when the socket is served
  *
- * It ends by itself when no guest runs and nobody has asked for anything for a while; SIGTERM ends
- * it at once. Neither harms a guest.
+ * or by systemd, which passes the listener (LISTEN_FDS). It ends by itself when no guest runs and
+ * nobody has asked for anything for a while, unless systemd has started it or `roost boot` has asked
+ * it to stay; SIGTERM ends it at once. Neither harms a guest.
  */
 #include "orchestrator/roostd.h"
 
@@ -25,7 +26,7 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 
-enum { IDLE_MS = 20000, BACKLOG = 128, FDS_MAX = 4096 };
+enum { IDLE_MS = 20000, FDS_MAX = 4096 };
 
 void supervisor_run(struct supervisor *s, struct request *r)
 {
@@ -62,9 +63,14 @@ static void hear_signals(struct supervisor *s)
 	keepers_reap(s);
 }
 
+static bool stays(const struct supervisor *s)
+{
+	return s->activated || s->stays;
+}
+
 static bool idle(struct supervisor *s)
 {
-	if (s->keepers || s->workers || server_client_count(s->server)) {
+	if (stays(s) || s->keepers || s->workers || server_client_count(s->server)) {
 		s->idle_since = clock_ms();
 		return false;
 	}
@@ -76,7 +82,7 @@ static void doze(struct supervisor *s)
 	static struct pollfd fds[FDS_MAX];
 	size_t n = 0;
 	int64_t until = keepers_deadline(s);
-	if (!s->keepers && !s->workers && s->idle_since + IDLE_MS < until)
+	if (!stays(s) && !s->keepers && !s->workers && s->idle_since + IDLE_MS < until)
 		until = s->idle_since + IDLE_MS + 1;
 	fds[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
 	n += server_poll_fds(s->server, fds + n, FDS_MAX - n);
@@ -99,21 +105,9 @@ static int watch_signals(struct err *err)
 	return fd < 0 ? err_errno(err, "cannot watch signals") : fd;
 }
 
-/* The lock is held for life; a second supervisor refuses and leaves the first one alone. */
 static int become_supervisor(struct supervisor *s, struct err *err)
 {
-	if (paths_make(err) < 0)
-		return -1;
-	_cleanup_close_ int run = dir_open(AT_FDCWD, paths_run(err), err);
-	int lock = run < 0 ? -1 : file_lock(run, "roostd.lock", err);
-	if (lock < 0) {
-		if (err->kind == ERR_BUSY)
-			err_set(err, ERR_BUSY, "another roostd serves '%s' already",
-				paths_run(err));
-		return -1;
-	}
-	_cleanup_free_ char *path = supervisor_socket(err);
-	int listener = sock_listen(path, BACKLOG, err);
+	int listener = paths_make(err) < 0 ? -1 : supervisor_listen(s, err);
 	if (listener < 0)
 		return -1;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
@@ -161,8 +155,7 @@ int main(int argc, char **argv)
 			doze(&s);
 	}
 	server_pump(s.server);
-	_cleanup_free_ char *path = supervisor_socket(&err);
-	unlink(path);
+	supervisor_unlisten(&s);
 	server_free(s.server);
 	return 0;
 }

@@ -51,7 +51,11 @@ struct supervisor {
 	struct server *server;
 	struct keeper *keepers;
 	struct worker *workers;
-	int signals; /* signalfd */
+	int signals;      /* signalfd */
+	bool activated;   /* systemd made the listener, and keeps it */
+	bool stays;       /* does not end when idle: roost-stay */
+	dev_t socket_dev; /* the socket's file, if we have made it */
+	ino_t socket_ino;
 	int64_t idle_since;
 	bool quit;
 };
@@ -59,6 +63,16 @@ struct supervisor {
 extern const struct command supervisor_commands[];
 /* Runs a client's command; answers it unless the handler keeps it. roostd.c */
 void supervisor_run(struct supervisor *s, struct request *request);
+
+/*
+ * The lock, held for life, and the listener: systemd's, or our own. A second supervisor is ERR_BUSY
+ * and leaves the first one alone, but that systemd's takes the place of one that a command had
+ * started: the socket's name is systemd's now, and nobody could reach that one any more.
+ * roostd_listen.c
+ */
+int supervisor_listen(struct supervisor *s, struct err *err);
+/* Removes the socket, if it is still ours. */
+void supervisor_unlisten(const struct supervisor *s);
 
 /* roostd_keepers.c */
 struct keeper *keeper_find(struct supervisor *s, const char *name);

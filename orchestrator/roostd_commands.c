@@ -107,6 +107,16 @@ static int attend(void *self, const json_t *args, struct request *r, json_t **re
 	return 1;
 }
 
+static int stay(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct supervisor *s = self;
+	(void)ret;
+	if (may_change(r, err) < 0)
+		return -1;
+	s->stays = json_get_bool(args, "stay", true);
+	return 0;
+}
+
 static int quit(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct supervisor *s = self;
@@ -136,6 +146,9 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"}, {"id", ARG_STR, false, "its id"},
 			{"again", ARG_BOOL, true, "replace a keeper that does not answer"}},
 		CMD_QUICK, attend},
+	{"roost-stay",
+		"Says that the supervisor does not end when it is idle, or that it does again.",
+		{{"stay", ARG_BOOL, true, "default true"}}, CMD_QUICK, stay},
 	{"roost-quit", "Ends the supervisor; guests and their keepers go on.", {{0}}, CMD_QUICK,
 		quit},
 	{0},

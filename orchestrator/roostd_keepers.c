@@ -253,6 +253,12 @@ static bool names_its_guest(const struct status *status, const char *id)
 	return d ? str_eq(d->issued.id, id) : err.kind != ERR_NOT_FOUND;
 }
 
+/* Not even one to adopt: its processes went with the host, and others may have their numbers now. */
+static bool is_of_another_boot(int run, const struct status *status)
+{
+	return !status_of_this_boot(status) && !file_locked(run, "lock");
+}
+
 /* A living keeper is connected to, an orphaned guest gets one, an empty folder is removed. */
 static void find_one(struct supervisor *s, int runs, const char *id)
 {
@@ -266,7 +272,9 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 			dir_remove(runs, id, &err);
 		return;
 	}
-	if (!keeper_find(s, status.name) && names_its_guest(&status, id)) {
+	if (is_of_another_boot(run, &status)) {
+		dir_remove(runs, id, &err);
+	} else if (!keeper_find(s, status.name) && names_its_guest(&status, id)) {
 		struct keeper *k = keeper_new(s, status.name, id);
 		if (!file_locked(run, "lock")) {
 			if (spawn_adopter(k, &err) < 0)

@@ -52,6 +52,7 @@ static json_t *to_json(const struct status *s)
 	json_object_set_new(o, "qemu_pid", json_integer(s->qemu_pid));
 	json_object_set_new(o, "qemu_start", json_integer((json_int_t)s->qemu_start));
 	json_object_set_new(o, "stamp", json_integer(s->stamp));
+	json_object_set_new(o, "boot", json_string(s->boot));
 	json_object_set_new(o, "started", json_integer(s->started));
 	json_object_set_new(o, "started_wall", json_integer(s->started_wall));
 	json_object_set_new(o, "console_from", json_integer(s->console_from));
@@ -75,6 +76,11 @@ static int write_file(int dir, const char *file, const struct status *s, struct 
 int status_write(int run_dir, const struct status *s, struct err *err)
 {
 	return write_file(run_dir, "status", s, err);
+}
+
+bool status_of_this_boot(const struct status *s)
+{
+	return !s->boot[0] || str_eq(s->boot, boot_id());
 }
 
 int status_write_last(int guest_dir, const struct status *s, struct err *err)
@@ -102,6 +108,7 @@ int status_read(int dir, const char *file, struct status *out, struct err *err)
 	COPY(s.accel, o, "accel");
 	COPY(s.accel_said, o, "accel_said");
 	COPY(s.busy, o, "busy");
+	COPY(s.boot, o, "boot");
 	s.number = json_get_int(o, "number", 0);
 	s.state = guest_state_of(json_get_str(o, "state", ""));
 	s.keeper_pid = (pid_t)json_get_int(o, "keeper_pid", 0);

@@ -5,7 +5,8 @@
  * every second after QEMU has answered. Anyone may look without waking anybody. `roost list`
  * reads nothing else of a running guest.
  *
- * $STATE/guests/NAME/last says, in the same form, how the guest ended the last time it ran.
+ * $STATE/guests/NAME/last says, in the same form, how the guest ended the last time it ran; while it
+ * runs, that it was started, and in which boot of the host, for the host may go down under it.
  */
 #ifndef ORCHESTRATOR_STATUS_H
 #define ORCHESTRATOR_STATUS_H
@@ -47,6 +48,7 @@ struct status {
 	pid_t keeper_pid, qemu_pid;
 	uint64_t keeper_start, qemu_start;
 	int64_t stamp;        /* clock_ms() of QEMU's last answer */
+	char boot[37];        /* the host's boot in which it was started: boot_id() */
 	int64_t started;      /* clock_ms() when QEMU was forked */
 	int64_t started_wall; /* seconds since 1970 */
 	int64_t console_from; /* where this boot begins in console.log */
@@ -57,6 +59,8 @@ struct status {
 	json_t *forwards;  /* [{"host","port","guest_port","udp"}], owned; may be NULL */
 };
 
+/* What an earlier boot of the host has left does not run, whatever it says. */
+bool status_of_this_boot(const struct status *s);
 int status_write(int run_dir, const struct status *s, struct err *err);
 int status_read(int dir, const char *file, struct status *out, struct err *err);
 void status_free(struct status *s);
