@@ -191,7 +191,7 @@ int guest_find(const char *word, struct found *out, struct err *err)
 	return 0;
 }
 
-static bool runs(const struct found *f)
+bool guest_runs(const struct found *f)
 {
 	struct err ignored = ERR_INIT;
 	struct status s;
@@ -210,9 +210,18 @@ static int attend(const struct found *f, struct err *err)
 		"roost-attend", json_pack("{s:s, s:s}", "name", f->name, "id", f->id), NULL, err);
 }
 
+void guest_settle(const struct found *f)
+{
+	struct err ignored = ERR_INIT; /* it has ended all the same */
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(&ignored);
+	if (q)
+		qmp_call(q, "roost-settle", json_pack("{s:s}", "name", f->name),
+			deadline_in(CONNECT_MS), NULL, &ignored);
+}
+
 struct qmp *guest_connect(const struct found *f, struct err *err)
 {
-	if (!runs(f)) {
+	if (!guest_runs(f)) {
 		err_set(err, ERR_REFUSED, "guest '%s' is not running", f->name);
 		err_hint(err, "`roost start %s` starts it", f->name);
 		return NULL;

@@ -33,6 +33,10 @@ struct found {
 int guest_find(const char *word, struct found *out, struct err *err);
 /* To the keeper of a running guest. */
 struct qmp *guest_connect(const struct found *f, struct err *err);
+/* Is it running, for all that its files tell? */
+bool guest_runs(const struct found *f);
+/* Waits until roostd has removed what a guest that has ended left in $RUN; not longer than a moment. */
+void guest_settle(const struct found *f);
 /* One command to the keeper of the guest named by `word`. */
 int guest_call(
 	const char *word, const char *command, json_t *args, json_t **reply, struct err *err);

@@ -14,12 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/paths.h"
 
 enum {
 	EXIT_FILE_WAIT_MS = 500, /* how long roostd may take to reap and tell */
@@ -71,6 +74,36 @@ uint64_t oom_kill_count(pid_t pid)
 
 /* ---- the witnesses ------------------------------------------------------------------------------ */
 
+/* Did roostd write down how our QEMU ended? */
+static bool read_exit(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *o = json_file_read(g->run, "exit", &ignored);
+	if (json_get_int(o, "pid", 0) != g->status.qemu_pid ||
+		json_get_int(o, "start", 0) != (json_int_t)g->status.qemu_start)
+		return false;
+	g->qemu_status = (int)json_get_int(o, "status", 0);
+	return g->qemu_status_known = true;
+}
+
+/* Readable when a file in $RUN/g/ID has been replaced; -1 if the kernel gives us no more of these. */
+static int watch_run(const struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = run_path(g->def->issued.id, "", &ignored);
+	_cleanup_close_ int news = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (news < 0 || !path || inotify_add_watch(news, path, IN_MOVED_TO) < 0)
+		return -1;
+	return TAKE_FD(news);
+}
+
+static void forget_news(int news)
+{
+	char ignored[4096];
+	while (read(news, ignored, sizeof(ignored)) > 0)
+		;
+}
+
 void guest_learn_exit(struct guest *g)
 {
 	struct err ignored = ERR_INIT;
@@ -81,19 +114,28 @@ void guest_learn_exit(struct guest *g)
 			proc_reap(&g->qemu, deadline_in(1000), &g->qemu_status, &ignored) == 0;
 		return;
 	}
-	for (int64_t deadline = deadline_in(EXIT_FILE_WAIT_MS); !g->qemu_status_known;) {
-		_cleanup_json_ json_t *o = json_file_read(g->run, "exit", &ignored);
-		if (json_get_int(o, "pid", 0) == g->status.qemu_pid &&
-			json_get_int(o, "start", 0) == (json_int_t)g->status.qemu_start) {
-			g->qemu_status = (int)json_get_int(o, "status", 0);
-			g->qemu_status_known = true;
-		} else if (!server_client_alive(g->server, g->supervisor) ||
-			   !deadline_left(deadline)) {
-			return;
-		} else {
-			poll(NULL, 0, 5); /* QEMU is gone: there is nothing to serve meanwhile */
-		}
-	}
+	/* QEMU is gone: there is nothing to serve meanwhile */
+	_cleanup_close_ int news = watch_run(g);
+	int64_t deadline = deadline_in(EXIT_FILE_WAIT_MS);
+	while (!read_exit(g) && server_client_alive(g->server, g->supervisor) &&
+		fd_wait(news, POLLIN, deadline) > 0)
+		forget_news(news);
+}
+
+/*
+ * A chardev that could not be written to logs what it tried, and then again what it wrote: the line
+ * may begin with a piece of itself, and is no JSON.
+ */
+static bool find_shutdown(const char *line, char event[64], char reason[64])
+{
+	static const char key[] = "\"reason\": \"";
+	const char *name = strstr(line, "\"event\": \"SHUTDOWN\""), *why = strstr(line, key);
+	if (!name || !why)
+		return false;
+	why += strlen(key);
+	snprintf(event, 64, "SHUTDOWN");
+	snprintf(reason, 64, "%.*s", (int)strcspn(why, "\""), why);
+	return true;
 }
 
 /* The last SHUTDOWN event in the log that QEMU kept; also any last event's name, for the reason. */
@@ -111,14 +153,17 @@ static void read_log(struct guest *g, char last_event[64])
 	char *save = NULL;
 	for (char *line = strtok_r(text.data, "\r\n", &save); line;
 		line = strtok_r(NULL, "\r\n", &save)) {
+		char event[64], reason[64];
 		_cleanup_json_ json_t *o = json_text_parse(line, strlen(line), &ignored);
-		const char *event = json_get_str(o, "event", NULL);
-		if (!event)
+		snprintf(event, sizeof(event), "%s", json_get_str(o, "event", ""));
+		snprintf(reason, sizeof(reason), "%s",
+			json_get_str(json_object_get(o, "data"), "reason", "unknown"));
+		if (!o && !find_shutdown(line, event, reason))
 			continue;
-		snprintf(last_event, 64, "%s", event);
+		if (event[0])
+			snprintf(last_event, 64, "%s", event);
 		if (str_eq(event, "SHUTDOWN") && !g->ending[0])
-			snprintf(g->ending, sizeof(g->ending), "%s",
-				json_get_str(json_object_get(o, "data"), "reason", "unknown"));
+			snprintf(g->ending, sizeof(g->ending), "%s", reason);
 	}
 }
 

@@ -117,6 +117,17 @@ static int stay(void *self, const json_t *args, struct request *r, json_t **ret,
 	return 0;
 }
 
+/* A keeper answers before it has ended; what it leaves in $RUN goes after that. */
+static int settle(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	(void)ret;
+	if (may_change(r, err) < 0)
+		return -1;
+	struct keeper *k = keeper_find(self, name);
+	return k && keeper_follow(k, r) ? 1 : 0;
+}
+
 static int quit(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct supervisor *s = self;
@@ -149,6 +160,8 @@ const struct command supervisor_commands[] = {
 	{"roost-stay",
 		"Says that the supervisor does not end when it is idle, or that it does again.",
 		{{"stay", ARG_BOOL, true, "default true"}}, CMD_QUICK, stay},
+	{"roost-settle", "Answers when nothing is left in $RUN of a guest that has ended.",
+		{{"name", ARG_STR, false, "the guest"}}, CMD_QUICK, settle},
 	{"roost-quit", "Ends the supervisor; guests and their keepers go on.", {{0}}, CMD_QUICK,
 		quit},
 	{0},

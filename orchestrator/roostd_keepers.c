@@ -317,15 +317,20 @@ struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *
 }
 
 /* By its text: /proc/PID itself is root's for a process that has dropped its privilege. */
-static bool runs_as(const struct proc *p, uid_t uid)
+static uid_t uid_of(pid_t pid)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_buf_ struct buf text = {0};
-	_cleanup_free_ char *path = str_fmt("/proc/%d/status", (int)p->pid);
+	_cleanup_free_ char *path = str_fmt("/proc/%d/status", (int)pid);
 	const char *line = file_read(AT_FDCWD, path, 65536, &text, &ignored) < 0
 				   ? NULL
 				   : strstr(text.data, "\nUid:");
-	return line && strtoul(line + strlen("\nUid:"), NULL, 10) == uid && proc_alive(p);
+	return line ? (uid_t)strtoul(line + strlen("\nUid:"), NULL, 10) : (uid_t)-1;
+}
+
+static bool runs_as(const struct proc *p, uid_t uid)
+{
+	return uid_of(p->pid) == uid && proc_alive(p);
 }
 
 /*
@@ -509,26 +514,37 @@ void keepers_look(struct supervisor *s)
 	}
 }
 
-/* A QEMU whose keeper had died is our child, for we are the sub-reaper: how did it end? */
-static void record_exit(struct supervisor *s, pid_t pid, int wait_status)
+/* Is the process that has ended that guest's QEMU? Its keeper's status file is not believed alone. */
+static bool was_qemu_of(const struct keeper *k, int run, const struct proc *p, uid_t uid)
 {
-	struct err err = ERR_INIT;
+	struct err ignored = ERR_INIT;
+	_cleanup_status_ struct status status = {0};
+	if (status_read(run, "status", &status, &ignored) < 0 || status.qemu_pid != p->pid ||
+		status.qemu_start != p->start)
+		return false;
+	_cleanup_definition_ struct definition *d = record_read(k->name, &ignored);
+	return d && d->issued.qemu_uid == uid;
+}
+
+static void write_exit(int run, const struct proc *p, int wait_status)
+{
+	struct stat st;
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *o = json_pack("{s:i, s:I, s:i}", "pid", (int)p->pid, "start",
+		(json_int_t)p->start, "status", wait_status);
+	json_file_write(run, "exit", o, false, &ignored);
+	if (fstat(run, &st) == 0)
+		(void)!fchownat(run, "exit", st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+}
+
+/* A QEMU whose keeper had died is our child, for we are the sub-reaper: how did it end? */
+static void record_exit(struct supervisor *s, const struct proc *p, uid_t uid, int wait_status)
+{
+	struct err ignored = ERR_INIT;
 	for (struct keeper *k = s->keepers; k; k = k->next) {
-		struct status status;
-		struct stat st;
-		_cleanup_close_ int run = run_dir_open(k->id, &err);
-		if (run < 0 || status_read(run, "status", &status, &err) < 0)
-			continue;
-		bool found = status.qemu_pid == pid;
-		_cleanup_json_ json_t *o = json_pack("{s:i, s:I, s:i}", "pid", (int)pid, "start",
-			(json_int_t)status.qemu_start, "status", wait_status);
-		status_free(&status);
-		if (!found)
-			continue;
-		json_file_write(run, "exit", o, false, &err);
-		if (fstat(run, &st) == 0)
-			(void)!fchownat(run, "exit", st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
-		return;
+		_cleanup_close_ int run = run_dir_open(k->id, &ignored);
+		if (run >= 0 && was_qemu_of(k, run, p, uid))
+			write_exit(run, p, wait_status);
 	}
 }
 
@@ -537,11 +553,17 @@ void keepers_reap(struct supervisor *s)
 	int status;
 	for (;;) {
 		siginfo_t info = {0};
-		/* look before reaping: start times and the like go with the zombie */
+		struct proc p = PROC_NONE;
+		struct err ignored = ERR_INIT;
+		/* look before reaping: start time and uid go with the zombie */
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || !info.si_pid)
 			return;
+		bool known = proc_open_child(info.si_pid, &p, &ignored) == 0;
+		uid_t uid = uid_of(info.si_pid);
 		waitpid(info.si_pid, &status, 0);
-		record_exit(s, info.si_pid, status);
+		if (known)
+			record_exit(s, &p, uid, status);
+		proc_close(&p);
 	}
 }
 

@@ -131,13 +131,20 @@ static json_t *ladder_args(const struct cli *cli, struct err *err)
 
 static int run_shutdown(const struct cli *cli, struct err *err)
 {
+	struct found f;
 	json_t *reply = NULL, *args = ladder_args(cli, err);
 	bool wait = !cli_flag(cli, "no-wait");
 	if (!args)
 		return -1;
 	json_object_set_new(args, "wait", json_boolean(wait));
-	if (guest_call(cli->operands[0], "roost-shutdown", args, &reply, err) < 0)
+	if (guest_find(cli->operands[0], &f, err) < 0) {
+		json_decref(args);
 		return -1;
+	}
+	if (guest_call(f.name, "roost-shutdown", args, &reply, err) < 0)
+		return -1;
+	if (wait)
+		guest_settle(&f);
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;

@@ -98,3 +98,23 @@ kill_roostd
 roost define "$TMPDIR/b.yaml"
 roost destroy a
 roost destroy b
+
+say "another guest's QEMU in its status file: who had it learns how it ended"
+roost start a
+roost start b
+kill_and_wait KILL "$(of_status a keeper_pid)"
+served() {
+	roost suspend a
+}
+wait_until 10 served
+run=$(run_dir b)
+kill -STOP "$(of_status b keeper_pid)"
+cp "$run/status" "$TMPDIR/status"
+qemu=$(of_status a qemu_pid)
+jq -c ".qemu_pid = $qemu | .qemu_start = $(of_status a qemu_start)" "$TMPDIR/status" >"$run/status"
+kill -SEGV "$qemu"
+wait_until 10 is_reason a '^crashed \(signal 11\)$'
+[ ! -e "$run/exit" ] || fail "b was told how a's QEMU ended"
+cat "$TMPDIR/status" >"$run/status"
+kill -CONT "$(of_status b keeper_pid)"
+roost destroy b

@@ -80,8 +80,10 @@ wait_until 20 is_up b
 
 # --- destroy, --graceful
 say destroy
+id=$(basename "$(run_dir a)")
 since=$(now_ms)
 roost destroy a
+[ ! -e "$ROOST_RUN/g/$id" ] || fail "destroy answers while the guest's folder is still there"
 check_time "destroy" 2000 "$since"
 ended "$pid" || fail "QEMU is still there after destroy"
 check_eq "destroyed" "shut off (destroyed)" "$(reason a)"

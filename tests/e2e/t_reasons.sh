@@ -139,6 +139,16 @@ say "SIGTERM, unsupervised: QEMU's own log tells"
 up a
 kill_unsupervised TERM a
 wait_until 2 is_reason a '^shut off \(QEMU got SIGTERM\)$'
+say "a line of that log is spoilt: begun twice, as a chardev may do that had to wait"
+up a
+run=$(run_dir a)
+pid=$(of_status a qemu_pid)
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait KILL $(roostd_pids) $(keepers)
+printf '%s\n' '{"timestamp": {"seco{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-panic"}}' \
+	>>"$run/qmp.log"
+kill_and_wait KILL "$pid"
+wait_until 2 is_reason a '^crashed \(panic\)$'
 say "power-off, unsupervised: QEMU stays for us to see it"
 up a
 pid=$(of_status a qemu_pid)
