@@ -22,7 +22,8 @@ shared := paths definition definition_node definition_keys definition_text defin
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open \
 	ssh_params ssh_words
 
-roost  := look look_block table verb_block verb_ids \
+roost  := complete verb_completion \
+	look look_block table verb_block verb_ids \
 	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
 	validate verb_validate verb_autostart
@@ -66,8 +67,13 @@ UNIT_ALL := $(patsubst %,$(BUILD)/tests/unit/%.o,$(unit_all))
 UNIT := $(patsubst %,$(BUILD)/tests/test_%,$(unit))
 FUZZ := $(patsubst %,$(BUILD)/tests/fuzz_%,$(fuzz))
 
+# completions and manual pages, which roost itself makes of its rows
+SHARE := $(BUILD)/share
+SHARED := bash-completion/completions/roost zsh/site-functions/_roost fish/vendor_completions.d/roost.fish
+SHARED := $(addprefix $(SHARE)/,$(SHARED))
+
 .PHONY: all install check asan fuzz fuzz-corpus bench lint clean help
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(SHARED)
 	@$(if $(LEFT_OUT),echo "left out for want of a library: $(LEFT_OUT)")
 
 $(BIN)/roost: $(call room,orchestrator,roost) $(LIB)
@@ -85,6 +91,13 @@ $(LIBEXEC)/roost-ssh: $(call room,orchestrator,ssh) $(LIB)
 $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -larchive -ljansson
+
+$(SHARE)/%/roost: completes = bash
+$(SHARE)/%/_roost: completes = zsh
+$(SHARE)/%/roost.fish: completes = fish
+$(SHARED): $(BIN)/roost
+	@mkdir -p $(@D)
+	$(BIN)/roost completion $(completes) >$@
 
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
@@ -145,6 +158,7 @@ install: all
 	install -m 755 $(BIN)/roost $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(filter $(LIBEXEC)/%,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/roost/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/roost/
+	cd $(SHARE) && find . -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/{} \;
 clean:
 	rm -rf $(BUILD)
 help:
@@ -153,4 +167,4 @@ help:
 	@echo "make check     unit tests and the fuzzers' corpora; make asan: the same under ASan and UBSan"
 	@echo "make fuzz      libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each;  make bench;  make lint;  make clean"
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

@@ -56,6 +56,11 @@ static size_t rung_index(const char *name)
 	return i;
 }
 
+const char *readiness_rung(size_t i)
+{
+	return i < ARRAY_SIZE(rungs) ? rungs[i].name : NULL;
+}
+
 int readiness_check_rung(const char *rung, struct err *err)
 {
 	if (rung_index(rung) < ARRAY_SIZE(rungs))

@@ -34,6 +34,8 @@ struct readiness {
 	const char *reached;
 };
 
+/* The rungs' names, in their order; NULL after the last. */
+const char *readiness_rung(size_t i);
 /* Is that the name of a rung? The error lists them. */
 int readiness_check_rung(const char *rung, struct err *err);
 int readiness_climb(const struct found *f, struct readiness *r, struct err *err);

@@ -61,7 +61,10 @@ static void help_one(const struct verb *v)
 			snprintf(letter, sizeof(letter), "-%c, ", o->letter);
 		snprintf(line, sizeof(line), "%s--%s%s%s", letter, o->name, o->value ? " " : "",
 			o->value ? o->value : "");
-		printf("  %-30s %s\n", line, o->doc);
+		if (strlen(line) <= 30)
+			printf("  %-30s %s\n", line, o->doc);
+		else
+			printf("  %s\n  %-30s %s\n", line, "", o->doc);
 	}
 	printf("\nexample: %s\n", v->example);
 }

@@ -175,7 +175,7 @@ static int run_reboot(const struct cli *cli, struct err *err)
 }
 
 #define LADDER_OPTIONS                                                                             \
-	{"mode", "MODE", 0, "only 'agent' or only 'acpi'"},                                        \
+	{"mode", "agent|acpi", 0, "ask by this only; default by both"},                            \
 	{                                                                                          \
 		"timeout", "TIME", 0, "how long the guest may take, such as 60s"                   \
 	}

@@ -42,5 +42,6 @@ const struct verb *const verbs[] = {
 	&verb_validate,
 	&verb_version,
 	&verb_help,
+	&verb_completion,
 	NULL,
 };
