@@ -30,8 +30,9 @@ roost  := complete verb_completion \
 roostd := roostd roostd_listen roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
-	op_power op_shutdown op_memory op_vcpus op_disk op_interface attached ports journal argv \
-	launch policy vnc failpoint
+	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \
+	ports journal argv launch policy vnc failpoint
+roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

@@ -132,6 +132,9 @@ int attached_unplug(struct guest *g, json_t *entry, int64_t timeout_ms, struct e
 		return 0;
 	if (wake == WAKE_GONE)
 		return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
+	if (wake == WAKE_CANCEL)
+		return guest_cancelled(g, err),
+		       err_hint(err, "'%s' goes as soon as the guest lets it", device);
 	if (wake == WAKE_EVENT)
 		return err_set(err, ERR_QEMU, "the guest refuses to let go of '%s'", device);
 	err_set(err, ERR_TIMEOUT, "the guest has not answered in %lld s: '%s' is still plugged",

@@ -43,7 +43,7 @@ struct guest {
 	/* the operation at work */
 	const struct command *operation; /* NULL: idle */
 	uint64_t operation_client;
-	bool cancelled; /* its client went away or asked for it */
+	bool cancelled; /* somebody asked for it; guest_wait() also sees its client go away */
 
 	/* what QEMU told about the guest's end, kept until it is needed */
 	char ending[64]; /* "guest-shutdown", "host-qmp-quit", "guest-panic", ... */
@@ -120,6 +120,8 @@ int guest_qmp_fds(struct guest *g, const char *command, json_t *args, const int 
 	size_t fd_count, int64_t timeout_ms, json_t **reply, struct err *err);
 /* Runs a command of our table now; answers it unless the handler keeps it. */
 void guest_run(struct guest *g, struct request *request);
+/* The error of an operation that WAKE_CANCEL has ended. Returns -1. */
+int guest_cancelled(const struct guest *g, struct err *err);
 /* For handlers: this request is answered by guest_end(). Returns DEFERRED. */
 int guest_answer_at_end(struct guest *g, struct request *request);
 #define DEFERRED 1
@@ -209,6 +211,11 @@ int op_blockresize(struct guest *g, const char *target, uint64_t bytes, struct e
 /* op_interface.c */
 int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct err *err);
 int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, struct err *err);
+/* A PNG into the file that came with the request. op_screenshot.c */
+int op_screenshot(struct guest *g, struct request *file, struct err *err);
+/* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
+int op_agent(struct guest *g, const char *command, const json_t *args, int64_t timeout_ms,
+	json_t **ret, struct err *err);
 /* What recovery does with what a keeper left half done. */
 int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err);
 int recover_attach_interface(struct guest *g, const json_t *journal, struct err *err);

@@ -266,10 +266,26 @@ static bool qemu_has_ended(struct guest *g)
 	return g->qemu_ended;
 }
 
-/* Not while a reply is due: only that tells what there is to undo. And an end is not cancelled. */
-static bool is_cancelled(const struct guest *g, const struct wait *w)
+/* Who began the operation is gone, by ^C for example. What roostd began, the next one goes on with. */
+static bool is_abandoned(const struct guest *g)
 {
-	return g->operation && g->cancelled && !w->call && !g->destroying;
+	return g->operation_client != g->supervisor &&
+	       !server_client_alive(g->server, g->operation_client);
+}
+
+/* Not while a reply is due: only that tells what there is to undo. And an end is not cancelled. */
+static bool is_cancelled(struct guest *g, const struct wait *w)
+{
+	if (!g->operation || w->call || g->destroying)
+		return false;
+	g->cancelled = g->cancelled || is_abandoned(g);
+	return g->cancelled;
+}
+
+int guest_cancelled(const struct guest *g, struct err *err)
+{
+	return err_set(err, ERR_REFUSED, "guest '%s': %s was cancelled", g->def->name,
+		g->operation ? g->operation->name : "the operation");
 }
 
 /* roostd has died before it said what is to be done; the next one spawns another keeper for it. */

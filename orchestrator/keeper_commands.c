@@ -112,17 +112,18 @@ static int destroy(void *self, const json_t *args, struct request *r, json_t **r
 static int cancel(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
-	(void)args, (void)r, (void)ret;
+	(void)args, (void)r;
 	if (!g->operation)
 		return err_set(
 			err, ERR_REFUSED, "guest '%s': no operation is at work", g->def->name);
 	g->cancelled = true;
+	*ret = json_pack("{s:s}", "operation", g->operation->name);
 	return 0;
 }
 
 /* ---- shutdown and reboot ---------------------------------------------------------------------------- */
 
-enum { SHUTDOWN_MS = 120000, UNPLUG_MS = 30000, MEMORY_MS = 30000 };
+enum { SHUTDOWN_MS = 120000, UNPLUG_MS = 30000, MEMORY_MS = 30000, AGENT_MS = 30000 };
 
 static unsigned rungs_of(const json_t *args)
 {
@@ -241,6 +242,27 @@ static int look_attached(
 	return 0;
 }
 
+/* ---- looking in, and talking to the guest ------------------------------------------------------------ */
+
+static int screenshot(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	return op_screenshot(self, r, err);
+}
+
+static int ask_agent(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	json_t *answer = NULL;
+	(void)r;
+	if (op_agent(self, json_get_str(args, "command", ""), json_object_get(args, "arguments"),
+		    json_get_int(args, "timeout-ms", AGENT_MS), &answer, err) < 0)
+		return -1;
+	*ret = json_pack("{s:o}", "return", answer ? answer : json_object());
+	return 0;
+}
+
 /* What readiness found out, from a child of the command line. */
 static int note_rung(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -311,6 +333,13 @@ const struct command keeper_commands[] = {
 		CMD_CHANGING, detach_interface},
 	{"roost-attached", "Lists what was plugged since the start.", {{0}}, CMD_QUICK,
 		look_attached},
+	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
+		{{0}}, CMD_CHANGING, screenshot},
+	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",
+		{{"command", ARG_STR, false, "such as guest-get-osinfo"},
+			{"arguments", ARG_OBJECT, true, "as the agent's documentation says"},
+			{"timeout-ms", ARG_INT, true, "how long the agent may take"}},
+		CMD_CHANGING, ask_agent},
 	{"roost-rung", "Notes that the guest has reached a rung of readiness.",
 		{{"rung", ARG_STR, false, "its name"}, {"ms", ARG_INT, false, "since the start"}},
 		CMD_QUICK, note_rung},

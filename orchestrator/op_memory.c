@@ -80,7 +80,9 @@ static int await(struct guest *g, uint64_t bytes, int64_t deadline, struct err *
 		json_decref(w.event);
 		if (wake == WAKE_GONE)
 			return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
-		if (wake == WAKE_CANCEL || !deadline_left(deadline))
+		if (wake == WAKE_CANCEL)
+			return guest_cancelled(g, err);
+		if (!deadline_left(deadline))
 			return err_set(err, ERR_TIMEOUT,
 				"the guest has not answered: it still has %s, not %s",
 				str_size((uint64_t)memory_now(g)), str_size(bytes));
@@ -117,6 +119,8 @@ int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *e
 		ask(g, old_balloon, old - old_balloon, &ignored);
 		g->status.memory = memory_now(g);
 		guest_tell_status(g);
+		if (err->kind != ERR_TIMEOUT)
+			return -1;
 		return err_hint(err,
 			"a guest needs the virtio_balloon driver, and virtio_mem above its boot size");
 	}

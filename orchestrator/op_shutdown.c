@@ -33,7 +33,7 @@ static int wait_for_agent(void *self, int fd, short events, int64_t deadline, st
 	case WAKE_GONE:
 		return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
 	case WAKE_CANCEL:
-		return err_set(err, ERR_REFUSED, "cancelled");
+		return guest_cancelled(g, err);
 	default:
 		return 0;
 	}
@@ -147,9 +147,11 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 		if (!wait || acted_until(g, boots, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
 			return 0;
 		if (g->cancelled)
-			return err_set(
-				err, ERR_REFUSED, "guest '%s': no longer waited for", g->def->name);
+			break;
 	}
+	if (g->cancelled)
+		return guest_cancelled(g, err),
+		       err_hint(err, "the guest may act on it all the same, later");
 	err_set(err, ERR_TIMEOUT, "guest '%s' has not acted on %s%s", g->def->name,
 		rungs == ASK_AGENT  ? "its agent's word"
 		: rungs == ASK_ACPI ? "the ACPI button"

@@ -101,6 +101,8 @@ static int unplug_one(struct guest *g, struct err *err)
 		return 0; /* its event came before the reply */
 	enum wake wake = guest_wait(g, &w);
 	json_decref(w.event);
+	if (wake == WAKE_CANCEL)
+		return guest_cancelled(g, err);
 	if (wake != WAKE_EVENT)
 		return err_set(err, ERR_TIMEOUT,
 			"the guest has not answered in %d s: it keeps its vCPU", UNPLUG_MS / 1000);

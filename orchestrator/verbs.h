@@ -15,4 +15,6 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 /* those that look */
 extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid;
 
+extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel;
+
 #endif

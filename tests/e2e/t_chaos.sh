@@ -201,6 +201,14 @@ for point in $points; do
 		try "$point" grow
 		either grown grow
 		;;
+	screenshot-*)
+		up
+		before=$(facts)
+		try "$point" roost screenshot g "$TMPDIR/g.png"
+		[ ! -e "$TMPDIR/g.png" ] || fail "$point: a file was made of no picture"
+		unharmed
+		check_eq "$point: nothing of it is left" "$before" "$(facts)"
+		;;
 	setvcpus-*)
 		up
 		before=$(facts)

@@ -1,0 +1,25 @@
+/* cancel: the operation at work on a guest is asked to undo itself, whoever began it. */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+
+#include "orchestrator/connect.h"
+
+static int run_cancel(const struct cli *cli, struct err *err)
+{
+	json_t *reply = NULL;
+	if (guest_call(cli->operands[0], "roost-cancel", NULL, &reply, err) < 0)
+		return -1;
+	if (cli->json) {
+		cli_print_json(reply);
+		return 0;
+	}
+	printf("Guest '%s': %s is being cancelled\n", cli->operands[0],
+		json_get_str(reply, "operation", "the operation"));
+	json_decref(reply);
+	return 0;
+}
+
+const struct verb verb_cancel = {"cancel", "NAME",
+	"Cancels the operation at work on a guest; what it did is undone.", 1, 1, false, {{0}},
+	run_cancel, "roost cancel web1", GROUP_LIFE, GUESTS_RUNNING};
