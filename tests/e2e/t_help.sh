@@ -62,6 +62,7 @@ disks:
 interfaces:
   - user: {restrict: true, hostfwd: ["-22"]}
 cloud_init: true
+display: vga
 END
 qemu-img create -q -f qcow2 data.qcow2 64M
 
@@ -88,6 +89,12 @@ stopped() {
 has_disk() {
 	roost domblklist web1 --json | jq -e --arg target "$1" 'any(.[]; .target == $target)' >/dev/null
 }
+agent_answers() {
+	roost agent web1 '{"execute":"guest-ping"}'
+}
+is_busy() {
+	[ -n "$(of_status web1 busy)" ]
+}
 
 # before VERB: what its example needs besides a running guest
 before() {
@@ -97,6 +104,13 @@ before() {
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
 	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed
+	agent) wait_until 60 agent_answers ;;
+	cancel) # something that waits, and would for long
+		wait_until 60 agent_answers
+		roost ssh root@web1 killall -STOP qemu-ga
+		roost agent web1 '{"execute":"guest-ping"}' --timeout 90s >/dev/null 2>&1 &
+		wait_until 20 is_busy
+		;;
 	detach-interface) roost attach-interface web1 user --restrict --mac 52:54:00:12:34:56 ;;
 	esac
 }
@@ -115,6 +129,10 @@ try() {
 		wait_until 30 tells_events
 		wait $told
 		cat "$TMPDIR/events"
+		;;
+	cancel)
+		sh -ec "$2" </dev/null
+		roost ssh root@web1 killall -CONT qemu-ga </dev/null
 		;;
 	*) sh -ec "$2" </dev/null ;;
 	esac
