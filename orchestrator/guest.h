@@ -51,8 +51,10 @@ struct guest {
 	bool destroying;       /* we are ending it on purpose */
 	char destroyed_by[64]; /* "destroyed" or "shut down by X": the reason to record */
 	char shutdown_by[24]; /* the rung that was asked last: "agent", "ACPI button"; "" if none */
-	bool run_after_reset; /* the CPUs are stopped, and shall run when it is reset */
-	bool reboot_wanted;   /* a power-off is to be followed by a reset */
+	char agent_said[160]; /* why its agent was not asked to power off; "" if it was */
+	int64_t shutdown_until; /* then it has not shut down, and is told as running again */
+	bool run_after_reset;   /* the CPUs are stopped, and shall run when it is reset */
+	bool reboot_wanted;     /* a power-off is to be followed by a reset */
 	bool paused_by_user;
 	int64_t resets[8];    /* clock_ms of the last guest resets, a ring */
 	unsigned reset_count; /* by the guest */

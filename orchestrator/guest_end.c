@@ -271,7 +271,8 @@ void guest_end(struct guest *g)
 			g->status.reason));
 	for (size_t i = 0; i < g->ender_count; i++)
 		server_return(g->server, g->enders[i],
-			json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state),
-				"reason", g->status.reason));
+			json_pack("{s:s, s:s, s:s}", "state", guest_state_name(g->status.state),
+				"reason", g->status.reason, "agent-said",
+				g->destroying ? "" : g->agent_said));
 	server_pump(g->server);
 }

@@ -171,13 +171,14 @@ static void tell_running(struct guest *g)
 	static const char *const why[GUEST_STATE_MAX] = {
 		[GUEST_STARTING] = "booted",
 		[GUEST_PAUSED] = "unpaused",
+		[GUEST_IN_SHUTDOWN] = "did not shut down",
 		[GUEST_IO_ERROR] = "there is space again",
 	};
 	unsigned resets = recent_resets(g);
 	bool looped = str_starts(g->status.reason, "reset loop");
 	g->paused_by_user = false;
 	g->failed_disk[0] = '\0';
-	if (g->status.state == GUEST_IN_SHUTDOWN)
+	if (g->status.state == GUEST_IN_SHUTDOWN && deadline_left(g->shutdown_until))
 		return;
 	if (resets >= RESET_LOOP_COUNT)
 		guest_tell(g, GUEST_RUNNING, "reset loop: %u resets in the last %d s", resets,

@@ -152,7 +152,7 @@ static int shut_down(
 		return -1;
 	if (wait)
 		return guest_answer_at_end(g, r);
-	*ret = json_pack("{s:s}", "rung", g->shutdown_by);
+	*ret = json_pack("{s:s, s:s}", "rung", g->shutdown_by, "agent-said", g->agent_said);
 	return 0;
 }
 
@@ -164,7 +164,7 @@ static int reboot(void *self, const json_t *args, struct request *r, json_t **re
 		op_reboot(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), err) <
 			0)
 		return -1;
-	*ret = json_pack("{s:s}", "rung", g->shutdown_by);
+	*ret = json_pack("{s:s, s:s}", "rung", g->shutdown_by, "agent-said", g->agent_said);
 	g->shutdown_by[0] = '\0';
 	return 0;
 }

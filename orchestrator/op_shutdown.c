@@ -134,30 +134,29 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 			rungs & ASK_ACPI ? sooner(deadline, deadline_in(AGENT_ACT_MS)) : deadline;
 		if (acted_until(g, boots, until))
 			return 0;
+		err_set(&agent_said, ERR_TIMEOUT, "the guest has not acted on its word");
 	} else if (rungs == ASK_AGENT) {
 		*err = agent_said;
 		return err_prefix(err, "guest '%s': its agent", g->def->name);
 	}
-	if (rungs & ASK_ACPI)
+	snprintf(g->agent_said, sizeof(g->agent_said), "%.*s", (int)sizeof(g->agent_said) - 1,
+		g->def->agent ? agent_said.message : "");
+	if ((rungs & ASK_ACPI) && !g->cancelled)
 		say(g, "ACPI button");
-	while ((rungs & ASK_ACPI) && deadline_left(deadline)) {
+	while ((rungs & ASK_ACPI) && !g->cancelled && deadline_left(deadline)) {
 		if (guest_qmp(g, "system_powerdown", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 			return g->qemu_ended ? 0 : -1;
 		failpoint("shutdown-after-button");
 		if (!wait || acted_until(g, boots, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
 			return 0;
-		if (g->cancelled)
-			break;
 	}
 	if (g->cancelled)
 		return guest_cancelled(g, err),
 		       err_hint(err, "the guest may act on it all the same, later");
-	err_set(err, ERR_TIMEOUT, "guest '%s' has not acted on %s%s", g->def->name,
-		rungs == ASK_AGENT  ? "its agent's word"
-		: rungs == ASK_ACPI ? "the ACPI button"
-		: agent_said.kind   ? "the ACPI button (its agent does not answer)"
-				    : "its agent's word nor the ACPI button",
-		" in time");
+	err_set(err, ERR_TIMEOUT, "guest '%s' has not acted on %s in time%s%s", g->def->name,
+		rungs == ASK_AGENT ? "its agent's word" : "the ACPI button",
+		rungs == (ASK_AGENT | ASK_ACPI) ? "; its agent: " : "",
+		rungs == (ASK_AGENT | ASK_ACPI) ? agent_said.message : "");
 	return err_hint(err, "`roost console %s` shows what it does, `roost destroy %s` ends it",
 		g->def->name, g->def->name);
 }
@@ -174,6 +173,7 @@ int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, 
 	guest_tell(g, GUEST_IN_SHUTDOWN, "%s", "");
 	failpoint("shutdown-begin");
 	int64_t deadline = deadline_in(timeout_ms);
+	g->shutdown_until = wait ? DEADLINE_NONE : deadline;
 	if (climb(g, rungs, AGENT_POWERDOWN, deadline, wait, err) == 0)
 		return 0;
 	if (!g->qemu_ended) {

@@ -129,6 +129,14 @@ static json_t *ladder_args(const struct cli *cli, struct err *err)
 	return args;
 }
 
+/* Which rung worked is told; and why an earlier one did not. */
+static void tell_agent(const json_t *reply)
+{
+	const char *said = json_get_str(reply, "agent-said", "");
+	if (said[0])
+		fprintf(stderr, "roost: not by its agent: %s\n", said);
+}
+
 static int run_shutdown(const struct cli *cli, struct err *err)
 {
 	struct found f;
@@ -149,6 +157,7 @@ static int run_shutdown(const struct cli *cli, struct err *err)
 		cli_print_json(reply);
 		return 0;
 	}
+	tell_agent(reply);
 	if (wait)
 		printf("Guest '%s' is %s: %s\n", cli->operands[0],
 			json_get_str(reply, "state", "off"), json_get_str(reply, "reason", ""));
@@ -168,6 +177,7 @@ static int run_reboot(const struct cli *cli, struct err *err)
 		cli_print_json(reply);
 		return 0;
 	}
+	tell_agent(reply);
 	printf("Guest '%s' reboots: asked by the %s\n", cli->operands[0],
 		json_get_str(reply, "rung", ""));
 	json_decref(reply);
