@@ -125,6 +125,7 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 	bool wait, struct err *err)
 {
 	struct err agent_said = ERR_INIT;
+	g->agent_said[0] = '\0';
 	int64_t boots = mode == AGENT_REBOOT ? (int64_t)g->boots : ANY_BOOT;
 	if ((rungs & ASK_AGENT) && ask_agent(g, mode, boots, &agent_said) == 0) {
 		failpoint("shutdown-after-agent");
