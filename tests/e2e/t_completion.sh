@@ -17,7 +17,7 @@ words() {
 }
 say "out of the rows"
 check_eq "every verb" "$(roost help --json | jq -r '.[].name' | paste -s -d ' ' -)" "$(words '')"
-check_eq "verbs" "dominfo domiflist" "$(words domi)"
+check_eq "verbs" "detach-disk detach-interface" "$(words detach-)"
 for verb in $(words ''); do
 	options=$(roost help "$verb" --json | jq -r '.options[] | "--" + .name' | paste -s -d ' ' -)
 	check_eq "options of $verb" "${options:+$options }--json --help" "$(words "$verb" --)"
@@ -39,7 +39,7 @@ check_eq "with =" "--format=qcow2" "$(words attach-disk on x --format=q)"
 check_eq "with = as bash has it" "qcow2" "$(words attach-disk on x --format = q)"
 check_eq "rungs" "hostkey" "$(words wait on --for h)"
 check_eq "words of an operand" "user" "$(words attach-interface on '')"
-check_eq "commands to be helped with" "domstate" "$(words help doms)"
+check_eq "commands to be helped with" "reboot" "$(words help reb)"
 check_eq "nothing is known of it" "" "$(words no-such-verb '')"
 check_eq "nothing at all" "" "$(roost completion words)"
 check_match "verbs are explained" "^start	Starts a guest" "$(roost completion words -- star)"
@@ -70,7 +70,7 @@ in_bash() {
 	bash --norc "$TMPDIR/ask.bash" "$TMPDIR/roost.bash" "$@"
 }
 bash -n "$TMPDIR/roost.bash"
-check_eq "verbs" "[domiflist][dominfo]" "$(in_bash domi)"
+check_eq "verbs" "[detach-disk][detach-interface]" "$(in_bash detach-)"
 check_eq "guests" "[off]" "$(in_bash start '')"
 check_eq "options" "[--paused]" "$(in_bash start --p)"
 check_eq "files" "[a file.yaml]" "$(in_bash define a)"
@@ -94,7 +94,7 @@ if command -v zsh >/dev/null; then
 		roost attach-disk on x --format=q	=> roost attach-disk on x --format=qcow2
 		roost attach-disk on disk	=> roost attach-disk on disk.qcow2
 		roost scp on	=> roost scp on:
-		roost help doms	=> roost help domstate
+		roost help reboo	=> roost help reboot
 	END
 else
 	echo "no zsh here"
@@ -109,7 +109,7 @@ if command -v fish >/dev/null; then
 	in_fish() {
 		fish --no-config -c 'source $argv[1]; complete -C $argv[2]' "$TMPDIR/roost.fish" "$1" | paste -s -d ' ' -
 	}
-	check_eq "verbs" "domiflist	Lists a guest's interfaces. dominfo	Tells what a guest is." "$(in_fish 'roost domi')"
+	check_eq "verbs" "detach-disk	Unplugs a disk that was plugged." "$(in_fish 'roost detach-d')"
 	check_eq "guests" "off	shut off" "$(in_fish 'roost start ')"
 	check_eq "options" "--paused	leave its CPUs stopped; \`roost resume\` lets them go" "$(in_fish 'roost start --p')"
 	check_eq "files" "disk.qcow2" "$(in_fish 'roost attach-disk on d')"
