@@ -22,7 +22,7 @@ shared := paths definition definition_node definition_keys definition_text defin
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open \
 	ssh_params ssh_words
 
-roost  := complete verb_completion \
+roost  := complete verb_completion man man_pages \
 	look look_block table verb_block verb_ids \
 	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
@@ -70,7 +70,8 @@ FUZZ := $(patsubst %,$(BUILD)/tests/fuzz_%,$(fuzz))
 
 # completions and manual pages, which roost itself makes of its rows
 SHARE := $(BUILD)/share
-SHARED := bash-completion/completions/roost zsh/site-functions/_roost fish/vendor_completions.d/roost.fish
+SHARED := bash-completion/completions/roost zsh/site-functions/_roost fish/vendor_completions.d/roost.fish \
+	man/man1/roost.1 man/man5/roost-definition.5 man/man7/roost-qmp.7
 SHARED := $(addprefix $(SHARE)/,$(SHARED))
 
 .PHONY: all install check asan fuzz fuzz-corpus bench lint clean help
@@ -93,12 +94,13 @@ $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -larchive -ljansson
 
-$(SHARE)/%/roost: completes = bash
-$(SHARE)/%/_roost: completes = zsh
-$(SHARE)/%/roost.fish: completes = fish
-$(SHARED): $(BIN)/roost
+$(SHARE)/%/roost: made_by = completion bash
+$(SHARE)/%/_roost: made_by = completion zsh
+$(SHARE)/%/roost.fish: made_by = completion fish
+$(SHARE)/man/%: made_by = help --man $(@F)
+$(SHARED): $(PROGRAMS)
 	@mkdir -p $(@D)
-	$(BIN)/roost completion $(completes) >$@
+	$(BIN)/roost $(made_by) >$@
 
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@

@@ -270,7 +270,8 @@ static const struct key forward_item = {
 static const struct key user_net_rows[] = {
 	{"hostfwd", KEY_LIST, AT(forwards), .aux = offsetof(struct nic_def, forward_count),
 		.max = FORWARDS_MAX, .item = &forward_item, .size = sizeof(struct forward),
-		.doc = "ports of the host that lead into the guest"},
+		.doc = "ports of the host that lead into the guest, each as "
+		       "`[tcp|udp:][ADDRESS:][PORT]-GUEST_PORT`; without PORT a free one is taken at each start"},
 	{"restrict", KEY_BOOL, AT(restricted), .doc = "the guest reaches nothing but those"},
 };
 static const struct keys user_net_keys = {user_net_rows, ARRAY_SIZE(user_net_rows), NULL, NULL};
@@ -351,7 +352,8 @@ static const struct key ready_rows[] = {
 		.doc = "what `run` waits for; default: the best that the definition allows"},
 	{"timeout", KEY_DURATION, KEY_SPARSE, AT(timeout_ms), .doc = "for all rungs together"},
 	{"deadlines", KEY_OWN, .read = read_deadlines, .write = write_deadlines,
-		.drop = drop_deadlines, .doc = "for single rungs"},
+		.drop = drop_deadlines,
+		.doc = "for single rungs, such as `{console: 30s, banner: 120s}`"},
 	{"probes", KEY_LIST, KEY_SPARSE, AT(probes), .aux = offsetof(struct ready_def, probe_count),
 		.max = PROBES_MAX, .item = &probe_item, .size = sizeof(char *),
 		.doc = "commands in the guest that must succeed"},
@@ -370,7 +372,7 @@ static bool is_ordered(const void *base)
 #define AT(member) .offset = offsetof(struct autostart_def, member)
 static const struct key autostart_rows[] = {
 	{"order", KEY_NUMBER, AT(order), .max = AUTOSTART_ORDER_MAX, .there = is_ordered,
-		.doc = "lower ones start first; default 100"},
+		.doc = "lower ones start first"},
 	{"delay", KEY_DURATION, KEY_SPARSE, AT(delay_ms),
 		.doc = "waited after its start, before the next guest's"},
 };
@@ -394,12 +396,13 @@ static bool is_issued(const void *base)
 	return ((const struct definition *)base)->issued.id[0];
 }
 
+static const char *const fallback_names[] = {"none", "tcg"};
+static const struct words fallback_words = WORDS(fallback_names);
+
 static int read_fallback(const struct node *n, void *base, struct err *err)
 {
-	static const char *const names[] = {"none", "tcg"};
-	static const struct words words = WORDS(names);
 	unsigned word = 0;
-	if (node_word(n, &words, &word, err) < 0)
+	if (node_word(n, &fallback_words, &word, err) < 0)
 		return -1;
 	((struct definition *)base)->accel_fallback_tcg = word;
 	return 0;
@@ -429,8 +432,8 @@ static const struct key definition_rows[] = {
 		.doc = "what they may grow to; default: the host's, or vcpus if that is more"},
 	{"accel", KEY_WORD, AT(accel), .words = &accel_words,
 		.doc = "auto takes KVM if it is proven to work, else TCG"},
-	{"accel_fallback", KEY_OWN, .read = read_fallback, .write = write_fallback,
-		.doc = "with `accel: kvm`: `tcg` where KVM does not work"},
+	{"accel_fallback", KEY_OWN, .words = &fallback_words, .read = read_fallback,
+		.write = write_fallback, .doc = "with `accel: kvm`: `tcg` where KVM does not work"},
 	{"accel_unproven", KEY_BOOL, AT(accel_unproven), .doc = "KVM although it is not proven"},
 	{"machine", KEY_TEXT, AT(machine), .check = check_machine,
 		.doc = "QEMU's machine type; default: the newest q35 there is"},

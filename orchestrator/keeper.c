@@ -2,6 +2,7 @@
  * roost-keeper: the process that looks after one running guest. Started by roostd alone:
  *
  *	roost-keeper NAME	fd 3: a connection to roostd   fd 4: the guest's lock   fd 5: guest.sock
+ *	roost-keeper --commands		prints what its socket understands, for roost-qmp(7)
  *
  * It serves QMP on both sockets; the first command on fd 3 is `roost-start` or `roost-adopt`. It
  * ends when its guest has ended, or at once when it could not be started.
@@ -138,6 +139,8 @@ int main(int argc, char **argv)
 		.console_fd = -1,
 		.qmp_log_fd = -1,
 		.vnc_fd = -1};
+	if (argc == 2 && str_eq(argv[1], "--commands"))
+		return command_print(keeper_commands);
 	if (argc != 2) {
 		fprintf(stderr, "roost-keeper: started by roostd only\n");
 		return err_exit_code(ERR_USAGE);

@@ -131,6 +131,8 @@ int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
 	struct supervisor s = {.signals = -1};
+	if (argc == 2 && str_eq(argv[1], "--commands")) /* for roost-qmp(7) */
+		return command_print(supervisor_commands);
 	int ready = argc == 3 && str_eq(argv[1], "--ready-fd") ? atoi(argv[2]) : -1;
 	if (argc != 1 && ready < 0) {
 		fprintf(stderr, "usage: roostd [--ready-fd N]\n");

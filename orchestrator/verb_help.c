@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/man.h"
+
 static const char *const headings[] = {
 	[GROUP_NONE] = "",
 	[GROUP_LIFE] = "A guest's life",
@@ -103,6 +105,8 @@ static json_t *all_json(void)
 
 static int run_help(const struct cli *cli, struct err *err)
 {
+	if (cli_flag(cli, "man"))
+		return man_page(cli->count ? cli->operands[0] : "roost", err);
 	const struct verb *v = cli->count ? verb_find(cli->operands[0]) : NULL;
 	if (cli->count && !v) {
 		err_set(err, ERR_NOT_FOUND, "there is no command '%s'", cli->operands[0]);
@@ -128,7 +132,8 @@ static int run_version(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_help = {"help", "[COMMAND]",
-	"Lists the commands, or tells the options of one.", 0, 1, false, {{0}}, run_help,
+	"Lists the commands, or tells the options of one.", 0, 1, false,
+	{{"man", NULL, 0, "as a manual page; also roost-definition.5 and roost-qmp.7"}}, run_help,
 	"roost help attach-disk", GROUP_HOST, GUESTS_ALL};
 const struct verb verb_version = {"version", "", "Tells roost's version.", 0, 0, false, {{0}},
 	run_version, "roost version", GROUP_HOST, GUESTS_ALL};

@@ -1,5 +1,7 @@
 #include "qmp/command.h"
 
+#include <stdio.h>
+
 #include <assert.h>
 
 #include "base/str.h"
@@ -109,4 +111,11 @@ json_t *command_list(const struct command *table)
 			out, json_pack("{s:s, s:s, s:o}", "name", table->name, "doc",
 				     table->doc ? table->doc : "", "args", list_args(table)));
 	return out;
+}
+
+int command_print(const struct command *table)
+{
+	_cleanup_json_ json_t *list = command_list(table);
+	_cleanup_free_ char *text = json_pretty(list);
+	return fputs(text, stdout) < 0 || fflush(stdout) < 0;
 }

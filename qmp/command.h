@@ -46,5 +46,7 @@ const struct command *command_find(const struct command *table, const char *name
 int command_check_args(const struct command *c, const json_t *args, struct err *err);
 /* The answer to query-commands: [{name, doc, args:[{name,type,optional,doc}]}]. */
 json_t *command_list(const struct command *table);
+/* The same on the standard output, for a program's main(): an exit status. */
+int command_print(const struct command *table);
 
 #endif
