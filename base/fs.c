@@ -63,7 +63,7 @@ int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct
 		return err_errno(err, "cannot open '%s'", name);
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_REFUSED, "'%s' is not a regular file", name);
-	if (geteuid() == 0 && st.st_uid != owner)
+	if ((geteuid() == 0 || geteuid() != owner) && st.st_uid != owner)
 		return err_set(err, ERR_REFUSED, "'%s' belongs to uid %u, not to uid %u", name,
 			(unsigned)st.st_uid, (unsigned)owner);
 	if (fcntl(fd, F_SETFL, flags & O_APPEND) < 0) /* only the opening had to be non-blocking */
@@ -72,20 +72,20 @@ int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct
 }
 
 /* Not over what is there, which may be a link that a folder's owner has put in root's way. */
-static int make_anew(int dir_fd, const char *name)
+static int make_anew(int dir_fd, const char *name, mode_t mode)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(dir_fd, name, flags, 0600);
+	int fd = openat(dir_fd, name, flags, mode);
 	if (fd >= 0 || errno != EEXIST || unlinkat(dir_fd, name, 0) < 0)
 		return fd;
-	return openat(dir_fd, name, flags, 0600);
+	return openat(dir_fd, name, flags, mode);
 }
 
-int file_replace(
-	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err)
+static int replace(int dir_fd, const char *name, const void *data, size_t len, bool durable,
+	mode_t mode, struct err *err)
 {
 	_cleanup_free_ char *temporary = str_fmt("%s.new.%d", name, (int)getpid());
-	_cleanup_close_ int fd = make_anew(dir_fd, temporary);
+	_cleanup_close_ int fd = make_anew(dir_fd, temporary, mode);
 	if (fd < 0)
 		return err_errno(err, "cannot write '%s'", name);
 	if (write_all(fd, data, len) < 0 || (durable && fsync(fd) < 0) ||
@@ -105,10 +105,22 @@ int file_replace(
 	return 0;
 }
 
+int file_replace(
+	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err)
+{
+	return replace(dir_fd, name, data, len, durable, 0640, err);
+}
+
+int file_replace_secret(
+	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err)
+{
+	return replace(dir_fd, name, data, len, durable, 0600, err);
+}
+
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err)
 {
 	_cleanup_close_ int fd =
-		openat(dir_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+		openat(dir_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
 	_cleanup_free_ char *text = str_fmt("%s\n", line);
 	if (fd < 0 || write_all(fd, text, strlen(text)) < 0)
 		return err_errno(err, "cannot append to '%s'", name);
@@ -121,25 +133,46 @@ int dir_open(int dir_fd, const char *name, struct err *err)
 	return fd < 0 ? err_errno(err, "cannot open the folder '%s'", name) : fd;
 }
 
-int dir_make(const char *path, mode_t mode, struct err *err)
+static int make_parents(const char *path, struct err *err)
 {
 	_cleanup_free_ char *copy = xstrdup(path);
 	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
+		if (*p != '/' || !p[1])
 			continue;
 		*p = '\0';
 		if (mkdir(copy, 0711) < 0 && errno != EEXIST)
 			return err_errno(err, "cannot make the folder '%s'", copy);
 		*p = '/';
 	}
-	if (mkdir(path, mode) == 0) {
-		if (chmod(path, mode) < 0) /* whatever the umask was */
-			return err_errno(err, "cannot set the mode of '%s'", path);
-	} else if (errno != EEXIST) {
+	return 0;
+}
+
+static int make_folder(const char *path, mode_t mode, bool exactly, struct err *err)
+{
+	struct stat st;
+	if (make_parents(path, err) < 0)
+		return -1;
+	bool made = mkdir(path, mode) == 0;
+	if (!made && errno != EEXIST)
 		return err_errno(err, "cannot make the folder '%s'", path);
-	}
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? err_errno(err, "cannot open the folder '%s'", path) : fd;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, "cannot open the folder '%s'", path);
+	/* whatever the umask was; that its group goes to what is made in it comes from its parent */
+	if (made && exactly &&
+		(fstat(fd, &st) < 0 || fchmod(fd, mode | (st.st_mode & S_ISGID)) < 0))
+		return err_errno(err, "cannot set the mode of '%s'", path);
+	return TAKE_FD(fd);
+}
+
+int dir_make(const char *path, mode_t mode, struct err *err)
+{
+	return make_folder(path, mode, true, err);
+}
+
+int dir_make_shared(const char *path, struct err *err)
+{
+	return make_folder(path, 0750, false, err);
 }
 
 static int remove_children(int dir_fd)
@@ -224,7 +257,7 @@ void names_free(char ***names)
 static int lock_by(int dir_fd, const char *name, int command, struct err *err)
 {
 	_cleanup_close_ int fd =
-		openat(dir_fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		openat(dir_fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return err_errno(err, "cannot open the lock '%s'", name);
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

@@ -1,7 +1,8 @@
 /*
  * Files and folders: read with a bound, replaced whole, locked, removed.
  *
- * All names are relative to `dir_fd` (AT_FDCWD for a path). New files are 0600, new folders 0700.
+ * All names are relative to `dir_fd` (AT_FDCWD for a path). New files are 0640 less the umask, which
+ * so decides whether a group may read them: 007 yes, 077 no. Others never may.
  */
 #ifndef BASE_FS_H
 #define BASE_FS_H
@@ -22,13 +23,16 @@ int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct 
  */
 int file_replace(
 	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err);
+/* The same for a secret: 0600 whatever the umask. */
+int file_replace_secret(
+	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err);
 /* Appends one line (a new line is added) with a single write; the file is made if missing. */
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err);
 int write_all(int fd, const void *data, size_t len);
 /*
  * Opens what lies in a folder of another user's, who may have put there what he likes. ERR_REFUSED
- * unless it is a regular file and, for root, that of `owner`: no symbolic link, FIFO or device, and
- * no hard link to a file that is not his.
+ * unless it is a regular file and, for all but himself, that of `owner`: no symbolic link, FIFO or
+ * device, and no hard link to a file that is not his.
  */
 int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct err *err);
 
@@ -36,6 +40,8 @@ int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct
 int dir_open(int dir_fd, const char *name, struct err *err);
 /* Makes it with `mode` if missing (its parents too), opens it. An existing one keeps its mode. */
 int dir_make(const char *path, mode_t mode, struct err *err);
+/* The same with mode 0750 less the umask. */
+int dir_make_shared(const char *path, struct err *err);
 /* Removes a folder with all that is in it, following no symbolic link. Absent is success. */
 int dir_remove(int dir_fd, const char *name, struct err *err);
 /* The sorted names in a folder, without "." files; NULL-terminated, freed by names_free(). */

@@ -26,7 +26,7 @@ static int address(const char *path, struct sockaddr_un *out, struct err *err)
 	return 0;
 }
 
-int sock_listen(const char *path, int backlog, struct err *err)
+static int listen_at(const char *path, int backlog, mode_t mode, struct err *err)
 {
 	struct sockaddr_un a;
 	_cleanup_free_ char *temporary = str_fmt("%s~", path);
@@ -37,14 +37,23 @@ int sock_listen(const char *path, int backlog, struct err *err)
 		return err_errno(err, "cannot make a socket");
 	unlink(temporary);
 	/* the mode of a socket file is the mode of the fd at bind, less the umask */
-	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-		chmod(temporary, 0600) < 0 || listen(fd, backlog) < 0 ||
-		rename(temporary, path) < 0) {
+	if (fchmod(fd, mode) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+		listen(fd, backlog) < 0 || rename(temporary, path) < 0) {
 		err_errno(err, "cannot listen on '%s'", path);
 		unlink(temporary);
 		return -1;
 	}
 	return TAKE_FD(fd);
+}
+
+int sock_listen(const char *path, int backlog, struct err *err)
+{
+	return listen_at(path, backlog, 0600, err);
+}
+
+int sock_listen_shared(const char *path, int backlog, struct err *err)
+{
+	return listen_at(path, backlog, 0660, err);
 }
 
 int sock_connect(const char *path, int64_t deadline, struct err *err)
@@ -90,6 +99,28 @@ int sock_peer(int fd, struct sock_peer *out, struct err *err)
 		return err_errno(err, "cannot tell who is at the other end of a socket");
 	*out = (struct sock_peer){.pid = who.pid, .uid = who.uid, .gid = who.gid};
 	return 0;
+}
+
+bool sock_peer_has_group(int fd, gid_t gid)
+{
+	enum { USUAL = 64 };
+	gid_t usual[USUAL];
+	struct ucred who;
+	socklen_t len = sizeof(who), size = sizeof(usual);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.gid == gid)
+		return true;
+	int got = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, usual, &size);
+	if (got < 0 && errno != ERANGE)
+		return false;
+	/* ERANGE tells how much room is needed */
+	_cleanup_free_ gid_t *many = got < 0 ? xcalloc(1, size) : NULL;
+	gid_t *groups = many ? many : usual;
+	if (many && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof(gid_t); i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
 }
 
 ssize_t sock_send(int fd, const void *data, size_t len, const int *fds, size_t fd_count)

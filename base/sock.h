@@ -5,6 +5,7 @@
 #ifndef BASE_SOCK_H
 #define BASE_SOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,6 +21,8 @@
  * gap. A path over 107 bytes is an error that says so.
  */
 int sock_listen(const char *path, int backlog, struct err *err);
+/* The same with mode 0660 less the umask: for an instance that a group may use. */
+int sock_listen_shared(const char *path, int backlog, struct err *err);
 /*
  * Connects, non-blocking afterwards, close-on-exec. A full queue is tried again until `deadline`;
  * a socket that nobody listens on is ERR_GONE at once, a missing one ERR_NOT_FOUND.
@@ -35,6 +38,8 @@ struct sock_peer {
 	gid_t gid;
 };
 int sock_peer(int fd, struct sock_peer *out, struct err *err);
+/* Was the peer in that group when it connected, by its own or a supplementary one? */
+bool sock_peer_has_group(int fd, gid_t gid);
 
 /*
  * sendmsg/recvmsg with fds attached. Returns bytes moved, 0 for end of file (receiving), -1 with

@@ -168,7 +168,7 @@ static int make_seed(const char *out, struct err *err)
 		return -1;
 	if (keep_temporaries_beside(out, err) < 0 || build_iso(o, &image, err) < 0)
 		return -1;
-	return file_replace(AT_FDCWD, out, image.data, image.len, true, err);
+	return file_replace_secret(AT_FDCWD, out, image.data, image.len, true, err);
 }
 
 static const struct {

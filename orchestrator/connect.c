@@ -86,6 +86,12 @@ struct qmp *supervisor_connect(struct err *err)
 		if (q || (err->kind != ERR_GONE && err->kind != ERR_NOT_FOUND) ||
 			!deadline_left(deadline))
 			return q;
+		if (paths_are_system() && geteuid() != 0) {
+			err_set(err, ERR_GONE, "root's roostd does not run");
+			err_hint(err,
+				"root starts it: `sudo systemctl start roostd.socket`, or `sudo roost boot`");
+			return NULL;
+		}
 		if (start_supervisor(err) < 0)
 			return NULL;
 	}

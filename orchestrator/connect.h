@@ -1,8 +1,9 @@
 /*
  * How a command reaches roostd and the keepers.
  *
- * roostd is started when none runs and there is something to do for it. A guest that runs without a
- * keeper (both were killed) gets one before a command goes on: that is the whole recovery.
+ * roostd is started when none runs and there is something to do for it, root's by root alone.
+ * A guest that runs without a keeper (both were killed) gets one before a command goes on: that is
+ * the whole recovery.
  */
 #ifndef ORCHESTRATOR_CONNECT_H
 #define ORCHESTRATOR_CONNECT_H

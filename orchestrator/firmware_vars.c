@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/qcow2.h"
+#include "orchestrator/access.h"
 #include "orchestrator/firmware.h"
 
 static bool there(int dir, const char *file)
@@ -27,7 +28,6 @@ int firmware_make_vars(int dir, const struct definition *d, struct err *err)
 	struct firmware_files files;
 	const struct firmware_want want = {.secure_boot = d->secure_boot, .machine = d->machine};
 	const char *name = firmware_vars_name(d->secure_boot);
-	uid_t uid = d->issued.keeper_uid;
 	if (d->firmware != FIRMWARE_UEFI || there(dir, name) || has_raw_only(dir, d))
 		return 0;
 	if (firmware_find(&want, &files, err) < 0)
@@ -40,8 +40,8 @@ int firmware_make_vars(int dir, const struct definition *d, struct err *err)
 	unlinkat(dir, temporary, 0);
 	if (qcow2_copy(dir, temporary, from, true, err) < 0)
 		return err_prefix(err, "the UEFI variables");
-	if (geteuid() == 0 && fchownat(dir, temporary, uid, uid, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_errno(err, "cannot give '%s' to the keeper", temporary);
+	if (access_give_at(dir, temporary, d->issued.keeper_uid, err) < 0)
+		return -1;
 	if (renameat(dir, temporary, dir, name) < 0)
 		return err_errno(err, "cannot make '%s'", name);
 	return 0;

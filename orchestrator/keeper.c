@@ -4,6 +4,8 @@
  *	roost-keeper NAME	fd 3: a connection to roostd   fd 4: the guest's lock   fd 5: guest.sock
  *	roost-keeper --commands		prints what its socket understands, for roost-qmp(7)
  *
+ * Its umask is roostd's, which decides who may read what it writes (access.h).
+ *
  * It serves QMP on both sockets; the first command on fd 3 is `roost-start` or `roost-adopt`. It
  * ends when its guest has ended, or at once when it could not be started.
  */
@@ -145,7 +147,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "roost-keeper: started by roostd only\n");
 		return err_exit_code(ERR_USAGE);
 	}
-	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(FD_LOCK, F_SETFD, FD_CLOEXEC);
 	fcntl(FD_SUPERVISOR, F_SETFD, FD_CLOEXEC);

@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
+#include "orchestrator/access.h"
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/qemu_caps.h"
@@ -111,10 +112,7 @@ static int resolve_machine(struct definition *d, const struct definition *old, s
 
 static int give_to_keeper(int dir, const char *file, const struct definition *d, struct err *err)
 {
-	uid_t uid = d->issued.keeper_uid;
-	if (geteuid() != 0 || fchownat(dir, file, uid, uid, AT_SYMLINK_NOFOLLOW) == 0)
-		return 0;
-	return err_errno(err, "cannot give '%s' to the keeper", file);
+	return access_give_at(dir, file, d->issued.keeper_uid, err);
 }
 
 /*
@@ -191,7 +189,7 @@ static int define_new(struct definition *d, struct err *err)
 	_cleanup_free_ char *temporary = str_fmt(".new-%s-%d", d->name, (int)getpid());
 	if (guests < 0)
 		return -1;
-	if (mkdirat(guests, temporary, 0700) < 0)
+	if (mkdirat(guests, temporary, 0750) < 0) /* less the umask: access.h */
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;

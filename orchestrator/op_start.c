@@ -22,6 +22,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/accel.h"
+#include "orchestrator/access.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
@@ -38,30 +39,21 @@ enum {
 
 /* ---- what is opened beforehand ------------------------------------------------------------------ */
 
-static int own_by_keeper(const struct guest *g, int fd, const char *what, struct err *err)
-{
-	uid_t uid = g->def->issued.keeper_uid;
-	if (geteuid() != 0 || !uid || fchown(fd, uid, uid) == 0)
-		return 0;
-	return err_errno(err, "cannot give '%s' to the keeper", what);
-}
-
 static int open_in_run(const struct guest *g, const char *name, int flags, struct err *err)
 {
 	_cleanup_close_ int fd =
 		openat(g->run, name, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_errno(err, "cannot make '%s'", name);
-	return own_by_keeper(g, fd, name, err) < 0 ? -1 : TAKE_FD(fd);
+	return access_give(fd, g->def->issued.keeper_uid, err) < 0 ? -1 : TAKE_FD(fd);
 }
 
 static int listen_in_run(const struct guest *g, const char *name, struct err *err)
 {
 	_cleanup_free_ char *path = run_path(g->def->issued.id, name, err);
 	_cleanup_close_ int fd = path ? sock_listen(path, QMP_QUEUE, err) : -1;
-	uid_t uid = g->def->issued.keeper_uid;
-	if (fd >= 0 && geteuid() == 0 && uid && fchownat(g->run, name, uid, uid, 0) < 0)
-		return err_errno(err, "cannot give '%s' to the keeper", name);
+	if (fd < 0 || access_give_at(g->run, name, g->def->issued.keeper_uid, err) < 0)
+		return -1;
 	return TAKE_FD(fd);
 }
 
@@ -70,13 +62,13 @@ static int open_log(const struct guest *g, struct err *err)
 {
 	const int flags = O_WRONLY | O_APPEND;
 	_cleanup_close_ int fd = openat(
-		g->dir, "console.log", flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		g->dir, "console.log", flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
 	if (fd < 0 && errno == EEXIST)
 		return file_open_owned(
 			g->dir, "console.log", flags, g->def->issued.keeper_uid, err);
 	if (fd < 0)
 		return err_errno(err, "cannot make 'console.log'");
-	return own_by_keeper(g, fd, "console.log", err) < 0 ? -1 : TAKE_FD(fd);
+	return access_give(fd, g->def->issued.keeper_uid, err) < 0 ? -1 : TAKE_FD(fd);
 }
 
 /* The output's file is the guest's, kept over boots; the input's FIFO lives as long as QEMU. */
@@ -89,7 +81,7 @@ static int open_console(struct guest *g, struct opened *o, struct err *err)
 		return -1;
 	g->console_fd = fcntl(o->console, F_DUPFD_CLOEXEC, 0);
 	g->status.console_from = lseek(o->console, 0, SEEK_END);
-	if (mkfifoat(g->run, "console.in", 0600) < 0 && errno != EEXIST)
+	if (mkfifoat(g->run, "console.in", 0660) < 0 && errno != EEXIST)
 		return err_errno(err, "cannot make 'console.in'");
 	/* a reader and a writer: without a writer QEMU would read its end as "hung up" */
 	o->console_in[1] = openat(g->run, "console.in", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -97,7 +89,7 @@ static int open_console(struct guest *g, struct opened *o, struct err *err)
 		openat(g->run, "console.in", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 	if (o->console_in[0] < 0 || o->console_in[1] < 0)
 		return err_errno(err, "cannot open 'console.in'");
-	return own_by_keeper(g, o->console_in[1], "console.in", err);
+	return access_give(o->console_in[1], g->def->issued.keeper_uid, err);
 }
 
 /* -kernel and -initrd cannot be fdsets; a sealed memfd of QEMU's uid opens as /proc/self/fd/N. */

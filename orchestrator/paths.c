@@ -1,7 +1,10 @@
 #include "orchestrator/paths.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,10 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "orchestrator/access.h"
+
+#define SYSTEM_STATE  "/var/lib/roost"
+#define SYSTEM_GUESTS SYSTEM_STATE "/guests"
 
 static const char *from_environment(const char *variable, struct err *err)
 {
@@ -27,14 +34,80 @@ static const char *from_environment(const char *variable, struct err *err)
 	return value;
 }
 
-static char *work_out_state(struct err *err)
+/* ---- which instance ------------------------------------------------------------------------------- */
+
+static enum { BY_UID, SYSTEM, SESSION } instance;
+
+bool paths_are_system(void)
 {
-	const char *value = from_environment("ROOST_STATE", err);
-	if (value || err->kind)
-		return xstrdup(value);
-	if (geteuid() == 0)
-		return xstrdup("/var/lib/roost");
-	value = from_environment("XDG_DATA_HOME", err);
+	return instance == SYSTEM || (instance == BY_UID && geteuid() == 0);
+}
+
+static bool overridden(const char *variable)
+{
+	const char *value = getenv(variable);
+	return value && value[0];
+}
+
+/* Not so long ago the group may have got a member whose log-in is older. */
+static int refuse(struct err *err)
+{
+	const struct passwd *user = getpwuid(geteuid());
+	_cleanup_free_ char *name =
+		user ? xstrdup(user->pw_name) : str_fmt("%u", (unsigned)geteuid());
+	const struct group *group = getgrnam(ACCESS_GROUP);
+	for (char **m = group ? group->gr_mem : NULL; m && *m; m++) {
+		if (!str_eq(*m, name))
+			continue;
+		err_set(err, ERR_REFUSED,
+			"user '%s' is in the group " ACCESS_GROUP
+			", but this log-in is older than that",
+			name);
+		return err_hint(err, "log in anew, or `newgrp " ACCESS_GROUP "`");
+	}
+	err_set(err, ERR_REFUSED,
+		"user '%s' may not use the system instance: it is root's and the group " ACCESS_GROUP
+		"'s",
+		name);
+	return err_hint(err, "%s`sudo usermod -aG " ACCESS_GROUP " %s`, then log in anew",
+		group ? "" : "`sudo groupadd --system " ACCESS_GROUP "`, ", name);
+}
+
+static int choose_system(struct err *err)
+{
+	instance = SYSTEM;
+	if (geteuid() == 0 || (overridden("ROOST_STATE") && overridden("ROOST_RUN")) ||
+		access(SYSTEM_GUESTS, R_OK) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return refuse(err);
+	err_set(err, ERR_NOT_FOUND, "there is no system instance here yet");
+	return err_hint(err, "root's first `roost` command makes it");
+}
+
+int paths_connect(const char *word, struct err *err)
+{
+	bool system = word && (str_eq(word, "system") || str_eq(word, "qemu:///system"));
+	bool session = word && (str_eq(word, "session") || str_eq(word, "qemu:///session"));
+	if (system)
+		return choose_system(err);
+	if (session && geteuid() == 0) {
+		err_set(err, ERR_USAGE, "-c session: root's instance is the system one");
+		return err_hint(err, "ROOST_STATE and ROOST_RUN make another");
+	}
+	if (word && !session) {
+		err_set(err, ERR_USAGE, "-c '%.60s' is neither system nor session", word);
+		return err_hint(err, "qemu:///system and qemu:///session are the same two");
+	}
+	bool member = !session && !overridden("ROOST_STATE") && !overridden("ROOST_RUN") &&
+		      access(SYSTEM_GUESTS, R_OK) == 0;
+	instance = geteuid() == 0 || member ? SYSTEM : SESSION;
+	return 0;
+}
+
+static char *session_state(struct err *err)
+{
+	const char *value = from_environment("XDG_DATA_HOME", err);
 	if (value)
 		return str_fmt("%s/roost", value);
 	if (!err->kind)
@@ -47,6 +120,30 @@ static char *work_out_state(struct err *err)
 		err_hint(err, "set HOME, or ROOST_STATE to a folder of your own");
 	}
 	return NULL;
+}
+
+char *paths_of_other_guests(const char **word)
+{
+	struct err ignored = ERR_INIT;
+	if (geteuid() == 0 || overridden("ROOST_STATE") || overridden("ROOST_RUN"))
+		return NULL;
+	*word = paths_are_system() ? "session" : "system";
+	_cleanup_free_ char *state = paths_are_system() ? session_state(&ignored) : NULL;
+	char *guests = state                ? str_fmt("%s/guests", state)
+		       : paths_are_system() ? NULL
+					    : xstrdup(SYSTEM_GUESTS);
+	if (guests && access(guests, R_OK) == 0)
+		return guests;
+	free(guests);
+	return NULL;
+}
+
+static char *work_out_state(struct err *err)
+{
+	const char *value = from_environment("ROOST_STATE", err);
+	if (value || err->kind)
+		return xstrdup(value);
+	return paths_are_system() ? xstrdup(SYSTEM_STATE) : session_state(err);
 }
 
 const char *paths_state(struct err *err)
@@ -65,7 +162,7 @@ static char *work_out_run(struct err *err)
 	const char *value = from_environment("ROOST_RUN", err), *state;
 	if (value || err->kind)
 		return xstrdup(value);
-	if (geteuid() == 0)
+	if (paths_are_system())
 		return xstrdup("/run/roost");
 	state = paths_state(err);
 	return state ? str_fmt("%s/run/%.8s", state, boot_id()) : NULL;
@@ -94,30 +191,6 @@ const char *paths_run(struct err *err)
 	else
 		run = TAKE(found);
 	return run;
-}
-
-int paths_make(struct err *err)
-{
-	const char *state = paths_state(err), *run = paths_run(err);
-	if (!state || !run)
-		return -1;
-	/* 0711: the uids of keepers and QEMUs pass through to their own folders and list nothing */
-	const char *const roots[] = {state, run};
-	const char *const below[] = {"guests", "images", "networks", "templates", NULL};
-	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
-		_cleanup_close_ int fd = dir_make(roots[i], 0711, err);
-		if (fd < 0)
-			return -1;
-	}
-	for (size_t i = 0; below[i]; i++) {
-		_cleanup_free_ char *path = str_fmt("%s/%s", state, below[i]);
-		_cleanup_close_ int fd = dir_make(path, 0711, err);
-		if (fd < 0)
-			return -1;
-	}
-	_cleanup_free_ char *path = str_fmt("%s/g", run);
-	_cleanup_close_ int fd = dir_make(path, 0711, err);
-	return fd < 0 ? -1 : 0;
 }
 
 static int open_below(const char *root, const char *folder, const char *name, struct err *err)

@@ -1,8 +1,9 @@
 /*
  * Where things are (DESIGN.md 4).
  *
- *	$STATE	/var/lib/roost		without root $XDG_DATA_HOME/roost, ~/.local/share/roost
- *	$RUN	/run/roost		without root $STATE/run/BOOT-ID
+ *		the system instance	a session instance, a user's own
+ *	$STATE	/var/lib/roost		$XDG_DATA_HOME/roost, ~/.local/share/roost
+ *	$RUN	/run/roost		$STATE/run/BOOT-ID
  *
  * ROOST_STATE and ROOST_RUN override both. Without a home and an override it is an error that says
  * so. All strings are worked out once and live as long as the process.
@@ -14,10 +15,22 @@
 
 #include "base/err.h"
 
+/*
+ * Root's programs work in the system instance, others in the session one. `roost` may choose before
+ * it looks at any path: `word` is "system" or "session" (or libvirt's qemu:///system, ...session);
+ * NULL is the system instance for root and for members of the group `roost`, else the session one.
+ * Membership shows by what one may read, not by asking who is in the group: that takes long.
+ */
+int paths_connect(const char *word, struct err *err);
+bool paths_are_system(void);
+/*
+ * $STATE/guests of the instance that was not chosen, if there is one and we may read it; freed by
+ * the caller. *word is what `-c` wants for it.
+ */
+char *paths_of_other_guests(const char **word);
+
 const char *paths_state(struct err *err);
 const char *paths_run(struct err *err);
-/* Makes $STATE/guests and $RUN/g with their modes. roostd does this once. */
-int paths_make(struct err *err);
 
 /* Folders, as fds: $STATE/guests, one guest's in it, $RUN/g, one guest's in it. */
 int guests_open(struct err *err);

@@ -1,4 +1,5 @@
 /* roost: the command line. Finds the verb's row, parses by it, runs it, prints the error once. */
+#include "orchestrator/paths.h"
 #include "orchestrator/verb.h"
 
 #include <signal.h>
@@ -146,13 +147,37 @@ static int no_such_verb(const char *word, struct err *err)
 		    : err_hint(err, "`roost help` lists the commands");
 }
 
+/* -c WORD, --connect WORD, --connect=WORD before the verb, which is as virsh has it. */
+static int take_connect(int *argc, char ***argv, const char **connect, struct err *err)
+{
+	char **words = *argv;
+	int taken = 0;
+	if (*argc > 1 && str_starts(words[1], "--connect=")) {
+		*connect = words[1] + strlen("--connect=");
+		taken = 1;
+	} else if (*argc > 1 && (str_eq(words[1], "-c") || str_eq(words[1], "--connect"))) {
+		if (*argc < 3)
+			return err_set(
+				err, ERR_USAGE, "%s needs a value, system or session", words[1]);
+		*connect = words[2];
+		taken = 2;
+	}
+	words[taken] = words[0];
+	*argv += taken;
+	*argc -= taken;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
 	struct cli cli = {0};
-	const char *word = argc > 1 ? argv[1] : "help";
+	const char *connect = NULL;
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	if (take_connect(&argc, &argv, &connect, &err) < 0)
+		return fail(&err, false);
+	const char *word = argc > 1 ? argv[1] : "help";
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		word = "help";
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
@@ -172,6 +197,8 @@ int main(int argc, char **argv)
 	if (argc > 2 && parse(&cli, argc - 2, argv + 2, &err) < 0)
 		return fail(&err, cli.json);
 	if (argc && argc <= 2 && parse(&cli, 0, NULL, &err) < 0)
+		return fail(&err, cli.json);
+	if (paths_connect(connect, &err) < 0)
 		return fail(&err, cli.json);
 	/* a verb may end with an exit code of its own, above 0, when it has printed all there is */
 	int result = cli.verb->run(&cli, &err);

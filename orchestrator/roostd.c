@@ -24,6 +24,7 @@
 #include "base/fs.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/access.h"
 #include "orchestrator/paths.h"
 
 enum { IDLE_MS = 20000, FDS_MAX = 4096 };
@@ -107,7 +108,7 @@ static int watch_signals(struct err *err)
 
 static int become_supervisor(struct supervisor *s, struct err *err)
 {
-	int listener = paths_make(err) < 0 ? -1 : supervisor_listen(s, err);
+	int listener = access_make_folders(err) < 0 ? -1 : supervisor_listen(s, err);
 	if (listener < 0)
 		return -1;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)

@@ -7,14 +7,20 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "orchestrator/access.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
 
-/* Who may change things: root, and the user whose instance this is. */
-static int may_change(const struct request *r, struct err *err)
+/*
+ * Who may change things: root, the user whose instance this is, members of its group. The socket's
+ * mode says the same, but it may come from a unit file.
+ */
+static int may_change(const struct supervisor *s, const struct request *r, struct err *err)
 {
-	if (r->peer.uid == 0 || r->peer.uid == geteuid())
+	gid_t group = access_group();
+	if (r->peer.uid == 0 || r->peer.uid == geteuid() ||
+		(group != ACCESS_NONE && server_peer_has_group(s->server, r, group)))
 		return 0;
 	return err_set(err, ERR_REFUSED, "uid %u may not change the guests of uid %u",
 		(unsigned)r->peer.uid, (unsigned)geteuid());
@@ -41,7 +47,7 @@ static int define(void *self, const json_t *args, struct request *r, json_t **re
 {
 	const char *name = json_get_str(json_object_get(args, "definition"), "name", "");
 	(void)ret;
-	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0 ||
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
 		worker_start(self, op_define, r, err) < 0)
 		return -1;
 	return 1;
@@ -52,7 +58,7 @@ static int undefine(
 {
 	const char *name = json_get_str(args, "name", "");
 	(void)ret;
-	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0)
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
 	struct keeper *k = keeper_find(self, name);
 	if (k && keeper_follow(k, r))
@@ -68,7 +74,7 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 {
 	const char *name = json_get_str(args, "name", "");
 	(void)ret;
-	if (may_change(r, err) < 0 || check_stays(self, name, err) < 0)
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
 	struct definition *d = record_read(name, err);
 	if (!d)
@@ -83,7 +89,7 @@ static int attend(void *self, const json_t *args, struct request *r, json_t **re
 {
 	const char *name = json_get_str(args, "name", ""), *id = json_get_str(args, "id", "");
 	(void)ret;
-	if (may_change(r, err) < 0)
+	if (may_change(self, r, err) < 0)
 		return -1;
 	if (name_check(name, "guest", err) < 0 || name_check(id, "id", err) < 0)
 		return err_set(err, ERR_USAGE, "no such guest");
@@ -132,7 +138,7 @@ static int quit(void *self, const json_t *args, struct request *r, json_t **ret,
 {
 	struct supervisor *s = self;
 	(void)args, (void)ret;
-	if (may_change(r, err) < 0)
+	if (may_change(self, r, err) < 0)
 		return -1;
 	s->quit = true;
 	return 0;

@@ -23,6 +23,7 @@
 #include "base/fs.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/access.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
@@ -108,13 +109,6 @@ static int run_keeper(const char *name, const int fds[3], struct proc *out, stru
 	return err_errno(err, "cannot run '%s'", path);
 }
 
-static int give_to_keeper(int fd, uid_t uid, struct err *err)
-{
-	if (geteuid() != 0 || !uid || fchown(fd, uid, uid) == 0)
-		return 0;
-	return err_errno(err, "cannot give a folder to the keeper's uid %u", (unsigned)uid);
-}
-
 /* A new link, to a keeper just spawned or found; takes the client. */
 static void keeper_link(struct keeper *k, struct qmp *client)
 {
@@ -129,20 +123,19 @@ static int spawn(struct keeper *k, uid_t uid, struct err *err)
 {
 	int pair[2];
 	_cleanup_free_ char *folder = run_path(k->id, "", err);
-	_cleanup_close_ int run = folder ? dir_make(folder, 0700, err) : -1;
-	if (run < 0 || give_to_keeper(run, uid, err) < 0)
+	_cleanup_close_ int run = folder ? access_guest_folder(folder, uid, err) : -1;
+	if (run < 0)
 		return -1;
 	_cleanup_close_ int lock = file_lock(run, "lock", err);
 	_cleanup_free_ char *path = run_path(k->id, "guest.sock", err);
-	_cleanup_close_ int listener = lock < 0 ? -1 : sock_listen(path, KEEPER_BACKLOG, err);
+	_cleanup_close_ int listener =
+		lock < 0 ? -1 : sock_listen_shared(path, KEEPER_BACKLOG, err);
 	if (listener < 0 || sock_pair(pair, err) < 0)
 		return -1;
 	_cleanup_close_ int ours = pair[0], theirs = pair[1];
-	if (geteuid() == 0 && uid &&
-		(fchown(lock, uid, uid) < 0 || fchownat(run, "guest.sock", uid, uid, 0) < 0))
-		return err_errno(err, "cannot give the guest's socket to its keeper");
 	struct proc keeper = PROC_NONE;
-	if (run_keeper(k->name, (int[]){theirs, lock, listener}, &keeper, err) < 0)
+	if (access_give(lock, uid, err) < 0 || access_give_at(run, "guest.sock", uid, err) < 0 ||
+		run_keeper(k->name, (int[]){theirs, lock, listener}, &keeper, err) < 0)
 		return -1;
 	proc_close(&k->proc);
 	k->proc = keeper;

@@ -118,7 +118,7 @@ int supervisor_listen(struct supervisor *s, struct err *err)
 	if (s->activated)
 		return passed;
 	_cleanup_free_ char *path = supervisor_socket(err);
-	int listener = sock_listen(path, BACKLOG, err);
+	int listener = sock_listen_shared(path, BACKLOG, err);
 	if (listener >= 0 && stat(path, &st) == 0) {
 		s->socket_dev = st.st_dev;
 		s->socket_ino = st.st_ino;

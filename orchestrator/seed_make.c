@@ -4,7 +4,7 @@
  *
  * The private host key is kept in the guest's folder (host_key, 0600) so that a changed definition
  * makes a new seed with the same key; the public one is in the record, and every connection is
- * checked against it.
+ * checked against it. The instance's own key, ssh/id_ed25519, serves whoever may use the instance.
  */
 #include "orchestrator/seed_make.h"
 
@@ -92,7 +92,7 @@ static json_t *new_key(const char *comment, struct err *err)
 	return argv[0] ? run_child(argv, input, err) : NULL;
 }
 
-static int write_pair(int dir, const char *name, const json_t *key, struct err *err)
+static int write_pair(int dir, const char *name, const json_t *key, bool shared, struct err *err)
 {
 	const char *private = json_get_str(key, "private", ""),
 		   *public = json_get_str(key, "public", "");
@@ -100,7 +100,8 @@ static int write_pair(int dir, const char *name, const json_t *key, struct err *
 	_cleanup_free_ char *line = str_fmt("%s\n", public);
 	if (file_replace(dir, public_name, line, strlen(line), true, err) < 0)
 		return -1;
-	return file_replace(dir, name, private, strlen(private), true, err);
+	return shared ? file_replace(dir, name, private, strlen(private), true, err)
+		      : file_replace_secret(dir, name, private, strlen(private), true, err);
 }
 
 char *instance_key_path(struct err *err)
@@ -110,7 +111,7 @@ char *instance_key_path(struct err *err)
 		return NULL;
 	_cleanup_free_ char *folder = str_fmt("%s/ssh", state);
 	_cleanup_free_ char *path = str_fmt("%s/id_ed25519", folder);
-	_cleanup_close_ int dir = dir_make(folder, 0700, err);
+	_cleanup_close_ int dir = dir_make_shared(folder, err);
 	if (dir < 0)
 		return NULL;
 	if (faccessat(dir, "id_ed25519", F_OK, 0) < 0) {
@@ -121,7 +122,7 @@ char *instance_key_path(struct err *err)
 		if (faccessat(dir, "id_ed25519", F_OK, 0) == 0)
 			return TAKE(path);
 		_cleanup_json_ json_t *key = new_key("roost", err);
-		if (!key || write_pair(dir, "id_ed25519", key, err) < 0)
+		if (!key || write_pair(dir, "id_ed25519", key, true, err) < 0)
 			return NULL;
 	}
 	return TAKE(path);
@@ -151,7 +152,7 @@ static int host_key(int dir, struct definition *d, char **private, struct err *e
 	struct buf text = {0};
 	if (!d->issued.host_key || faccessat(dir, "host_key", F_OK, 0) < 0) {
 		_cleanup_json_ json_t *key = new_key(d->name, err);
-		if (!key || write_pair(dir, "host_key", key, err) < 0)
+		if (!key || write_pair(dir, "host_key", key, false, err) < 0)
 			return -1;
 		free(d->issued.host_key);
 		d->issued.host_key = xstrdup(json_get_str(key, "public", ""));

@@ -43,7 +43,9 @@ static void help_group(enum verb_group group)
 
 static void help_all(void)
 {
-	printf("roost %s: QEMU guests without libvirtd\n", ROOST_VERSION);
+	printf("roost %s: QEMU guests without libvirtd\n\n"
+	       "usage: roost [-c system|session] COMMAND [OPTIONS] [WORDS]\n",
+		ROOST_VERSION);
 	for (enum verb_group g = GROUP_NONE + 1; g < GROUP_MAX; g++)
 		help_group(g);
 	printf("\n`roost COMMAND --help` tells its options, with an example; all know --json.\n");

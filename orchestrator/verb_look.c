@@ -226,6 +226,22 @@ static bool print_columns(const struct cli *cli, const struct row *rows, size_t 
 	return number || uuid || name;
 }
 
+/* To standard error, for it is no guest: who looks in the wrong place finds the right one. */
+static void tell_of_other_instance(void)
+{
+	struct err ignored = ERR_INIT;
+	const char *word;
+	size_t count = 0;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_free_ char *path = paths_of_other_guests(&word);
+	_cleanup_close_ int guests = path ? dir_open(AT_FDCWD, path, &ignored) : -1;
+	if (guests < 0 || dir_names(guests, &names, &count, &ignored) < 0 || !count)
+		return;
+	fflush(stdout);
+	fprintf(stderr, "roost: the %s instance has %zu guest%s: `roost -c %s list --all`\n", word,
+		count, count == 1 ? "" : "s", word);
+}
+
 static int run_list(const struct cli *cli, struct err *err)
 {
 	struct row *rows = NULL;
@@ -247,8 +263,10 @@ static int run_list(const struct cli *cli, struct err *err)
 		read_uuids(rows, count);
 	if (cli->json)
 		print_json(rows, count);
-	else if (!print_columns(cli, rows, count))
+	else if (!print_columns(cli, rows, count)) {
 		print_table(rows, count, cli_flag(cli, "wide"));
+		tell_of_other_instance();
+	}
 	for (size_t i = 0; i < count; i++)
 		status_free(&rows[i].status);
 	free(rows);

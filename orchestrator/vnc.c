@@ -13,7 +13,7 @@ int vnc_listen(struct guest *g, struct err *err)
 	if (!g->def->vnc)
 		return 0;
 	_cleanup_free_ char *path = run_path(g->def->issued.id, "vnc.sock", err);
-	int fd = path ? sock_listen(path, BACKLOG, err) : -1;
+	int fd = path ? sock_listen_shared(path, BACKLOG, err) : -1;
 	if (fd < 0)
 		return -1;
 	g->vnc_fd = fd;

@@ -416,3 +416,9 @@ size_t server_client_count(const struct server *s)
 {
 	return s->client_count;
 }
+
+bool server_peer_has_group(const struct server *s, const struct request *r, gid_t gid)
+{
+	const struct client *c = client_find(s, r->client);
+	return c && sock_peer_has_group(c->wire.fd, gid);
+}

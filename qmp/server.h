@@ -75,5 +75,7 @@ json_t *event_new(const char *name, json_t *data);
 /* Is that connection still there? */
 bool server_client_alive(const struct server *s, uint64_t client);
 size_t server_client_count(const struct server *s);
+/* Is who asked in that group? False once the connection has gone. */
+bool server_peer_has_group(const struct server *s, const struct request *r, gid_t gid);
 
 #endif

@@ -92,12 +92,17 @@ done
 
 say "sockets"
 check_eq "listeners on the network" "" "$(ss -Hltun)"
-check_eq "sockets not 0600" "" "$(find "$ROOST_RUN" -type s ! -perm 0600)"
+# a host's group `roost` may look at root's instance and use it: t_who.sh
+shared=600 folders=711 others=077
+if [ "$(id -u)" -eq 0 ] && getent group roost >/dev/null; then
+	shared=660 folders=2751 others=007
+fi
+check_eq "sockets not 0600" "" "$(find "$ROOST_RUN" -type s ! -perm 0600 ! \( -perm "$shared" \( -name guest.sock -o -name roostd.sock \) \))"
 check_eq "sockets" "$run/ga.sock $run/guest.sock $run/qmp.sock" "$(find "$run" -type s | sort | xargs)"
 check_eq "what others may read, write or pass" \
-	"$(printf '711 %s\n' "$ROOST_RUN" "$ROOST_RUN/g" "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" \
+	"$(printf "$folders %s\n" "$ROOST_RUN" "$ROOST_RUN/g" "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" \
 		"$ROOST_STATE/networks" "$ROOST_STATE/templates")" \
-	"$(find "$ROOST_STATE" "$ROOST_RUN" -perm /077 -printf '%m %p\n' | sort -k 2)"
+	"$(find "$ROOST_STATE" "$ROOST_RUN" -perm "/$others" -printf '%m %p\n' | sort -k 2)"
 if [ "$(id -u)" -eq 0 ]; then
 	check_eq "files of QEMU's uid" "" "$(find "$ROOST_STATE" "$ROOST_RUN" "$TMPDIR" -uid "$uid")"
 	check_eq "the owner of the record" 0 "$(stat -c %u "$ROOST_STATE/guests/one/guest.json")"

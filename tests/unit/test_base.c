@@ -94,8 +94,14 @@ static void files(void **state)
 	struct err err = ERR_INIT;
 	_cleanup_buf_ struct buf text = {0};
 	struct stat st;
-	umask(0);
+	umask(007);
 	assert_int_equal(file_replace(dir, "a", "one", 3, true, &err), 0);
+	assert_int_equal(fstatat(dir, "a", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_equal(file_replace_secret(dir, "a", "one", 3, true, &err), 0);
+	assert_int_equal(fstatat(dir, "a", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	umask(077);
 	assert_int_equal(file_replace(dir, "a", "two", 3, false, &err), 0);
 	assert_int_equal(file_read(dir, "a", 3, &text, &err), 0);
 	assert_string_equal(text.data, "two");
@@ -140,7 +146,12 @@ static void sockets(void **state)
 	struct stat st;
 	snprintf(path, sizeof(path), "%s/s", dir);
 	umask(0);
-	int listener = sock_listen(path, 4, &err);
+	int listener = sock_listen_shared(path, 4, &err);
+	assert_true(listener >= 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	close(listener);
+	listener = sock_listen(path, 4, &err);
 	assert_true(listener >= 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
@@ -150,6 +161,8 @@ static void sockets(void **state)
 	struct sock_peer who;
 	assert_int_equal(sock_peer(server, &who, &err), 0);
 	assert_int_equal(who.pid, getpid());
+	assert_true(sock_peer_has_group(server, getegid()));
+	assert_false(sock_peer_has_group(server, (gid_t)-2));
 	int file = open("/dev/null", O_RDONLY), got[2];
 	size_t count = 2;
 	char byte;

@@ -1,0 +1,239 @@
+#!/bin/sh
+# Who may: root's instance serves root and the members of the group `roost`, and refuses others by name. alice is in the
+# group, bob is not; the folders are the usual ones, private to a mount namespace, and so are /etc/passwd and /etc/group.
+# user: root
+# limit: 240
+set -eu
+if [ "${WHO_INSIDE-}" != yes ]; then
+	[ "$(id -u)" -eq 0 ] || { echo "skip: needs root" && exit 77; }
+	WHO_INSIDE=yes exec unshare --mount sh "$0" "$@"
+fi
+
+# before lib.sh has a look at them
+mkdir "$TMPDIR/lib" "$TMPDIR/run" "$TMPDIR/home" "$TMPDIR/home/alice" "$TMPDIR/home/bob"
+chmod 755 "$TMPDIR" "$TMPDIR/lib" "$TMPDIR/run" "$TMPDIR/home"
+chown 54322:54322 "$TMPDIR/home/alice"
+chown 54323:54323 "$TMPDIR/home/bob"
+# a copy of all of /etc: a bind mount on one file of it would vanish when somebody outside replaces that file
+cp -a /etc "$TMPDIR/etc"
+{
+	sed '/^roost:/d' /etc/group
+	printf 'roost:x:54320:alice\nalice:x:54322:\nbob:x:54323:\n'
+} >"$TMPDIR/etc/group"
+printf '%s:x:%d:%d::%s:/bin/sh\n' alice 54322 54322 "$TMPDIR/home/alice" bob 54323 54323 "$TMPDIR/home/bob" >>"$TMPDIR/etc/passwd"
+mount --bind "$TMPDIR/etc" /etc
+mount --bind "$TMPDIR/lib" /var/lib
+mount --bind "$TMPDIR/run" /run
+export ROOST_STATE=/var/lib/roost ROOST_RUN=/run/roost
+. "$TOP/tests/e2e/lib.sh"
+
+# as USER COMMAND...: after a log-in of his own; `roost` finds its folders by itself
+as() {
+	as_user=$1
+	shift
+	setpriv --reuid "$as_user" --regid "$as_user" --init-groups \
+		env -i PATH="$PATH" LC_ALL=C HOME="$TMPDIR/home/$as_user" "$@"
+}
+# a listing of modes below the two folders: "750 /var/lib/roost/guests/one"
+ranks() {
+	find "$ROOST_STATE" "$ROOST_RUN" -printf '%m %g %p\n' | sort -k 3
+}
+has_rank() {
+	ranks | grep -qx "$1" || fail "not $1: $(ranks)"
+}
+
+say "before root has ever started anything"
+check_status 0 as alice roost list --all
+check_status 3 as alice roost -c system list
+check_match "nothing there yet" "there is no system instance here yet" "$out"
+
+say "ranks"
+pico one
+pico two
+roost start one
+wait_until 20 console_has one PICO-UP
+check_eq "what others may read or write" "" "$(find "$ROOST_STATE" "$ROOST_RUN" -perm /006)"
+check_eq "what others may pass that is no folder" "" "$(find "$ROOST_STATE" "$ROOST_RUN" -perm /001 ! -type d)"
+check_eq "what is of another group" "" "$(find "$ROOST_STATE" "$ROOST_RUN" ! -group roost)"
+run=$(run_dir one)
+for folder in "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" "$ROOST_STATE/networks" "$ROOST_STATE/templates" \
+	"$ROOST_RUN" "$ROOST_RUN/g"; do
+	has_rank "2751 roost $folder"
+done
+for folder in "$ROOST_STATE/guests/one" "$ROOST_STATE/guests/two" "$run"; do
+	has_rank "2750 roost $folder"
+done
+for file in guests/one/guest.json guests/one/console.log guests/one/events.jsonl; do
+	has_rank "640 roost $ROOST_STATE/$file"
+done
+for file in status lock argv guest.json; do
+	has_rank "640 roost $run/$file"
+done
+for file in "$ROOST_RUN/roostd.sock" "$run/guest.sock" "$run/console.in"; do
+	has_rank "660 roost $file"
+done
+check_eq "QEMU's own sockets" "600 600" "$(stat -c %a "$run/qmp.sock" "$run/ga.sock" | xargs)"
+
+say "a member looks"
+check_eq "list" one "$(as alice roost list --name)"
+check_eq "list --all" "one two" "$(as alice roost list --all --name | xargs)"
+check_eq "domstate" running "$(as alice roost domstate one)"
+check_match "dominfo" '^Name: +one' "$(as alice roost dominfo one)"
+check_match "its command line" qemu-system "$(as alice roost dominfo one --argv)"
+check_match "logs" PICO-UP "$(as alice roost logs one)"
+check_match "its events" ROOST_STATE "$(as alice roost logs one --events)"
+check_json "qmp" '.status == "running"' "$(as alice roost qmp one query-status)"
+as alice timeout 20 roost events one --count 1 >"$TMPDIR/events" &
+events=$!
+printf z | as alice timeout 3 roost console one >"$TMPDIR/console" || :
+check_match "what alice typed comes back" z "$(cat "$TMPDIR/console")"
+
+say "a member changes"
+as alice roost suspend one
+wait "$events" || fail "alice heard no event"
+check_eq "suspended" paused "$(state one)"
+as alice roost resume one
+as alice roost destroy one
+as alice roost start one
+wait_until 20 is_up one
+as alice roost start two
+cp "$GUESTS/pico.raw" "$TMPDIR/home/alice/mine.raw"
+chown alice: "$TMPDIR/home/alice/mine.raw"
+printf 'name: hers\nmemory: 32M\ndisks:\n  - path: %s\n    format: raw\ninterfaces: []\n' "$TMPDIR/home/alice/mine.raw" \
+	>"$TMPDIR/home/alice/hers.yaml"
+as alice roost define "$TMPDIR/home/alice/hers.yaml"
+as alice roost start hers
+check_eq "all three" "hers one two" "$(roost list --name | sort | xargs)"
+as alice roost destroy hers
+as alice roost undefine hers
+as alice roost destroy two
+check_status 3 as alice roost domstate hers
+check_eq "nothing of alice's own was made" "" "$(find "$TMPDIR/home/alice" -name roost)"
+
+say "what a member may not"
+check_status 1 as alice "$TOP/tests/e2e/qmp" "$run/guest.sock" roost-supervise
+check_match "being the supervisor" "only the supervisor may say so" "$out"
+for file in "$run/qmp.sock" "$run/ga.sock"; do
+	[ ! -e "$file" ] || ! as alice python3 -c "import socket; socket.socket(socket.AF_UNIX).connect('$file')" 2>/dev/null ||
+		fail "alice can connect to $file"
+done
+
+say "who is not in the group"
+check_eq "sees his own, nothing" "" "$(as bob roost list --all --name)"
+for verb in "list --all" "domstate one" "start one" "define $TMPDIR/one.yaml"; do
+	# shellcheck disable=SC2086 # several words are meant
+	check_status 5 as bob roost -c system $verb
+	check_match "refused by name" "user 'bob' may not use the system instance" "$out"
+	check_match "what to do" "usermod -aG roost bob.*log in anew" "$out"
+done
+check_status 3 as bob roost domstate one
+for path in "$ROOST_STATE/guests" "$ROOST_RUN/g" "$run/guest.sock" "$ROOST_RUN/roostd.sock" "$run/status" \
+	"$ROOST_STATE/guests/one/guest.json"; do
+	! as bob test -r "$path" || fail "bob can read $path"
+	! as bob test -w "$path" || fail "bob can write $path"
+done
+# an administrator's slip: the mode of the socket lets anyone in, roostd does not
+chmod 666 "$ROOST_RUN/roostd.sock"
+check_status 1 as bob "$TOP/tests/e2e/qmp" "$ROOST_RUN/roostd.sock" roost-start '{"name": "two"}'
+check_match "roostd itself refuses" "uid 54323 may not change" "$out"
+chmod 660 "$ROOST_RUN/roostd.sock"
+sed -i 's/^roost:.*/&,bob/' /etc/group
+check_status 5 setpriv --reuid bob --regid bob --clear-groups env -u ROOST_STATE -u ROOST_RUN roost -c system list
+check_match "a log-in from before" "'bob' is in the group roost, but this log-in is older" "$out"
+check_eq "and after a new one" one "$(as bob roost list --name)"
+sed -i 's/^\(roost:.*\),bob/\1/' /etc/group
+
+say "which instance"
+for word in system qemu:///system; do
+	check_eq "-c $word" one "$(as alice roost -c $word list --name)"
+	check_eq "--connect=$word" one "$(as alice roost --connect=$word list --name)"
+	check_eq "--connect $word" one "$(as alice roost --connect $word list --name)"
+	check_eq "root" one "$(env -u ROOST_STATE -u ROOST_RUN roost -c $word list --name)"
+done
+for word in session qemu:///session; do
+	check_eq "-c $word" "" "$(as alice roost -c $word list --all --name)"
+done
+check_status 2 env -u ROOST_STATE -u ROOST_RUN roost -c session list
+check_match "root has one only" "root's instance is the system one" "$out"
+check_status 2 as alice roost -c qemu+ssh://host/system list
+check_match "another word" "is neither system nor session" "$out"
+check_status 2 as alice roost -c
+check_match "no word" "needs a value" "$out"
+check_eq "folders of one's own come first" "" "$(as alice env ROOST_STATE="$TMPDIR/home/alice/s" \
+	ROOST_RUN="$TMPDIR/home/alice/r" roost -c system list --all --name)"
+
+say "the other one is told of"
+as bob roost list --all >"$TMPDIR/out" 2>"$TMPDIR/err"
+check_eq "bob may not see it" "" "$(cat "$TMPDIR/err")"
+as alice roost list --all >"$TMPDIR/out" 2>"$TMPDIR/err"
+check_eq "alice has none of her own" "" "$(cat "$TMPDIR/err")"
+as alice roost -c session list >"$TMPDIR/out" 2>"$TMPDIR/err"
+check_eq "the system one" "roost: the system instance has 2 guests: \`roost -c system list --all\`" "$(cat "$TMPDIR/err")"
+sed 's/^name: hers/name: own/' "$TMPDIR/home/alice/hers.yaml" >"$TMPDIR/home/alice/own.yaml"
+as alice roost -c session define "$TMPDIR/home/alice/own.yaml"
+as alice roost -c session start own
+check_eq "her own" own "$(as alice roost -c session list --name)"
+as alice roost list >"$TMPDIR/out" 2>"$TMPDIR/err"
+check_eq "told" "roost: the session instance has 1 guest: \`roost -c session list --all\`" "$(cat "$TMPDIR/err")"
+check_no_match "not on standard output" "session" "$(cat "$TMPDIR/out")"
+check_eq "not to programs" "" "$(as alice roost list --json 2>&1 >/dev/null)$(as alice roost list --name 2>&1 >/dev/null)"
+check_eq "nothing of hers is a group's" "" "$(find "$TMPDIR/home/alice/.local/share/roost" -perm /066)"
+as alice roost -c session destroy own
+as alice roost -c session undefine own
+as alice "$TOP/tests/e2e/qmp" "$(find "$TMPDIR/home/alice/.local/share/roost/run" -name roostd.sock)" roost-quit >/dev/null
+
+say "no roostd of root's: a member starts none"
+roost destroy one
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(roostd_pids)
+check_eq "looking needs none" "one two" "$(as alice roost list --all --name | xargs)"
+check_status 9 as alice roost start one
+check_match "who can, and how" "root's roostd does not run.*systemctl start roostd.socket.*roost boot" "$(echo "$out" | xargs -d '\n')"
+check_eq "none was started" "" "$(roostd_pids)"
+
+say "the group is new, or has gone"
+sed -i '/^roost:/d' /etc/group
+roost start one
+check_eq "without a group" "" "$(find "$ROOST_STATE/guests" "$ROOST_RUN/g" -perm /066)"
+check_eq "folders are passed, not listed" "711 root" "$(stat -c '%a %G' "$ROOST_STATE" "$ROOST_RUN" "$ROOST_STATE"/* "$ROOST_RUN/g" |
+	grep -v '^6' | sort -u)"
+check_eq "alice is nobody now" "" "$(as alice roost list --all --name)"
+check_status 5 as alice roost -c system list
+check_match "the remedy makes the group, too" "groupadd --system roost.*usermod -aG roost alice" "$out"
+roost destroy one
+# shellcheck disable=SC2046
+kill_and_wait TERM $(roostd_pids)
+echo "roost:x:54320:alice" >>/etc/group
+roost start one
+for file in guest.json console.log events.jsonl; do
+	has_rank "640 roost $ROOST_STATE/guests/two/$file" 2>/dev/null || [ ! -e "$ROOST_STATE/guests/two/$file" ] ||
+		fail "$file of a guest from before: $(ranks)"
+done
+check_match "the logs of a guest from before" PICO-UP "$(as alice roost logs two)"
+check_eq "others still may nothing" "" "$(find "$ROOST_STATE" "$ROOST_RUN" -perm /006)"
+
+say "ssh"
+need tiny-vmlinux tiny-initrd
+cat >"$TMPDIR/tiny.yaml" <<-END
+	name: tiny
+	memory: 192M
+	kernel: $GUESTS/tiny-vmlinux
+	initrd: $GUESTS/tiny-initrd
+	cmdline: console=ttyS0 quiet
+	interfaces:
+	  - user: {restrict: true, hostfwd: ["-22"]}
+	cloud_init: {user: carol}
+	ready: {rung: login, timeout: 120s}
+END
+roost run "$TMPDIR/tiny.yaml"
+has_rank "640 roost $ROOST_STATE/ssh/id_ed25519"
+for file in seed.iso host_key; do
+	has_rank "600 roost $ROOST_STATE/guests/tiny/$file"
+done
+check_eq "alice is in" carol "$(as alice roost ssh tiny id -un)"
+as alice roost wait -q tiny --for login
+echo content >"$TMPDIR/home/alice/file"
+as alice roost scp "$TMPDIR/home/alice/file" tiny:/tmp/file
+check_eq "what she copied" content "$(as alice roost ssh tiny cat /tmp/file)"
+as alice roost destroy tiny
+check_eq "others may nothing" "" "$(find "$ROOST_STATE" "$ROOST_RUN" -perm /006)"
