@@ -117,7 +117,7 @@ static int stay(void *self, const json_t *args, struct request *r, json_t **ret,
 {
 	struct supervisor *s = self;
 	(void)ret;
-	if (may_change(r, err) < 0)
+	if (may_change(self, r, err) < 0)
 		return -1;
 	s->stays = json_get_bool(args, "stay", true);
 	return 0;
@@ -128,7 +128,7 @@ static int settle(void *self, const json_t *args, struct request *r, json_t **re
 {
 	const char *name = json_get_str(args, "name", "");
 	(void)ret;
-	if (may_change(r, err) < 0)
+	if (may_change(self, r, err) < 0)
 		return -1;
 	struct keeper *k = keeper_find(self, name);
 	return k && keeper_follow(k, r) ? 1 : 0;
