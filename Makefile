@@ -26,7 +26,7 @@ roost  := complete verb_completion man man_pages \
 	look look_block table verb_block verb_ids \
 	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
-	validate verb_validate verb_autostart
+	validate verb_validate verb_autostart verb_boot verb_halt children
 roostd := roostd roostd_listen roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \

@@ -97,24 +97,45 @@ struct qmp *supervisor_connect(struct err *err)
 	}
 }
 
-int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err)
+bool supervisor_listens(void)
 {
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = supervisor_socket(&ignored);
+	_cleanup_close_ int fd = path ? sock_connect(path, deadline_in(0), &ignored) : -1;
+	return fd >= 0;
+}
+
+static int call_within(
+	int64_t ms, const char *command, json_t *args, json_t **reply, struct err *err)
+{
+	int64_t deadline = deadline_in(ms);
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
 	if (!q) {
 		json_decref(args);
 		return -1;
 	}
-	return qmp_call(q, command, args, deadline_in(OPERATION_MS), reply, err);
+	return qmp_call(q, command, args, deadline, reply, err);
+}
+
+int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err)
+{
+	return call_within(OPERATION_MS, command, args, reply, err);
 }
 
 int supervisor_start(const char *name, bool paused, json_t **reply, struct err *err)
+{
+	return supervisor_start_within(OPERATION_MS, name, paused, reply, err);
+}
+
+int supervisor_start_within(
+	int64_t ms, const char *name, bool paused, json_t **reply, struct err *err)
 {
 	const char *fallback = getenv("ROOST_ACCEL_FALLBACK");
 	if (fallback && fallback[0] && !str_eq(fallback, "tcg")) {
 		err_set(err, ERR_USAGE, "ROOST_ACCEL_FALLBACK='%s' is unknown", fallback);
 		return err_hint(err, "the only word is tcg");
 	}
-	return supervisor_call("roost-start",
+	return call_within(ms, "roost-start",
 		json_pack("{s:s, s:b, s:b}", "name", name, "paused", paused, "fallback-tcg",
 			fallback && fallback[0]),
 		reply, err);
@@ -256,6 +277,46 @@ int guest_call(const char *word, const char *command, json_t *args, json_t **rep
 		return -1;
 	}
 	return qmp_call(q, command, args, deadline_in(OPERATION_MS), reply, err);
+}
+
+static int ask_destroy(const struct found *f, bool graceful, json_t **reply, struct err *err)
+{
+	return guest_call(
+		f->name, "roost-destroy", json_pack("{s:b}", "graceful", graceful), reply, err);
+}
+
+static json_t *how_it_ended(const struct found *f)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
+	guest_look(f, &s, &ignored);
+	return json_pack("{s:s, s:s}", "state", guest_state_name(s.state), "reason", s.reason);
+}
+
+/*
+ * A keeper that does not answer must not keep anyone from destroying its guest, nor one that dies
+ * over it: then its successor is asked, unless the guest has ended meanwhile.
+ */
+int guest_destroy(const struct found *f, bool graceful, json_t **reply, struct err *err)
+{
+	enum { SUCCESSORS = 3 };
+	int result = ask_destroy(f, graceful, reply, err);
+	if (result < 0 && err->kind == ERR_TIMEOUT && !graceful) {
+		json_t *again =
+			json_pack("{s:s, s:s, s:b}", "name", f->name, "id", f->id, "again", 1);
+		result = supervisor_call("roost-attend", again, NULL, err);
+		if (result == 0)
+			result = ask_destroy(f, false, reply, err);
+	}
+	bool died = result < 0 && err->kind == ERR_GONE;
+	for (int left = SUCCESSORS; died && result < 0 && left > 0; left--) {
+		if (!guest_runs(f)) {
+			*reply = how_it_ended(f);
+			return 0;
+		}
+		result = ask_destroy(f, graceful, reply, err);
+	}
+	return result;
 }
 
 int guest_look(const struct found *f, struct status *out, struct err *err)

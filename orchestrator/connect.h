@@ -24,6 +24,11 @@ struct qmp *supervisor_connect(struct err *err);
 int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err);
 /* Has a guest started. ROOST_ACCEL_FALLBACK counts as the caller has it, not as roostd was born. */
 int supervisor_start(const char *name, bool paused, json_t **reply, struct err *err);
+/* The same for a caller who has others to start, and no patience with this one. */
+int supervisor_start_within(
+	int64_t ms, const char *name, bool paused, json_t **reply, struct err *err);
+/* Is its socket listened on? A look that neither starts one nor waits for one. */
+bool supervisor_listens(void);
 
 /* Where a guest runs; a guest that does not is ERR_REFUSED "not running". */
 struct found {
@@ -41,6 +46,8 @@ void guest_settle(const struct found *f);
 /* One command to the keeper of the guest named by `word`. */
 int guest_call(
 	const char *word, const char *command, json_t *args, json_t **reply, struct err *err);
+/* Ends a guest at once; *reply tells how it ended. */
+int guest_destroy(const struct found *f, bool graceful, json_t **reply, struct err *err);
 /*
  * The status of a guest: from its status file if it runs (`unresponsive` when the stamp is old),
  * else how it ended. ERR_NOT_FOUND when no such guest is defined.

@@ -269,10 +269,11 @@ void guest_end(struct guest *g)
 	guest_event(g, "ROOST_ENDED",
 		json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state), "reason",
 			g->status.reason));
+	const char *rung = str_eq(g->ending, "guest-shutdown") ? g->shutdown_by : "";
 	for (size_t i = 0; i < g->ender_count; i++)
 		server_return(g->server, g->enders[i],
-			json_pack("{s:s, s:s, s:s}", "state", guest_state_name(g->status.state),
-				"reason", g->status.reason, "agent-said",
-				g->destroying ? "" : g->agent_said));
+			json_pack("{s:s, s:s, s:s, s:s}", "state",
+				guest_state_name(g->status.state), "reason", g->status.reason,
+				"rung", rung, "agent-said", g->destroying ? "" : g->agent_said));
 	server_pump(g->server);
 }

@@ -40,6 +40,7 @@ int op_resume(struct guest *g, struct err *err)
 		guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 		return -1;
 	g->paused_by_user = false;
+	g->status.paused_start = false;
 	guest_tell(g, GUEST_RUNNING, "unpaused");
 	return 0;
 }

@@ -114,6 +114,15 @@ void cli_print_json(json_t *value)
 	fputs(text, stdout);
 }
 
+const char *cli_said_of(const char *guest, const struct err *err)
+{
+	_cleanup_free_ char *named = str_fmt("guest '%s'", guest);
+	const char *rest = err->message + strlen(named);
+	if (!str_starts(err->message, named) || (!str_starts(rest, ": ") && *rest != ' '))
+		return err->message;
+	return rest + strspn(rest, ": ");
+}
+
 static int fail(const struct err *err, bool json)
 {
 	if (json) {

@@ -54,9 +54,9 @@ struct status {
 	int64_t console_from; /* where this boot begins in console.log */
 	int64_t memory;       /* bytes the guest has now (balloon and plugged memory counted) */
 	int64_t vcpus;
-	bool paused_start; /* `start --paused`: recovery must not run it */
-	json_t *timeline;  /* {RUNG: ms since the start}, owned; may be NULL */
-	json_t *forwards;  /* [{"host","port","guest_port","udp"}], owned; may be NULL */
+	bool paused_start; /* `start --paused`: recovery must not run it; false once it was resumed */
+	json_t *timeline; /* {RUNG: ms since the start}, owned; may be NULL */
+	json_t *forwards; /* [{"host","port","guest_port","udp"}], owned; may be NULL */
 };
 
 /* What an earlier boot of the host has left does not run, whatever it says. */

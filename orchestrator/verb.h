@@ -68,6 +68,9 @@ const char *cli_value(const struct cli *cli, const char *name, const char *other
 /* Prints {"return": value} unwrapped as JSON and frees it. */
 void cli_print_json(json_t *value);
 
+/* The message without "guest 'NAME':" before it, for a line that begins with the guest. */
+const char *cli_said_of(const char *guest, const struct err *err);
+
 extern const struct verb *const verbs[]; /* in verbs.c; NULL-terminated */
 const struct verb *verb_find(const char *name);
 const char *verb_heading(enum verb_group group);

@@ -54,52 +54,12 @@ static int run_reset(const struct cli *cli, struct err *err)
 	return call(cli, "system_reset", NULL, "reset", err);
 }
 
-static int ask_destroy(const struct found *f, bool graceful, json_t **reply, struct err *err)
-{
-	return guest_call(
-		f->name, "roost-destroy", json_pack("{s:b}", "graceful", graceful), reply, err);
-}
-
-static json_t *how_it_ended(const struct found *f)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_status_ struct status s = {0};
-	guest_look(f, &s, &ignored);
-	return json_pack("{s:s, s:s}", "state", guest_state_name(s.state), "reason", s.reason);
-}
-
-/*
- * A keeper that does not answer must not keep anyone from destroying its guest, nor one that dies
- * over it: then its successor is asked, unless the guest has ended meanwhile.
- */
-static int destroy(const struct found *f, bool graceful, json_t **reply, struct err *err)
-{
-	enum { SUCCESSORS = 3 };
-	int result = ask_destroy(f, graceful, reply, err);
-	if (result < 0 && err->kind == ERR_TIMEOUT && !graceful) {
-		json_t *again =
-			json_pack("{s:s, s:s, s:b}", "name", f->name, "id", f->id, "again", 1);
-		result = supervisor_call("roost-attend", again, NULL, err);
-		if (result == 0)
-			result = ask_destroy(f, false, reply, err);
-	}
-	bool died = result < 0 && err->kind == ERR_GONE;
-	for (int left = SUCCESSORS; died && result < 0 && left > 0; left--) {
-		if (!guest_runs(f)) {
-			*reply = how_it_ended(f);
-			return 0;
-		}
-		result = ask_destroy(f, graceful, reply, err);
-	}
-	return result;
-}
-
 static int run_destroy(const struct cli *cli, struct err *err)
 {
 	json_t *reply = NULL;
 	struct found f;
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
-		destroy(&f, cli_flag(cli, "graceful"), &reply, err) < 0)
+		guest_destroy(&f, cli_flag(cli, "graceful"), &reply, err) < 0)
 		return -1;
 	guest_settle(&f);
 	return done(cli, reply, "destroyed");

@@ -44,6 +44,8 @@ const struct verb *const verbs[] = {
 	&verb_agent,
 	&verb_inject_nmi,
 	&verb_cancel,
+	&verb_boot,
+	&verb_halt,
 	&verb_validate,
 	&verb_version,
 	&verb_help,
