@@ -178,4 +178,5 @@ check_time "halt" 12000 "$since"
 check_match "told" "^Guest 'a' is shut off: guest poweroff" "$out"
 at_end
 stopped=
-nothing_runs
+check_eq "what runs" "" "$(roost list --name)"
+wait_until 10 run_is_empty

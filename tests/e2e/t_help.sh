@@ -100,7 +100,7 @@ is_busy() {
 before() {
 	running
 	case $1 in
-	start | undefine | run) stopped ;;
+	start | undefine | run | boot) stopped ;;
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
 	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed
