@@ -23,7 +23,6 @@ shared := paths definition definition_node definition_keys definition_text defin
 	ssh_params ssh_words access
 
 roost  := complete verb_completion man man_pages \
-	look look_block table verb_block verb_ids \
 	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
 	validate verb_validate verb_autostart verb_boot verb_halt children
@@ -33,11 +32,14 @@ keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \
 	ports journal argv launch policy vnc failpoint
 roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
+roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu
+keeper += guest_ask
+shared += usage
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 
-unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent schema qemu
+unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu
 # what every unit test is linked with
 unit_all := peer
 fuzz := definition qcow2 ssh wire agent

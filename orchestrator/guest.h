@@ -17,6 +17,7 @@
 #include "qmp/server.h"
 
 struct pass; /* a command passed through to QEMU, waiting for its reply: guest_wait.c */
+struct ask;  /* a question to the guest's agent: guest_ask.c */
 
 struct guest {
 	struct definition *def;
@@ -64,6 +65,7 @@ struct guest {
 	int64_t heartbeat_due;
 	uint64_t heartbeat_call;
 	struct pass *passes;
+	struct ask *asks;
 
 	int console_fd; /* the log, for punching holes; -1 without console */
 	int qmp_log_fd;
@@ -226,6 +228,9 @@ int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);
 /* The guest's agent, connected, waiting through guest_wait(); closed by agent_close(). */
 struct agent;
 struct agent *guest_agent(struct guest *g, struct err *err);
+/* Has the guest a channel for its agent? And has a process in it opened that, by query-chardev? */
+int agent_check_channel(const struct guest *g, struct err *err);
+int agent_check_listens(const struct guest *g, const json_t *chardevs, struct err *err);
 
 /* Failpoints, compiled into the test build only: failpoint.c. */
 #ifdef ROOST_FAILPOINTS

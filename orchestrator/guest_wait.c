@@ -16,6 +16,7 @@
 
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/guest_ask.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/vnc.h"
 
@@ -23,7 +24,7 @@ enum {
 	HEARTBEAT_MS = 1000,
 	RESETTING_MS = 50,      /* while a reset goes on, after which the CPUs shall run */
 	PASS_MS = QMP_HEAVY_MS, /* the longest a passed-through command may take */
-	FIXED_FDS = 4,
+	FIXED_FDS = 5,
 	LAST_WORDS = 256, /* reads of what a dead QEMU left in its socket */
 };
 
@@ -305,6 +306,7 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 		qmp_pump(g->qmp, &err);
 		take_events(g, w);
 		answer_passes(g);
+		asks_look(g);
 		/* before the heartbeat, which may put a new connection in the place of a broken one */
 		if (w->call && (w->result = qmp_take_reply(g->qmp, w->call, &w->reply, &w->err))) {
 			*wake = WAKE_REPLY;
@@ -338,6 +340,9 @@ static void doze(struct guest *g, const struct wait *w)
 		fds[n++] = (struct pollfd){.fd = qmp_fd(g->qmp), .events = qmp_events(g->qmp)};
 	if (g->qmp && g->heartbeat_due < until)
 		until = g->heartbeat_due;
+	if (asks_deadline(g) < until)
+		until = asks_deadline(g);
+	n += asks_poll_fds(g, fds + n);
 	if (g->qemu.pidfd >= 0)
 		fds[n++] = (struct pollfd){.fd = g->qemu.pidfd, .events = POLLIN};
 	if (g->vnc_fd >= 0)

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "orchestrator/guest_ask.h"
+#include "qmp/agent.h"
 
 static int look_status(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -123,7 +125,13 @@ static int cancel(void *self, const json_t *args, struct request *r, json_t **re
 
 /* ---- shutdown and reboot ---------------------------------------------------------------------------- */
 
-enum { SHUTDOWN_MS = 120000, UNPLUG_MS = 30000, MEMORY_MS = 30000, AGENT_MS = 30000 };
+enum {
+	SHUTDOWN_MS = 120000,
+	UNPLUG_MS = 30000,
+	MEMORY_MS = 30000,
+	AGENT_MS = 30000,
+	ASK_MS = 5000,
+};
 
 static unsigned rungs_of(const json_t *args)
 {
@@ -263,6 +271,14 @@ static int ask_agent(
 	return 0;
 }
 
+static int look_interfaces(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return guest_ask(self, r, "guest-network-get-interfaces", agent_interfaces,
+		json_get_int(args, "timeout-ms", ASK_MS), err);
+}
+
 /* What readiness found out, from a child of the command line. */
 static int note_rung(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -340,6 +356,10 @@ const struct command keeper_commands[] = {
 			{"arguments", ARG_OBJECT, true, "as the agent's documentation says"},
 			{"timeout-ms", ARG_INT, true, "how long the agent may take"}},
 		CMD_CHANGING, ask_agent},
+	{"roost-interfaces",
+		"Asks the guest's agent for its interfaces: names, addresses, counters.",
+		{{"timeout-ms", ARG_INT, true, "how long the guest may take"}}, CMD_QUICK,
+		look_interfaces},
 	{"roost-rung", "Notes that the guest has reached a rung of readiness.",
 		{{"rung", ARG_STR, false, "its name"}, {"ms", ARG_INT, false, "since the start"}},
 		CMD_QUICK, note_rung},

@@ -4,13 +4,12 @@
  */
 #include "orchestrator/guest.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/usage.h"
 
 #define MIB         ((uint64_t)1 << 20)
 #define MEMORY_QOM  "/machine/peripheral/memory1"
@@ -146,17 +145,6 @@ static void add_kib(json_t *to, const char *key, int64_t bytes)
 		json_object_set_new(to, key, json_integer(bytes / 1024));
 }
 
-static int64_t resident(pid_t pid)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
-	_cleanup_free_ char *path = str_fmt("/proc/%d/status", (int)pid);
-	const char *line = file_read(AT_FDCWD, path, 65536, &text, &ignored) < 0
-				   ? NULL
-				   : strstr(text.data, "VmRSS:");
-	return line ? strtoll(line + strlen("VmRSS:"), NULL, 10) * 1024 : -1;
-}
-
 json_t *op_memstat(struct guest *g, struct err *err)
 {
 	static const struct {
@@ -209,6 +197,6 @@ json_t *op_memstat(struct guest *g, struct err *err)
 	int64_t updated = json_get_int(answer, "last-update", 0);
 	if (updated)
 		json_object_set_new(out, "last_update", json_integer(updated));
-	add_kib(out, "rss", resident(g->qemu.pid));
+	add_kib(out, "rss", resident_bytes(g->qemu.pid));
 	return out;
 }

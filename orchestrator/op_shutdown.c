@@ -39,14 +39,19 @@ static int wait_for_agent(void *self, int fd, short events, int64_t deadline, st
 	}
 }
 
-/* Has a process in the guest opened the agent's port? QEMU knows, and that spares waiting for none. */
-static int check_agent_listens(struct guest *g, struct err *err)
+int agent_check_channel(const struct guest *g, struct err *err)
 {
-	_cleanup_json_ json_t *chardevs = NULL;
+	if (g->def->agent)
+		return 0;
+	err_set(err, ERR_REFUSED, "guest '%s' has no agent channel", g->def->name);
+	return err_hint(err, "set `agent: true` in its definition");
+}
+
+/* QEMU knows whether anybody has opened the port, and that spares waiting for none. */
+int agent_check_listens(const struct guest *g, const json_t *chardevs, struct err *err)
+{
 	size_t i;
 	json_t *c;
-	if (guest_qmp(g, "query-chardev", NULL, QMP_BLOCK_MS, &chardevs, err) < 0)
-		return -1;
 	json_array_foreach (chardevs, i, c)
 		if (str_eq(json_get_str(c, "label", ""), "agent0") &&
 			json_get_bool(c, "frontend-open", false))
@@ -56,12 +61,10 @@ static int check_agent_listens(struct guest *g, struct err *err)
 
 struct agent *guest_agent(struct guest *g, struct err *err)
 {
-	if (!g->def->agent) {
-		err_set(err, ERR_REFUSED, "guest '%s' has no agent channel", g->def->name);
-		err_hint(err, "set `agent: true` in its definition");
-		return NULL;
-	}
-	if (check_agent_listens(g, err) < 0)
+	_cleanup_json_ json_t *chardevs = NULL;
+	if (agent_check_channel(g, err) < 0 ||
+		guest_qmp(g, "query-chardev", NULL, QMP_BLOCK_MS, &chardevs, err) < 0 ||
+		agent_check_listens(g, chardevs, err) < 0)
 		return NULL;
 	_cleanup_free_ char *path = run_path(g->def->issued.id, "ga.sock", err);
 	struct agent *a = path ? agent_connect(path, err) : NULL;

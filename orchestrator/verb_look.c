@@ -12,6 +12,7 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/usage.h"
 
 /* ---- list ----------------------------------------------------------------------------------------- */
 
@@ -361,10 +362,11 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		json_object_set_new(o, "reason", json_string(s.reason));
 		if (running)
 			json_object_update_new(
-				o, json_pack("{s:I, s:s, s:I, s:I, s:i}", "number",
+				o, json_pack("{s:I, s:s, s:I, s:I, s:i, s:I}", "number",
 					   (json_int_t)s.number, "accelerator", s.accel,
 					   "current_memory", (json_int_t)s.memory, "current_vcpus",
-					   (json_int_t)s.vcpus, "qemu_pid", (int)s.qemu_pid));
+					   (json_int_t)s.vcpus, "qemu_pid", (int)s.qemu_pid,
+					   "cpu_time", (json_int_t)cpu_time_ns(s.qemu_pid)));
 		cli_print_json(o);
 		return 0;
 	}
@@ -377,6 +379,9 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		s.reason, s.reason[0] ? ")" : "");
 	printf("%-16s%lld of %u\n", "CPU(s):", running ? (long long)s.vcpus : d->vcpus,
 		d->max_vcpus);
+	int64_t used = running ? cpu_time_ns(s.qemu_pid) : -1;
+	if (used >= 0)
+		printf("%-16s%.1fs\n", "CPU time:", (double)used / 1e9);
 	printf("%-16s%s\n", "Max memory:", str_size(d->max_memory));
 	printf("%-16s%s\n", "Used memory:", str_size(running ? (uint64_t)s.memory : d->memory));
 	if (running)

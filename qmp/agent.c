@@ -26,6 +26,8 @@ struct agent {
 	bool synced;
 	agent_wait_fn *wait;
 	void *wait_self;
+	json_t *asked; /* agent_ask()'s command, which goes out once `sync_id` has come back */
+	int64_t sync_id;
 };
 
 static int poll_wait(void *self, int fd, short events, int64_t deadline, struct err *err)
@@ -55,6 +57,7 @@ void agent_close(struct agent *a)
 	if (!a)
 		return;
 	wire_close(&a->wire);
+	json_decref(a->asked);
 	free(a);
 }
 
@@ -109,11 +112,17 @@ static int next_message(struct agent *a, int64_t deadline, json_t **out, struct 
 	}
 }
 
-static int send_command(struct agent *a, const char *command, json_t *args, struct err *err)
+static json_t *command_message(const char *command, json_t *args)
 {
-	_cleanup_json_ json_t *msg = json_pack("{s:s}", "execute", command);
+	json_t *msg = json_pack("{s:s}", "execute", command);
 	if (args)
 		json_object_set_new(msg, "arguments", args);
+	return msg;
+}
+
+static int send_command(struct agent *a, const char *command, json_t *args, struct err *err)
+{
+	_cleanup_json_ json_t *msg = command_message(command, args);
 	return wire_send(&a->wire, msg, NULL, 0, err);
 }
 
@@ -134,13 +143,17 @@ static bool is_sync(const json_t *msg, int64_t id)
 	return json_is_integer(value) && json_integer_value(value) == id;
 }
 
+/* Ends whatever the agent has read half of, which it may answer with an error. */
+static int send_reset(struct agent *a, struct err *err)
+{
+	static const unsigned char reset = 0xff;
+	return wire_send_raw(&a->wire, &reset, 1, err);
+}
+
 static int sync_agent(struct agent *a, int64_t deadline, struct err *err)
 {
-	/* ends whatever the agent has read half of, which it may answer with an error */
-	static const unsigned char reset = 0xff;
 	int64_t id;
-	if (drain_out(a, deadline, err) < 0 || wire_send_raw(&a->wire, &reset, 1, err) < 0 ||
-		send_sync(a, &id, err) < 0)
+	if (drain_out(a, deadline, err) < 0 || send_reset(a, err) < 0 || send_sync(a, &id, err) < 0)
 		return -1;
 	while (!a->synced) {
 		_cleanup_json_ json_t *msg = NULL;
@@ -173,13 +186,8 @@ static int refused(const json_t *msg, const char *command, struct err *err)
 	return wire_error(error, command, err);
 }
 
-static int call(struct agent *a, const char *command, json_t *args, int64_t deadline,
-	json_t **reply, struct err *err)
+static int take_answer(const json_t *msg, const char *command, json_t **reply, struct err *err)
 {
-	_cleanup_json_ json_t *msg = NULL;
-	if (begin(a, command, args, deadline, err) < 0 || next_message(a, deadline, &msg, err) < 0)
-		return err_prefix(err, "%s", command);
-	a->synced = true;
 	if (json_object_get(msg, "error"))
 		return refused(msg, command, err);
 	json_t *value = json_object_get(msg, "return");
@@ -188,6 +196,16 @@ static int call(struct agent *a, const char *command, json_t *args, int64_t dead
 			"%s: the guest agent's answer is neither result nor error", command);
 	*reply = json_incref(value);
 	return 0;
+}
+
+static int call(struct agent *a, const char *command, json_t *args, int64_t deadline,
+	json_t **reply, struct err *err)
+{
+	_cleanup_json_ json_t *msg = NULL;
+	if (begin(a, command, args, deadline, err) < 0 || next_message(a, deadline, &msg, err) < 0)
+		return err_prefix(err, "%s", command);
+	a->synced = true;
+	return take_answer(msg, command, reply, err);
 }
 
 int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadline, json_t **reply,
@@ -200,6 +218,49 @@ int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadl
 		*reply = TAKE(value);
 	return 0;
 }
+
+/* ---- one question, without waiting ---- */
+
+int agent_fd(const struct agent *a)
+{
+	return a->wire.fd;
+}
+
+short agent_events(const struct agent *a)
+{
+	return wire_events(&a->wire);
+}
+
+int agent_ask(struct agent *a, const char *command, json_t *args, struct err *err)
+{
+	a->asked = command_message(command, args);
+	if (send_reset(a, err) < 0 || send_sync(a, &a->sync_id, err) < 0)
+		return err_prefix(err, "%s", command);
+	return 0;
+}
+
+int agent_take(struct agent *a, json_t **reply, struct err *err)
+{
+	const char *command = json_get_str(a->asked, "execute", "");
+	/* the other side's end is told by wire_next(), behind what came before it */
+	wire_flush(&a->wire, err);
+	wire_read(&a->wire, err);
+	for (;;) {
+		_cleanup_json_ json_t *msg = NULL;
+		int found = wire_next(&a->wire, &msg, err);
+		if (found < 0 && err->kind == ERR_USAGE)
+			continue;
+		if (found <= 0)
+			return found < 0 ? err_prefix(err, "%s", command) : 0;
+		if (a->synced)
+			return take_answer(msg, command, reply, err) < 0 ? -1 : 1;
+		a->synced = is_sync(msg, a->sync_id);
+		if (a->synced && wire_send(&a->wire, a->asked, NULL, 0, err) < 0)
+			return err_prefix(err, "%s", command);
+	}
+}
+
+/* ---- calls ---- */
 
 /* Without a reset, so that an error before the sync's answer can only be the command's own. */
 static int sent_silently(struct agent *a, const char *command, int64_t deadline, struct err *err)
@@ -431,10 +492,11 @@ static bool copy_mac(char out[18], const char *mac)
 	return true;
 }
 
-/* Written anew by us, so that it is the usual text of it. False for what is no address. */
-static bool parse_address(const json_t *o, struct agent_address *out)
+/* Written anew by us, so that it is the usual text of it. NULL for what is no address. */
+static json_t *parse_address(const json_t *o)
 {
 	unsigned char raw[sizeof(struct in6_addr)];
+	char address[INET6_ADDRSTRLEN];
 	const char *type = json_get_str(o, "ip-address-type", "");
 	const char *text = json_get_str(o, "ip-address", "");
 	bool ipv6 = str_eq(type, "ipv6");
@@ -442,32 +504,61 @@ static bool parse_address(const json_t *o, struct agent_address *out)
 	int64_t widest = ipv6 ? 128 : 32, prefix = json_get_int(o, "prefix", widest);
 	if ((!ipv6 && !str_eq(type, "ipv4")) || prefix < 0 || prefix > widest ||
 		inet_pton(family, text, raw) != 1 ||
-		!inet_ntop(family, raw, out->address, sizeof(out->address)))
-		return false;
-	out->ipv6 = ipv6;
-	out->prefix = (unsigned)prefix;
-	return true;
+		!inet_ntop(family, raw, address, sizeof(address)))
+		return NULL;
+	return json_pack(
+		"{s:s, s:s, s:I}", "type", type, "address", address, "prefix", (json_int_t)prefix);
 }
 
-int agent_interfaces(struct agent *a, struct agent_address *out, size_t *count, int64_t deadline,
-	struct err *err)
+static json_t *parse_statistics(const json_t *o)
 {
-	_cleanup_json_ json_t *list = NULL;
-	size_t i, j, n = 0;
-	const json_t *interface, *address;
-	if (call_for(a, "guest-network-get-interfaces", NULL, JSON_ARRAY, deadline, &list, err) < 0)
-		return -1;
-	json_array_foreach (list, i, interface) {
-		struct agent_address found = {0};
-		copy_name(found.interface, sizeof(found.interface),
-			json_get_str(interface, "name", "?"));
-		if (!copy_mac(found.mac, json_get_str(interface, "hardware-address", "")))
-			found.mac[0] = '\0';
-		json_array_foreach (json_object_get(interface, "ip-addresses"), j, address) {
-			if (n < AGENT_ADDRESSES_MAX && parse_address(address, &found))
-				out[n++] = found;
-		}
+	static const struct {
+		const char *theirs, *ours;
+	} names[] = {{"rx-bytes", "rx_bytes"}, {"rx-packets", "rx_packets"}, {"rx-errs", "rx_errs"},
+		{"rx-dropped", "rx_drop"}, {"tx-bytes", "tx_bytes"}, {"tx-packets", "tx_packets"},
+		{"tx-errs", "tx_errs"}, {"tx-dropped", "tx_drop"}};
+	json_t *out = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int64_t value = json_get_int(o, names[i].theirs, -1);
+		if (value >= 0)
+			json_object_set_new(out, names[i].ours, json_integer(value));
 	}
-	*count = n;
-	return 0;
+	return out;
+}
+
+static json_t *parse_interface(const json_t *o, size_t *addresses)
+{
+	char name[32], mac[18];
+	size_t i;
+	const json_t *each;
+	json_t *list = json_array();
+	copy_name(name, sizeof(name), json_get_str(o, "name", "?"));
+	json_t *out = json_pack("{s:s, s:o}", "name", name, "addresses", list);
+	if (copy_mac(mac, json_get_str(o, "hardware-address", "")))
+		json_object_set_new(out, "mac", json_string(mac));
+	json_array_foreach (json_object_get(o, "ip-addresses"), i, each) {
+		json_t *address = *addresses < AGENT_ADDRESSES_MAX ? parse_address(each) : NULL;
+		if (address)
+			json_array_append_new(list, address);
+		*addresses += address != NULL;
+	}
+	_cleanup_json_ json_t *statistics = parse_statistics(json_object_get(o, "statistics"));
+	if (json_object_size(statistics))
+		json_object_set(out, "statistics", statistics);
+	return out;
+}
+
+json_t *agent_interfaces(const json_t *answer, struct err *err)
+{
+	size_t i, addresses = 0;
+	const json_t *o;
+	if (!json_is_array(answer)) {
+		lie("guest-network-get-interfaces", "is of the wrong type", err);
+		return NULL;
+	}
+	json_t *out = json_array();
+	json_array_foreach (answer, i, o)
+		if (i < AGENT_INTERFACES_MAX)
+			json_array_append_new(out, parse_interface(o, &addresses));
+	return out;
 }

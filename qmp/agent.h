@@ -32,6 +32,16 @@ void agent_set_wait(struct agent *a, agent_wait_fn *wait, void *self);
 int agent_call(struct agent *a, const char *command, json_t *args, int64_t deadline, json_t **reply,
 	struct err *err);
 /*
+ * The same without waiting, for a process that looks after many things: agent_ask() says what is
+ * wanted (once per connection), then agent_fd() is polled for agent_events(), and agent_take() called
+ * until it tells. 1: *reply is the "return" value, owned; 0: not yet; -1: an error, or the end. Who
+ * gives up closes the connection.
+ */
+int agent_ask(struct agent *a, const char *command, json_t *args, struct err *err);
+int agent_take(struct agent *a, json_t **reply, struct err *err);
+int agent_fd(const struct agent *a);
+short agent_events(const struct agent *a);
+/*
  * For guest-shutdown and the like, which answer nothing on success. A synchronisation follows, and
  * its answer without an error before it, the guest's going, or the deadline mean success.
  */
@@ -55,16 +65,16 @@ int agent_count_vcpus(struct agent *a, unsigned *online, int64_t deadline, struc
 int agent_fsfreeze(struct agent *a, int64_t deadline, unsigned *count, struct err *err);
 int agent_fsthaw(struct agent *a, int64_t deadline, unsigned *count, struct err *err);
 
-#define AGENT_ADDRESSES_MAX 64
-struct agent_address {
-	char interface[32]; /* what is not of [A-Za-z0-9 ._:@+-] is '_' */
-	char mac[18];       /* "" if the guest names none */
-	char address[64];   /* text */
-	bool ipv6;
-	unsigned prefix;
-};
-/* At most AGENT_ADDRESSES_MAX; more are left out. Values that are no addresses are left out. */
-int agent_interfaces(struct agent *a, struct agent_address *out, size_t *count, int64_t deadline,
-	struct err *err);
+/*
+ * What guest-network-get-interfaces has answered, as far as it can be believed: values that are no
+ * addresses and no counters are left out, and so is what goes beyond these numbers.
+ *
+ *	[{"name":"eth0", "mac":"52:54:00:...", "addresses":[{"type":"ipv4", "address":"10.0.2.15",
+ *	"prefix":24}], "statistics":{"rx_bytes":N, "rx_packets":N, "rx_errs":N, "rx_drop":N, "tx_...":N}}]
+ *
+ * What is not of [A-Za-z0-9 ._:@+-] in a name is '_'. "mac" and "statistics" may be missing.
+ */
+enum { AGENT_INTERFACES_MAX = 256, AGENT_ADDRESSES_MAX = 256 /* of all interfaces together */ };
+json_t *agent_interfaces(const json_t *answer, struct err *err);
 
 #endif

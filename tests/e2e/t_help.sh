@@ -111,6 +111,7 @@ before() {
 		roost agent web1 '{"execute":"guest-ping"}' --timeout 90s >/dev/null 2>&1 &
 		wait_until 20 is_busy
 		;;
+	domifaddr | domifstat) wait_until 30 roost domifaddr web1 --source agent ;;
 	detach-interface) roost attach-interface web1 user --restrict --mac 52:54:00:12:34:56 ;;
 	esac
 }

@@ -165,10 +165,178 @@ check_status 3 roost domblkstat one vdz
 check_status 5 roost domblkstat off vda
 check_match "not running" "guest 'off' is not running" "$out"
 
+# --- vCPUs and CPU time -----------------------------------------------------------------------------------------------
+say "vcpuinfo"
+told=$(roost vcpuinfo one)
+check_eq "vCPUs" "0 1" "$(value VCPU "$told" | xargs)"
+check_eq "states" "running running" "$(value State "$told" | xargs)"
+check_match "CPU time" '^CPU time:       [0-9]+[.][0-9]s$' "$told"
+check_match "affinity" '^CPU Affinity:   [y-]+$' "$told"
+check_eq "of each of the host's CPUs" "$(getconf _NPROCESSORS_CONF)" "$(value 'CPU Affinity' "$told" | head -n 1 | tr -d '\n' | wc -c)"
+vcpus=$(roost vcpuinfo one --json)
+qemu=$(of_status one qemu_pid)
+thread=$(roost qmp one query-cpus-fast | jq '.[] | select(."cpu-index" == 0) | ."thread-id"')
+check_json "threads" "length == 2 and .[0].thread == $thread" "$vcpus"
+# between two looks at the kernel's own figure, in ticks of 10 ms
+ticks_of() {
+	awk '{ print ($14 + $15) * 10000000 }' "/proc/$qemu/task/$thread/stat"
+}
+low=$(ticks_of)
+time=$(roost vcpuinfo one --json | jq '.[0].time')
+high=$(ticks_of)
+{ [ "$low" -le "$time" ] && [ "$time" -le "$high" ]; } || fail "CPU time: $time is not within $low and $high"
+check_match "dominfo has all of it" '^CPU time:       [0-9]+[.][0-9]s$' "$(roost dominfo one)"
+check_json "dominfo --json" ".cpu_time >= $high" "$(roost dominfo one --json)"
+told=$(roost vcpuinfo off)
+check_eq "of one that does not run" "0 N/A N/A N/A" \
+	"$(value VCPU "$told") $(value CPU "$told") $(value State "$told") $(value 'CPU time' "$told")"
+check_json "the same as JSON" '. == [{"vcpu": 0, "cpu": null, "state": null, "time": null}]' "$(roost vcpuinfo off --json)"
+
+say "vcpucount"
+check_eq "running" "maximum      config         3
+maximum      live           3
+current      config         2
+current      live           2" "$(roost vcpucount one)"
+roost setvcpus one 3 --config
+check_eq "changed for the next start" "3 2" "$(roost vcpucount one --config) $(roost vcpucount one --live)"
+check_eq "at this moment" 2 "$(roost vcpucount one --current)"
+check_eq "maximum" 3 "$(roost vcpucount one --maximum --live)"
+check_json "as JSON" '. == {"maximum": {"config": 3, "live": 3}, "current": {"config": 3, "live": 2}}' "$(roost vcpucount one --json)"
+check_json "one number" '. == {"vcpus": 2}' "$(roost vcpucount one --active --json)"
+check_eq "stopped: two lines" "config config" "$(roost vcpucount off | awk '{ print $2 }' | xargs)"
+check_eq "stopped" 1 "$(roost vcpucount off --current)"
+check_status 5 roost vcpucount off --live
+check_match "not running" "guest 'off' is not running" "$out"
+check_status 2 roost vcpucount one --live --config
+check_status 2 roost vcpucount one --maximum --active
+
+# --- the network -----------------------------------------------------------------------------------------------------
+say "domifaddr: what roost knows of user networking"
+port=$(of_status one 'forwards[0].port')
+told=$(roost domifaddr one)
+check_eq "the head" " Name       MAC address          Protocol     Address" "$(printf '%s\n' "$told" | head -n 1)"
+check_eq "the rule" 79 "$(printf '%s\n' "$told" | sed -n 2p | tr -d '\n' | wc -c)"
+check_match "the first forward" "^ nic0       52:54:00:00:00:01    tcp          127.0.0.1:$port->22\$" "$told"
+check_match "the second" "^ -          -                    udp          127.0.0.1:[0-9]+->53\$" "$told"
+check_eq "rows" 4 "$(printf '%s\n' "$told" | wc -l)"
+check_eq "--full" 2 "$(roost domifaddr one --full | grep -c 'nic0 *52:54:00:00:00:01 ')"
+check_eq "--interface" 2 "$(roost domifaddr one --interface nic1 | wc -l)"
+check_eq "by its MAC" 4 "$(roost domifaddr one --interface 52:54:00:00:00:01 | wc -l)"
+check_eq "one that does not exist" 2 "$(roost domifaddr one --interface vnet7 | wc -l)"
+check_json "as JSON" ".[0] == {interface: \"nic0\", mac: \"52:54:00:00:00:01\", source: \"forward\", protocol: \"tcp\",
+	address: \"127.0.0.1\", port: $port, guest_port: 22}" "$(roost domifaddr one --json)"
+roost attach-interface one user --restrict --forward 127.0.0.1:-80 --mac 52:54:00:00:00:09
+check_match "a plugged one" '52:54:00:00:00:09 +tcp +127.0.0.1:[0-9]+->80' "$(roost domifaddr one)"
+check_eq "a guest without interfaces" 2 "$(roost domifaddr two | wc -l)"
+
+say "domifaddr: what it refuses"
+check_status 5 roost domifaddr one --source lease
+check_match "no leases" "leases" "$out"
+check_status 5 roost domifaddr one --source arp
+check_match "no neighbour" "neighbour" "$out"
+check_match "what there is" "--source agent" "$out"
+check_status 2 roost domifaddr one --source bogus
+check_match "unknown" "source 'bogus' is unknown" "$out"
+check_status 5 roost domifaddr one --source agent
+check_match "nobody there" "no agent runs in guest 'one'" "$out"
+check_status 5 roost domifaddr off
+check_match "not running" "guest 'off' is not running" "$out"
+
+say "domifstat"
+check_status 5 roost domifstat one nic0
+check_match "why" "only the guest counts .* no agent runs in guest 'one'" "$out"
+check_match "what to do" "install qemu-guest-agent" "$out"
+check_status 3 roost domifstat one nic7
+check_match "which" "guest 'one' has no interface 'nic7'" "$out"
+check_status 3 roost domifstat off nic0
+check_status 2 roost domifstat one
+
+# --- the host --------------------------------------------------------------------------------------------------------
+say "nodeinfo"
+told=$(roost nodeinfo)
+check_eq "model" "$(uname -m)" "$(value 'CPU model' "$told")"
+check_eq "CPUs" "$(nproc --all)" "$(value 'CPU(s)' "$told")"
+check_eq "memory" "$(awk '$1 == "MemTotal:" { print $2 " KiB" }' /proc/meminfo)" "$(value 'Memory size' "$told")"
+check_eq "sockets" "$(lscpu -p=SOCKET | grep -v '^#' | sort -u | wc -l)" \
+	"$(($(value 'CPU socket(s)' "$told") * $(value 'NUMA cell(s)' "$told")))"
+check_eq "cores" "$(lscpu -p=CORE,SOCKET | grep -v '^#' | sort -u | awk -F , '$2 == 0' | wc -l)" "$(value 'Core(s) per socket' "$told")"
+free=$(awk '$1 == "MemFree:" { print $2 * 1024 }' /proc/meminfo)
+check_json "free memory, within 1 GiB" "(.memory_free - $free | fabs) < 1073741824 and .memory_available <= .memory and
+	(.cells | length) == $(value 'NUMA cell(s)' "$told")" "$(roost nodeinfo --json)"
+
+# --- while something is at work ----------------------------------------------------------------------------------------
+looks() {
+	roost domblkstat one vda
+	roost domblkinfo one vda
+	roost vcpuinfo one
+	roost vcpucount one
+	roost domifaddr one
+	roost domid one
+	roost list --uuid
+}
+say "an operation is at work: everybody may look"
+type_to one h # it halts for good: it hears no button
+halted() {
+	console_log one | tail -n 1 | grep -aq h
+}
+wait_until 10 halted
+roost shutdown one --timeout 60s >/dev/null 2>&1 &
+asking=$!
+in_shutdown() {
+	roost list --json | jq -e '.[] | select(.name == "one") | .busy == "roost-shutdown"'
+}
+wait_until 10 in_shutdown
+since=$(now_ms)
+looks >/dev/null
+check_time "seven looks" 1000 "$since"
+in_shutdown >/dev/null || fail "it was no longer at work"
+roost qmp one roost-cancel >/dev/null
+! wait $asking || fail "the shutdown was not cancelled"
+roost reset one
+
+# slow VERB...: it must not wait, and tell that the guest is unresponsive
+slow() {
+	since=$(now_ms)
+	check_status 8 roost "$@"
+	check_time "$1" 900 "$since"
+	check_match "$1" "guest 'one' is unresponsive: .*does not answer" "$out"
+}
+all_slow() {
+	slow domblkstat one vda
+	slow domblkinfo one vda
+	slow vcpuinfo one
+	slow domifaddr one --source agent
+	slow domifstat one nic0
+	check_eq "what the files tell" "$(roost vcpucount one --live) one $uuid_one" "2 $(roost domname "$(roost domid one)") $(roost domuuid one)"
+	check_match "the forwards" "127.0.0.1:$port->22" "$(roost domifaddr one)"
+}
+# what is at work is told by the file until its next stamp, and silence is no sign meanwhile
+idle() {
+	[ -z "$(of_status one busy)" ]
+}
+for what in keeper_pid qemu_pid; do
+	wait_until 5 idle
+	say "stopped dead, a moment ago and for long: $what"
+	pid=$(of_status one $what)
+	stop "$pid"
+	slow domblkstat one vda
+	wait_until 5 is_state one unresponsive
+	all_slow
+	kill -CONT "$pid"
+	wait_until 5 is_state one running
+	roost domblkstat one vda >/dev/null
+done
+
+say "the keeper is killed: another one answers"
+kill_and_wait KILL "$(of_status one keeper_pid)"
+roost domblkstat one vda >/dev/null
+
 # --- of guests that do not run ---------------------------------------------------------------------------------------
 say "stopped again"
 roost destroy one
 check_sizes "stopped"
+check_status 5 roost domifstat one nic0
+check_match "not running" "guest 'one' is not running" "$out"
 mv "$TMPDIR/data.qcow2" "$TMPDIR/away"
 check_status 3 roost domblkinfo one sdb
 check_match "which disk" "guest 'one', disk 'sdb': .*data.qcow2" "$out"

@@ -1,0 +1,174 @@
+/* domifaddr, domifstat: where a guest is reached, and what went through an interface. */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include "orchestrator/look_net.h"
+
+/* ---- domifaddr ------------------------------------------------------------------------------------ */
+
+static bool is_wanted(const struct cli *cli, const json_t *interface, const char *name)
+{
+	const char *wanted = cli_value(cli, "interface", NULL);
+	return !wanted || str_eq(wanted, name) ||
+	       strcasecmp(wanted, json_get_str(interface, "mac", "")) == 0;
+}
+
+/* One row of the answer: the interface, and what is `found` of it. `found` stolen. */
+static void add_row(
+	json_t *rows, const char *source, const char *name, const json_t *interface, json_t *found)
+{
+	json_t *row = json_pack("{s:s, s:s, s:s}", "interface", name, "mac",
+		json_get_str(interface, "mac", "N/A"), "source", source);
+	json_object_update_new(row, found);
+	json_array_append_new(rows, row);
+}
+
+static int rows_of_forwards(
+	const struct cli *cli, const struct look *l, json_t *rows, struct err *err)
+{
+	_cleanup_json_ json_t *nics = look_nics(l, err);
+	size_t i, j;
+	json_t *nic, *forward;
+	json_array_foreach (nics, i, nic) {
+		const char *name = json_get_str(nic, "interface", "");
+		if (is_wanted(cli, nic, name))
+			json_array_foreach (json_object_get(nic, "forwards"), j, forward)
+				add_row(rows, "forward", name, nic, json_incref(forward));
+	}
+	return nics ? 0 : -1;
+}
+
+static int rows_of_agent(const struct cli *cli, struct look *l, json_t *rows, struct err *err)
+{
+	_cleanup_json_ json_t *guests = NULL;
+	size_t i, j;
+	json_t *interface, *a;
+	if (look_guest_interfaces(l, AGENT_LOOK_MS, &guests, err) < 0)
+		return -1;
+	json_array_foreach (guests, i, interface) {
+		const char *name = json_get_str(interface, "name", "");
+		if (is_wanted(cli, interface, name))
+			json_array_foreach (json_object_get(interface, "addresses"), j, a)
+				add_row(rows, "agent", name, interface,
+					json_pack("{s:O, s:O, s:O}", "protocol",
+						json_object_get(a, "type"), "address",
+						json_object_get(a, "address"), "prefix",
+						json_object_get(a, "prefix")));
+	}
+	return 0;
+}
+
+/* "10.0.2.15/24", "127.0.0.1:40123->22" */
+static void print_address(const json_t *row)
+{
+	const char *address = json_get_str(row, "address", "");
+	if (json_object_get(row, "port"))
+		printf("%s:%lld->%lld\n", address, (long long)json_get_int(row, "port", 0),
+			(long long)json_get_int(row, "guest_port", 0));
+	else
+		printf("%s/%lld\n", address, (long long)json_get_int(row, "prefix", 0));
+}
+
+/* Not the common table: scripts read these columns as virsh has them. */
+static void print_rows(const json_t *rows, bool full)
+{
+	const char *before = "";
+	size_t i;
+	json_t *row;
+	printf(" %-10s %-20s %-8s     %s\n", "Name", "MAC address", "Protocol", "Address");
+	for (i = 0; i < 79; i++)
+		putchar('-');
+	putchar('\n');
+	json_array_foreach (rows, i, row) {
+		const char *name = json_get_str(row, "interface", "");
+		bool again = !full && str_eq(name, before);
+		printf(" %-10s %-20s %-8s     ", again ? "-" : name,
+			again ? "-" : json_get_str(row, "mac", ""),
+			json_get_str(row, "protocol", ""));
+		print_address(row);
+		before = name;
+	}
+}
+
+static int refuse_source(const char *source, const struct look *l, struct err *err)
+{
+	if (str_eq(source, "lease"))
+		err_set(err, ERR_REFUSED,
+			"guest '%s' has no interface on a network that gives out leases",
+			l->f.name);
+	else if (str_eq(source, "arp"))
+		err_set(err, ERR_REFUSED,
+			"guest '%s' has no interface that the host is a neighbour of", l->f.name);
+	else
+		return err_set(err, ERR_USAGE, "roost domifaddr: the source '%.40s' is unknown",
+			       source),
+		       err_hint(err, "it is one of agent, lease, arp");
+	return err_hint(err,
+		"without --source the forwards of user networking are told; `--source agent` asks the guest");
+}
+
+static int run_domifaddr(const struct cli *cli, struct err *err)
+{
+	_cleanup_look_ struct look l = LOOK_NONE;
+	_cleanup_json_ json_t *rows = json_array();
+	const char *source = cli_value(cli, "source", NULL);
+	if (look_at(&l, cli->operands[0], err) < 0)
+		return -1;
+	if (source && !str_eq(source, "agent"))
+		return refuse_source(source, &l, err);
+	if (look_refuse_stopped(&l, err) < 0 || (source ? rows_of_agent(cli, &l, rows, err)
+							: rows_of_forwards(cli, &l, rows, err)) < 0)
+		return -1;
+	if (cli->json)
+		cli_print_json(json_incref(rows));
+	else
+		print_rows(rows, cli_flag(cli, "full"));
+	return 0;
+}
+
+/* ---- domifstat ------------------------------------------------------------------------------------ */
+
+static int run_domifstat(const struct cli *cli, struct err *err)
+{
+	_cleanup_look_ struct look l = LOOK_NONE;
+	_cleanup_json_ json_t *guests = NULL;
+	if (look_at(&l, cli->operands[0], err) < 0)
+		return -1;
+	_cleanup_json_ json_t *nics = look_nics(&l, err);
+	const json_t *nic = nics ? look_nic(&l, nics, cli->operands[1], err) : NULL;
+	if (!nic || look_refuse_stopped(&l, err) < 0)
+		return -1;
+	if (look_guest_interfaces(&l, AGENT_LOOK_MS, &guests, err) < 0) {
+		bool no_agent = err->kind == ERR_REFUSED && !err->hint[0];
+		err_prefix(err, "only the guest counts what goes through user networking");
+		return no_agent ? err_hint(err, "install qemu-guest-agent in the guest") : -1;
+	}
+	const json_t *counters = look_nic_counters(guests, nic, err);
+	if (!counters)
+		return err_prefix(err, "guest '%s'", l.f.name);
+	json_t *told = json_pack("{s:O}", "interface", json_object_get(nic, "interface"));
+	json_object_update(told, (json_t *)counters);
+	if (cli->json) {
+		cli_print_json(told);
+		return 0;
+	}
+	for (const char *const *name = nic_counters; *name; name++)
+		if (json_object_get(told, *name))
+			printf("%s %s %lld\n", json_get_str(told, "interface", ""), *name,
+				(long long)json_get_int(told, *name, 0));
+	json_decref(told);
+	return 0;
+}
+
+const struct verb verb_domifaddr = {"domifaddr", "NAME",
+	"Tells where a guest is reached: the forwards of user networking, or the addresses that it has.",
+	1, 1, false,
+	{{"source", "agent|lease|arp", 0, "agent: ask the guest's agent for its addresses"},
+		{"interface", "INTERFACE", 0, "only this one, by its name or MAC"},
+		{"full", NULL, 0, "name and MAC in every line"}},
+	run_domifaddr, "roost domifaddr web1 --source agent", GROUP_LOOK, GUESTS_RUNNING};
+const struct verb verb_domifstat = {"domifstat", "NAME INTERFACE",
+	"Tells what went through an interface, as the guest counts it.", 2, 2, false, {{0}},
+	run_domifstat, "roost domifstat web1 nic0", GROUP_LOOK, GUESTS_RUNNING};
