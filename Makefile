@@ -30,7 +30,7 @@ roostd := roostd roostd_listen roostd_commands roostd_keepers roostd_workers op_
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \
-	ports journal argv launch policy vnc failpoint
+	ports journal argv launch policy tpm vnc failpoint
 roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu
 keeper += guest_ask

@@ -21,7 +21,8 @@ enum {
 void opened_close(struct opened *o)
 {
 	int *const fds[] = {&o->qmp, &o->qmp_log, &o->agent, &o->console, &o->console_in[0],
-		&o->console_in[1], &o->kernel, &o->initrd, &o->firmware.code, &o->firmware.vars};
+		&o->console_in[1], &o->kernel, &o->initrd, &o->tpm, &o->firmware.code,
+		&o->firmware.vars};
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		cleanup_close(fds[i]);
 	for (size_t i = 0; i < DISKS_MAX; i++)
@@ -299,6 +300,19 @@ static void add_small_devices(struct launch *l, const struct definition *d)
 		add_pci(l, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), SLOT_VGA, 0);
 }
 
+static void add_tpm(struct launch *l, const struct definition *d, struct opened *o)
+{
+	static const char *const drivers[] = {[TPM_CRB] = "tpm-crb", [TPM_TIS] = "tpm-tis"};
+	if (o->tpm < 0)
+		return;
+	launch_arg(l, "-chardev");
+	launch_arg(l, "socket,id=tpmchar0,fd=%d", launch_fd(l, TAKE_FD(o->tpm)));
+	launch_arg(l, "-tpmdev");
+	launch_arg(l, "emulator,id=tpmdev0,chardev=tpmchar0");
+	add_device(l, json_pack("{s:s, s:s, s:s}", "driver", drivers[d->tpm.model], "id", "tpm0",
+			      "tpmdev", "tpmdev0"));
+}
+
 static void add_kernel(struct launch *l, const struct definition *d, struct opened *o)
 {
 	if (o->kernel < 0)
@@ -346,6 +360,7 @@ void argv_build(const struct definition *d, enum accel accel, bool proven, const
 	add_disks(l, d, o, &set);
 	add_nics(l, d, forwards);
 	add_small_devices(l, d);
+	add_tpm(l, d, o);
 	add_kernel(l, d, o);
 	if (d->vnc) {
 		/* listens nowhere: the keeper hands it connections of a unix socket of its own */

@@ -26,6 +26,7 @@ struct opened {
 	int console,
 		console_in[2]; /* file O_APPEND; FIFO read-only, read-write; -1 without console */
 	int kernel, initrd;    /* sealed memfds; -1: none */
+	int tpm;               /* connected to its swtpm; -1: none */
 	struct firmware_open firmware;
 	struct disk_files disks[DISKS_MAX];
 };
@@ -33,7 +34,7 @@ struct opened {
 	(struct opened)                                                                            \
 	{                                                                                          \
 		.qmp = -1, .qmp_log = -1, .agent = -1, .console = -1, .console_in = {-1, -1},      \
-		.kernel = -1, .initrd = -1, .firmware = {                                          \
+		.kernel = -1, .initrd = -1, .tpm = -1, .firmware = {                               \
 			.code = -1,                                                                \
 			.vars = -1                                                                 \
 		}                                                                                  \

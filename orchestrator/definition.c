@@ -56,6 +56,10 @@ static const char *const display_names[] = {
 	[DISPLAY_NONE] = "none",
 	[DISPLAY_VGA] = "vga",
 };
+static const char *const tpm_names[] = {
+	[TPM_CRB] = "crb",
+	[TPM_TIS] = "tis",
+};
 static const char *const on_crash_names[] = {
 	[ON_CRASH_PAUSE] = "pause",
 	[ON_CRASH_DESTROY] = "destroy",
@@ -76,6 +80,7 @@ static_assert(ARRAY_SIZE(cache_names) == CACHE_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(boot_names) == BOOT_DEVICE_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(nic_names) == NIC_MODEL_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(display_names) == DISPLAY_MAX, "a word is missing");
+static_assert(ARRAY_SIZE(tpm_names) == TPM_MODEL_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(on_crash_names) == ON_CRASH_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(on_reboot_names) == ON_REBOOT_MAX, "a word is missing");
 /* rows reach enums, and uids, as unsigned */
@@ -86,7 +91,7 @@ static const struct words accel_words = WORDS(accel_names), firmware_words = WOR
 			  format_words = WORDS(format_names), bus_words = WORDS(bus_names),
 			  cache_words = WORDS(cache_names), boot_words = WORDS(boot_names),
 			  nic_words = WORDS(nic_names), display_words = WORDS(display_names),
-			  on_crash_words = WORDS(on_crash_names),
+			  tpm_words = WORDS(tpm_names), on_crash_words = WORDS(on_crash_names),
 			  on_reboot_words = WORDS(on_reboot_names), rung_words = WORDS(rung_names);
 
 const char *accel_name(enum accel accel)
@@ -379,6 +384,14 @@ static const struct key autostart_rows[] = {
 #undef AT
 static const struct keys autostart_keys = {autostart_rows, ARRAY_SIZE(autostart_rows), NULL, NULL};
 
+#define AT(member) .offset = offsetof(struct tpm_def, member)
+static const struct key tpm_rows[] = {
+	{"model", KEY_WORD, AT(model), .words = &tpm_words,
+		.doc = "what the guest sees: crb, or tis for those that know only that"},
+};
+#undef AT
+static const struct keys tpm_keys = {tpm_rows, ARRAY_SIZE(tpm_rows), NULL, NULL};
+
 /* ---- the definition -------------------------------------------------------------------------- */
 
 #define AT(member) .offset = offsetof(struct identity, member)
@@ -459,6 +472,8 @@ static const struct key definition_rows[] = {
 	{"console", KEY_BOOL, AT(console), .doc = "a serial console, kept in console.log"},
 	{"display", KEY_WORD, AT(display), .words = &display_words, .doc = "a graphics card"},
 	{"vnc", KEY_BOOL, AT(vnc), .doc = "VNC, on a unix socket"},
+	{"tpm", KEY_MAP, KEY_SWITCH, AT(tpm), .aux = offsetof(struct definition, tpm.enabled),
+		.keys = &tpm_keys, .doc = "a TPM 2.0, which swtpm emulates"},
 	{"agent", KEY_BOOL, AT(agent), .doc = "a port for the guest agent"},
 	{"autostart", KEY_MAP, KEY_SWITCH | KEY_PLAIN, AT(autostart_how),
 		.aux = offsetof(struct definition, autostart), .keys = &autostart_keys,

@@ -33,6 +33,7 @@
  *	agent: true
  *	autostart: false		# true: started when the host boots; or with what follows
  *	autostart: {order: 10, delay: 5s}
+ *	tpm: true			# version 2.0, by swtpm; or {model: crb|tis}
  *	on_crash: pause|destroy|restart	on_reboot: restart|destroy
  *	cloud_init:			# a NoCloud seed is made and attached
  *	  user: roost			# default "roost"
@@ -101,6 +102,7 @@ enum disk_source { DISK_PATH, DISK_IMAGE, DISK_BLANK };
 enum boot_device { BOOT_DISK, BOOT_CDROM, BOOT_NETWORK, BOOT_DEVICE_MAX };
 enum nic_model { NIC_VIRTIO, NIC_E1000E, NIC_E1000, NIC_MODEL_MAX };
 enum display { DISPLAY_NONE, DISPLAY_VGA, DISPLAY_MAX };
+enum tpm_model { TPM_CRB, TPM_TIS, TPM_MODEL_MAX };
 enum on_crash { ON_CRASH_PAUSE, ON_CRASH_DESTROY, ON_CRASH_RESTART, ON_CRASH_MAX };
 enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_DESTROY, ON_REBOOT_MAX };
 
@@ -153,6 +155,11 @@ struct cloud_init_def {
 	char *user_data; /* a file's absolute path, or NULL */
 };
 
+struct tpm_def {
+	bool enabled;
+	enum tpm_model model;
+};
+
 struct ready_def {
 	char *rung;           /* NULL: the best that the definition allows */
 	int64_t timeout_ms;   /* 0: readiness.c's own */
@@ -198,6 +205,7 @@ struct definition {
 	bool console, vnc, agent, autostart;
 	struct autostart_def autostart_how;
 	enum display display;
+	struct tpm_def tpm;
 	enum on_crash on_crash;
 	enum on_reboot on_reboot;
 	struct cloud_init_def cloud_init;

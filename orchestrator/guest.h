@@ -31,6 +31,10 @@ struct guest {
 	bool qemu_ended;
 	int qemu_status; /* waitpid()'s, when known */
 	bool qemu_status_known;
+	struct proc tpm; /* its swtpm: tpm.h */
+	bool tpm_is_child;
+	char tpm_end[64]; /* how it ended, when known */
+	int64_t tpm_gone_at; /* clock_ms when that was seen and not yet told; 0: it lives, or is told */
 	uint64_t oom_kills; /* the counter when the guest started: guest_end.c */
 
 	struct qmp *qmp;           /* to QEMU; NULL before it is there */
@@ -171,6 +175,8 @@ void guest_learn_exit(struct guest *g);
 void guest_end(struct guest *g);
 /* SIGKILL through the pidfd, by roostd if our uid may not. */
 int guest_kill(struct guest *g, struct err *err);
+/* The same for another process at QEMU's uid. */
+int guest_kill_process(struct guest *g, const struct proc *p, struct err *err);
 uint64_t oom_kill_count(pid_t pid);
 
 /* ---- the keeper's commands: keeper_commands.c; operations: one file each -------------------- */
@@ -179,6 +185,8 @@ extern const struct command keeper_commands[];
 /* May a command of QEMU's pass through? ERR_REFUSED says why not and what to use. policy.c */
 int policy_check(const char *command, const json_t *args, struct err *err);
 
+/* A file in $RUN that is the keeper's from here on; 0600, made if missing. */
+int guest_open_in_run(const struct guest *g, const char *name, int flags, struct err *err);
 int op_start(struct guest *g, bool paused, int64_t number, struct err *err);
 /* The part after QEMU answers, which recovery repeats: console, then the CPUs. */
 int start_finish(struct guest *g, struct err *err);

@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/tpm.h"
 
 enum {
 	EXIT_FILE_WAIT_MS = 500, /* how long roostd may take to reap and tell */
@@ -240,18 +241,23 @@ static void judge(struct guest *g)
 	}
 }
 
-int guest_kill(struct guest *g, struct err *err)
+int guest_kill_process(struct guest *g, const struct proc *p, struct err *err)
 {
-	if (proc_signal(&g->qemu, SIGKILL, err) == 0 || err->kind == ERR_GONE)
+	if (proc_signal(p, SIGKILL, err) == 0 || err->kind == ERR_GONE)
 		return 0;
 	if (!server_client_alive(g->server, g->supervisor))
 		return err_set(err, ERR_TIMEOUT,
 			"QEMU has not ended in time, and roostd is not there to kill it at its uid");
 	/* two uids: only root may; roostd checks pid and start time itself */
-	server_event(g->server, event_new("ROOST_WANTS_KILL",
-					json_pack("{s:I, s:I}", "pid", (json_int_t)g->qemu.pid,
-						"start", (json_int_t)g->qemu.start)));
+	server_event(g->server,
+		event_new("ROOST_WANTS_KILL", json_pack("{s:I, s:I}", "pid", (json_int_t)p->pid,
+						      "start", (json_int_t)p->start)));
 	return 0;
+}
+
+int guest_kill(struct guest *g, struct err *err)
+{
+	return guest_kill_process(g, &g->qemu, err);
 }
 
 void guest_end(struct guest *g)
@@ -259,11 +265,12 @@ void guest_end(struct guest *g)
 	struct err ignored = ERR_INIT;
 	guest_learn_exit(g);
 	judge(g);
+	tpm_end(g);
 	status_write_last(g->dir, &g->status, &ignored);
 	journal_end(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log",
-		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "argv", "guest.json",
-		"attached", "lock"};
+		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "tpm.err", "argv",
+		"guest.json", "attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	guest_event(g, "ROOST_ENDED",

@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "orchestrator/guest_ask.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/tpm.h"
 #include "orchestrator/vnc.h"
 
 enum {
@@ -302,6 +303,7 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 	struct err err = ERR_INIT;
 	bool ended = qemu_has_ended(g);
 	vnc_look(g);
+	tpm_look(g);
 	if (g->qmp) {
 		qmp_pump(g->qmp, &err);
 		take_events(g, w);
@@ -345,6 +347,8 @@ static void doze(struct guest *g, const struct wait *w)
 	n += asks_poll_fds(g, fds + n);
 	if (g->qemu.pidfd >= 0)
 		fds[n++] = (struct pollfd){.fd = g->qemu.pidfd, .events = POLLIN};
+	if (g->tpm.pidfd >= 0)
+		fds[n++] = (struct pollfd){.fd = g->tpm.pidfd, .events = POLLIN};
 	if (g->vnc_fd >= 0)
 		fds[n++] = (struct pollfd){.fd = g->vnc_fd, .events = POLLIN};
 	if (w->fd >= 0)

@@ -138,6 +138,7 @@ int main(int argc, char **argv)
 		.run = -1,
 		.lock = FD_LOCK,
 		.qemu = PROC_NONE,
+		.tpm = PROC_NONE,
 		.console_fd = -1,
 		.qmp_log_fd = -1,
 		.vnc_fd = -1};

@@ -1,7 +1,7 @@
 /*
  * QEMU's jail, in the order in which its walls go up. In the child, after fork:
  *
- *	1. a session of its own		no terminal's signal reaches it
+ *	1. a session and a folder of its own	no terminal's signal reaches it
  *	2. its open files		exactly those of the plan, numbered from 3; nothing else
  *	3. /dev/kvm reachable		by its group, or (root only) a private node over it
  *	4. limits			no core dumps: they would hold the guest's RAM
@@ -68,6 +68,7 @@ void launch_free(struct launch *l)
 	for (size_t i = 0; i < l->fd_count; i++)
 		cleanup_close(&l->fds[i]);
 	cleanup_close(&l->stderr_fd);
+	cleanup_close(&l->folder_fd);
 	l->argc = l->fd_count = 0;
 }
 
@@ -145,11 +146,13 @@ static _Noreturn void enter_jail(const struct launch *l)
 	signal(SIGPIPE, SIG_DFL);
 	if (setsid() < 0)
 		die("a session of its own");
+	if ((l->folder_fd < 0 ? chdir("/") : fchdir(l->folder_fd)) < 0)
+		die("its folder");
 	place_fds(l);
 	gid_t kvm_group = 0;
 	if (l->kvm && l->uid)
 		kvm_group = reach_kvm(l);
-	if (chdir("/") < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		die("its limits");
 	if (l->uid)
 		drop_privilege(l, kvm_group);

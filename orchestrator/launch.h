@@ -1,5 +1,6 @@
 /*
- * The launch: how a QEMU is forked into its jail. The jail is what launch.c says, in one place.
+ * The launch: how a QEMU is forked into its jail, and a swtpm into the same one. The jail is what
+ * launch.c says, in one place.
  */
 #ifndef ORCHESTRATOR_LAUNCH_H
 #define ORCHESTRATOR_LAUNCH_H
@@ -16,10 +17,16 @@ struct launch {
 	int fds[LAUNCH_FDS_MAX]; /* owned; fds[i] becomes LAUNCH_FD_FIRST + i in QEMU */
 	size_t fd_count;
 	int stderr_fd; /* owned: where QEMU's own words go */
+	int folder_fd; /* owned: the folder it works in; -1: the root */
 	uid_t uid;     /* QEMU's; 0 in it means "stay who we are" */
 	bool kvm;
 };
 #define LAUNCH_FD_FIRST 3
+#define LAUNCH_NONE                                                                                \
+	(struct launch)                                                                            \
+	{                                                                                          \
+		.stderr_fd = -1, .folder_fd = -1                                                   \
+	}
 
 void launch_arg(struct launch *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* As JSON text; `value` stolen. */

@@ -16,6 +16,7 @@
 #include "orchestrator/attached.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/record.h"
+#include "orchestrator/tpm.h"
 #include "orchestrator/vnc.h"
 
 enum { ADOPT_MS = 5000 };
@@ -144,6 +145,7 @@ int op_adopt(struct guest *g, struct err *err)
 	learn_definition(g);
 	reopen(g);
 	attached_load(g);
+	tpm_adopt(g);
 	g->oom_kills = oom_kill_count(0);
 	if (proc_open_known(s.qemu_pid, s.qemu_start, &g->qemu, err) < 0) {
 		g->qemu_ended = true;

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "orchestrator/tpm.h"
+
 enum {
 	QUIT_MS = 2000, /* for QEMU to flush its caches; a disk that hangs may make it longer */
 	GRACEFUL_MS = 30000,
@@ -52,7 +54,8 @@ int op_reset(struct guest *g, struct err *err)
 	if (permit(g,
 		    IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) |
 			    IN(GUEST_CRASHED) | IN(GUEST_IO_ERROR),
-		    "reset", err) < 0)
+		    "reset", err) < 0 ||
+		tpm_may_reset(g, err) < 0)
 		return -1;
 	/* after a panic the CPUs are stopped, and a reset alone does not start them */
 	g->run_after_reset = g->status.state == GUEST_CRASHED;

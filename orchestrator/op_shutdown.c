@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "orchestrator/tpm.h"
 #include "orchestrator/paths.h"
 #include "qmp/agent.h"
 
@@ -192,6 +193,8 @@ int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *e
 	if (g->status.state != GUEST_RUNNING)
 		return err_set(err, ERR_REFUSED, "guest '%s' cannot be rebooted: it is %s",
 			g->def->name, guest_state_name(g->status.state));
+	if (tpm_may_reset(g, err) < 0)
+		return -1;
 	g->reboot_wanted = true;
 	int result = climb(g, rungs, AGENT_REBOOT, deadline_in(timeout_ms), true, err);
 	if (result < 0)

@@ -29,6 +29,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
 #include "orchestrator/record.h"
+#include "orchestrator/tpm.h"
 #include "orchestrator/vnc.h"
 
 enum {
@@ -39,7 +40,7 @@ enum {
 
 /* ---- what is opened beforehand ------------------------------------------------------------------ */
 
-static int open_in_run(const struct guest *g, const char *name, int flags, struct err *err)
+int guest_open_in_run(const struct guest *g, const char *name, int flags, struct err *err)
 {
 	_cleanup_close_ int fd =
 		openat(g->run, name, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -134,7 +135,7 @@ static int open_all(struct guest *g, struct opened *o, struct err *err)
 		return -1;
 	if (d->initrd && copy_to_memfd(g, d->initrd, &o->initrd, err) < 0)
 		return -1;
-	o->qmp_log = open_in_run(g, "qmp.log", O_WRONLY | O_APPEND, err);
+	o->qmp_log = guest_open_in_run(g, "qmp.log", O_WRONLY | O_APPEND, err);
 	if (o->qmp_log < 0)
 		return -1;
 	g->qmp_log_fd = fcntl(o->qmp_log, F_DUPFD_CLOEXEC, 0);
@@ -175,16 +176,17 @@ static int launch(struct guest *g, struct err *err)
 	enum accel accel;
 	bool proven;
 	_cleanup_opened_ struct opened o = OPENED_NONE;
-	_cleanup_launch_ struct launch l = {.stderr_fd = -1};
+	_cleanup_launch_ struct launch l = LAUNCH_NONE;
 	json_decref(g->status.forwards);
 	g->status.forwards = json_array();
 	for (size_t i = 0; i < g->def->nic_count; i++)
 		if (ports_choose(&g->def->nics[i], i, g->status.forwards, err) < 0)
 			return -1;
-	if (choose_accel(g, &accel, &proven, err) < 0 || open_all(g, &o, err) < 0)
+	if (choose_accel(g, &accel, &proven, err) < 0 || open_all(g, &o, err) < 0 ||
+		tpm_start(g, &o, err) < 0)
 		return -1;
 	l.uid = geteuid() == 0 ? g->def->issued.qemu_uid : 0;
-	l.stderr_fd = open_in_run(g, "qemu.err", O_WRONLY | O_APPEND | O_TRUNC, err);
+	l.stderr_fd = guest_open_in_run(g, "qemu.err", O_WRONLY | O_APPEND | O_TRUNC, err);
 	if (l.stderr_fd < 0)
 		return -1;
 	argv_build(g->def, accel, proven, g->status.forwards, &o, &l);
@@ -209,11 +211,14 @@ static int refused(struct guest *g, struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_buf_ struct buf words = {0};
+	char tpm[128];
 	file_read(g->run, "qemu.err", 16 * 1024, &words, &ignored);
 	while (words.len && words.data[words.len - 1] == '\n')
 		words.data[--words.len] = '\0';
+	tpm_words(g, tpm);
 	if (words.len)
-		return err_set(err, ERR_QEMU, "QEMU did not start: %s", words.data);
+		return err_set(err, ERR_QEMU, "QEMU did not start: %s%s%s", words.data,
+			tpm[0] ? "; its TPM says: " : "", tpm);
 	guest_learn_exit(g);
 	return err_set(err, ERR_QEMU, "QEMU did not start and said nothing: it %s",
 		g->qemu_status_known ? proc_status_text(g->qemu_status) : "ended");

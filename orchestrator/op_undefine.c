@@ -17,12 +17,34 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
-/* Not a link that the folder's owner, the keeper, has given a disk's name. */
+/*
+ * Disks, and what they may be sealed to: the variables of UEFI, the TPM's state. Not a link that
+ * the folder's owner, the keeper, has given such a name.
+ */
 static bool is_storage(int dir, const char *file)
 {
 	struct stat st;
-	return str_starts(file, "disk") && str_ends(file, ".qcow2") &&
-	       fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	if (str_eq(file, "tpm"))
+		return S_ISDIR(st.st_mode);
+	bool disk = str_starts(file, "disk") && str_ends(file, ".qcow2");
+	bool vars = str_starts(file, "vars") && (str_ends(file, ".qcow2") || str_ends(file, ".fd"));
+	return (disk || vars) && S_ISREG(st.st_mode);
+}
+
+/* The guest's uids are never used again: from here on it is root's, the TPM's folder too. */
+static void own(int kept, const char *file)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **inside = NULL;
+	(void)!fchownat(kept, file, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
+	_cleanup_close_ int dir =
+		openat(kept, file, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0 || dir_names(dir, &inside, NULL, &ignored) < 0)
+		return;
+	for (char **f = inside; *f; f++)
+		(void)!fchownat(dir, *f, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
 }
 
 /* Moves what is storage; the list of new paths. */
@@ -43,8 +65,7 @@ static json_t *keep_disks(int dir, const char *name, const char *id, struct err 
 			err_errno(err, "cannot keep '%s'", *f);
 			goto fail;
 		}
-		/* the keeper's uid is never used again: from here on the disk is root's */
-		(void)!fchownat(kept, *f, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
+		own(kept, *f);
 		_cleanup_free_ char *path = str_fmt("%s/%s", folder, *f);
 		json_array_append_new(list, json_string(path));
 	}

@@ -256,6 +256,12 @@ const char *libexec_path(const char *program)
 	return path;
 }
 
+const char *swtpm_path(void)
+{
+	const char *chosen = getenv("ROOST_SWTPM");
+	return chosen && chosen[0] ? chosen : "/usr/bin/swtpm";
+}
+
 const char *qemu_path(void)
 {
 	const char *chosen = getenv("ROOST_QEMU");

@@ -43,6 +43,8 @@ char *supervisor_socket(struct err *err);
 
 /* A program of ours: ../libexec/roost/PROGRAM beside the folder of the running one's. */
 const char *libexec_path(const char *program);
+/* swtpm, or what ROOST_SWTPM names. */
+const char *swtpm_path(void);
 /* qemu-system-x86_64, or what ROOST_QEMU names. */
 const char *qemu_path(void);
 

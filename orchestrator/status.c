@@ -51,6 +51,11 @@ static json_t *to_json(const struct status *s)
 	json_object_set_new(o, "keeper_start", json_integer((json_int_t)s->keeper_start));
 	json_object_set_new(o, "qemu_pid", json_integer(s->qemu_pid));
 	json_object_set_new(o, "qemu_start", json_integer((json_int_t)s->qemu_start));
+	if (s->tpm_pid) {
+		json_object_set_new(o, "tpm_pid", json_integer(s->tpm_pid));
+		json_object_set_new(o, "tpm_start", json_integer((json_int_t)s->tpm_start));
+		json_object_set_new(o, "tpm_gone", json_string(s->tpm_gone));
+	}
 	json_object_set_new(o, "stamp", json_integer(s->stamp));
 	json_object_set_new(o, "boot", json_string(s->boot));
 	json_object_set_new(o, "started", json_integer(s->started));
@@ -115,6 +120,9 @@ int status_read(int dir, const char *file, struct status *out, struct err *err)
 	s.keeper_start = (uint64_t)json_get_int(o, "keeper_start", 0);
 	s.qemu_pid = (pid_t)json_get_int(o, "qemu_pid", 0);
 	s.qemu_start = (uint64_t)json_get_int(o, "qemu_start", 0);
+	s.tpm_pid = (pid_t)json_get_int(o, "tpm_pid", 0);
+	s.tpm_start = (uint64_t)json_get_int(o, "tpm_start", 0);
+	COPY(s.tpm_gone, o, "tpm_gone");
 	s.stamp = json_get_int(o, "stamp", 0);
 	s.started = json_get_int(o, "started", 0);
 	s.started_wall = json_get_int(o, "started_wall", 0);

@@ -47,9 +47,12 @@ struct status {
 	char busy[96];        /* the changing operation at work, "" if none */
 	pid_t keeper_pid, qemu_pid;
 	uint64_t keeper_start, qemu_start;
-	int64_t stamp;        /* clock_ms() of QEMU's last answer */
-	char boot[37];        /* the host's boot in which it was started: boot_id() */
-	int64_t started;      /* clock_ms() when QEMU was forked */
+	pid_t tpm_pid; /* its swtpm's; 0: the guest has no TPM */
+	uint64_t tpm_start;
+	char tpm_gone[128]; /* "swtpm is gone: it was killed by signal 9"; "" as long as it lives */
+	int64_t stamp;      /* clock_ms() of QEMU's last answer */
+	char boot[37];      /* the host's boot in which it was started: boot_id() */
+	int64_t started;    /* clock_ms() when QEMU was forked */
 	int64_t started_wall; /* seconds since 1970 */
 	int64_t console_from; /* where this boot begins in console.log */
 	int64_t memory;       /* bytes the guest has now (balloon and plugged memory counted) */

@@ -164,6 +164,39 @@ static void check_firmware(struct validate_row *r)
 	}
 }
 
+/* Where AppArmor confines swtpm, it must be told of our folder; Ubuntu ships such a profile. */
+static bool apparmor_forbids_tpm(void)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf enabled = {0}, local = {0};
+	if (access("/etc/apparmor.d/usr.bin.swtpm", F_OK) < 0 ||
+		file_read(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 4096, &enabled,
+			&ignored) < 0 ||
+		!str_starts(enabled.data, "Y"))
+		return false;
+	file_read(AT_FDCWD, "/etc/apparmor.d/local/usr.bin.swtpm", 1 << 20, &local, &ignored);
+	return !local.data || !strstr(local.data, "/guests/*/tpm/");
+}
+
+static void check_tpm(struct validate_row *r)
+{
+	_cleanup_buf_ struct buf line = {0};
+	struct err ignored = ERR_INIT;
+	const char *state = paths_state(&ignored);
+	if (access(swtpm_path(), X_OK) < 0 || !first_line(swtpm_path(), &line)) {
+		found(r, VALIDATE_WARN, "no swtpm: guests with `tpm: true` cannot start");
+		remedy(r, "install the package swtpm");
+	} else if (apparmor_forbids_tpm()) {
+		found(r, VALIDATE_WARN, "AppArmor keeps swtpm out of the guests' folders");
+		remedy(r,
+			"write `owner %s/guests/*/tpm/** rwk,` into "
+			"/etc/apparmor.d/local/usr.bin.swtpm and reload AppArmor",
+			state ? state : "/var/lib/roost");
+	} else {
+		found(r, VALIDATE_PASS, "%s: %s", swtpm_path(), line.data);
+	}
+}
+
 static void check_programs(struct validate_row *r)
 {
 	static const struct {
@@ -428,6 +461,7 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX])
 		{"inotify", check_inotify},
 		{"huge-pages", check_huge_pages},
 		{"uefi", check_firmware},
+		{"tpm", check_tpm},
 	};
 	static_assert(ARRAY_SIZE(checks) <= VALIDATE_MAX, "more checks than rows");
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {

@@ -360,6 +360,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		json_t *o = definition_to_json(d);
 		json_object_set_new(o, "state", json_string(guest_state_name(s.state)));
 		json_object_set_new(o, "reason", json_string(s.reason));
+		if (running && s.tpm_pid)
+			json_object_set_new(o, "tpm_gone", json_string(s.tpm_gone));
 		if (running)
 			json_object_update_new(
 				o, json_pack("{s:I, s:s, s:I, s:I, s:i, s:I}", "number",
@@ -387,6 +389,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 	if (running)
 		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel,
 			"QEMU's pid:", (int)s.qemu_pid);
+	if (running && s.tpm_pid)
+		printf("%-16s%s\n", "TPM:", s.tpm_gone[0] ? s.tpm_gone : "2.0");
 	_cleanup_free_ char *vnc = running && d->vnc ? run_path(f.id, "vnc.sock", err) : NULL;
 	if (vnc)
 		printf("%-16s%s\n", "VNC:", vnc);
