@@ -32,7 +32,9 @@ keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \
 	ports journal argv launch policy tpm vnc failpoint
 roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
-roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu
+roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
+	verb_domcapabilities
+roostd += op_capabilities
 keeper += guest_ask
 shared += usage
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \

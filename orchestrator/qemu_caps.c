@@ -26,7 +26,7 @@ static const char *const needed[] = {"add-fd", "blockdev-add", "blockdev-del", "
 	"chardev-change", "device_add", "device_del", "query-fdsets", "query-hotpluggable-cpus",
 	"query-named-block-nodes", "qom-set", "system_powerdown"};
 
-static json_t *identity(const char *binary, struct err *err)
+json_t *qemu_identity(const char *binary, struct err *err)
 {
 	struct stat st;
 	if (stat(binary, &st) < 0) {
@@ -56,7 +56,7 @@ static _Noreturn void exec_qemu(const char *binary, int monitor)
 	_exit(127);
 }
 
-static struct qmp *start_qemu(const char *binary, struct child *child, struct err *err)
+struct qmp *qemu_to_ask(const char *binary, struct child *child, struct err *err)
 {
 	int pair[2];
 	if (sock_pair(pair, err) < 0)
@@ -106,7 +106,7 @@ static json_t *digest_machines(const json_t *list)
 static json_t *ask(const char *binary, const char *schema_file, struct err *err)
 {
 	_cleanup_(child_end) struct child child = CHILD_NONE;
-	_cleanup_qmp_ struct qmp *q = start_qemu(binary, &child, err);
+	_cleanup_qmp_ struct qmp *q = qemu_to_ask(binary, &child, err);
 	_cleanup_json_ json_t *machines = NULL, *raw = NULL;
 	struct err ignored = ERR_INIT;
 	if (!q || qmp_call(q, "query-machines", NULL, deadline_in(ASK_MS), &machines, err) < 0 ||
@@ -127,7 +127,7 @@ static json_t *machines_of(const char *binary, struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	const char *state = paths_state(err);
-	_cleanup_json_ json_t *id = state ? identity(binary, err) : NULL;
+	_cleanup_json_ json_t *id = state ? qemu_identity(binary, err) : NULL;
 	if (!id)
 		return NULL;
 	_cleanup_free_ char *path = str_fmt("%s/qemu.json", state);

@@ -7,12 +7,18 @@
 #ifndef ORCHESTRATOR_QEMU_CAPS_H
 #define ORCHESTRATOR_QEMU_CAPS_H
 
-#include "base/err.h"
+#include "base/proc.h"
+#include "qmp/client.h"
 
 /*
  * "q35" becomes "pc-q35-7.2"; a name that is no alias stays. ERR_USAGE if QEMU knows no such
  * machine, ERR_REFUSED if it lacks a command. Blocks for up to some 100 ms: in workers only.
  */
 int qemu_machine(const char *wanted, char out[64], struct err *err);
+
+/* A QEMU without a machine, connected, that can be asked; it ends with `child`. For workers. */
+struct qmp *qemu_to_ask(const char *binary, struct child *child, struct err *err);
+/* What changes when another QEMU is installed in that place. */
+json_t *qemu_identity(const char *binary, struct err *err);
 
 #endif

@@ -53,6 +53,13 @@ static int define(void *self, const json_t *args, struct request *r, json_t **re
 	return 1;
 }
 
+static int look_capabilities(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	return worker_start(self, op_capabilities, r, err) < 0 ? -1 : 1;
+}
+
 static int undefine(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -163,6 +170,8 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"}, {"id", ARG_STR, false, "its id"},
 			{"again", ARG_BOOL, true, "replace a keeper that does not answer"}},
 		CMD_QUICK, attend},
+	{"roost-capabilities", "Tells what the installed QEMU can do.", {{0}}, CMD_QUICK,
+		look_capabilities},
 	{"roost-stay",
 		"Says that the supervisor does not end when it is idle, or that it does again.",
 		{{"stay", ARG_BOOL, true, "default true"}}, CMD_QUICK, stay},

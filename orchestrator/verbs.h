@@ -14,7 +14,8 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 
 /* those that look */
 extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid,
-	verb_vcpuinfo, verb_vcpucount, verb_nodeinfo, verb_domifaddr, verb_domifstat;
+	verb_vcpuinfo, verb_vcpucount, verb_nodeinfo, verb_domifaddr, verb_domifstat, verb_domstats,
+	verb_domcapabilities;
 
 extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel;
 

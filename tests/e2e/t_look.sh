@@ -264,6 +264,78 @@ free=$(awk '$1 == "MemFree:" { print $2 * 1024 }' /proc/meminfo)
 check_json "free memory, within 1 GiB" "(.memory_free - $free | fabs) < 1073741824 and .memory_available <= .memory and
 	(.cells | length) == $(value 'NUMA cell(s)' "$told")" "$(roost nodeinfo --json)"
 
+say "domcapabilities: what QEMU itself says"
+capabilities=$(roost domcapabilities --json)
+qemu_says() {
+	"${ROOST_QEMU:-/usr/bin/qemu-system-x86_64}" "$@"
+}
+check_eq "version" "$(qemu_says --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')" "$(echo "$capabilities" | jq -r .version)"
+check_eq "machines" "$(qemu_says -machine help | awk 'NR > 1 && !/alias of/ { print $1 }' | sort)" \
+	"$(echo "$capabilities" | jq -r '.machines[].name' | sort)"
+check_json "an alias" '.machines[] | select(.alias == "q35") | .name | startswith("pc-q35-")' "$capabilities"
+check_json "all that roost needs" '[.devices[][]] | length > 15 and all' "$capabilities"
+check_json "CPU models" '.cpu_models | map(.name) | contains(["max", "qemu64"])' "$capabilities"
+check_json "accelerators" '.accelerators | .tcg == {built_in: true, usable: true} and (.kvm | has("usable") and .built_in)' "$capabilities"
+check_json "drivers" '(.block_drivers | contains(["qcow2", "raw", "file"])) and (.net_backends | contains(["user", "tap"]))' "$capabilities"
+check_json "firmware" '.firmware | .bios and has("uefi") and has("secure_boot")' "$capabilities"
+check_json "the sandbox" .sandbox "$capabilities"
+told=$(roost domcapabilities)
+check_eq "plain" "$(echo "$capabilities" | jq -r .version)" "$(value Version "$told" | head -n 1)"
+check_match "plain" '^Machines: .*[(]pc[)]' "$(printf '%s\n' "$told" | tr -s ' \n' '  ' | sed 's/ \([A-Z][A-Za-z ]*: \)/\n\1/g')"
+check_eq "asked once, and kept" "$capabilities" "$(roost domcapabilities --json)"
+# a cache that is spoilt, or of another QEMU, is no answer
+printf '{"identity": {}, "capabilities": {}}' >"$ROOST_STATE/capabilities.json"
+check_eq "asked again" "$capabilities" "$(roost domcapabilities --json)"
+
+# --- all of it at once -------------------------------------------------------------------------------------------------
+say "domstats"
+stat_of() { # stat_of KEY TEXT
+	printf '%s\n' "$2" | sed -n "s/^  $1=//p"
+}
+told=$(roost domstats one)
+check_eq "head" "Guest: 'one'" "$(printf '%s\n' "$told" | head -n 1)"
+check_eq "state" "1 1 running" "$(stat_of state.state "$told") $(stat_of state.reason "$told") $(stat_of state.name "$told")"
+check_eq "memory" "65536 131072" "$(stat_of balloon.current "$told") $(stat_of balloon.maximum "$told")"
+check_match "RAM on the host" '^[1-9][0-9]+$' "$(stat_of balloon.rss "$told")"
+check_eq "vCPUs" "2 3 1 1" \
+	"$(stat_of vcpu.current "$told") $(stat_of vcpu.maximum "$told") $(stat_of vcpu.0.state "$told") $(stat_of vcpu.1.state "$told")"
+low=$(stat_of cpu.time "$told")
+high=$(awk '{ print ($14 + $15) * 10000000 }' "/proc/$(of_status one qemu_pid)/stat")
+{ [ "$low" -gt 0 ] && [ "$low" -le "$high" ]; } || fail "cpu.time=$low is not within 1 and $high"
+check_eq "its parts" "$low" $(($(stat_of cpu.user "$told") + $(stat_of cpu.system "$told")))
+check_eq "interfaces" "3 nic0 52:54:00:00:00:01" \
+	"$(stat_of net.count "$told") $(stat_of net.0.name "$told") $(stat_of net.0.mac "$told")"
+check_eq "no counters: nobody counts" "" "$(stat_of 'net.0.rx.*' "$told")"
+check_eq "disks" "4 vda $TMPDIR/one.raw" \
+	"$(stat_of block.count "$told") $(stat_of block.0.name "$told") $(stat_of block.0.path "$told")"
+check_eq "sizes" "$(sizes one sdb)" \
+	"$(stat_of block.2.capacity "$told") $(stat_of block.2.allocation "$told") $(stat_of block.2.physical "$told")"
+check_eq "bytes written" "$(qemus vda wr_bytes)" "$(stat_of block.0.wr.bytes "$told")"
+check_json "as JSON" 'length == 1 and .[0].name == "one" and .[0]["vcpu.maximum"] == 3 and .[0]["block.2.name"] == "sdb"' \
+	"$(roost domstats one --json)"
+check_eq "only a group" "balloon.current balloon.maximum balloon.rss" \
+	"$(roost domstats one --balloon | sed -n 's/^  \(.*\)=.*/\1/p' | xargs)"
+check_eq "two groups" "state vcpu" "$(roost domstats one --vcpu --state | sed -n 's/^  \([a-z]*\)[.].*/\1/p' | uniq | xargs)"
+of_all() { # of_all WORD...: the guests that are told
+	roost domstats --state "$@" | sed -n "s/^Guest: '\(.*\)'/\1/p" | xargs
+}
+check_eq "those that run" "one two" "$(of_all)"
+check_eq "those named, in this order" "two off" "$(of_all two off)"
+check_eq "--list-inactive" off "$(of_all --list-inactive)"
+check_eq "--list-paused" two "$(of_all --list-paused)"
+check_eq "--list-running --list-shutoff" "off one" "$(of_all --list-running --list-shutoff)"
+check_eq "--list-active" "one two" "$(of_all --list-active)"
+check_eq "--list-other" "" "$(of_all --list-other)"
+told=$(roost domstats off)
+check_eq "one that does not run" "5 shut off 32768" \
+	"$(stat_of state.state "$told") $(stat_of state.name "$told") $(stat_of balloon.current "$told")"
+check_eq "its disk" 1048576 "$(stat_of block.0.capacity "$told")"
+check_eq "nothing of its CPU" "" "$(stat_of cpu.time "$told")$(stat_of balloon.rss "$told")"
+check_status 3 roost domstats one nosuch
+check_match "which" "there is no guest 'nosuch'" "$out"
+check_status 2 roost domstats one --list-active
+check_status 2 roost domstats --bogus
+
 # --- while something is at work ----------------------------------------------------------------------------------------
 looks() {
 	roost domblkstat one vda
@@ -272,6 +344,7 @@ looks() {
 	roost vcpucount one
 	roost domifaddr one
 	roost domid one
+	roost domstats one
 	roost list --uuid
 }
 say "an operation is at work: everybody may look"
@@ -288,7 +361,7 @@ in_shutdown() {
 wait_until 10 in_shutdown
 since=$(now_ms)
 looks >/dev/null
-check_time "seven looks" 1000 "$since"
+check_time "eight looks" 1000 "$since"
 in_shutdown >/dev/null || fail "it was no longer at work"
 roost qmp one roost-cancel >/dev/null
 ! wait $asking || fail "the shutdown was not cancelled"
@@ -309,6 +382,14 @@ all_slow() {
 	slow domifstat one nic0
 	check_eq "what the files tell" "$(roost vcpucount one --live) one $uuid_one" "2 $(roost domname "$(roost domid one)") $(roost domuuid one)"
 	check_match "the forwards" "127.0.0.1:$port->22" "$(roost domifaddr one)"
+	since=$(now_ms)
+	told=$(roost domstats)
+	check_time "domstats" 900 "$since"
+	check_match "the others are told in full" "^  block.0.rd.reqs=" "$told"
+	told=$(roost domstats one)
+	check_eq "it says so" "0 unresponsive" "$(stat_of state.state "$told") $(stat_of state.name "$told")"
+	check_match "and what the kernel knows" '^[1-9]' "$(stat_of cpu.time "$told")"
+	check_eq "and no more" "" "$(stat_of block.0.rd.reqs "$told")$(stat_of vcpu.0.time "$told")"
 }
 # what is at work is told by the file until its next stamp, and silence is no sign meanwhile
 idle() {
