@@ -231,10 +231,10 @@ bool guest_runs(const struct found *f)
 	return true;
 }
 
-static int attend(const struct found *f, struct err *err)
+int guest_attend(const struct found *f, int64_t ms, struct err *err)
 {
-	return supervisor_call(
-		"roost-attend", json_pack("{s:s, s:s}", "name", f->name, "id", f->id), NULL, err);
+	return call_within(ms, "roost-attend",
+		json_pack("{s:s, s:s}", "name", f->name, "id", f->id), NULL, err);
 }
 
 void guest_settle(const struct found *f)
@@ -263,7 +263,7 @@ struct qmp *guest_connect(const struct found *f, struct err *err)
 		return NULL;
 	}
 	/* the keeper has died: roostd puts another one in its place */
-	if (attend(f, err) < 0)
+	if (guest_attend(f, OPERATION_MS, err) < 0)
 		return NULL;
 	return qmp_connect(path, deadline_in(CONNECT_MS), err);
 }

@@ -39,6 +39,8 @@ struct found {
 int guest_find(const char *word, struct found *out, struct err *err);
 /* To the keeper of a running guest. */
 struct qmp *guest_connect(const struct found *f, struct err *err);
+/* Waits until a keeper serves it: one that is starting, or one that is put there to take it over. */
+int guest_attend(const struct found *f, int64_t ms, struct err *err);
 /* Is it running, for all that its files tell? */
 bool guest_runs(const struct found *f);
 /* Waits until roostd has removed what a guest that has ended left in $RUN; not longer than a moment. */

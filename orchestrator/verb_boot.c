@@ -81,6 +81,15 @@ static bool runs(const char *name, struct status *s)
 	return guest_find(name, &f, &ignored) == 0 && guest_look(&f, s, &ignored) == 0 && s->number;
 }
 
+/* Another boot at the same time, or somebody: it may not have come further than to be refused to us. */
+static bool others_have_started(const char *name, int64_t timeout_ms, struct status *s)
+{
+	struct err ignored = ERR_INIT;
+	struct found f;
+	return guest_find(name, &f, &ignored) == 0 && guest_attend(&f, timeout_ms, &ignored) == 0 &&
+	       runs(name, s);
+}
+
 static enum outcome start_one(
 	const struct entry *e, int64_t timeout_ms, struct status *s, struct err *err)
 {
@@ -96,7 +105,11 @@ static enum outcome start_one(
 		return runs(e->name, s) ? STARTED : FAILED;
 	}
 	status_free(s);
-	return err->kind == ERR_REFUSED && runs(e->name, s) ? ALREADY : FAILED;
+	if (err->kind == ERR_TIMEOUT)
+		err_set(err, ERR_TIMEOUT, "guest '%s' has not started within %.3g s", e->name,
+			(double)timeout_ms / 1000);
+	return err->kind == ERR_REFUSED && others_have_started(e->name, timeout_ms, s) ? ALREADY
+										       : FAILED;
 }
 
 static void tell(const struct cli *cli, json_t *list, const struct entry *e, enum outcome outcome,
