@@ -310,7 +310,7 @@ static const struct key cloud_init_rows[] = {
 static const struct keys cloud_init_keys = {
 	cloud_init_rows, ARRAY_SIZE(cloud_init_rows), NULL, NULL};
 
-static int check_rung(const char *text, const struct node *n, struct err *err)
+int check_rung(const char *text, const struct node *n, struct err *err)
 {
 	unsigned ignored;
 	(void)text;
@@ -491,6 +491,7 @@ static const struct key definition_rows[] = {
 		.aux = offsetof(struct definition, qemu_arg_count), .max = QEMU_ARGS_MAX,
 		.item = &arg_item, .size = sizeof(char *),
 		.doc = "further arguments of QEMU, as they are"},
+	{"runner", KEY_CHARS, KEY_RECORD, AT(runner), .max = 79, .doc = "whose test it is"},
 	{"issued", KEY_MAP, KEY_RECORD, AT(issued), .keys = &issued_keys, .there = is_issued,
 		.doc = "what roost issued when it was defined"},
 };

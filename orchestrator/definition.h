@@ -212,6 +212,7 @@ struct definition {
 	struct ready_def ready;
 	char *qemu_args[QEMU_ARGS_MAX];
 	size_t qemu_arg_count;
+	char runner[80]; /* the `roost smoke` that it belongs to; "" if none: smoke.h */
 	struct identity issued;
 };
 

@@ -338,7 +338,8 @@ static int unknown_key(const struct keys *keys, const struct node *n, struct err
 	const char *near = str_nearest(n->key, known);
 	if (near)
 		return err_hint(err, "did you mean '%s'?", near);
-	return err_hint(err, "the keys here are %s", all.data);
+	return all.len ? err_hint(err, "the keys here are %s", all.data)
+		       : err_hint(err, "there are none here");
 }
 
 int keys_read(const struct keys *keys, const struct node *map, void *thing, struct err *err)

@@ -263,14 +263,24 @@ static int read_input(struct buf *out, struct err *err)
 	}
 }
 
+int written_read(const char *file, struct buf *text, char **folder, struct err *err)
+{
+	_cleanup_free_ char *found = folder_of(file, err);
+	if (!found)
+		return -1;
+	if ((str_eq(file, "-") ? read_input(text, err)
+			       : file_read(AT_FDCWD, file, TEXT_MAX, text, err)) < 0)
+		return -1;
+	*folder = TAKE(found);
+	return 0;
+}
+
 struct definition *definition_read(const char *file, struct err *err)
 {
-	bool input = str_eq(file, "-");
 	_cleanup_buf_ struct buf text = {0};
-	_cleanup_free_ char *folder = folder_of(file, err);
-	if (!folder)
+	_cleanup_free_ char *folder = NULL;
+	if (written_read(file, &text, &folder, err) < 0)
 		return NULL;
-	if ((input ? read_input(&text, err) : file_read(AT_FDCWD, file, TEXT_MAX, &text, err)) < 0)
-		return NULL;
-	return definition_parse(text.data, text.len, input ? "<stdin>" : file, folder, err);
+	return definition_parse(
+		text.data, text.len, str_eq(file, "-") ? "<stdin>" : file, folder, err);
 }

@@ -5,12 +5,19 @@
 #ifndef ORCHESTRATOR_DEFINITION_YAML_H
 #define ORCHESTRATOR_DEFINITION_YAML_H
 
+#include "base/str.h"
 #include "orchestrator/definition.h"
 #include "orchestrator/definition_node.h"
 
 /* YAML, or JSON, as a tree; `origin` outlives it. Opens nothing. */
 struct node *node_from_yaml(
 	const char *text, size_t len, const struct origin *origin, struct err *err);
+
+/*
+ * What stands in `file` ("-": standard input), at most 1 MiB, and the folder that its relative paths
+ * are taken from, freed by the caller.
+ */
+int written_read(const char *file, struct buf *text, char **folder, struct err *err);
 
 /*
  * Looks at the files that a definition names, and takes over what they say: an image's place and

@@ -52,6 +52,9 @@
  *	pty          true | false | "auto" (default: for a shell at a terminal)
  *	env          {name: text}  servers accept only what they are configured to
  *	term         text    default: our TERM
+ *	dial         {"address": A, "port": N, "probe": bool}  instead of a command: our standard streams
+ *	             become a TCP connection that the guest's SSH server makes, as ssh -W has it. With
+ *	             `probe` it is closed at once. Exit status 0, or 1 if it cannot be made.
  *
  *	The exit status is the command's; 128+n if signal n ended it there, or us here; 255 for a
  *	failure of ours, told on standard error as "roost: ...". At a terminal "~." at the start of a

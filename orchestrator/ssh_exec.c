@@ -55,6 +55,7 @@ struct pump {
 	struct flow in;
 	struct flow out[2]; /* what goes to standard output, to standard error */
 	bool closed;        /* the server closed the channel */
+	bool dialled;       /* a connection: it is over when the other side says no more */
 	int status;         /* -1: not told yet */
 	int ended_by;       /* the signal that ends us, or 0 */
 	bool disconnect;    /* "~." */
@@ -91,6 +92,12 @@ static void on_signal(ssh_session ssh, ssh_channel channel, const char *name, in
 {
 	(void)ssh, (void)channel, (void)core, (void)message, (void)language;
 	((struct pump *)user)->status = 128 + signal_number(name);
+}
+
+static void on_eof(ssh_session ssh, ssh_channel channel, void *user)
+{
+	(void)ssh, (void)channel;
+	((struct pump *)user)->heard = true;
 }
 
 static void on_close(ssh_session ssh, ssh_channel channel, void *user)
@@ -187,7 +194,8 @@ static short session_events(const struct pump *p)
 
 static bool finished(const struct pump *p)
 {
-	return p->closed && !pending(&p->out[0]) && !pending(&p->out[1]) &&
+	bool over = p->closed || (p->dialled && ssh_channel_is_eof(p->channel));
+	return over && !pending(&p->out[0]) && !pending(&p->out[1]) &&
 	       ssh_channel_poll(p->channel, 0) <= 0 && ssh_channel_poll(p->channel, 1) <= 0;
 }
 
@@ -332,15 +340,33 @@ static int fail(const struct err *err)
 	return EXEC_FAILED;
 }
 
+/* A connection made in the guest stands for the command; what comes over it has no exit status. */
+static int dial(struct pump *p, const struct exec_params *e, enum reason *why, struct err *err)
+{
+	struct session *s = p->session;
+	if (UNTIL_DONE(s,
+		    ssh_channel_open_forward(
+			    p->channel, e->dial_address, e->dial_port, "127.0.0.1", 0),
+		    SSH_AGAIN) != SSH_OK)
+		return session_fail(s, REASON_REFUSED, why, err, "no connection in the guest");
+	p->status = 0;
+	p->dialled = true;
+	return 0;
+}
+
 static int run_command(struct pump *p, const struct remote *r, const struct exec_params *e)
 {
 	struct err err = ERR_INIT;
 	enum reason why;
 	watch_move(deadline_in(r->connect_ms));
-	int rc = start_command(p, e, &why, &err);
+	int rc = e->dial_port ? dial(p, e, &why, &err) : start_command(p, e, &why, &err);
 	watch_stop();
+	if (rc < 0 && why == REASON_REFUSED)
+		return fail(&err), EXEC_NOT_DIALLED;
 	if (rc < 0)
 		return fail(&err);
+	if (e->probe)
+		return 0;
 	_cleanup_close_ int signals = block_signals();
 	if (p->terminal)
 		terminal_raw();
@@ -359,6 +385,7 @@ int exec(const struct remote *r, const struct exec_params *e)
 		.channel_data_function = on_data,
 		.channel_exit_status_function = on_status,
 		.channel_exit_signal_function = on_signal,
+		.channel_eof_function = on_eof,
 		.channel_close_function = on_close};
 	ssh_callbacks_init(&calls);
 	_cleanup_session_ struct session *s = session_open(r, &why, &err);

@@ -239,14 +239,34 @@ static int read_env(json_t *o, json_t **out, struct err *err)
 	return 0;
 }
 
+static int read_dial(json_t *o, struct exec_params *out, struct err *err)
+{
+	json_t *dial = json_object_get(o, "dial");
+	int64_t port = 0;
+	if (!dial)
+		return 0;
+	if (json_str(dial, "address", &out->dial_address, err) < 0 ||
+		json_int(dial, "port", &port, err) < 0 ||
+		json_bool_opt(dial, "probe", &out->probe, err) < 0 ||
+		check_address(out->dial_address, err) < 0)
+		return err_prefix(err, "'dial'");
+	if (port < 1 || port > 65535)
+		return err_set(err, ERR_USAGE, "'dial': %lld is not a port", (long long)port);
+	if (out->command)
+		return err_set(err, ERR_USAGE, "'command' and 'dial' exclude one another");
+	out->dial_port = (int)port;
+	return 0;
+}
+
 int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err *err)
 {
-	static const char *const own[] = {"command", "pty", "env", "term", NULL};
+	static const char *const own[] = {"command", "pty", "env", "term", "dial", NULL};
 	const char *term = getenv("TERM");
 	struct exec_params e = {.term = term && *term ? term : "xterm"};
 	if (check_keys(o, own, remote_keys, err) < 0 || read_remote(o, r, err) < 0 ||
 		json_str_opt(o, "command", &e.command, err) < 0 || read_pty(o, &e.pty, err) < 0 ||
-		read_env(o, &e.env, err) < 0 || json_str_opt(o, "term", &e.term, err) < 0)
+		read_env(o, &e.env, err) < 0 || json_str_opt(o, "term", &e.term, err) < 0 ||
+		read_dial(o, &e, err) < 0)
 		return -1;
 	*out = e;
 	return 0;

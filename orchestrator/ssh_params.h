@@ -50,6 +50,9 @@ struct exec_params {
 	enum pty pty;
 	json_t *env; /* object of texts; may be NULL */
 	const char *term;
+	const char *dial_address; /* instead of a command: a TCP connection made in the guest */
+	int dial_port;            /* 0: none */
+	bool probe;               /* only whether it can be made */
 };
 
 enum direction { COPY_TO, COPY_FROM };

@@ -51,6 +51,7 @@ const struct verb *const verbs[] = {
 	&verb_cancel,
 	&verb_boot,
 	&verb_halt,
+	&verb_smoke,
 	&verb_validate,
 	&verb_nodeinfo,
 	&verb_domcapabilities,

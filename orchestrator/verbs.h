@@ -10,7 +10,7 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 	verb_events, verb_qmp, verb_setmem, verb_setmaxmem, verb_setvcpus, verb_attach_disk,
 	verb_detach_disk, verb_attach_interface, verb_detach_interface, verb_blockresize,
 	verb_domblklist, verb_domiflist, verb_autostart, verb_boot, verb_halt, verb_dommemstat,
-	verb_validate, verb_version, verb_help, verb_completion;
+	verb_validate, verb_smoke, verb_version, verb_help, verb_completion;
 
 /* those that look */
 extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid,

@@ -65,6 +65,10 @@ cloud_init: true
 display: vga
 END
 qemu-img create -q -f qcow2 data.qcow2 64M
+cat >smoke.yaml <<END
+guests: [{name: web, file: web1.yaml}]
+steps: [{run: id -un, equals: roost}]
+END
 
 # web1 with its CPUs running and a login that works, whatever the examples before have made of it
 running() {
