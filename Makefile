@@ -80,7 +80,7 @@ SHARED := bash-completion/completions/roost zsh/site-functions/_roost fish/vendo
 	man/man1/roost.1 man/man5/roost-definition.5 man/man7/roost-qmp.7
 SHARED := $(addprefix $(SHARE)/,$(SHARED))
 
-.PHONY: all install check asan fuzz fuzz-corpus bench lint clean help
+.PHONY: all install install-units check asan fuzz fuzz-corpus bench lint clean help
 all: $(PROGRAMS) $(SHARED)
 	@$(if $(LEFT_OUT),echo "left out for want of a library: $(LEFT_OUT)")
 
@@ -161,13 +161,36 @@ lint:
 
 # ---- installing ----------------------------------------------------------------------------------
 
-install: all
+# systemd's folders: its own for a package of the distribution (PREFIX=/usr), else those below PREFIX, which it knows of
+# /usr/local
+from_systemd = $(or $(shell pkg-config --variable=$(1) systemd 2>/dev/null),$(2))
+ifeq ($(PREFIX),/usr)
+UNITS    ?= $(call from_systemd,systemdsystemunitdir,/usr/lib/systemd/system)
+SYSUSERS ?= $(call from_systemd,sysusersdir,/usr/lib/sysusers.d)
+TMPFILES ?= $(call from_systemd,tmpfilesdir,/usr/lib/tmpfiles.d)
+else
+UNITS    ?= $(PREFIX)/lib/systemd/system
+SYSUSERS ?= $(PREFIX)/lib/sysusers.d
+TMPFILES ?= $(PREFIX)/lib/tmpfiles.d
+endif
+units := roostd.socket roostd.service roost-guests.service
+
+install: all install-units
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/roost \
 		$(DESTDIR)$(PREFIX)/share/doc/roost
 	install -m 755 $(BIN)/roost $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(filter $(LIBEXEC)/%,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/libexec/roost/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/roost/
 	cd $(SHARE) && find . -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/{} \;
+	@$(if $(DESTDIR),,echo "for a server: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload &&"; \
+		echo "              systemctl enable --now roostd.socket roost-guests.service")
+install-units:
+	install -d $(DESTDIR)$(UNITS) $(DESTDIR)$(SYSUSERS) $(DESTDIR)$(TMPFILES)
+	@for unit in $(units); do \
+		sed 's|@BIN@|$(PREFIX)/bin|; s|@LIBEXEC@|$(PREFIX)/libexec/roost|' orchestrator/units/$$unit.in \
+			>$(DESTDIR)$(UNITS)/$$unit && chmod 644 $(DESTDIR)$(UNITS)/$$unit || exit 1; done
+	install -m 644 orchestrator/units/sysusers.conf $(DESTDIR)$(SYSUSERS)/roost.conf
+	install -m 644 orchestrator/units/tmpfiles.conf $(DESTDIR)$(TMPFILES)/roost.conf
 clean:
 	rm -rf $(BUILD)
 help:

@@ -147,6 +147,22 @@ ticks_go_on r
 # it has had a SIGTERM, which counts when it goes on
 wait_until 10 ended "$own"
 
+say "the real one, where it is"
+if command -v systemd-socket-activate >/dev/null; then
+	systemd-socket-activate -E ROOST_RUN -E ROOST_STATE -E HOME -l "$socket" "$roostd" >"$TMPDIR/systemd" 2>&1 &
+	systemd=$!
+	wait_until 10 grep -q "Listening on" "$TMPDIR/systemd"
+	own=$(roostd_pids)
+	made=$(inode)
+	roost define "$TMPDIR/r.yaml"
+	wait_until 10 ended "$own"
+	check_eq "it has become roostd" "$systemd" "$(roostd_pids)"
+	ticks_go_on r
+	kill_and_wait TERM $systemd
+	check_eq "the socket" "$made" "$(inode)"
+	systemd=
+fi
+
 say "what is passed is not what it should be"
 for what in inet-listener unix-connected pipe two; do
 	check_status 2 pass own $what
