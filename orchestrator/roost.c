@@ -123,16 +123,29 @@ const char *cli_said_of(const char *guest, const struct err *err)
 	return rest + strspn(rest, ": ");
 }
 
-static int fail(const struct err *err, bool json)
+static int fail(const struct cli *cli, const struct err *err)
 {
-	if (json) {
+	if (cli->json) {
 		cli_print_json(json_pack("{s:o}", "error", json_from_err(err)));
 	} else if (err->message[0]) {
 		fprintf(stderr, "roost: %s\n", err->message);
 		if (err->hint[0])
 			fprintf(stderr, "       %s\n", err->hint);
 	}
-	return err_exit_code(err->kind);
+	return cli->verb && cli->verb->rest ? EXIT_OF_OURS : err_exit_code(err->kind);
+}
+
+/* Errors are told as JSON even if they stand before the word that asks for it. */
+static bool asks_for_json(const struct verb *v, int argc, char **argv)
+{
+	int operands = 0;
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			return true;
+		if (argv[i][0] != '-' && v && v->rest && ++operands > v->min)
+			return false; /* from here on it is another's command line */
+	}
+	return false;
 }
 
 const struct verb *verb_find(const char *name)
@@ -185,16 +198,17 @@ int main(int argc, char **argv)
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	if (take_connect(&argc, &argv, &connect, &err) < 0)
-		return fail(&err, false);
+		return fail(&cli, &err);
 	const char *word = argc > 1 ? argv[1] : "help";
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 		word = "help";
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
 		word = "version";
 	cli.verb = verb_find(word);
+	cli.json = argc > 2 && asks_for_json(cli.verb, argc - 2, argv + 2);
 	if (!cli.verb) {
 		no_such_verb(word, &err);
-		return fail(&err, false);
+		return fail(&cli, &err);
 	}
 	for (int i = 2; i < argc; i++) {
 		if (strcmp(argv[i], "--help") != 0 || (cli.verb->rest && i > 2 + cli.verb->min))
@@ -204,14 +218,14 @@ int main(int argc, char **argv)
 		argc = 0;
 	}
 	if (argc > 2 && parse(&cli, argc - 2, argv + 2, &err) < 0)
-		return fail(&err, cli.json);
+		return fail(&cli, &err);
 	if (argc && argc <= 2 && parse(&cli, 0, NULL, &err) < 0)
-		return fail(&err, cli.json);
+		return fail(&cli, &err);
 	if (paths_connect(connect, &err) < 0)
-		return fail(&err, cli.json);
+		return fail(&cli, &err);
 	/* a verb may end with an exit code of its own, above 0, when it has printed all there is */
 	int result = cli.verb->run(&cli, &err);
-	if (result >= 0 && fflush(stdout) < 0)
+	if (result >= 0 && (fflush(stdout) < 0 || ferror(stdout)))
 		result = err_errno(&err, "cannot write the answer");
-	return result < 0 ? fail(&err, cli.json) : result;
+	return result < 0 ? fail(&cli, &err) : result;
 }

@@ -10,7 +10,7 @@
 #include "orchestrator/status.h"
 #include "qmp/client.h"
 
-enum { OPTIONS_MAX = 16 };
+enum { OPTIONS_MAX = 16, EXIT_OF_OURS = 255 };
 
 struct option_row {
 	const char *name; /* "paused": written --paused; NULL ends the list */
@@ -44,7 +44,11 @@ struct verb {
 		*operands; /* "NAME [COMMAND...]", for the usage line and completion (complete.h) */
 	const char *doc;   /* one sentence */
 	int min, max;      /* how many operands; max -1: any number */
-	bool rest;         /* options end at the first operand after `min`: `ssh NAME ls -l` */
+	/*
+	 * Options end at the first operand after `min`: `ssh NAME ls -l`. The exit status is that of
+	 * the command there, and EXIT_OF_OURS, as ssh has it, for whatever fails on our side of it.
+	 */
+	bool rest;
 	struct option_row options[OPTIONS_MAX];
 	int (*run)(const struct cli *cli, struct err *err);
 	const char *example; /* a command that works as it stands; tests/e2e/t_help.sh runs it */

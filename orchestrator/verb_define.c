@@ -13,7 +13,11 @@ static int run_define(const struct cli *cli, struct err *err)
 	if (!d)
 		return -1;
 	if (cli_flag(cli, "validate")) {
-		printf("'%s' is a good definition of guest '%s'\n", cli->operands[0], d->name);
+		if (cli->json)
+			cli_print_json(json_pack("{s:s, s:b}", "name", d->name, "valid", 1));
+		else
+			printf("'%s' is a good definition of guest '%s'\n", cli->operands[0],
+				d->name);
 		return 0;
 	}
 	if (supervisor_call("roost-define", json_pack("{s:o}", "definition", definition_to_json(d)),

@@ -142,8 +142,8 @@ static int run_scp(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_ssh = {"ssh", "[USER@]NAME [COMMAND...]",
-	"Opens a shell in a guest, or runs a command there; its exit status is the command's.", 1,
-	-1, true,
+	"Opens a shell in a guest, or runs a command there; exits with its status, or 255.", 1, -1,
+	true,
 	{{"user", "USER", 'l', "who logs in; default the definition's"},
 		{"tty", NULL, 't', "a terminal for the command, too"},
 		{"no-tty", NULL, 'T', "none for the shell"}},

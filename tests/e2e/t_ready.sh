@@ -197,8 +197,10 @@ since=$(now_ms)
 check_status 255 roost ssh nosuchuser@tiny true
 check_time "a login that is refused" 15000 "$since"
 check_match "who was refused" 'nosuchuser' "$out"
-check_status 3 roost ssh nobody-there true
-check_status 5 roost ssh mute true
+check_status 255 roost ssh nobody-there true
+check_status 255 roost ssh --no-such-option tiny true
+check_status 255 roost ssh
+check_status 255 roost ssh mute true
 
 # --- scp
 say scp
