@@ -138,6 +138,18 @@ int access_give_at(int dir, const char *name, uid_t keeper, struct err *err)
 	return err_errno(err, "cannot give '%s' to the keeper's uid %u", name, (unsigned)keeper);
 }
 
+int access_open_log(int dir, const char *name, uid_t keeper, struct err *err)
+{
+	const int flags = O_WRONLY | O_APPEND;
+	_cleanup_close_ int fd =
+		openat(dir, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+	if (fd < 0 && errno == EEXIST)
+		return file_open_owned(dir, name, flags, keeper, err);
+	if (fd < 0)
+		return err_errno(err, "cannot make '%s'", name);
+	return access_give(fd, keeper, err) < 0 ? -1 : TAKE_FD(fd);
+}
+
 int access_guest_folder(const char *path, uid_t keeper, struct err *err)
 {
 	_cleanup_close_ int fd = dir_make_shared(path, err);

@@ -40,6 +40,7 @@ struct guest {
 	struct qmp *qmp;           /* to QEMU; NULL before it is there */
 	struct server *server;     /* our own face on guest.sock; roostd is a client like others */
 	uint64_t supervisor;       /* roostd's connection among the clients; 0: none */
+	json_t *starter;           /* who asked for the start, until that is told; else NULL */
 	struct request *enders[8]; /* commands that are answered when the guest has ended */
 	size_t ender_count;
 	struct request *held[32]; /* came during the adoption; served after it */
@@ -152,6 +153,10 @@ void guest_tell_status(struct guest *g);
 void guest_pass_event(struct guest *g, const json_t *event);
 /* An event of ours to all clients and into events.jsonl; `data` stolen. */
 void guest_event(struct guest *g, const char *name, json_t *data);
+/* ROOST_COMMAND: who has sent a command that changes something; `who` of event_who(), stolen. */
+void guest_tell_command(struct guest *g, const char *command, json_t *who);
+/* The same of the start, when its line can be written by our own uid. */
+void guest_tell_starter(struct guest *g);
 /* {"event":"ROOST_PROGRESS"}: step of the operation at work, 0..total. */
 void guest_progress(struct guest *g, const char *step, int64_t done, int64_t total);
 /* A rung of readiness is reached, `ms` after the start: the timeline. The first time counts. */
@@ -184,6 +189,8 @@ uint64_t oom_kill_count(pid_t pid);
 extern const struct command keeper_commands[];
 /* May a command of QEMU's pass through? ERR_REFUSED says why not and what to use. policy.c */
 int policy_check(const char *command, const json_t *args, struct err *err);
+/* Does it do more than look? */
+bool policy_changes(const char *command);
 
 /* A file in $RUN that is the keeper's from here on; 0600, made if missing. */
 int guest_open_in_run(const struct guest *g, const char *name, int flags, struct err *err);

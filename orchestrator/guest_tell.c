@@ -10,37 +10,31 @@
 
 #include "base/fs.h"
 #include "base/str.h"
-
-enum { EVENTS_FILE_MAX = 1024 * 1024 };
-
-/* Bounded: at 1 MiB the file becomes events.jsonl.1, which replaces the one before. */
-static void log_event(struct guest *g, const json_t *event)
-{
-	struct err ignored = ERR_INIT; /* a full disk must not keep us from serving the guest */
-	struct stat st;
-	char stamp[32];
-	_cleanup_json_ json_t *line = json_pack("{s:s}", "time", clock_stamp(stamp));
-	json_object_update(line, (json_t *)event);
-	json_object_del(line, "timestamp");
-	_cleanup_free_ char *text = json_line(line);
-	if (fstatat(g->dir, "events.jsonl", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		st.st_size > EVENTS_FILE_MAX)
-		renameat(g->dir, "events.jsonl", g->dir, "events.jsonl.1");
-	file_append_line(g->dir, "events.jsonl", text, &ignored);
-}
+#include "orchestrator/event_log.h"
 
 void guest_event(struct guest *g, const char *name, json_t *data)
 {
 	json_t *event = event_new(name, data ? data : json_object());
 	json_object_set_new(json_object_get(event, "data"), "guest", json_string(g->def->name));
-	log_event(g, event);
+	event_log_append(g->dir, event);
 	server_event(g->server, event);
 }
 
 void guest_pass_event(struct guest *g, const json_t *event)
 {
-	log_event(g, event);
+	event_log_append(g->dir, event);
 	server_event(g->server, json_deep_copy(event));
+}
+
+void guest_tell_command(struct guest *g, const char *command, json_t *who)
+{
+	guest_event(g, "ROOST_COMMAND", event_command(g->def->name, command, who));
+}
+
+void guest_tell_starter(struct guest *g)
+{
+	if (g->starter)
+		guest_tell_command(g, "roost-start", TAKE(g->starter));
 }
 
 void guest_progress(struct guest *g, const char *step, int64_t done, int64_t total)

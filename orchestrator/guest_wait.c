@@ -16,6 +16,7 @@
 
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/event_log.h"
 #include "orchestrator/guest_ask.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/tpm.h"
@@ -65,6 +66,8 @@ static void pass_through(struct guest *g, struct request *r)
 		server_error(g->server, r, &err);
 		return;
 	}
+	if (policy_changes(r->command))
+		guest_tell_command(g, r->command, event_who(&r->peer));
 	json_t *args = json_object_size(r->args) ? json_incref(r->args) : NULL;
 	uint64_t call = qmp_send(g->qmp, r->command, args, r->fds, r->fd_count, &err);
 	if (!call) {
@@ -118,6 +121,8 @@ void guest_run(struct guest *g, struct request *r)
 	struct err err = ERR_INIT;
 	json_t *value = NULL;
 	bool changing = c->flags & CMD_CHANGING;
+	if (c->flags & (CMD_CHANGING | CMD_KILLING) && !(c->flags & CMD_UNTOLD))
+		guest_tell_command(g, c->name, event_who(&r->peer));
 	if (changing) {
 		g->operation = c;
 		g->operation_client = r->client;

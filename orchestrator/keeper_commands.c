@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "orchestrator/event_log.h"
 #include "orchestrator/guest_ask.h"
 #include "qmp/agent.h"
 
@@ -51,6 +52,7 @@ static void give_up(struct guest *g)
 	if (g->qemu.pidfd >= 0 && !g->qemu_ended)
 		op_destroy(g, "failed to start", false, &ignored);
 	keeper_drop(g, &ignored); /* what is written of its end must be the keeper's, not root's */
+	guest_tell_starter(g);
 	g->destroying = true;
 	snprintf(g->destroyed_by, sizeof(g->destroyed_by), "failed to start");
 	guest_end(g);
@@ -59,9 +61,10 @@ static void give_up(struct guest *g)
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
-	(void)r;
 	if (g->qemu.pidfd >= 0)
 		return err_set(err, ERR_REFUSED, "guest '%s' is running already", g->def->name);
+	json_t *by = r->client == g->supervisor ? json_object_get(args, "by") : NULL;
+	g->starter = by ? json_incref(by) : event_who(&r->peer);
 	if (json_get_bool(args, "fallback-tcg", false))
 		g->def->accel_fallback_tcg = true; /* this time: nobody writes it down */
 	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0),
@@ -300,9 +303,11 @@ const struct command keeper_commands[] = {
 	{"roost-start", "Forks the guest's QEMU and lets its CPUs go.",
 		{{"paused", ARG_BOOL, true, "leave the CPUs stopped"},
 			{"fallback-tcg", ARG_BOOL, true, "TCG where KVM is asked for in vain"},
-			{"number", ARG_INT, true, "the small Id of this run"}},
-		CMD_CHANGING, start},
-	{"roost-adopt", "Takes over a QEMU whose keeper has died.", {{0}}, CMD_CHANGING, adopt},
+			{"number", ARG_INT, true, "the small Id of this run"},
+			{"by", ARG_OBJECT, true, "who has asked roostd for it"}},
+		CMD_CHANGING | CMD_UNTOLD, start},
+	{"roost-adopt", "Takes over a QEMU whose keeper has died.", {{0}},
+		CMD_CHANGING | CMD_UNTOLD, adopt},
 	{"stop", "Stops the guest's CPUs.", {{0}}, CMD_CHANGING, suspend},
 	{"cont", "Lets the guest's CPUs go on.", {{0}}, CMD_CHANGING, resume},
 	{"system_reset", "Resets the guest as its reset button would.", {{0}}, CMD_CHANGING, reset},
@@ -324,7 +329,7 @@ const struct command keeper_commands[] = {
 			{"timeout-ms", ARG_INT, true, "how long the guest may take"}},
 		CMD_CHANGING, set_memory},
 	{"roost-memstat", "Asks the guest's balloon for its statistics, in KiB.", {{0}},
-		CMD_CHANGING, memory_stats},
+		CMD_CHANGING | CMD_UNTOLD, memory_stats},
 	{"roost-setvcpus", "Gives the guest that many vCPUs.",
 		{{"count", ARG_INT, false, "1 to max_vcpus"}}, CMD_CHANGING, set_vcpus},
 	{"roost-attach-disk", "Plugs a disk whose open files come with the request.",
@@ -350,7 +355,7 @@ const struct command keeper_commands[] = {
 	{"roost-attached", "Lists what was plugged since the start.", {{0}}, CMD_QUICK,
 		look_attached},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
-		{{0}}, CMD_CHANGING, screenshot},
+		{{0}}, CMD_CHANGING | CMD_UNTOLD, screenshot},
 	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",
 		{{"command", ARG_STR, false, "such as guest-get-osinfo"},
 			{"arguments", ARG_OBJECT, true, "as the agent's documentation says"},

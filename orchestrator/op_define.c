@@ -22,6 +22,7 @@
 #include "images/image.h"
 #include "images/qcow2.h"
 #include "orchestrator/access.h"
+#include "orchestrator/event_log.h"
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/qemu_caps.h"
@@ -219,6 +220,15 @@ static int check_name_is_free(const char *name, struct err *err)
 	return 0;
 }
 
+static void tell_command(const struct definition *d, json_t *by)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = guest_dir_open(d->name, &ignored);
+	_cleanup_json_ json_t *event =
+		event_new("ROOST_COMMAND", event_command(d->name, "roost-define", json_incref(by)));
+	event_log_append_as(dir, d->issued.keeper_uid, event);
+}
+
 int op_define(const json_t *args, json_t **ret, struct err *err)
 {
 	struct err none = ERR_INIT;
@@ -241,6 +251,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 	} else if (define_new(d, err) < 0) {
 		return -1;
 	}
+	tell_command(d, json_object_get(args, "by"));
 	*ret = json_pack(
 		"{s:s, s:s, s:b}", "name", d->name, "uuid", d->uuid, "changed", old != NULL);
 	return 0;

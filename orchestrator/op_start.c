@@ -58,26 +58,12 @@ static int listen_in_run(const struct guest *g, const char *name, struct err *er
 	return TAKE_FD(fd);
 }
 
-/* Made once; later it is what the keeper has there, and root takes nobody else's file for it. */
-static int open_log(const struct guest *g, struct err *err)
-{
-	const int flags = O_WRONLY | O_APPEND;
-	_cleanup_close_ int fd = openat(
-		g->dir, "console.log", flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
-	if (fd < 0 && errno == EEXIST)
-		return file_open_owned(
-			g->dir, "console.log", flags, g->def->issued.keeper_uid, err);
-	if (fd < 0)
-		return err_errno(err, "cannot make 'console.log'");
-	return access_give(fd, g->def->issued.keeper_uid, err) < 0 ? -1 : TAKE_FD(fd);
-}
-
 /* The output's file is the guest's, kept over boots; the input's FIFO lives as long as QEMU. */
 static int open_console(struct guest *g, struct opened *o, struct err *err)
 {
 	if (!g->def->console)
 		return 0;
-	o->console = open_log(g, err);
+	o->console = access_open_log(g->dir, "console.log", g->def->issued.keeper_uid, err);
 	if (o->console < 0)
 		return -1;
 	g->console_fd = fcntl(o->console, F_DUPFD_CLOEXEC, 0);
@@ -296,6 +282,7 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	guest_tell_status(g); /* no event yet: its log must not become root's */
 	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
 		return err_prefix(err, "guest '%s'", g->def->name);
+	guest_tell_starter(g);
 	/* this run may end with the host, and then nobody tells; a full disk is no reason to fail */
 	status_write_last(g->dir, &g->status, &ignored);
 	if (guest_connect_qemu(g, deadline_in(QEMU_UP_MS), err) < 0) {

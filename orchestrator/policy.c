@@ -57,6 +57,18 @@ static const struct {
 	{"screendump", "`roost screenshot`"},
 };
 
+bool policy_changes(const char *command)
+{
+	static const char *const looks[] = {"qom-list", "qom-get", "qom-list-types",
+		"device-list-properties", "qom-list-properties", "qmp_capabilities"};
+	if (str_starts(command, "query-"))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(looks); i++)
+		if (str_eq(command, looks[i]))
+			return false;
+	return true;
+}
+
 int policy_check(const char *command, const json_t *args, struct err *err)
 {
 	(void)args;

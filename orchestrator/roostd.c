@@ -51,8 +51,10 @@ static void serve(struct supervisor *s)
 {
 	struct request *r;
 	server_pump(s->server);
-	while ((r = server_next(s->server)))
+	while ((r = server_next(s->server))) {
+		supervisor_tell(s, r);
 		supervisor_run(s, r);
+	}
 }
 
 static void hear_signals(struct supervisor *s)

@@ -61,6 +61,8 @@ struct supervisor {
 };
 
 extern const struct command supervisor_commands[];
+/* May it change things here, and does it? Then who asked is told in $STATE/events.jsonl. */
+void supervisor_tell(struct supervisor *s, const struct request *request);
 /* Runs a client's command; answers it unless the handler keeps it. roostd.c */
 void supervisor_run(struct supervisor *s, struct request *request);
 

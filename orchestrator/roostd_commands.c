@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "orchestrator/access.h"
+#include "orchestrator/event_log.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
@@ -24,6 +25,21 @@ static int may_change(const struct supervisor *s, const struct request *r, struc
 		return 0;
 	return err_set(err, ERR_REFUSED, "uid %u may not change the guests of uid %u",
 		(unsigned)r->peer.uid, (unsigned)geteuid());
+}
+
+void supervisor_tell(struct supervisor *s, const struct request *r)
+{
+	struct err ignored = ERR_INIT;
+	const struct command *c = command_find(supervisor_commands, r->command);
+	if (!c || !(c->flags & CMD_CHANGING) || may_change(s, r, &ignored) < 0)
+		return;
+	_cleanup_close_ int state = dir_open(AT_FDCWD, paths_state(&ignored), &ignored);
+	const char *name = json_get_str(r->args, "name", NULL);
+	if (!name)
+		name = json_get_str(json_object_get(r->args, "definition"), "name", "");
+	_cleanup_json_ json_t *event =
+		event_new("ROOST_COMMAND", event_command(name, c->name, event_who(&r->peer)));
+	event_log_append(state, event);
 }
 
 /* One changing operation per guest: what is being taken apart is neither started nor changed. */
@@ -47,10 +63,10 @@ static int define(void *self, const json_t *args, struct request *r, json_t **re
 {
 	const char *name = json_get_str(json_object_get(args, "definition"), "name", "");
 	(void)ret;
-	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
-		worker_start(self, op_define, r, err) < 0)
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	return 1;
+	json_object_set_new(r->args, "by", event_who(&r->peer));
+	return worker_start(self, op_define, r, err) < 0 ? -1 : 1;
 }
 
 static int look_capabilities(

@@ -24,6 +24,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/access.h"
+#include "orchestrator/event_log.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
@@ -214,9 +215,9 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 	}
 	k->starter = request;
 	k->call = qmp_send(k->link, "roost-start",
-		json_pack("{s:b, s:b, s:I}", "paused", json_get_bool(args, "paused", false),
-			"fallback-tcg", json_get_bool(args, "fallback-tcg", false), "number",
-			(json_int_t)next_number()),
+		json_pack("{s:b, s:b, s:o, s:I}", "paused", json_get_bool(args, "paused", false),
+			"fallback-tcg", json_get_bool(args, "fallback-tcg", false), "by",
+			event_who(&request->peer), "number", (json_int_t)next_number()),
 		NULL, 0, err);
 	return 0;
 }

@@ -22,6 +22,7 @@ enum command_flags {
 	CMD_QUICK = 1 << 0,    /* answered inside the wait of another operation; changes nothing */
 	CMD_CHANGING = 1 << 1, /* one at a time per guest; others hear `busy` */
 	CMD_KILLING = 1 << 2,  /* changes, but is always served: cancel, destroy */
+	CMD_UNTOLD = 1 << 3,   /* no event tells who sent it: it takes its turn, but only looks */
 };
 
 #define COMMAND_ARGS_MAX 12

@@ -110,6 +110,31 @@ as alice roost destroy two
 check_status 3 as alice roost domstate hers
 check_eq "nothing of alice's own was made" "" "$(find "$TMPDIR/home/alice" -name roost)"
 
+say "who did what"
+# told FILE FILTER: the commands in a log, one a line: "define root 0"
+told() {
+	jq -r "select(.event == \"ROOST_COMMAND\") | .data | $2" "$1"
+}
+check_eq "of guest one" "roost-define root 0 roost-start root 0 stop alice 54322 cont alice 54322 roost-destroy alice 54322 roost-start alice 54322" \
+	"$(told "$ROOST_STATE/guests/one/events.jsonl" '"\(.command) \(.user) \(.uid)"' | xargs)"
+check_eq "what roostd was asked for" "roost-define hers alice roost-start hers alice roost-undefine hers alice" \
+	"$(told "$ROOST_STATE/events.jsonl" 'select(.guest == "hers") | "\(.command) \(.guest) \(.user)"' | xargs)"
+# a process that may be asked for by its pid: the client's, not roostd's
+# shellcheck disable=SC2016 # for the inner shell
+as alice sh -c 'echo $$ >"$0" && exec roost suspend one' "$TMPDIR/home/alice/pid"
+check_eq "its pid" "stop $(cat "$TMPDIR/home/alice/pid")" "$(told "$ROOST_STATE/guests/one/events.jsonl" '"\(.command) \(.pid)"' | tail -n 1)"
+# shellcheck disable=SC2016 # for the inner shell
+as alice sh -c 'echo $$ >"$0" && exec roost qmp one balloon "{\"value\": 33554432}"' "$TMPDIR/home/alice/pid"
+check_eq "one that is passed to QEMU" "balloon alice $(cat "$TMPDIR/home/alice/pid")" \
+	"$(told "$ROOST_STATE/guests/one/events.jsonl" '"\(.command) \(.user) \(.pid)"' | tail -n 1)"
+roost qmp one query-status >/dev/null
+roost qmp one qom-list '{"path": "/"}' >/dev/null
+check_eq "looking is not told" balloon "$(told "$ROOST_STATE/guests/one/events.jsonl" .command | tail -n 1)"
+as alice roost resume one
+check_status 1 as alice "$TOP/tests/e2e/qmp" "$ROOST_RUN/roostd.sock" roost-define \
+	"$(jq -c '{definition: ., by: {uid: 0, user: "root"}}' "$ROOST_STATE/guests/one/guest.json")"
+check_match "nobody says who he is" "by" "$out"
+
 say "what a member may not"
 check_status 1 as alice "$TOP/tests/e2e/qmp" "$run/guest.sock" roost-supervise
 check_match "being the supervisor" "only the supervisor may say so" "$out"
