@@ -18,15 +18,16 @@ base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
 # the orchestrator's files that more than one program links
-shared := paths definition definition_node definition_keys definition_text definition_check \
+shared := definition_dump definition_nics \
+	paths definition definition_node definition_keys definition_text definition_check \
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open \
 	ssh_params ssh_words access event_log
 
-roost  := complete verb_completion man man_pages \
+roost  := complete verb_completion man man_pages editor verb_edit verb_rename \
 	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
 	validate verb_validate verb_autostart verb_boot verb_halt children
-roostd := roostd roostd_listen roostd_commands roostd_keepers roostd_workers op_define op_undefine qemu_caps \
+roostd := roostd roostd_listen roostd_commands roostd_keepers roostd_workers op_define op_undefine op_rename failpoint qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op_start op_adopt \
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \

@@ -5,7 +5,6 @@
  */
 #include "orchestrator/definition.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,11 +46,6 @@ static const char *const boot_names[] = {
 	[BOOT_CDROM] = "cdrom",
 	[BOOT_NETWORK] = "network",
 };
-static const char *const nic_names[] = {
-	[NIC_VIRTIO] = "virtio",
-	[NIC_E1000E] = "e1000e",
-	[NIC_E1000] = "e1000",
-};
 static const char *const display_names[] = {
 	[DISPLAY_NONE] = "none",
 	[DISPLAY_VGA] = "vga",
@@ -78,7 +72,6 @@ static_assert(ARRAY_SIZE(format_names) == FORMAT_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(bus_names) == BUS_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(cache_names) == CACHE_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(boot_names) == BOOT_DEVICE_MAX, "a word is missing");
-static_assert(ARRAY_SIZE(nic_names) == NIC_MODEL_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(display_names) == DISPLAY_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(tpm_names) == TPM_MODEL_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(on_crash_names) == ON_CRASH_MAX, "a word is missing");
@@ -90,7 +83,7 @@ static_assert(sizeof(enum accel) == sizeof(unsigned) && sizeof(uid_t) == sizeof(
 static const struct words accel_words = WORDS(accel_names), firmware_words = WORDS(firmware_names),
 			  format_words = WORDS(format_names), bus_words = WORDS(bus_names),
 			  cache_words = WORDS(cache_names), boot_words = WORDS(boot_names),
-			  nic_words = WORDS(nic_names), display_words = WORDS(display_names),
+			  display_words = WORDS(display_names),
 			  tpm_words = WORDS(tpm_names), on_crash_words = WORDS(on_crash_names),
 			  on_reboot_words = WORDS(on_reboot_names), rung_words = WORDS(rung_names);
 
@@ -122,11 +115,6 @@ const char *disk_cache_name(enum disk_cache cache)
 const char *boot_device_name(enum boot_device device)
 {
 	return boot_names[device];
-}
-
-const char *nic_model_name(enum nic_model model)
-{
-	return nic_names[model];
 }
 
 const char *display_name(enum display display)
@@ -166,7 +154,8 @@ static const struct key disk_rows[] = {
 		.doc = "its name in the guest's folder"},
 	{"bus", KEY_WORD, AT(bus), .words = &bus_words, .doc = "what it hangs on in the guest"},
 	{"readonly", KEY_BOOL, AT(readonly), .doc = "the guest may not write"},
-	{"cdrom", KEY_BOOL, KEY_RECORD | KEY_SPARSE, AT(cdrom), .doc = "it is a CD-ROM"},
+	{"cdrom", KEY_BOOL, KEY_SPARSE, AT(cdrom),
+		.doc = "it is a CD-ROM; the key `cdrom` beside `disks` makes one in a word"},
 	{"cache", KEY_WORD, AT(cache), .words = &cache_words, .doc = "how the host caches it"},
 	{"discard", KEY_BOOL, AT(discard),
 		.doc = "what the guest discards frees space on the host"},
@@ -195,100 +184,6 @@ static int read_cdrom(const struct node *n, void *base, struct err *err)
 		.cdrom = true};
 	return 0;
 }
-
-/* ---- interfaces ------------------------------------------------------------------------------ */
-
-static int read_port(const char *text, const char *what, uint16_t *out, struct err *err)
-{
-	uint64_t port;
-	if (str_parse_u64(text, 1, 65535, what, &port, err) < 0)
-		return -1;
-	*out = (uint16_t)port;
-	return 0;
-}
-
-static int hint_forward(struct err *err)
-{
-	return err_hint(err, "write [tcp|udp:][HOST_ADDRESS:][HOST_PORT]-GUEST_PORT, such as "
-			     "\"2222-22\" or \"udp:0.0.0.0:53-53\"");
-}
-
-static int not_a_forward(const struct node *n, struct err *err)
-{
-	node_error(n, err, "'%.80s' is not a forward", n->text);
-	return hint_forward(err);
-}
-
-/* [HOST_ADDRESS:][HOST_PORT], split in place */
-static int read_host_side(char *text, const struct node *n, struct forward *f, struct err *err)
-{
-	_cleanup_free_ char *path = node_path(n);
-	struct in_addr address;
-	char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
-	if (colon)
-		*colon = '\0';
-	if (colon && inet_pton(AF_INET, text, &address) != 1) {
-		node_error(n, err, "'%.60s' is not an IPv4 address", text);
-		return hint_forward(err);
-	}
-	if (*port && read_port(port, path, &f->host_port, err) < 0)
-		return node_locate(n, err);
-	if (colon)
-		inet_ntop(AF_INET, &address, f->host, sizeof(f->host));
-	return 0;
-}
-
-static int read_forward(const struct node *n, void *base, struct err *err)
-{
-	struct forward f = {.host = "127.0.0.1"};
-	const char *text;
-	if (node_text(n, false, &text, err) < 0)
-		return -1;
-	_cleanup_free_ char *path = node_path(n), *host_side = xstrdup(text);
-	char *dash = strrchr(host_side, '-');
-	if (!dash || !dash[1] || dash[1] == ':')
-		return not_a_forward(n, err);
-	*dash = '\0';
-	f.udp = str_starts(host_side, "udp:");
-	bool named = f.udp || str_starts(host_side, "tcp:");
-	if (read_host_side(host_side + (named ? 4 : 0), n, &f, err) < 0)
-		return -1;
-	if (read_port(dash + 1, path, &f.guest_port, err) < 0)
-		return node_locate(n, err);
-	*(struct forward *)base = f;
-	return 0;
-}
-
-static json_t *write_forward(const void *base)
-{
-	const struct forward *f = base;
-	char port[8] = "";
-	if (f->host_port)
-		snprintf(port, sizeof(port), "%u", f->host_port);
-	return json_sprintf("%s:%s:%s-%u", f->udp ? "udp" : "tcp", f->host, port, f->guest_port);
-}
-
-static const struct key forward_item = {
-	.type = KEY_OWN, .read = read_forward, .write = write_forward};
-
-#define AT(member) .offset = offsetof(struct nic_def, member)
-static const struct key user_net_rows[] = {
-	{"hostfwd", KEY_LIST, AT(forwards), .aux = offsetof(struct nic_def, forward_count),
-		.max = FORWARDS_MAX, .item = &forward_item, .size = sizeof(struct forward),
-		.doc = "ports of the host that lead into the guest, each as "
-		       "`[tcp|udp:][ADDRESS:][PORT]-GUEST_PORT`; without PORT a free one is taken at each start"},
-	{"restrict", KEY_BOOL, AT(restricted), .doc = "the guest reaches nothing but those"},
-};
-static const struct keys user_net_keys = {user_net_rows, ARRAY_SIZE(user_net_rows), NULL, NULL};
-
-static const struct key nic_rows[] = {
-	{"user", KEY_MAP, KEY_REQUIRED | KEY_BARE, .keys = &user_net_keys,
-		.doc = "QEMU's own user networking: no privilege, reached by forwarded ports"},
-	{"mac", KEY_CHARS, AT(mac), .max = 17, .check = check_mac, .doc = "its MAC address"},
-	{"model", KEY_WORD, AT(model), .words = &nic_words, .doc = "which card the guest sees"},
-};
-#undef AT
-static const struct keys nic_keys = {nic_rows, ARRAY_SIZE(nic_rows), NULL, NULL};
 
 /* ---- cloud-init, ready ----------------------------------------------------------------------- */
 
@@ -346,6 +241,16 @@ static json_t *write_deadlines(const void *base)
 	return json_copy(((const struct ready_def *)base)->deadlines_ms);
 }
 
+static json_t *dump_deadlines(const void *base)
+{
+	const char *rung;
+	json_t *ms, *deadlines = ((const struct ready_def *)base)->deadlines_ms,
+		    *o = deadlines ? json_object() : NULL;
+	json_object_foreach (deadlines, rung, ms)
+		json_object_set_new(o, rung, duration_text(json_integer_value(ms)));
+	return o;
+}
+
 static void drop_deadlines(void *base)
 {
 	json_decref(TAKE(((struct ready_def *)base)->deadlines_ms));
@@ -357,7 +262,7 @@ static const struct key ready_rows[] = {
 		.doc = "what `run` waits for; default: the best that the definition allows"},
 	{"timeout", KEY_DURATION, KEY_SPARSE, AT(timeout_ms), .doc = "for all rungs together"},
 	{"deadlines", KEY_OWN, .read = read_deadlines, .write = write_deadlines,
-		.drop = drop_deadlines,
+		.dump = dump_deadlines, .drop = drop_deadlines,
 		.doc = "for single rungs, such as `{console: 30s, banner: 120s}`"},
 	{"probes", KEY_LIST, KEY_SPARSE, AT(probes), .aux = offsetof(struct ready_def, probe_count),
 		.max = PROBES_MAX, .item = &probe_item, .size = sizeof(char *),
@@ -435,6 +340,9 @@ static const struct key arg_item = {.type = KEY_TEXT, .check = check_qemu_arg};
 static const struct key definition_rows[] = {
 	{"name", KEY_TEXT, KEY_REQUIRED, AT(name), .check = check_name,
 		.doc = "letters, digits, '.', '_' and '-'; at most 63, not all digits"},
+	{"title", KEY_TEXT, AT(title), .check = check_title, .doc = "one line about it"},
+	{"description", KEY_TEXT, KEY_LINES, AT(description), .check = check_description,
+		.doc = "what else people should know; it may have several lines"},
 	{"uuid", KEY_CHARS, AT(uuid), .max = 36, .check = check_uuid, .doc = "default: a new one"},
 	{"memory", KEY_SIZE, AT(memory), .min = 1 << 20, .max = (uint64_t)1 << 44,
 		.doc = "the guest's RAM, such as 512M"},
@@ -545,7 +453,7 @@ void definition_free(struct definition *d)
 	free(d);
 }
 
-static int read_part(const struct keys *keys, const json_t *json, void *out, struct err *err)
+int definition_read_part(const struct keys *keys, const json_t *json, void *out, struct err *err)
 {
 	_cleanup_node_ struct node *n = json ? node_from_json(json, &record, err) : NULL;
 	if (!json)
@@ -558,7 +466,7 @@ static int read_part(const struct keys *keys, const json_t *json, void *out, str
 int disk_from_json(const json_t *json, struct disk_def *out, struct err *err)
 {
 	struct disk_def disk = {0};
-	if (read_part(&disk_keys, json, &disk, err) < 0) {
+	if (definition_read_part(&disk_keys, json, &disk, err) < 0) {
 		disk_free(&disk);
 		return err_prefix(err, "disk");
 	}
@@ -574,20 +482,6 @@ json_t *disk_to_json(const struct disk_def *d)
 void disk_free(struct disk_def *d)
 {
 	keys_drop(&disk_keys, d);
-}
-
-int nic_from_json(const json_t *json, struct nic_def *out, struct err *err)
-{
-	struct nic_def nic = {0};
-	if (read_part(&nic_keys, json, &nic, err) < 0)
-		return err_prefix(err, "interface");
-	*out = nic;
-	return 0;
-}
-
-json_t *nic_to_json(const struct nic_def *n)
-{
-	return keys_write(&nic_keys, n);
 }
 
 struct disk_def *definition_disk(struct definition *d, const char *target_or_path)

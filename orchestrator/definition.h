@@ -7,6 +7,7 @@
  * and need a suffix there (`memory: 512M`); in guest.json they are numbers of bytes.
  *
  *	name: web1			memory: 512M		vcpus: 1
+ *	title: one line			description: words for people
  *	uuid: ...			max_memory: 2G		max_vcpus: 4
  *	accel: auto|kvm|tcg		accel_fallback: tcg	accel_unproven: true
  *	machine: q35			cpu: qemu64		firmware: bios|uefi
@@ -186,6 +187,7 @@ struct identity {
 
 struct definition {
 	char *name;
+	char *title, *description;   /* NULL: none */
 	char uuid[37];               /* lower case; "" until identity is issued */
 	uint64_t memory, max_memory; /* bytes; max_memory >= memory */
 	unsigned vcpus, max_vcpus;
@@ -227,6 +229,13 @@ struct definition *definition_read(const char *file, struct err *err);
 /* The same from text; `file` names it in errors, `folder` resolves relative paths. */
 struct definition *definition_parse(
 	const char *text, size_t len, const char *file, const char *folder, struct err *err);
+
+/*
+ * What people could have written to get this guest, for `edit` and `dumpyaml`: definition_parse() makes
+ * the same of it, but for `issued` and the disks' files, which roostd keeps by their targets.
+ * definition_dump.c, with libyaml as above. Freed by the caller.
+ */
+char *definition_to_yaml(const struct definition *d);
 
 /* guest.json's form, and back: the same checks, without lines. roostd trusts no client's JSON. */
 json_t *definition_to_json(const struct definition *d);

@@ -10,6 +10,8 @@
 
 /* One text: definition_text.c. */
 int check_name(const char *text, const struct node *n, struct err *err);
+int check_title(const char *text, const struct node *n, struct err *err);
+int check_description(const char *text, const struct node *n, struct err *err);
 int check_uuid(const char *text, const struct node *n, struct err *err);
 int check_mac(const char *text, const struct node *n, struct err *err);
 int check_id(const char *text, const struct node *n, struct err *err);
@@ -32,7 +34,9 @@ bool looks_like_public_key(const char *text);
 int check_disk(void *disk, const struct node *map, struct err *err);
 int check_definition(void *definition, const struct node *root, struct err *err);
 
-extern const struct keys definition_keys;
+extern const struct keys definition_keys, nic_keys; /* nic_keys: definition_nics.c */
+/* One part by itself, in guest.json's form. */
+int definition_read_part(const struct keys *keys, const json_t *json, void *out, struct err *err);
 /* Reads and checks a tree, opening no file; what files say is definition_files(). */
 struct definition *definition_from_node(const struct node *root, struct err *err);
 

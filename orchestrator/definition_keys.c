@@ -449,6 +449,18 @@ json_t *keys_write(const struct keys *keys, const void *thing)
 	return o;
 }
 
+json_t *duration_text(int64_t ms)
+{
+	static const struct {
+		const char *suffix;
+		int64_t ms;
+	} units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+	size_t i = 0;
+	while (ms % units[i].ms)
+		i++;
+	return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].suffix);
+}
+
 /* ---- freeing --------------------------------------------------------------------------------- */
 
 static void drop_value(const struct key *k, void *base)

@@ -70,6 +70,7 @@ struct key {
 	int (*read)(const struct node *n, void *base, struct err *err);
 	json_t *(*write)(const void *base);
 	void (*drop)(void *base);
+	json_t *(*dump)(const void *base); /* in people's form; NULL: as `write` */
 };
 
 struct keys {
@@ -90,6 +91,8 @@ int node_text(const struct node *n, bool lines, const char **out, struct err *er
 int node_duration(const struct node *n, int64_t *out, struct err *err);
 /* A path made absolute; freed by the caller. */
 char *node_file(const struct node *n, struct err *err);
+/* In people's form: "90s". */
+json_t *duration_text(int64_t ms);
 int node_word(const struct node *n, const struct words *words, unsigned *out, struct err *err);
 
 #endif

@@ -11,6 +11,24 @@ int check_name(const char *text, const struct node *n, struct err *err)
 	return name_check(text, "guest", err) < 0 ? node_locate(n, err) : 0;
 }
 
+static int check_length(const char *text, size_t max, const struct node *n, struct err *err)
+{
+	size_t len = strlen(text);
+	return len <= max
+		       ? 0
+		       : node_error(n, err, "%zu bytes, %zu are the most there may be", len, max);
+}
+
+int check_title(const char *text, const struct node *n, struct err *err)
+{
+	return check_length(text, 255, n, err);
+}
+
+int check_description(const char *text, const struct node *n, struct err *err)
+{
+	return check_length(text, 64 * 1024, n, err);
+}
+
 /* The places of '0' in `pattern` are hexadecimal digits; the rest is literal. */
 static bool matches(const char *text, const char *pattern)
 {

@@ -1,5 +1,5 @@
 /* Compiled into the test build only: a process dies by SIGKILL at the point that $RUN/fail names. */
-#include "orchestrator/guest.h"
+#include "orchestrator/failpoint.h"
 
 #ifdef ROOST_FAILPOINTS
 #include <fcntl.h>

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/proc.h"
 #include "orchestrator/definition.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/status.h"
 #include "qmp/client.h"
 #include "qmp/command.h"
@@ -246,12 +247,5 @@ struct agent *guest_agent(struct guest *g, struct err *err);
 /* Has the guest a channel for its agent? And has a process in it opened that, by query-chardev? */
 int agent_check_channel(const struct guest *g, struct err *err);
 int agent_check_listens(const struct guest *g, const json_t *chardevs, struct err *err);
-
-/* Failpoints, compiled into the test build only: failpoint.c. */
-#ifdef ROOST_FAILPOINTS
-void failpoint(const char *name);
-#else
-#define failpoint(name) ((void)0)
-#endif
 
 #endif

@@ -59,16 +59,63 @@ static int issue_uids(struct identity *id, struct err *err)
 	return 0;
 }
 
+static bool has_mac(const struct definition *d, const char *mac)
+{
+	for (size_t i = 0; i < d->nic_count; i++)
+		if (str_eq(d->nics[i].mac, mac))
+			return true;
+	return false;
+}
+
+/* Without a word about it an interface keeps the address that was at its place, unless it has moved. */
 static void issue_macs(struct definition *d, const struct definition *old)
 {
 	for (size_t i = 0; i < d->nic_count; i++) {
 		if (d->nics[i].mac[0])
 			continue;
-		if (old && i < old->nic_count)
+		if (old && i < old->nic_count && !has_mac(d, old->nics[i].mac))
 			memcpy(d->nics[i].mac, old->nics[i].mac, sizeof(d->nics[i].mac));
 		else
 			mac_new(d->nics[i].mac);
 	}
+}
+
+static const struct disk_def *disk_of_target(const struct definition *d, const char *target)
+{
+	for (size_t i = 0; i < d->disk_count; i++)
+		if (str_eq(d->disks[i].target, target))
+			return &d->disks[i];
+	return NULL;
+}
+
+static bool has_file(const struct definition *d, const char *file)
+{
+	for (size_t i = 0; i < d->disk_count; i++)
+		if (str_eq(d->disks[i].file, file))
+			return true;
+	return false;
+}
+
+/*
+ * A disk that roost made stays behind its target. What people write names no file, and the one that
+ * was worked out from the order of the disks may be another disk's: after the first of two was taken
+ * out, or for a new one before them.
+ */
+static void keep_files(struct definition *d, const struct definition *old)
+{
+	for (size_t i = 0; i < d->disk_count; i++) {
+		const struct disk_def *was = disk_of_target(old, d->disks[i].target);
+		if (d->disks[i].source == DISK_PATH)
+			continue;
+		free(d->disks[i].file);
+		d->disks[i].file = xstrdup(was ? was->file : NULL);
+	}
+	for (size_t i = 0; i < d->disk_count; i++)
+		for (unsigned n = 0; d->disks[i].source != DISK_PATH && !d->disks[i].file; n++) {
+			_cleanup_free_ char *file = str_fmt("disk%u.qcow2", n);
+			if (!has_file(d, file) && !has_file(old, file))
+				d->disks[i].file = TAKE(file);
+		}
 }
 
 /* What the guest is known by; an older definition's is kept. */
@@ -82,6 +129,7 @@ static int issue_identity(struct definition *d, const struct definition *old, st
 	}
 	issue_macs(d, old);
 	if (old) {
+		keep_files(d, old);
 		memcpy(d->uuid, old->uuid, sizeof(d->uuid));
 		free(d->issued.host_key);
 		d->issued = old->issued;
@@ -206,15 +254,14 @@ static int define_new(struct definition *d, struct err *err)
 	return result;
 }
 
-/* One folder, two names that differ in case only would be one DNS name. */
-static int check_name_is_free(const char *name, struct err *err)
+int name_check_free(const char *name, const char *own, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
 	_cleanup_close_ int guests = guests_open(err);
 	if (guests < 0 || dir_names(guests, &names, NULL, err) < 0)
 		return -1;
 	for (char **n = names; *n; n++)
-		if (strcasecmp(*n, name) == 0 && !str_eq(*n, name))
+		if (strcasecmp(*n, name) == 0 && !str_eq(*n, name) && !str_eq(*n, own))
 			return err_set(err, ERR_REFUSED,
 				"guest '%s' exists already, and its name differs in case only", *n);
 	return 0;
@@ -241,7 +288,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		*err = none;
 		return -1;
 	}
-	if ((!old && check_name_is_free(d->name, err) < 0) || issue_identity(d, old, err) < 0 ||
+	if ((!old && name_check_free(d->name, NULL, err) < 0) || issue_identity(d, old, err) < 0 ||
 		resolve_machine(d, old, err) < 0)
 		return -1;
 	if (old) {

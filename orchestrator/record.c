@@ -17,7 +17,8 @@ static int broken(const char *name, struct err *err)
 		paths_state(&why), name, name);
 }
 
-static struct definition *read_checked(int dir, struct err *err)
+/* `name`: of the folder, which a record that announces it takes for its own; NULL: any. */
+static struct definition *read_checked(int dir, const char *name, struct err *err)
 {
 	struct stat st;
 	if (fstatat(dir, "guest.json", &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -37,6 +38,9 @@ static struct definition *read_checked(int dir, struct err *err)
 			(long long)version, RECORD_VERSION);
 		return NULL;
 	}
+	if (name && str_eq(json_get_str(o, "rename_to", NULL), name))
+		json_object_set_new(o, "name", json_string(name));
+	json_object_del(o, "rename_to");
 	json_object_del(o, "roost");
 	return definition_from_json(o, err);
 }
@@ -46,7 +50,7 @@ struct definition *record_read(const char *name, struct err *err)
 	_cleanup_close_ int dir = guest_dir_open(name, err);
 	if (dir < 0)
 		return NULL;
-	struct definition *d = read_checked(dir, err);
+	struct definition *d = read_checked(dir, name, err);
 	if (d && !str_eq(d->name, name)) {
 		err_set(err, ERR_REFUSED, "it names another guest, '%s'", d->name);
 		definition_free(TAKE(d));
@@ -56,16 +60,30 @@ struct definition *record_read(const char *name, struct err *err)
 	return d;
 }
 
+static json_t *to_record(const struct definition *d)
+{
+	json_t *o = definition_to_json(d);
+	json_object_set_new(o, "roost", json_integer(RECORD_VERSION));
+	return o;
+}
+
 static int write_to(int dir, const struct definition *d, bool durable, struct err *err)
 {
-	_cleanup_json_ json_t *o = definition_to_json(d);
-	json_object_set_new(o, "roost", json_integer(RECORD_VERSION));
+	_cleanup_json_ json_t *o = to_record(d);
 	return json_file_write(dir, "guest.json", o, durable, err);
 }
 
 int record_write(int guest_dir, const struct definition *d, struct err *err)
 {
 	return write_to(guest_dir, d, true, err);
+}
+
+int record_write_renaming(
+	int guest_dir, const struct definition *d, const char *to, struct err *err)
+{
+	_cleanup_json_ json_t *o = to_record(d);
+	json_object_set_new(o, "rename_to", json_string(to));
+	return json_file_write(guest_dir, "guest.json", o, true, err);
 }
 
 int record_keep_running(int run, const struct definition *d, struct err *err)
@@ -75,7 +93,7 @@ int record_keep_running(int run, const struct definition *d, struct err *err)
 
 struct definition *record_read_running(int run, struct err *err)
 {
-	return read_checked(run, err);
+	return read_checked(run, NULL, err);
 }
 
 int record_add_seed(struct definition *d, struct err *err)

@@ -14,6 +14,9 @@
 /* ERR_NOT_FOUND: no such guest. ERR_REFUSED with "broken: ..." when the record cannot be believed. */
 struct definition *record_read(const char *name, struct err *err);
 int record_write(int guest_dir, const struct definition *d, struct err *err);
+/* The record of a guest that is about to be called `to`: good in a folder of either name. */
+int record_write_renaming(
+	int guest_dir, const struct definition *d, const char *to, struct err *err);
 /*
  * What a running guest was started with, its seed included, kept in $RUN/g/ID/guest.json: its
  * record may have been changed for the next start since.

@@ -108,13 +108,21 @@ typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
 /* Runs `work` in a child; its result answers the request. */
 int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err);
 void workers_look(struct supervisor *s);
-/* Is that guest being forgotten at this moment? */
-bool worker_undefines(const struct supervisor *s, const char *name);
+/* What is being done to a guest that takes it or its name away, "undefined"; NULL: nothing. */
+const char *worker_takes(const struct supervisor *s, const char *name);
+/* Does any worker see to that guest? */
+bool worker_has(const struct supervisor *s, const char *name);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 
 /* What workers do; one file each. */
 int op_define(const json_t *args, json_t **ret, struct err *err);
 int op_undefine(const json_t *args, json_t **ret, struct err *err);
 int op_capabilities(const json_t *args, json_t **ret, struct err *err);
+int op_rename(const json_t *args, json_t **ret, struct err *err);
+/*
+ * Two names that differ in case only would be one DNS name: refused, unless the other one is `own`.
+ * op_define.c
+ */
+int name_check_free(const char *name, const char *own, struct err *err);
 
 #endif

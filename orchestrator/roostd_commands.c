@@ -45,9 +45,10 @@ void supervisor_tell(struct supervisor *s, const struct request *r)
 /* One changing operation per guest: what is being taken apart is neither started nor changed. */
 static int check_stays(const struct supervisor *s, const char *name, struct err *err)
 {
-	if (!worker_undefines(s, name))
+	const char *what = worker_takes(s, name);
+	if (!what)
 		return 0;
-	err_set(err, ERR_BUSY, "guest '%s' is busy: it is being undefined", name);
+	err_set(err, ERR_BUSY, "guest '%s' is busy: it is being %s", name, what);
 	return err_hint(err, "try again when it is done");
 }
 
@@ -76,6 +77,20 @@ static int look_capabilities(
 	return worker_start(self, op_capabilities, r, err) < 0 ? -1 : 1;
 }
 
+/* For what is done to guests that do not run; one that has just ended is waited for. */
+static int work_when_off(
+	struct supervisor *s, const char *name, worker_fn *work, struct request *r, struct err *err)
+{
+	struct keeper *k = keeper_find(s, name);
+	if (k && keeper_follow(k, r))
+		return 1;
+	if (k) {
+		err_set(err, ERR_REFUSED, "guest '%s' is running", name);
+		return err_hint(err, "`roost destroy %s` or `roost shutdown %s` first", name, name);
+	}
+	return worker_start(s, work, r, err) < 0 ? -1 : 1;
+}
+
 static int undefine(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -83,14 +98,25 @@ static int undefine(
 	(void)ret;
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	struct keeper *k = keeper_find(self, name);
-	if (k && keeper_follow(k, r))
-		return 1;
-	if (k) {
-		err_set(err, ERR_REFUSED, "guest '%s' is running", name);
-		return err_hint(err, "`roost destroy %s` or `roost shutdown %s` first", name, name);
+	return work_when_off(self, name, op_undefine, r, err);
+}
+
+/* Who changes a guest's record at this moment has its folder open: both names must be at rest. */
+static int rename_guest(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *names[] = {json_get_str(args, "name", ""), json_get_str(args, "new-name", "")};
+	(void)ret;
+	if (may_change(self, r, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (check_stays(self, names[i], err) < 0)
+			return -1;
+		if (worker_has(self, names[i]))
+			return err_set(
+				err, ERR_BUSY, "guest '%s' is busy: it is being changed", names[i]);
 	}
-	return worker_start(self, op_undefine, r, err) < 0 ? -1 : 1;
+	return work_when_off(self, names[0], op_rename, r, err);
 }
 
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -177,6 +203,10 @@ const struct command supervisor_commands[] = {
 			{"remove-storage", ARG_BOOL, true,
 				"delete the disks that roost made for it"}},
 		CMD_CHANGING, undefine},
+	{"roost-rename", "Gives another name to a guest that does not run.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"new-name", ARG_STR, false, "which no other guest has"}},
+		CMD_CHANGING, rename_guest},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

@@ -113,11 +113,30 @@ void workers_look(struct supervisor *s)
 	}
 }
 
-bool worker_undefines(const struct supervisor *s, const char *name)
+/* The guest by its name, or by the one that it is to have. */
+static bool is_about(const struct worker *w, const char *name)
+{
+	const json_t *args = w->request->args;
+	return str_eq(json_get_str(args, "name", NULL), name) ||
+	       str_eq(json_get_str(args, "new-name", NULL), name) ||
+	       str_eq(json_get_str(json_object_get(args, "definition"), "name", NULL), name);
+}
+
+const char *worker_takes(const struct supervisor *s, const char *name)
+{
+	for (const struct worker *w = s->workers; w; w = w->next) {
+		if (is_about(w, name) && str_eq(w->request->command, "roost-undefine"))
+			return "undefined";
+		if (is_about(w, name) && str_eq(w->request->command, "roost-rename"))
+			return "renamed";
+	}
+	return NULL;
+}
+
+bool worker_has(const struct supervisor *s, const char *name)
 {
 	for (const struct worker *w = s->workers; w; w = w->next)
-		if (str_eq(w->request->command, "roost-undefine") &&
-			str_eq(json_get_str(w->request->args, "name", ""), name))
+		if (is_about(w, name))
 			return true;
 	return false;
 }

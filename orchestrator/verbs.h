@@ -12,6 +12,9 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 	verb_domblklist, verb_domiflist, verb_autostart, verb_boot, verb_halt, verb_dommemstat,
 	verb_validate, verb_smoke, verb_version, verb_help, verb_completion;
 
+/* a guest's definition */
+extern const struct verb verb_dumpyaml, verb_edit, verb_desc, verb_domrename;
+
 /* those that look */
 extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid,
 	verb_vcpuinfo, verb_vcpucount, verb_nodeinfo, verb_domifaddr, verb_domifstat, verb_domstats,

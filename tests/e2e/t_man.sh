@@ -6,7 +6,7 @@ cd "$TMPDIR"
 
 # page NAME.SECTION: into a file of that name
 page() {
-	roost help --man "$1" >"$1"
+	roost help --man "$1" >"./$1"
 	[ -s "$1" ] || fail "$1 is empty"
 }
 # checked NAME.SECTION: nothing to say but that a page is not installed

@@ -144,6 +144,26 @@ static bool one_bad(const char *path, const char *name)
 	return as_expected(expected, got);
 }
 
+/* As YAML for people it is the same definition again, and the same text. */
+static bool same_as_yaml(const struct definition *d, const json_t *json, const char *name)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *yaml = definition_to_yaml(d);
+	_cleanup_definition_ struct definition *back =
+		definition_parse(yaml, strlen(yaml), name, "/", &err);
+	_cleanup_json_ json_t *again = back ? definition_to_json(back) : NULL;
+	_cleanup_free_ char *yaml_again = back ? definition_to_yaml(back) : NULL;
+	if (!back)
+		print_error("%s as YAML: %s\n%s", name, err.message, yaml);
+	else if (!json_equal((json_t *)json, again))
+		print_error("%s: another definition as YAML:\n%s", name, yaml);
+	else if (!str_eq(yaml, yaml_again))
+		print_error("%s: another text the second time:\n%s%s", name, yaml, yaml_again);
+	else
+		return true;
+	return false;
+}
+
 static bool one_good(const char *path, const char *name)
 {
 	struct err err = ERR_INIT;
@@ -163,7 +183,7 @@ static bool one_good(const char *path, const char *name)
 		print_error("%s: differs after the way back\n", path);
 		return false;
 	}
-	return as_expected(expected, got);
+	return as_expected(expected, got) && same_as_yaml(d, json, name);
 }
 
 static void walk(const char *dir, size_t least, bool (*one)(const char *, const char *))
