@@ -23,8 +23,7 @@ shared := definition_dump definition_nics \
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open \
 	ssh_params ssh_words access event_log
 
-roost  := complete verb_completion man man_pages editor verb_edit verb_rename \
-	roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
+roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
 	validate verb_validate verb_autostart verb_boot verb_halt children
 roostd := roostd roostd_listen roostd_commands roostd_keepers roostd_workers op_define op_undefine op_rename failpoint qemu_caps \
@@ -33,6 +32,7 @@ keeper := keeper keeper_commands guest_wait guest_tell guest_events guest_end op
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \
 	ports journal argv launch policy tpm vnc failpoint
 roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
+roost  += complete verb_completion man man_pages editor verb_edit verb_rename
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
 	verb_domcapabilities
 roostd += op_capabilities

@@ -83,8 +83,8 @@ static_assert(sizeof(enum accel) == sizeof(unsigned) && sizeof(uid_t) == sizeof(
 static const struct words accel_words = WORDS(accel_names), firmware_words = WORDS(firmware_names),
 			  format_words = WORDS(format_names), bus_words = WORDS(bus_names),
 			  cache_words = WORDS(cache_names), boot_words = WORDS(boot_names),
-			  display_words = WORDS(display_names),
-			  tpm_words = WORDS(tpm_names), on_crash_words = WORDS(on_crash_names),
+			  display_words = WORDS(display_names), tpm_words = WORDS(tpm_names),
+			  on_crash_words = WORDS(on_crash_names),
 			  on_reboot_words = WORDS(on_reboot_names), rung_words = WORDS(rung_names);
 
 const char *accel_name(enum accel accel)

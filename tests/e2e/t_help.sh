@@ -104,7 +104,7 @@ is_busy() {
 before() {
 	running
 	case $1 in
-	start | undefine | run | boot) stopped ;;
+	start | undefine | run | boot | domrename) stopped ;;
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
 	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed
@@ -139,6 +139,11 @@ try() {
 		sh -ec "$2" </dev/null
 		roost ssh root@web1 killall -CONT qemu-ga </dev/null
 		;;
+	domrename)
+		sh -ec "$2" </dev/null
+		roost domrename web2 web1
+		;;
+	edit) EDITOR='sed -i s/^vcpus:.*/vcpus:\ 2/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;
 	esac
 }
