@@ -101,7 +101,7 @@ check_eq "one was told so" "1" "$(cat "$TMPDIR"/w?.out | grep -c 'renamed to')"
 check_match "it is whole" 'new|w[1-8]' "$(roost dumpyaml "$won")"
 roost domrename "$won" new
 for i in 1 2 3 4 5; do # a definition that is being written, and a new name for it
-	roost setmaxmem new $((32 + i))M >/dev/null 2>&1 &
+	roost setmaxmem new $((32 + 2 * i))M >/dev/null 2>&1 &
 	roost domrename new n$i >/dev/null 2>&1 || :
 	wait
 	[ "$(names)" = new ] || roost domrename "$(names)" new >/dev/null
