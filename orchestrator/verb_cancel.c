@@ -8,13 +8,15 @@
 static int run_cancel(const struct cli *cli, struct err *err)
 {
 	json_t *reply = NULL;
-	if (guest_call(cli->operands[0], "roost-cancel", NULL, &reply, err) < 0)
+	struct found f;
+	if (guest_find(cli->operands[0], &f, err) < 0 ||
+		guest_call(f.name, "roost-cancel", NULL, &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;
 	}
-	printf("Guest '%s': %s is being cancelled\n", cli->operands[0],
+	printf("Guest '%s': %s is being cancelled\n", f.name,
 		json_get_str(reply, "operation", "the operation"));
 	json_decref(reply);
 	return 0;

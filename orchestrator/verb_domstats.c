@@ -14,6 +14,8 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/usage.h"
 
+enum { GUEST_COUNTS_MS = 2000 }; /* a busy agent under TCG takes more than half a second */
+
 /* One guest's answer: a flat object, "vcpu.0.time": N, in the order in which it is printed. */
 struct stats {
 	struct look *l;
@@ -167,7 +169,7 @@ static void add_interfaces(const struct stats *s, bool ask_guest)
 	size_t i;
 	json_t *nic;
 	if (ask_guest && look_runs(s->l))
-		look_guest_interfaces(s->l, QMP_LOOK_MS, &guests, &ignored);
+		look_guest_interfaces(s->l, GUEST_COUNTS_MS, &guests, &ignored);
 	add(s, (int64_t)json_array_size(nics), "net.count");
 	json_array_foreach (nics, i, nic) {
 		add_text(s, json_get_str(nic, "interface", NULL), "net.%zu.name", i);

@@ -60,18 +60,18 @@ static int hold_time(const struct cli *cli, int64_t *ms, struct err *err)
 	return *ms <= HOLD_MAX_MS ? 0 : err_set(err, ERR_USAGE, "--holdtime %s is too long", text);
 }
 
-static int done(
-	const struct cli *cli, const char *command, json_t *args, const char *said, struct err *err)
+static int done(const struct cli *cli, const struct found *f, const char *command, json_t *args,
+	const char *said, struct err *err)
 {
 	json_t *reply = NULL;
-	if (guest_call(cli->operands[0], command, args, &reply, err) < 0)
+	if (guest_call(f->name, command, args, &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;
 	}
 	json_decref(reply);
-	printf("%s guest '%s'\n", said, cli->operands[0]);
+	printf("%s guest '%s'\n", said, f->name);
 	return 0;
 }
 
@@ -86,7 +86,7 @@ static int run_send_key(const struct cli *cli, struct err *err)
 		json_decref(keys);
 		return -1;
 	}
-	return done(cli, "send-key",
+	return done(cli, &f, "send-key",
 		json_pack("{s:o, s:I}", "keys", keys, "hold-time", (json_int_t)hold),
 		"Keys sent to", err);
 }
@@ -96,7 +96,7 @@ static int run_inject_nmi(const struct cli *cli, struct err *err)
 	struct found f;
 	if (check_runs(cli, &f, err) < 0)
 		return -1;
-	return done(cli, "inject-nmi", NULL, "NMI sent to", err);
+	return done(cli, &f, "inject-nmi", NULL, "NMI sent to", err);
 }
 
 const struct verb verb_send_key = {"send-key", "NAME KEY...",

@@ -23,14 +23,15 @@ static int where(
 	return 0;
 }
 
-static int told(const struct cli *cli, json_t *answer, const char *fmt, const char *what)
+static int told(const struct cli *cli, const struct found *f, json_t *answer, const char *fmt,
+	const char *what)
 {
 	if (cli->json) {
 		cli_print_json(answer);
 		return 0;
 	}
 	json_decref(answer);
-	printf(fmt, cli->operands[0], what);
+	printf(fmt, f->name, what);
 	return 0;
 }
 
@@ -55,7 +56,7 @@ static int run_setmem(const struct cli *cli, struct err *err)
 		return -1;
 	if (config && guest_change(&f, change_memory, &bytes, err) < 0)
 		return -1;
-	return told(cli, json_pack("{s:I}", "memory", (json_int_t)bytes),
+	return told(cli, &f, json_pack("{s:I}", "memory", (json_int_t)bytes),
 		live ? "Guest '%s' has %s of memory\n"
 		     : "Guest '%s' will have %s of memory at its next start\n",
 		str_size(bytes));
@@ -76,7 +77,7 @@ static int run_setmaxmem(const struct cli *cli, struct err *err)
 		guest_find(cli->operands[0], &f, err) < 0 ||
 		guest_change(&f, change_max_memory, &bytes, err) < 0)
 		return -1;
-	return told(cli, json_pack("{s:I}", "max_memory", (json_int_t)bytes),
+	return told(cli, &f, json_pack("{s:I}", "max_memory", (json_int_t)bytes),
 		"Guest '%s' may have %s of memory from its next start on\n", str_size(bytes));
 }
 
@@ -115,7 +116,7 @@ static int run_setvcpus(const struct cli *cli, struct err *err)
 	if ((config || maximum) &&
 		guest_change(&f, maximum ? change_max_vcpus : change_vcpus, &count, err) < 0)
 		return -1;
-	return told(cli, json_pack("{s:i}", "vcpus", (int)count),
+	return told(cli, &f, json_pack("{s:i}", "vcpus", (int)count),
 		live && !maximum ? "Guest '%s' has %s vCPUs\n"
 				 : "Guest '%s' will have %s vCPUs at its next start\n",
 		cli->operands[1]);

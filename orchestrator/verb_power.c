@@ -5,12 +5,12 @@
 
 #include "orchestrator/connect.h"
 
-static int done(const struct cli *cli, json_t *reply, const char *what)
+static int done(const struct cli *cli, const struct found *f, json_t *reply, const char *what)
 {
 	if (cli->json)
 		cli_print_json(reply);
 	else {
-		printf("Guest '%s' %s\n", cli->operands[0], what);
+		printf("Guest '%s' %s\n", f->name, what);
 		json_decref(reply);
 	}
 	return 0;
@@ -27,16 +27,21 @@ static int run_start(const struct cli *cli, struct err *err)
 	const char *said = json_get_str(reply, "accel-said", "");
 	if (said[0])
 		fprintf(stderr, "roost: %s\n", said);
-	return done(cli, reply, paused ? "started, paused" : "started");
+	return done(cli, &f, reply, paused ? "started, paused" : "started");
 }
 
 static int call(
 	const struct cli *cli, const char *command, json_t *args, const char *what, struct err *err)
 {
 	json_t *reply = NULL;
-	if (guest_call(cli->operands[0], command, args, &reply, err) < 0)
+	struct found f;
+	if (guest_find(cli->operands[0], &f, err) < 0) {
+		json_decref(args);
 		return -1;
-	return done(cli, reply, what);
+	}
+	if (guest_call(f.name, command, args, &reply, err) < 0)
+		return -1;
+	return done(cli, &f, reply, what);
 }
 
 static int run_suspend(const struct cli *cli, struct err *err)
@@ -62,7 +67,7 @@ static int run_destroy(const struct cli *cli, struct err *err)
 		guest_destroy(&f, cli_flag(cli, "graceful"), &reply, err) < 0)
 		return -1;
 	guest_settle(&f);
-	return done(cli, reply, "destroyed");
+	return done(cli, &f, reply, "destroyed");
 }
 
 const struct verb verb_start = {"start", "NAME", "Starts a guest that is defined.", 1, 1, false,

@@ -159,10 +159,10 @@ static int run_shutdown(const struct cli *cli, struct err *err)
 	}
 	tell_agent(reply);
 	if (wait)
-		printf("Guest '%s' is %s: %s\n", cli->operands[0],
-			json_get_str(reply, "state", "off"), json_get_str(reply, "reason", ""));
+		printf("Guest '%s' is %s: %s\n", f.name, json_get_str(reply, "state", "off"),
+			json_get_str(reply, "reason", ""));
 	else
-		printf("Guest '%s' is being shut down: asked by the %s\n", cli->operands[0],
+		printf("Guest '%s' is being shut down: asked by the %s\n", f.name,
 			json_get_str(reply, "rung", ""));
 	json_decref(reply);
 	return 0;
@@ -171,15 +171,21 @@ static int run_shutdown(const struct cli *cli, struct err *err)
 static int run_reboot(const struct cli *cli, struct err *err)
 {
 	json_t *reply = NULL, *args = ladder_args(cli, err);
-	if (!args || guest_call(cli->operands[0], "roost-reboot", args, &reply, err) < 0)
+	struct found f;
+	if (!args)
+		return -1;
+	if (guest_find(cli->operands[0], &f, err) < 0) {
+		json_decref(args);
+		return -1;
+	}
+	if (guest_call(f.name, "roost-reboot", args, &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;
 	}
 	tell_agent(reply);
-	printf("Guest '%s' reboots: asked by the %s\n", cli->operands[0],
-		json_get_str(reply, "rung", ""));
+	printf("Guest '%s' reboots: asked by the %s\n", f.name, json_get_str(reply, "rung", ""));
 	json_decref(reply);
 	return 0;
 }

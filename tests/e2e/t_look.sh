@@ -356,7 +356,7 @@ wait_until 10 halted
 roost shutdown one --timeout 60s >/dev/null 2>&1 &
 asking=$!
 in_shutdown() {
-	roost list --json | jq -e '.[] | select(.name == "one") | .busy == "roost-shutdown"'
+	roost list --json | jq -e '.[] | select(.name == "one") | .busy | startswith("roost-shutdown")'
 }
 wait_until 10 in_shutdown
 since=$(now_ms)
