@@ -108,10 +108,11 @@ static void say(struct guest *g, const char *rung)
 }
 
 /* A guest that acts on it at once takes its agent with it: only its own "no" is a failure. */
-static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, int64_t boots, struct err *err)
+static int ask_agent(struct guest *g, enum agent_shutdown_mode mode, int64_t boots,
+	int64_t answer_until, struct err *err)
 {
 	struct agent *a = guest_agent(g, err);
-	int result = a ? agent_ping(a, deadline_in(AGENT_ANSWER_MS), err) : -1;
+	int result = a ? agent_ping(a, answer_until, err) : -1;
 	if (result == 0) {
 		say(g, "agent");
 		result = agent_shutdown(a, mode, deadline_in(AGENT_REFUSE_MS), err);
@@ -125,18 +126,26 @@ static int64_t sooner(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* `ms` from now, but where the button comes after the agent not more than half of what is left. */
+static int64_t agents_share(unsigned rungs, int64_t deadline, int64_t ms)
+{
+	int64_t left = deadline - clock_ms();
+	return sooner(deadline_in(ms), deadline_in(rungs & ASK_ACPI ? left / 2 : left));
+}
+
 static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode, int64_t deadline,
 	bool wait, struct err *err)
 {
 	struct err agent_said = ERR_INIT;
 	g->agent_said[0] = '\0';
 	int64_t boots = mode == AGENT_REBOOT ? (int64_t)g->boots : ANY_BOOT;
-	if ((rungs & ASK_AGENT) && ask_agent(g, mode, boots, &agent_said) == 0) {
+	int64_t answer_until = agents_share(rungs, deadline, AGENT_ANSWER_MS);
+	if ((rungs & ASK_AGENT) && ask_agent(g, mode, boots, answer_until, &agent_said) == 0) {
 		failpoint("shutdown-after-agent");
 		if (!wait)
 			return 0;
 		int64_t until =
-			rungs & ASK_ACPI ? sooner(deadline, deadline_in(AGENT_ACT_MS)) : deadline;
+			rungs & ASK_ACPI ? agents_share(rungs, deadline, AGENT_ACT_MS) : deadline;
 		if (acted_until(g, boots, until))
 			return 0;
 		err_set(&agent_said, ERR_TIMEOUT, "the guest has not acted on its word");

@@ -166,3 +166,11 @@ say "shutdown by the agent"
 wait_until 60 agent_runs
 check_match "the rung that worked" "^Guest 'tiny' is shut off: guest poweroff, asked by the agent$" "$(roost shutdown tiny --timeout 60s)"
 check_match "its reason" 'agent' "$(reason tiny)"
+
+say "an agent that hangs leaves the button its half of a short time"
+roost start tiny
+roost wait -q tiny --for login --timeout 250s
+wait_until 60 agent_runs
+guest killall -STOP qemu-ga
+out=$(roost shutdown tiny --timeout $((6 * E2E_PATIENCE))s 2>&1)
+check_match "the rung that worked" "is shut off: guest poweroff, asked by the ACPI button" "$out"
