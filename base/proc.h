@@ -37,6 +37,9 @@ int proc_signal(const struct proc *p, int signal, struct err *err);
 int proc_reap(struct proc *p, int64_t deadline, int *status, struct err *err);
 void proc_close(struct proc *p);
 
+/* As many open files as this process may have: the usual limit is meant for shells. */
+void proc_allow_many_files(void);
+
 /* "exited with status 1", "killed by signal 9 (Killed)". Lives until the next call. */
 const char *proc_status_text(int status);
 

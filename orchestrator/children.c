@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,16 +15,6 @@
 #include "base/sock.h"
 
 enum { GRACE_MS = 1000, REPLY_MAX = 1024 * 1024 };
-
-/* A pipe and a pidfd for each. */
-static void allow_many_files(void)
-{
-	struct rlimit files;
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-}
 
 /* Who is killed does not leave work behind that goes on. */
 static _Noreturn void run_in_child(
@@ -122,7 +111,7 @@ void work_all(struct work *all, size_t count, work_fn *work, int64_t deadline, w
 {
 	_cleanup_free_ struct pollfd *fds = xcalloc(count + 1, sizeof(*fds));
 	size_t n;
-	allow_many_files();
+	proc_allow_many_files(); /* a pipe and a pidfd for each */
 	for (struct work *w = all; w < all + count; w++) {
 		w->child = CHILD_NONE;
 		if (start(w, work, deadline, &w->err) < 0)

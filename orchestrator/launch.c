@@ -82,16 +82,17 @@ static _Noreturn void die(const char *what)
 
 static void place_fds(const struct launch *l)
 {
-	int above = LAUNCH_FD_FIRST + LAUNCH_FDS_MAX; /* out of the way of the numbers wanted */
+	/* out of the way of the numbers wanted, but not further: few may be all there are */
+	int above = LAUNCH_FD_FIRST + (int)l->fd_count;
 	int high[LAUNCH_FDS_MAX];
 	int null = open("/dev/null", O_RDWR);
-	int words = fcntl(l->stderr_fd, F_DUPFD, above);
+	/* first of all, for what goes wrong is told there */
+	if (dup2(l->stderr_fd, STDERR_FILENO) < 0 || dup2(l->stderr_fd, STDOUT_FILENO) < 0 ||
+		dup2(null, STDIN_FILENO) < 0)
+		die("its standard streams");
 	for (size_t i = 0; i < l->fd_count; i++)
 		if ((high[i] = fcntl(l->fds[i], F_DUPFD, above)) < 0)
 			die("duplicating its files");
-	if (dup2(null, STDIN_FILENO) < 0 || dup2(words, STDOUT_FILENO) < 0 ||
-		dup2(words, STDERR_FILENO) < 0)
-		die("its standard streams");
 	for (size_t i = 0; i < l->fd_count; i++)
 		if (dup2(high[i], LAUNCH_FD_FIRST + (int)i) < 0)
 			die("placing its files");

@@ -164,12 +164,37 @@ static int give_to_keeper(int dir, const char *file, const struct definition *d,
 	return access_give_at(dir, file, d->issued.keeper_uid, err);
 }
 
+static uint64_t size_asked_before(const struct definition *old, const char *file)
+{
+	for (size_t i = 0; old && i < old->disk_count; i++)
+		if (str_eq(old->disks[i].file, file))
+			return old->disks[i].size;
+	return 0;
+}
+
+/* A size that was not asked for before, of a disk that has another one: that would be for QEMU. */
+static int check_size(const struct disk_def *disk, const struct definition *d,
+	const struct definition *old, uint64_t has, struct err *err)
+{
+	if (!disk->size || disk->size == has || disk->size == size_asked_before(old, disk->file))
+		return 0;
+	_cleanup_free_ char *wanted = xstrdup(str_size(disk->size));
+	err_set(err, ERR_REFUSED,
+		"disk '%s': its file '%s' is there already, and is %s large, not %s", disk->target,
+		disk->file, str_size(has), wanted);
+	return disk->size < has
+		       ? err_hint(err, "a disk is never made smaller: leave its size as it was")
+		       : err_hint(err,
+				 "start the guest and `roost blockresize %s %s %lluB`, then define it so",
+				 d->name, disk->target, (unsigned long long)disk->size);
+}
+
 /*
  * A disk that is there already is never touched, and an overlay makes sense over its own base
  * alone: over another one it would be a file system of two halves.
  */
-static int check_base(
-	int dir, const struct disk_def *disk, const struct definition *d, struct err *err)
+static int check_disk(int dir, const struct disk_def *disk, const struct definition *d,
+	const struct definition *old, struct err *err)
 {
 	struct qcow2_info info;
 	const char *wanted = disk->source == DISK_IMAGE ? disk->path : "";
@@ -178,7 +203,7 @@ static int check_base(
 	if (fd < 0 || qcow2_read(fd, &info, err) < 0)
 		return err_prefix(err, "disk '%s'", disk->target);
 	if (str_eq(info.backing, wanted))
-		return 0;
+		return check_size(disk, d, old, info.virtual_size, err);
 	err_set(err, ERR_REFUSED, "disk '%s': its file '%s' is there already, %s%s, not %s%s",
 		disk->target, disk->file, info.backing[0] ? "an overlay of " : "a blank disk",
 		info.backing, wanted[0] ? "one of " : "a blank disk", wanted);
@@ -187,14 +212,15 @@ static int check_base(
 		d->name);
 }
 
-static int make_disk(int dir, struct disk_def *disk, const struct definition *d, struct err *err)
+static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
+	const struct definition *old, struct err *err)
 {
 	struct qcow2_new what = {.size = disk->size, .durable = true};
 	struct image_look look;
 	if (disk->source == DISK_PATH)
 		return 0; /* the user's own */
 	if (faccessat(dir, disk->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		return check_base(dir, disk, d, err);
+		return check_disk(dir, disk, d, old, err);
 	if (disk->source == DISK_IMAGE) {
 		if (image_look(disk->path, &look, err) < 0)
 			return -1;
@@ -219,10 +245,10 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	return 0;
 }
 
-static int fill_folder(int dir, struct definition *d, struct err *err)
+static int fill_folder(int dir, struct definition *d, const struct definition *old, struct err *err)
 {
 	for (size_t i = 0; i < d->disk_count; i++)
-		if (make_disk(dir, &d->disks[i], d, err) < 0)
+		if (make_disk(dir, &d->disks[i], d, old, err) < 0)
 			return -1;
 	if (firmware_make_vars(dir, d, err) < 0)
 		return -1;
@@ -242,7 +268,7 @@ static int define_new(struct definition *d, struct err *err)
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;
-	int result = dir < 0 ? -1 : fill_folder(dir, d, err);
+	int result = dir < 0 ? -1 : fill_folder(dir, d, NULL, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
 	if (result == 0 && renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
@@ -293,7 +319,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	if (old) {
 		_cleanup_close_ int dir = guest_dir_open(d->name, err);
-		if (dir < 0 || fill_folder(dir, d, err) < 0)
+		if (dir < 0 || fill_folder(dir, d, old, err) < 0)
 			return -1;
 	} else if (define_new(d, err) < 0) {
 		return -1;

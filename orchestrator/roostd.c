@@ -142,6 +142,7 @@ int main(int argc, char **argv)
 		return err_exit_code(ERR_USAGE);
 	}
 	umask(077);
+	proc_allow_many_files(); /* a link and a pidfd for each guest */
 	signal(SIGPIPE, SIG_IGN);
 	(void)!chdir("/");
 	if (become_supervisor(&s, &err) < 0) {

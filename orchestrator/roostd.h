@@ -108,8 +108,8 @@ typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
 /* Runs `work` in a child; its result answers the request. */
 int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err);
 void workers_look(struct supervisor *s);
-/* What is being done to a guest that takes it or its name away, "undefined"; NULL: nothing. */
-const char *worker_takes(const struct supervisor *s, const char *name);
+/* What is being done to a guest, or to its name: "defined", "undefined"; NULL: nothing. */
+const char *worker_changes(const struct supervisor *s, const char *name);
 /* Does any worker see to that guest? */
 bool worker_has(const struct supervisor *s, const char *name);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);

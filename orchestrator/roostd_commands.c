@@ -42,10 +42,10 @@ void supervisor_tell(struct supervisor *s, const struct request *r)
 	event_log_append(state, event);
 }
 
-/* One changing operation per guest: what is being taken apart is neither started nor changed. */
+/* One changing operation per guest: what is being made or taken apart is neither started nor changed. */
 static int check_stays(const struct supervisor *s, const char *name, struct err *err)
 {
-	const char *what = worker_takes(s, name);
+	const char *what = worker_changes(s, name);
 	if (!what)
 		return 0;
 	err_set(err, ERR_BUSY, "guest '%s' is busy: it is being %s", name, what);

@@ -78,17 +78,17 @@ static void answer_all(struct supervisor *s, struct waiting **list, const struct
 static _Noreturn void exec_keeper(
 	const char *path, const char *name, const int fds[3], volatile int *failed)
 {
-	enum { FIRST = 3, COUNT = 3, ABOVE = 64 };
-	int high[COUNT];
+	enum { FIRST = 3, COUNT = 3 };
+	int high[COUNT], bad = 0;
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int i = 0; i < COUNT; i++)
-		high[i] = fcntl(fds[i], F_DUPFD, ABOVE);
-	for (int i = 0; i < COUNT; i++)
-		dup2(high[i], FIRST + i);
-	syscall(SYS_close_range, (unsigned)(FIRST + COUNT), ~0U, 0U);
-	execl(path, "roost-keeper", name, (char *)NULL);
+		bad |= (high[i] = fcntl(fds[i], F_DUPFD, FIRST + COUNT)) < 0;
+	for (int i = 0; i < COUNT && !bad; i++)
+		bad |= dup2(high[i], FIRST + i) < 0;
+	if (!bad && syscall(SYS_close_range, (unsigned)(FIRST + COUNT), ~0U, 0U) == 0)
+		execl(path, "roost-keeper", name, (char *)NULL);
 	*failed = errno;
 	_exit(127);
 }

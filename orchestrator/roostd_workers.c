@@ -122,11 +122,13 @@ static bool is_about(const struct worker *w, const char *name)
 	       str_eq(json_get_str(json_object_get(args, "definition"), "name", NULL), name);
 }
 
-const char *worker_takes(const struct supervisor *s, const char *name)
+const char *worker_changes(const struct supervisor *s, const char *name)
 {
 	for (const struct worker *w = s->workers; w; w = w->next) {
 		if (is_about(w, name) && str_eq(w->request->command, "roost-undefine"))
 			return "undefined";
+		if (is_about(w, name) && str_eq(w->request->command, "roost-define"))
+			return "defined";
 		if (is_about(w, name) && str_eq(w->request->command, "roost-rename"))
 			return "renamed";
 	}

@@ -70,3 +70,50 @@ cat "$TMPDIR/saved" >"$ROOST_STATE/guests/a/guest.json"
 roost suspend a
 roost resume a
 ticks_go_on a
+roost destroy a
+
+say "few open files: roostd takes what it may have, and else says so"
+end_roostd
+(
+	ulimit -S -n 32
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		pico "few$n" >/dev/null
+		roost start --paused "few$n" >/dev/null 2>&1 || fail "guest few$n"
+	done
+)
+check_eq "with a low soft limit" 12 "$(roost list --name | wc -l)"
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+	roost destroy "few$n" >/dev/null
+done
+end_roostd
+(
+	ulimit -n 64
+	roost start a
+	wait_until 30 is_up a
+	roost destroy a
+)
+end_roostd
+
+say "a disk without space"
+if [ "$(id -u)" -eq 0 ]; then
+	mkdir "$TMPDIR/small"
+	mount -t tmpfs -o size=1M,mode=711 tmpfs "$TMPDIR/small"
+	(
+		export ROOST_STATE="$TMPDIR/small"
+		roost define "$TMPDIR/a.yaml"
+		cat /dev/zero >"$TMPDIR/small/fill" 2>/dev/null || :
+		sed 's/name: a/name: b/' "$TMPDIR/a.yaml" >"$TMPDIR/b.yaml"
+		check_status 7 roost define "$TMPDIR/b.yaml"
+		check_match "why" "No space left" "$out"
+		check_eq "nothing of it is left" a "$(ls -A "$ROOST_STATE/guests")"
+		mount -o remount,ro "$TMPDIR/small"
+		check_status 7 roost define "$TMPDIR/a.yaml"
+		check_match "why" "Read-only file system" "$out"
+		check_status 7 roost start a
+		check_match "why" "guest 'a': .*Read-only file system" "$out"
+		check_status 7 roost undefine a
+		check_eq "it is still there" "shut off" "$(roost domstate a)"
+	)
+	end_roostd
+	umount "$TMPDIR/small"
+fi

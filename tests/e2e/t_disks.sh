@@ -208,3 +208,27 @@ check_eq "nothing is kept if asked" "" "$(roost undefine --remove-all-storage tw
 [ ! -e "$own" ] || fail "$own is still there"
 [ -f a.raw ] || fail "the user's own disk was removed"
 [ -f "$kept" ] || fail "the disk of the former guest is gone"
+
+say "another size for a disk that is there"
+with_size() {
+	printf 'name: sized\nmemory: 32M\ninterfaces: []\ndisks: [{%s}]\n' "$1" >sized.yaml
+}
+with_size 'size: 4M'
+roost define sized.yaml
+disk=$ROOST_STATE/guests/sized/disk0.qcow2
+with_size 'size: 8M'
+check_status 5 roost define sized.yaml
+check_match "a larger one" "disk 'vda': its file 'disk0.qcow2' is there already, and is 4 MiB large, not 8 MiB" "$out"
+check_match "and what does it" "roost blockresize sized vda 8388608B" "$out"
+with_size 'size: 2M'
+check_status 5 roost define sized.yaml
+check_match "a smaller one" "never made smaller" "$out"
+check_json "nothing has changed" '.disks[0].size == 4194304' "$(roost dominfo --json sized)"
+roost start --paused sized
+roost blockresize sized vda 8388608B
+roost destroy sized
+with_size 'size: 4M'
+roost define sized.yaml
+with_size 'size: 8M'
+roost define sized.yaml
+check_json "the size that it has is accepted" '.["virtual-size"] == 8388608' "$(qemu-img info --output=json "$disk")"
