@@ -207,6 +207,20 @@ as alice roost -c session destroy own
 as alice roost -c session undefine own
 as alice "$TOP/tests/e2e/qmp" "$(find "$TMPDIR/home/alice/.local/share/roost/run" -name roostd.sock)" roost-quit >/dev/null
 
+say "the host's boot and halt"
+check_eq "a member marks" "Guest 'two' marked as autostarted" "$(as alice roost autostart two)"
+for verb in boot halt "autostart --disable two"; do
+	# shellcheck disable=SC2086 # several words are meant
+	check_status 5 as bob roost -c system $verb
+	check_match "$verb: refused by name" "user 'bob' may not use the system instance" "$out"
+done
+check_eq "a member boots" "Guest 'two' started" "$(as alice roost boot)"
+wait_until 30 is_up two
+check_eq "a member halts" "Guest 'one' is shut off: guest poweroff, asked by the ACPI button
+Guest 'two' is shut off: guest poweroff, asked by the ACPI button" "$(as alice roost halt --timeout 20s | sort)"
+as alice roost autostart --disable two
+roost start one
+
 say "no roostd of root's: a member starts none"
 roost destroy one
 # shellcheck disable=SC2046 # several words are meant
