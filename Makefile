@@ -35,9 +35,9 @@ roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
 roost  += complete verb_completion man man_pages editor verb_edit verb_rename
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
 	verb_domcapabilities
-roostd += op_capabilities
+roostd += op_capabilities op_disk_size
 keeper += guest_ask
-shared += usage
+shared += usage disk_size
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \

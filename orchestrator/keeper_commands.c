@@ -282,6 +282,14 @@ static int look_interfaces(
 		json_get_int(args, "timeout-ms", ASK_MS), err);
 }
 
+static int look_guest_vcpus(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return guest_ask(self, r, "guest-get-vcpus", agent_vcpus,
+		json_get_int(args, "timeout-ms", ASK_MS), err);
+}
+
 /* What readiness found out, from a child of the command line. */
 static int note_rung(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -365,6 +373,9 @@ const struct command keeper_commands[] = {
 		"Asks the guest's agent for its interfaces: names, addresses, counters.",
 		{{"timeout-ms", ARG_INT, true, "how long the guest may take"}}, CMD_QUICK,
 		look_interfaces},
+	{"roost-guest-vcpus", "Asks the guest's agent how many vCPUs it sees and uses.",
+		{{"timeout-ms", ARG_INT, true, "how long the guest may take"}}, CMD_QUICK,
+		look_guest_vcpus},
 	{"roost-rung", "Notes that the guest has reached a rung of readiness.",
 		{{"rung", ARG_STR, false, "its name"}, {"ms", ARG_INT, false, "since the start"}},
 		CMD_QUICK, note_rung},

@@ -12,14 +12,15 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/table.h"
 #include "orchestrator/usage.h"
 
 /* ---- list ----------------------------------------------------------------------------------------- */
 
 struct row {
 	struct status status;
-	char state[200]; /* with the reason where it matters */
-	char uuid[37];   /* "" unless asked for: it is in the guest's record */
+	char state[200];    /* with the reason where it matters */
+	char *uuid, *title; /* NULL unless asked for: they are in the guest's record */
 };
 
 static int by_number(const void *a, const void *b)
@@ -125,6 +126,14 @@ static bool has_wanted_autostart(const struct cli *cli, int guests, const char *
 	return yes == no || record_autostarts(guests, name) == yes;
 }
 
+static void free_row(struct row *r)
+{
+	status_free(&r->status);
+	free(r->uuid);
+	free(r->title);
+}
+
+/* Records are read for a filter only that is in them. */
 static void filter(const struct cli *cli, struct row *rows, size_t *count)
 {
 	struct err ignored = ERR_INIT;
@@ -135,7 +144,7 @@ static void filter(const struct cli *cli, struct row *rows, size_t *count)
 		if (has_wanted_state(cli, s->state) && has_wanted_autostart(cli, guests, s->name))
 			rows[kept++] = rows[i];
 		else
-			status_free(s);
+			free_row(&rows[i]);
 	}
 	*count = kept;
 }
@@ -143,24 +152,25 @@ static void filter(const struct cli *cli, struct row *rows, size_t *count)
 static void drop_first(struct row *rows, size_t *count, size_t dropped)
 {
 	for (size_t i = 0; i < dropped; i++)
-		status_free(&rows[i].status);
+		free_row(&rows[i]);
 	*count -= dropped;
-	memmove(rows, rows + dropped, *count * sizeof(*rows));
+	if (*count)
+		memmove(rows, rows + dropped, *count * sizeof(*rows));
 }
 
-static void read_uuids(struct row *rows, size_t count)
+static void read_records(struct row *rows, size_t count)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int guests = guests_open(&ignored);
 	for (size_t i = 0; guests >= 0 && i < count; i++) {
 		_cleanup_free_ char *file = str_fmt("%s/guest.json", rows[i].status.name);
 		_cleanup_json_ json_t *record = json_file_read(guests, file, &ignored);
-		snprintf(
-			rows[i].uuid, sizeof(rows[i].uuid), "%s", json_get_str(record, "uuid", ""));
+		rows[i].uuid = xstrdup(json_get_str(record, "uuid", NULL));
+		rows[i].title = xstrdup(json_get_str(record, "title", NULL));
 	}
 }
 
-static void print_json(const struct row *rows, size_t count)
+static void print_json(const struct cli *cli, const struct row *rows, size_t count)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++) {
@@ -174,37 +184,40 @@ static void print_json(const struct row *rows, size_t count)
 			json_object_set_new(o, "memory", json_integer(s->memory));
 			json_object_set_new(o, "busy", json_string(s->busy));
 		}
-		if (rows[i].uuid[0])
+		if (rows[i].uuid && cli_flag(cli, "uuid"))
 			json_object_set_new(o, "uuid", json_string(rows[i].uuid));
+		if (cli_flag(cli, "title"))
+			json_object_set_new(
+				o, "title", json_string(rows[i].title ? rows[i].title : ""));
 		json_array_append_new(list, o);
 	}
 	cli_print_json(list);
 }
 
-static void print_table(const struct row *rows, size_t count, bool wide)
+static void print_table(const struct cli *cli, const struct row *rows, size_t count)
 {
-	int name = 4, state = 5;
-	for (size_t i = 0; i < count; i++) {
-		int n = (int)strlen(rows[i].status.name), s = (int)strlen(rows[i].state);
-		name = n > name ? n : name;
-		state = s > state ? s : state;
-	}
-	printf(wide ? " %-4s %-*s   %-*s   Accel   vCPUs   Memory\n" : " %-4s %-*s   State\n", "Id",
-		name, "Name", state, "State");
-	for (int i = name + state + (wide ? 40 : 14); i > 0; i--)
-		putchar('-');
-	putchar('\n');
+	bool wide = cli_flag(cli, "wide"), title = cli_flag(cli, "title");
+	_cleanup_json_ json_t *table = json_array();
+	table_row(table, "Id", "Name", "State");
+	if (wide)
+		table_cells(table, "Accel", "vCPUs", "Memory");
+	if (title)
+		table_cells(table, "Title");
 	for (size_t i = 0; i < count; i++) {
 		const struct status *s = &rows[i].status;
-		char number[24] = "-";
-		if (s->number)
+		char number[24] = "-", vcpus[24] = "-";
+		if (s->number) {
 			snprintf(number, sizeof(number), "%lld", (long long)s->number);
-		printf(" %-4s %-*s   %-*s", number, name, s->name, wide ? state : 0, rows[i].state);
-		if (wide && s->number)
-			printf("   %-5s   %-5lld   %s", s->accel, (long long)s->vcpus,
-				str_size((uint64_t)s->memory));
-		putchar('\n');
+			snprintf(vcpus, sizeof(vcpus), "%lld", (long long)s->vcpus);
+		}
+		table_row(table, number, s->name, rows[i].state);
+		if (wide)
+			table_cells(table, s->number ? s->accel : "-", vcpus,
+				s->number ? str_size((uint64_t)s->memory) : "-");
+		if (title)
+			table_cells(table, rows[i].title ? rows[i].title : "");
 	}
+	table_print(table);
 }
 
 /* For scripts: the columns asked for, always in this order. A broken guest has no UUID to tell. */
@@ -219,7 +232,7 @@ static bool print_columns(const struct cli *cli, const struct row *rows, size_t 
 		else if (number)
 			putchar('-');
 		if (uuid)
-			printf("%s%s", number ? " " : "", r->uuid[0] ? r->uuid : "-");
+			printf("%s%s", number ? " " : "", r->uuid ? r->uuid : "-");
 		if (name)
 			printf("%s%s", number || uuid ? " " : "", r->status.name);
 		putchar('\n');
@@ -257,19 +270,18 @@ static int run_list(const struct cli *cli, struct err *err)
 	size_t running = count;
 	if (all || inactive || cli_flag(cli, "state-shutoff"))
 		list_stopped(&rows, &count);
-	if (inactive && !all && running)
+	if (inactive && !all)
 		drop_first(rows, &count, running);
 	filter(cli, rows, &count);
-	if (cli_flag(cli, "uuid"))
-		read_uuids(rows, count);
+	if (cli_flag(cli, "uuid") || cli_flag(cli, "title"))
+		read_records(rows, count);
 	if (cli->json)
-		print_json(rows, count);
+		print_json(cli, rows, count);
 	else if (!print_columns(cli, rows, count)) {
-		print_table(rows, count, cli_flag(cli, "wide"));
+		print_table(cli, rows, count);
 		tell_of_other_instance();
 	}
-	for (size_t i = 0; i < count; i++)
-		status_free(&rows[i].status);
+	drop_first(rows, &count, count);
 	free(rows);
 	return 0;
 }
@@ -406,7 +418,7 @@ const struct verb verb_list = {"list", "", "Lists guests: those that run, or all
 		{"autostart", NULL, 0, "only those that start when the host boots"},
 		{"no-autostart", NULL, 0, "only those that do not"},
 		{"uuid", NULL, 0, "UUIDs, one a line; with --name before the names"},
-		{"id", NULL, 0, "Ids, one a line"},
+		{"id", NULL, 0, "Ids, one a line"}, {"title", NULL, 0, "also their titles"},
 		{"inactive", NULL, 0, "only those that do not run"},
 		{"state-running", NULL, 0, "only those in that state; with others of these, any"},
 		{"state-paused", NULL, 0, "those whose CPUs somebody stopped"},

@@ -74,6 +74,8 @@ static int run_vcpuinfo(const struct cli *cli, struct err *err)
 
 /* ---- vcpucount ------------------------------------------------------------------------------------ */
 
+enum { ASK_GUEST_MS = 5000 };
+
 struct counts {
 	unsigned maximum, current;
 };
@@ -124,12 +126,33 @@ static json_t *all_as_json(const struct counts *config, const struct counts *liv
 	return json_pack("{s:o, s:o}", "maximum", maximum, "current", current);
 }
 
+/* What the guest itself uses: under TCG a vCPU that was taken away is still plugged. */
+static int ask_guest(const struct cli *cli, struct look *l, struct err *err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	if (cli_flag(cli, "config") || cli_flag(cli, "maximum"))
+		return err_set(err, ERR_USAGE,
+			"roost vcpucount: --guest tells what the running guest uses");
+	if (look_refuse_stopped(l, err) < 0 ||
+		look_ask_guest(l, "roost-guest-vcpus", ASK_GUEST_MS, &answer, err) < 0)
+		return -1;
+	json_int_t online = json_get_int(answer, "online", 0);
+	if (cli->json)
+		cli_print_json(json_pack("{s:I}", "vcpus", online));
+	else
+		printf("%lld\n", (long long)online);
+	return 0;
+}
+
 static int run_vcpucount(const struct cli *cli, struct err *err)
 {
 	_cleanup_look_ struct look l = LOOK_NONE;
 	struct counts config, live;
-	if (check_words(cli, err) < 0 || look_at(&l, cli->operands[0], err) < 0 ||
-		(cli_flag(cli, "live") && look_refuse_stopped(&l, err) < 0) ||
+	if (check_words(cli, err) < 0 || look_at(&l, cli->operands[0], err) < 0)
+		return -1;
+	if (cli_flag(cli, "guest"))
+		return ask_guest(cli, &l, err);
+	if ((cli_flag(cli, "live") && look_refuse_stopped(&l, err) < 0) ||
 		count(&l, &config, &live, err) < 0)
 		return -1;
 	bool one = false, runs = look_runs(&l);
@@ -156,5 +179,6 @@ const struct verb verb_vcpucount = {"vcpucount", "NAME",
 	{{"maximum", NULL, 0, "only the number that it may have"},
 		{"active", NULL, 0, "only the number that it has"},
 		{"live", NULL, 0, "of the running guest"}, {"config", NULL, 0, "of its next start"},
+		{"guest", NULL, 0, "as many as the guest itself uses, by its agent"},
 		{"current", NULL, 0, "of the running guest if it runs, else of its next start"}},
 	run_vcpucount, "roost vcpucount web1", GROUP_LOOK, GUESTS_ALL};

@@ -390,13 +390,9 @@ static int parse_vcpu(const json_t *o, struct vcpu *out, struct err *err)
 }
 
 /* Sorted by id; *out is freed by the caller. */
-static int get_vcpus(
-	struct agent *a, int64_t deadline, struct vcpu **out, size_t *count, struct err *err)
+static int parse_vcpus(const json_t *list, struct vcpu **out, size_t *count, struct err *err)
 {
 	static const char command[] = "guest-get-vcpus";
-	_cleanup_json_ json_t *list = NULL;
-	if (call_for(a, command, NULL, JSON_ARRAY, deadline, &list, err) < 0)
-		return -1;
 	size_t n = json_array_size(list);
 	if (n == 0 || n > VCPUS_MAX)
 		return lie(command, "names no vCPU, or too many", err);
@@ -416,16 +412,40 @@ static int get_vcpus(
 	return 0;
 }
 
+static int get_vcpus(
+	struct agent *a, int64_t deadline, struct vcpu **out, size_t *count, struct err *err)
+{
+	_cleanup_json_ json_t *list = NULL;
+	if (call_for(a, "guest-get-vcpus", NULL, JSON_ARRAY, deadline, &list, err) < 0)
+		return -1;
+	return parse_vcpus(list, out, count, err);
+}
+
+static unsigned count_online(const struct vcpu *vcpus, size_t count)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < count; i++)
+		n += vcpus[i].online;
+	return n;
+}
+
+json_t *agent_vcpus(const json_t *answer, struct err *err)
+{
+	_cleanup_free_ struct vcpu *vcpus = NULL;
+	size_t count;
+	if (parse_vcpus(answer, &vcpus, &count, err) < 0)
+		return NULL;
+	return json_pack("{s:I, s:I}", "vcpus", (json_int_t)count, "online",
+		(json_int_t)count_online(vcpus, count));
+}
+
 int agent_count_vcpus(struct agent *a, unsigned *online, int64_t deadline, struct err *err)
 {
 	_cleanup_free_ struct vcpu *vcpus = NULL;
 	size_t count;
-	unsigned n = 0;
 	if (get_vcpus(a, deadline, &vcpus, &count, err) < 0)
 		return -1;
-	for (size_t i = 0; i < count; i++)
-		n += vcpus[i].online;
-	*online = n;
+	*online = count_online(vcpus, count);
 	return 0;
 }
 

@@ -76,5 +76,7 @@ int agent_fsthaw(struct agent *a, int64_t deadline, unsigned *count, struct err 
  */
 enum { AGENT_INTERFACES_MAX = 256, AGENT_ADDRESSES_MAX = 256 /* of all interfaces together */ };
 json_t *agent_interfaces(const json_t *answer, struct err *err);
+/* guest-get-vcpus: {"vcpus":N, "online":N}, what the guest sees and what it uses. */
+json_t *agent_vcpus(const json_t *answer, struct err *err);
 
 #endif

@@ -93,6 +93,12 @@ check_match "a table" '^ -    off +shut off$' "$(roost list --inactive)"
 check_json "JSON" 'length == 1 and .[0].name == "off" and (.[0] | has("uuid") | not)' "$(roost list --inactive --json)"
 check_json "JSON, with UUIDs" "length == 3 and .[0].uuid == \"$uuid_one\" and .[2].uuid == \"$uuid_off\"" \
 	"$(roost list --all --uuid --json)"
+roost desc two --title A short title >/dev/null
+check_match "--title" '^ [0-9]+ +two +paused +A short title$' "$(roost list --title)"
+check_match "its head" '^ Id +Name +State +Title$' "$(roost list --title)"
+check_json "--title as JSON" 'map(.title) == ["", "A short title", ""]' "$(roost list --all --title --json)"
+# each column is as wide as its widest cell, and 3; the rule is as long as all of them
+check_eq "the rule" $((2 + 3 + 4 + 3 + 8 + 3)) "$(roost list --all | sed -n 2p | tr -d '\n' | wc -c)"
 check_status 2 roost list --state-bogus
 check_status 2 roost list one
 
@@ -208,6 +214,9 @@ check_eq "stopped" 1 "$(roost vcpucount off --current)"
 check_status 5 roost vcpucount off --live
 check_match "not running" "guest 'off' is not running" "$out"
 check_status 2 roost vcpucount one --live --config
+check_status 5 roost vcpucount one --guest
+check_match "nobody to ask" "no agent runs in guest 'one'" "$out"
+check_status 2 roost vcpucount one --guest --maximum
 check_status 2 roost vcpucount one --maximum --active
 
 # --- the network -----------------------------------------------------------------------------------------------------

@@ -107,6 +107,14 @@ check_eq "as the guest counts it, in sectors" "$(guest cat /sys/block/vda/stat |
 check_eq "domstats" "$(written)" "$(roost domstats tiny --block | sed -n 's/^  block.0.wr.bytes=//p')"
 check_eq "what the guest sees" "$(guest cat /sys/block/vda/size | awk '{ print $1 * 512 }')" "$(roost domblkinfo tiny vda --json | jq .capacity)"
 
+say "vcpucount --guest: taken away under TCG, it is plugged all the same"
+roost setvcpus tiny 2
+check_eq "two" 2 "$(roost vcpucount tiny --guest)"
+roost setvcpus tiny 1
+check_eq "one is used" "1 1" "$(roost vcpucount tiny --guest) $(roost vcpucount tiny --live)"
+check_eq "as the guest says" 1 "$(guest grep -c ^processor /proc/cpuinfo)"
+check_json "as JSON" '. == {"vcpus": 1}' "$(roost vcpucount tiny --guest --json)"
+
 say "vcpuinfo, domstats: when the guest computes, and when it has less memory"
 time_of() {
 	roost vcpuinfo tiny --json | jq "[.[].time] | add"

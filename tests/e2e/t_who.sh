@@ -251,6 +251,21 @@ done
 check_match "the logs of a guest from before" PICO-UP "$(as alice roost logs two)"
 check_eq "others still may nothing" "" "$(find "$ROOST_STATE" "$ROOST_RUN" -perm /006)"
 
+say "looking: also at disks that their keeper alone may open"
+printf 'name: three\nmemory: 32M\ninterfaces: []\ndisks:\n  - size: 10M\n' >"$TMPDIR/three.yaml"
+roost define "$TMPDIR/three.yaml"
+check_status 1 as alice test -r "$ROOST_STATE/guests/three/disk0.qcow2"
+check_json "stopped" '.capacity == 10485760 and .physical > 0' "$(as alice roost domblkinfo three vda --json)"
+check_eq "as root sees it" "$(roost domblkinfo three --all)" "$(as alice roost domblkinfo three --all)"
+check_status 3 as alice roost domblkinfo three vdb
+as alice roost start three
+check_eq "running" "$(roost domblkinfo three vda)" "$(as alice roost domblkinfo three vda)"
+check_match "counters" '^vda rd_req ' "$(as alice roost domblkstat three vda)"
+check_match "vCPUs" '^CPU time: +[0-9.]+s$' "$(as alice roost vcpuinfo three)"
+check_match "all of it" '^  balloon.rss=[1-9]' "$(as alice roost domstats three)"
+check_match "QEMU" '^Version: +[1-9]' "$(as alice roost domcapabilities)"
+as alice roost destroy three
+
 say "ssh"
 need tiny-vmlinux tiny-initrd
 cat >"$TMPDIR/tiny.yaml" <<-END

@@ -1,4 +1,4 @@
-/* qmp/agent: what a guest tells of its interfaces, and what of that is believed. */
+/* qmp/agent: what a guest tells of its interfaces and vCPUs, and what of that is believed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -106,12 +106,29 @@ static void many_addresses(void **state)
 	assert_int_equal(addresses, AGENT_ADDRESSES_MAX);
 }
 
+static void vcpus(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	static const char good[] = "[{\"logical-id\":1,\"online\":false,\"can-offline\":true},"
+				   "{\"logical-id\":0,\"online\":true}]";
+	_cleanup_json_ json_t *answer = json_text_parse(good, strlen(good), &err);
+	_cleanup_json_ json_t *told = agent_vcpus(answer, &err);
+	assert_int_equal(json_get_int(told, "vcpus", 0), 2);
+	assert_int_equal(json_get_int(told, "online", 0), 1);
+	_cleanup_json_ json_t *none = json_array();
+	assert_null(agent_vcpus(none, &err));
+	assert_null(agent_vcpus(told, &err));
+	assert_int_equal(err.kind, ERR_QEMU);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(interfaces),
 		cmocka_unit_test(lies_about_interfaces),
 		cmocka_unit_test(many_addresses),
+		cmocka_unit_test(vcpus),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

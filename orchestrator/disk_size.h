@@ -1,0 +1,15 @@
+/* How large the file of a disk is that no guest holds open. */
+#ifndef ORCHESTRATOR_DISK_SIZE_H
+#define ORCHESTRATOR_DISK_SIZE_H
+
+#include "orchestrator/definition.h"
+
+/*
+ * Sets in `out`, in bytes: "capacity" (what a guest sees), "allocation" (what the file takes on the
+ * host), "physical" (its length, in whole sectors as QEMU counts). Reads with the rights of this process.
+ */
+int disk_size_read(const char *guest, const struct disk_def *d, json_t *out, struct err *err);
+/* Where that file is; freed by the caller. NULL for a drive without medium. */
+char *disk_size_path(const char *guest, const struct disk_def *d, struct err *err);
+
+#endif
