@@ -283,3 +283,17 @@ int name_check(const char *name, const char *what, struct err *err)
 			err, ERR_USAGE, "%s '%s': the name may not contain '..'", what, name);
 	return 0;
 }
+
+char *shell_word(const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "_-./+=:,@%";
+	if (text[0] && text[strspn(text, plain)] == '\0')
+		return xstrdup(text);
+	struct buf b = {0};
+	buf_str(&b, "'");
+	for (const char *p = text; *p; p++)
+		*p == '\'' ? buf_str(&b, "'\\''") : buf_add(&b, p, 1);
+	buf_str(&b, "'");
+	return buf_steal(&b);
+}

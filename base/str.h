@@ -54,6 +54,9 @@ const char *str_size(uint64_t bytes);
 /* The nearest of `names` (NULL-terminated) to a misspelt word, or NULL if none is near. */
 const char *str_nearest(const char *word, const char *const *names);
 
+/* `text` as one word for any POSIX shell, quoted if need be; freed by the caller. */
+char *shell_word(const char *text);
+
 /* Guest and network names: [A-Za-z0-9][A-Za-z0-9._-]{0,62}, not all digits, without "..". */
 int name_check(const char *name, const char *what, struct err *err);
 

@@ -62,20 +62,6 @@ static const struct format {
 	{"a tar archive (perhaps an OVA)", HEAD, 257, MAGIC("ustar"), UNPACK("tar -xf")},
 };
 
-char *shell_word(const char *text)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "_-./+=:,@%";
-	if (text[0] && text[strspn(text, plain)] == '\0')
-		return xstrdup(text);
-	struct buf b = {0};
-	buf_str(&b, "'");
-	for (const char *p = text; *p; p++)
-		*p == '\'' ? buf_str(&b, "'\\''") : buf_add(&b, p, 1);
-	buf_str(&b, "'");
-	return buf_steal(&b);
-}
-
 static const char *kind_of_file(mode_t mode)
 {
 	switch (mode & S_IFMT) {

@@ -32,9 +32,6 @@ int image_look(const char *path, struct image_look *out, struct err *err);
  */
 int image_open(const char *path, struct stat *st, struct err *err);
 
-/* `text` as one word for a shell, for hints that are to be pasted; freed by the caller. */
-char *shell_word(const char *text);
-
 static inline int64_t stat_mtime_ns(const struct stat *st)
 {
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;

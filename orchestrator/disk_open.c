@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/disk_holder.h"
 
 /*
  * QEMU's own image locks (block/file-posix.c) are open file description locks on single bytes:
@@ -26,7 +27,11 @@ static int check_unused(int fd, const char *path, bool writable, struct err *err
 	bool written = byte_locked(fd, LOCK_USES_WRITE);
 	if (!written && !(writable && byte_locked(fd, LOCK_SHARES_NO_WRITE)))
 		return 0;
-	err_set(err, ERR_BUSY, "disk '%s' is in use by another process%s", path,
+	char guest[64];
+	bool known = disk_holder(fd, guest);
+	_cleanup_free_ char *who =
+		known ? str_fmt("guest '%s'", guest) : xstrdup("another process");
+	err_set(err, ERR_BUSY, "disk '%s' is in use by %s%s", path, who,
 		written ? ", which writes to it" : "");
 	return err_hint(
 		err, "one writable disk serves one guest; stop the other, or make an overlay");

@@ -178,10 +178,9 @@ static int check_size(const struct disk_def *disk, const struct definition *d,
 {
 	if (!disk->size || disk->size == has || disk->size == size_asked_before(old, disk->file))
 		return 0;
-	_cleanup_free_ char *wanted = xstrdup(str_size(disk->size));
 	err_set(err, ERR_REFUSED,
 		"disk '%s': its file '%s' is there already, and is %s large, not %s", disk->target,
-		disk->file, str_size(has), wanted);
+		disk->file, str_size(has), str_size(disk->size));
 	return disk->size < has
 		       ? err_hint(err, "a disk is never made smaller: leave its size as it was")
 		       : err_hint(err,

@@ -112,9 +112,9 @@ static int start(struct scp_far *f, const char *flag, const char *path, struct e
 {
 	const struct copy_params *p = f->far.copy->params;
 	_cleanup_buf_ struct buf command = {0};
-	buf_fmt(&command, "scp %s %s%s-- ", flag, p->recursive ? "-r " : "",
-		p->preserve ? "-p " : "");
-	shell_quote(&command, path);
+	_cleanup_free_ char *word = shell_word(path);
+	buf_fmt(&command, "scp %s %s%s-- %s", flag, p->recursive ? "-r " : "",
+		p->preserve ? "-p " : "", word);
 	f->talk = talk_open(f->far.copy->session, command.data, err);
 	return f->talk ? 0 : -1;
 }

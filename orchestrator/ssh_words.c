@@ -251,18 +251,6 @@ char *text_shown(const char *bytes, size_t len)
 	return buf_steal(&out);
 }
 
-void shell_quote(struct buf *out, const char *word)
-{
-	buf_str(out, "'");
-	for (; *word; word++) {
-		if (*word == '\'')
-			buf_str(out, "'\\''");
-		else
-			buf_add(out, word, 1);
-	}
-	buf_str(out, "'");
-}
-
 /* RFC 4254, 6.10, and what OpenSSH and dropbear send beyond it. */
 static const struct {
 	const char *name;

@@ -65,8 +65,6 @@ int key_text_type(const char *text, char *out, size_t size);
 
 /* For people and for JSON: control characters, and bytes that are not UTF-8, become \xNN. */
 char *text_shown(const char *bytes, size_t len);
-/* 'it'\''s': one word for any POSIX shell. */
-void shell_quote(struct buf *out, const char *word);
 /* 15 for "TERM"; 0 for a name RFC 4254 does not know. */
 int signal_number(const char *name);
 /* The other way; NULL if RFC 4254 has no name for it. */

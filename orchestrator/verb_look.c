@@ -318,21 +318,8 @@ static void print_argv(const json_t *argv)
 	size_t i;
 	json_t *word;
 	json_array_foreach (argv, i, word) {
-		const char *text = json_string_value(word);
-		bool plain =
-			text[0] &&
-			!text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					   "0123456789_@%+=:,./-")];
-		if (i)
-			fputs(text[0] == '-' ? " \\\n  " : " ", stdout);
-		if (plain) {
-			fputs(text, stdout);
-			continue;
-		}
-		putchar('\'');
-		for (const char *p = text; *p; p++)
-			fputs(*p == '\'' ? "'\\''" : (char[]){*p, 0}, stdout);
-		putchar('\'');
+		_cleanup_free_ char *text = shell_word(json_string_value(word));
+		printf("%s%s", !i ? "" : text[0] == '-' ? " \\\n  " : " ", text);
 	}
 	putchar('\n');
 }

@@ -127,7 +127,7 @@ check_match "undefine" "guest 'one' is running" "$out"
 sed 's/^name: .*/name: thief/' "$TMPDIR/one.yaml" >"$TMPDIR/thief.yaml"
 roost define "$TMPDIR/thief.yaml"
 check_status 4 roost start thief
-check_match "one writable disk, two guests" "one\\.raw' is in use by" "$out"
+check_match "one writable disk, two guests" "one\\.raw' is in use by guest 'one', which writes to it" "$out"
 check_eq "the thief" "shut off" "$(state thief)"
 check_eq "the owner" running "$(state one)"
 # who only reads may not see it change under him, either
@@ -141,7 +141,7 @@ sed 's/^name: .*/name: other/' "$TMPDIR/thief.yaml" >"$TMPDIR/other.yaml"
 roost define "$TMPDIR/other.yaml"
 roost start other
 check_status 4 roost start one
-check_match "a writer beside readers" "one\\.raw' is in use by" "$out"
+check_match "a writer beside readers" "one\\.raw' is in use by guest '(other|thief)'" "$out"
 roost destroy other
 roost destroy thief
 

@@ -91,7 +91,7 @@ done
 say "twice"
 for file in a.raw:raw c.qcow2:qcow2 top.qcow2:qcow2; do
 	check_status 4 roost attach-disk one "${file%:*}" --format "${file#*:}"
-	check_match "in use" "${file%:*}' is in use" "$out"
+	check_match "in use" "${file%:*}' is in use by guest 'one'" "$out"
 done
 # a base that another disk stands on may be read by others, and must not be written
 check_status 4 roost attach-disk one bottom.qcow2 --format qcow2

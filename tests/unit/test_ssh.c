@@ -176,9 +176,6 @@ static void texts(void **state)
 		_cleanup_free_ char *text = text_shown(shown[i][0], strlen(shown[i][0]));
 		assert_string_equal(text, shown[i][1]);
 	}
-	_cleanup_buf_ struct buf word = {0};
-	shell_quote(&word, "it's $HOME");
-	assert_string_equal(word.data, "'it'\\''s $HOME'");
 	assert_int_equal(signal_number("TERM"), 15);
 	assert_int_equal(signal_number("SIGTERM"), 0);
 	assert_string_equal(signal_name(9), "KILL");
