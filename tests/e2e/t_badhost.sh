@@ -74,24 +74,21 @@ roost destroy a
 
 say "few open files: roostd takes what it may have, and else says so"
 end_roostd
-(
-	ulimit -S -n 32
-	for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
-		pico "few$n" >/dev/null
-		roost start --paused "few$n" >/dev/null 2>&1 || fail "guest few$n"
-	done
-)
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+	pico "few$n" >/dev/null
+done
+end_roostd
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+	prlimit --nofile=32: roost start --paused "few$n" >/dev/null 2>&1 || fail "guest few$n"
+done
 check_eq "with a low soft limit" 12 "$(roost list --name | wc -l)"
 for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
 	roost destroy "few$n" >/dev/null
 done
 end_roostd
-(
-	ulimit -n 64
-	roost start a
-	wait_until 30 is_up a
-	roost destroy a
-)
+prlimit --nofile=64 roost start a
+wait_until 30 is_up a
+roost destroy a
 end_roostd
 
 say "a disk without space"
