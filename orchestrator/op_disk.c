@@ -244,7 +244,8 @@ int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, stru
 	err_set(err, ERR_REFUSED,
 		"disk '%s' was there when guest '%s' started, and cannot be unplugged while it runs",
 		target, g->def->name);
-	return err_hint(err, "take it out of the definition for the next start");
+	return err_hint(err, "`roost detach-disk %s %s --config` takes it away at the next start",
+		g->def->name, target);
 }
 
 /* ---- grow ------------------------------------------------------------------------------------------ */

@@ -206,10 +206,66 @@ static int call_done(const struct cli *cli, const char *command, json_t *args, c
 	return 0;
 }
 
+/* A disk of the user's own, by its target or path; what roost made goes with the guest. */
+static struct disk_def *find_own_disk(struct definition *d, const char *word, struct err *err)
+{
+	for (size_t i = 0; i < d->disk_count; i++) {
+		struct disk_def *disk = &d->disks[i];
+		if (!str_eq(disk->target, word) && !str_eq(disk->path, word))
+			continue;
+		if (disk->source == DISK_PATH)
+			return disk;
+		err_set(err, ERR_REFUSED,
+			"disk '%s' of guest '%s' was made by roost, in its folder", disk->target,
+			d->name);
+		err_hint(err, "`roost edit %s` changes which disks it has", d->name);
+		return NULL;
+	}
+	err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s' at its next start", d->name, word);
+	return NULL;
+}
+
+static void remove_disk(struct definition *d, const void *word)
+{
+	struct err ignored = ERR_INIT;
+	struct disk_def *disk = find_own_disk(d, word, &ignored);
+	if (!disk)
+		return;
+	disk_free(disk);
+	size_t left = (size_t)(&d->disks[--d->disk_count] - disk);
+	memmove(disk, disk + 1, left * sizeof(*disk));
+	d->disks[d->disk_count] = (struct disk_def){0};
+}
+
+/* Is there one to take out of the definition? Asked before anything is unplugged. */
+static int check_removable(const struct found *f, const char *word, struct err *err)
+{
+	_cleanup_definition_ struct definition *d = record_read(f->name, err);
+	return d && find_own_disk(d, word, err) ? 0 : -1;
+}
+
 static int run_detach_disk(const struct cli *cli, struct err *err)
 {
-	return call_done(cli, "roost-detach-disk", json_pack("{s:s}", "target", cli->operands[1]),
-		"Disk '%s' detached\n", cli->operands[1], err);
+	struct found f;
+	_cleanup_status_ struct status s = {0};
+	const char *disk = cli->operands[1];
+	if (guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0)
+		return -1;
+	bool persistent = cli_flag(cli, "persistent"),
+	     config = cli_flag(cli, "config") || persistent,
+	     live = !cli_flag(cli, "config") && (s.number || !persistent);
+	if (config && check_removable(&f, disk, err) < 0)
+		return -1;
+	if (live && call_done(cli, "roost-detach-disk", json_pack("{s:s}", "target", disk),
+			    "Disk '%s' detached\n", disk, err) < 0)
+		return -1;
+	if (config && guest_change(&f, remove_disk, disk, err) < 0)
+		return -1;
+	if (!live && cli->json)
+		cli_print_json(NULL);
+	else if (!live)
+		printf("Disk '%s' detached from the next start on\n", disk);
+	return 0;
 }
 
 static int run_blockresize(const struct cli *cli, struct err *err)
@@ -349,8 +405,10 @@ const struct verb verb_attach_disk = {"attach-disk", "NAME FILE", "Plugs a disk 
 	run_attach_disk, "roost attach-disk web1 data.qcow2 --format qcow2", GROUP_DEVICES,
 	GUESTS_ALL};
 const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET",
-	"Unplugs a disk that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_disk,
-	"roost detach-disk web1 vdc", GROUP_DEVICES, GUESTS_RUNNING};
+	"Unplugs a disk that was plugged.", 2, 2, false,
+	{TIMEOUT, {"persistent", NULL, 0, "also from its next start on"},
+		{"config", NULL, 0, "only from its next start on"}},
+	run_detach_disk, "roost detach-disk web1 vdc", GROUP_DEVICES, GUESTS_RUNNING};
 const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE",
 	"Makes a disk of a running guest larger.", 3, 3, false, {{0}}, run_blockresize,
 	"roost blockresize web1 vda 12G", GROUP_DEVICES, GUESTS_RUNNING};

@@ -32,6 +32,18 @@ disks:
 END
 roost define "$TMPDIR/g.yaml"
 
+cat >"$TMPDIR/tiny.yaml" <<END
+name: tiny
+memory: 192M
+kernel: $GUESTS/tiny-vmlinux
+initrd: $GUESTS/tiny-initrd
+cmdline: console=ttyS0 quiet
+interfaces: []
+END
+agent_runs() {
+	roost qmp tiny query-chardev | jq -e 'any(.[]; .label == "agent0" and ."frontend-open")'
+}
+
 # arm POINT: whoever comes by it dies
 arm() {
 	echo "$1" >"$ROOST_RUN/fail"
@@ -164,7 +176,15 @@ for point in $points; do
 		check_match "$point: ended" '^shut off \((destroyed|quit)\)$' "$(reason g)"
 		;;
 	shutdown-after-agent)
-		# pico has no agent
+		[ -r "$GUESTS/tiny-vmlinux" ] || continue # pico has no agent
+		roost define "$TMPDIR/tiny.yaml"
+		roost start tiny >/dev/null 2>&1
+		wait_until 120 agent_runs
+		try "$point" roost shutdown tiny --mode agent --timeout 60s
+		say "$point: $(reason tiny) (status $status)"
+		[ "$status" -ne 0 ] || fail "$point: its keeper has died, and it was told as done"
+		# the guest has heard it, whoever looks after it now
+		wait_until 60 is_reason tiny '^shut off \(guest poweroff'
 		continue
 		;;
 	shutdown-*)

@@ -186,7 +186,16 @@ check_eq "at its next start" 3 "$(targets | wc -w)"
 for file in top.qcow2 bottom.qcow2 c.qcow2; do
 	has_open "$TMPDIR/$file" || fail "$file is not there"
 done
+check_status 3 roost detach-disk one vdq --config
+check_status 5 roost detach-disk one vdb --persistent
+check_match "there since the start" "cannot be unplugged while it runs" "$out"
+check_eq "nothing has changed" 3 "$(roost dominfo --json one | jq '.disks | length')"
+roost detach-disk one vdb --config
+check_json "not at its next start" '[.disks[].target] == ["vda", "vdc"]' "$(roost dominfo --json one)"
+has_open "$TMPDIR/top.qcow2" || fail "it went at once"
 roost destroy one
+roost detach-disk one "$TMPDIR/c.qcow2" --persistent
+check_json "by its path" '[.disks[].target] == ["vda"]' "$(roost dominfo --json one)"
 for file in top.qcow2 bottom.qcow2 c.qcow2; do
 	qemu-img check -q -f qcow2 $file || fail "qemu-img check of $file"
 done
