@@ -36,10 +36,12 @@ roost  += complete verb_completion man man_pages editor verb_edit verb_rename
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
 	verb_domcapabilities
 roostd += op_capabilities op_disk_size
-keeper += guest_ask
+keeper += guest_ask consoles
 shared += usage disk_size
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
+roost  += verb_display
+shared += definition_hardware
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

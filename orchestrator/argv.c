@@ -20,13 +20,22 @@ enum {
 
 void opened_close(struct opened *o)
 {
-	int *const fds[] = {&o->qmp, &o->qmp_log, &o->agent, &o->console, &o->console_in[0],
-		&o->console_in[1], &o->kernel, &o->initrd, &o->tpm, &o->firmware.code,
-		&o->firmware.vars};
+	int *const fds[] = {&o->qmp, &o->qmp_log, &o->agent, &o->kernel, &o->initrd, &o->tpm,
+		&o->firmware.code, &o->firmware.vars};
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		cleanup_close(fds[i]);
+	for (size_t i = 0; i < CONSOLES_MAX; i++) {
+		cleanup_close(&o->consoles[i].log);
+		cleanup_close(&o->consoles[i].in[0]);
+		cleanup_close(&o->consoles[i].in[1]);
+	}
 	for (size_t i = 0; i < DISKS_MAX; i++)
 		disk_files_close(&o->disks[i]);
+}
+
+static bool has_display(const struct definition *d)
+{
+	return d->display == DISPLAY_VGA || d->vnc.enabled;
 }
 
 static void set_address(json_t *device, unsigned slot, unsigned function)
@@ -64,6 +73,10 @@ static void add_machine(struct launch *l, const struct definition *d, enum accel
 		"%s,memory-backend=pc.ram,hpet=off,vmport=off,usb=off,dump-guest-core=off%s%s",
 		d->machine ? d->machine : "q35", uefi ? ",pflash0=code,pflash1=vars" : "",
 		d->secure_boot ? ",smm=on" : "");
+	if (d->boot_menu.enabled && !has_display(d)) { /* SeaBIOS then uses the serial line */
+		launch_arg(l, "-machine");
+		launch_arg(l, "graphics=off");
+	}
 	if (d->secure_boot) { /* else the guest's kernel could write the keys past the firmware */
 		launch_arg(l, "-global");
 		launch_arg(l, "driver=cfi.pflash01,property=secure,value=on");
@@ -122,17 +135,32 @@ static void add_monitor(struct launch *l, struct opened *o)
 }
 
 /* Born with a null chardev: 7.2's -chardev file takes no input; start_finish() changes it. */
-static void add_console(struct launch *l, struct opened *o)
+/* A virtio one is plugged with its files by consoles_connect(): QEMU 7.2 cannot change its chardev. */
+static void add_console(
+	struct launch *l, const struct definition *d, size_t index, struct opened_console *c)
 {
-	if (o->console < 0)
+	char name[16];
+	console_name(d, index, name);
+	add_fd(l, &c->log, console_set(index), "console");
+	add_fd(l, &c->in[0], console_set(index) + 1, "console-in");
+	add_fd(l, &c->in[1], console_set(index) + 1, "console-in");
+	if (d->consoles[index] != CONSOLE_SERIAL)
 		return;
-	add_fd(l, &o->console, SET_CONSOLE, "console");
-	add_fd(l, &o->console_in[0], SET_CONSOLE_IN, "console-in");
-	add_fd(l, &o->console_in[1], SET_CONSOLE_IN, "console-in");
 	launch_arg(l, "-chardev");
-	launch_arg(l, "null,id=console0");
+	launch_arg(l, "null,id=console%zu", index);
 	launch_arg(l, "-device");
-	launch_arg(l, "isa-serial,id=serial0,chardev=console0");
+	launch_arg(l, "isa-serial,id=%s,chardev=console%zu", name, index);
+}
+
+/* What the agent's port and virtio consoles hang on. */
+static void add_virtio_serial(struct launch *l, const struct definition *d)
+{
+	bool wanted = d->agent;
+	for (size_t i = 0; i < d->console_count; i++)
+		wanted = wanted || d->consoles[i] == CONSOLE_VIRTIO;
+	if (wanted)
+		add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-serial-pci", "id", "vserial0"),
+			SLOT_SERIAL, 0);
 }
 
 static void add_agent(struct launch *l, struct opened *o)
@@ -141,8 +169,6 @@ static void add_agent(struct launch *l, struct opened *o)
 		return;
 	launch_arg(l, "-chardev");
 	launch_arg(l, "socket,id=agent0,fd=%d,server=on,wait=off", launch_fd(l, TAKE_FD(o->agent)));
-	add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-serial-pci", "id", "vserial0"),
-		SLOT_SERIAL, 0);
 	add_device(l, json_pack("{s:s, s:s, s:s, s:s, s:s}", "driver", "virtserialport", "id",
 			      "agentport0", "bus", "vserial0.0", "chardev", "agent0", "name",
 			      "org.qemu.guest_agent.0"));
@@ -285,18 +311,33 @@ static void add_root_ports(struct launch *l)
 	}
 }
 
+static void add_watchdog(struct launch *l, const struct definition *d)
+{
+	if (!d->watchdog.enabled)
+		return;
+	if (d->watchdog.model == WATCHDOG_I6300ESB) {
+		add_pci(l, json_pack("{s:s, s:s}", "driver", "i6300esb", "id", "watchdog0"),
+			SLOT_MEMORY, 2);
+	} else { /* the chipset has it, and is strapped so that it resets nothing */
+		launch_arg(l, "-global");
+		launch_arg(l, "ICH9-LPC.noreboot=off");
+	}
+}
+
 static void add_small_devices(struct launch *l, const struct definition *d)
 {
-	launch_arg(l, "-object");
-	launch_arg(l, "rng-random,id=random0,filename=/dev/urandom");
-	add_pci(l,
-		json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0", "rng",
-			"random0"),
-		SLOT_RNG, 0);
+	if (d->rng) {
+		launch_arg(l, "-object");
+		launch_arg(l, "rng-random,id=random0,filename=/dev/urandom");
+		add_pci(l,
+			json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0",
+				"rng", "random0"),
+			SLOT_RNG, 0);
+	}
 	add_device(l, json_pack("{s:s, s:s}", "driver", "pvpanic", "id", "panic0"));
 	add_device(l, json_pack("{s:s, s:s, s:s}", "driver", "vmgenid", "id", "generation0", "guid",
 			      "auto"));
-	if (d->display == DISPLAY_VGA || d->vnc)
+	if (has_display(d))
 		add_pci(l, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), SLOT_VGA, 0);
 }
 
@@ -329,6 +370,16 @@ static void add_kernel(struct launch *l, const struct definition *d, struct open
 	}
 }
 
+static void add_boot(struct launch *l, const struct definition *d)
+{
+	launch_arg(l, "-boot");
+	if (d->boot_menu.enabled && d->boot_menu.timeout_ms)
+		launch_arg(l, "strict=on,menu=on,splash-time=%lld",
+			(long long)d->boot_menu.timeout_ms);
+	else
+		launch_arg(l, "strict=on%s", d->boot_menu.enabled ? ",menu=on" : "");
+}
+
 void argv_build(const struct definition *d, enum accel accel, bool proven, const json_t *forwards,
 	struct opened *o, struct launch *l)
 {
@@ -345,27 +396,30 @@ void argv_build(const struct definition *d, enum accel accel, bool proven, const
 	launch_arg(l, "none");
 	launch_arg(l, "-S");
 	launch_arg(l, "-action");
-	launch_arg(l, "shutdown=pause,panic=pause,reboot=reset");
+	launch_arg(l, "shutdown=pause,panic=pause,reboot=reset,watchdog=%s",
+		watchdog_action_name(d->watchdog.action));
 	launch_arg(l, "-sandbox");
 	launch_arg(l, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-	launch_arg(l, "-boot");
-	launch_arg(l, "strict=on");
+	add_boot(l, d);
 	add_machine(l, d, accel, proven);
 	add_memory(l, d);
 	add_monitor(l, o);
-	add_console(l, o);
+	add_virtio_serial(l, d);
 	add_agent(l, o);
+	for (size_t i = 0; i < d->console_count; i++)
+		add_console(l, d, i, &o->consoles[i]);
 	add_root_ports(l);
 	add_firmware(l, o, &set);
 	add_disks(l, d, o, &set);
 	add_nics(l, d, forwards);
 	add_small_devices(l, d);
+	add_watchdog(l, d);
 	add_tpm(l, d, o);
 	add_kernel(l, d, o);
-	if (d->vnc) {
+	if (d->vnc.enabled) {
 		/* listens nowhere: the keeper hands it connections of a unix socket of its own */
 		launch_arg(l, "-vnc");
-		launch_arg(l, "none");
+		launch_arg(l, "none%s", d->vnc.password ? ",password=on" : "");
 	}
 	for (size_t i = 0; i < d->qemu_arg_count; i++)
 		launch_arg(l, "%s", d->qemu_args[i]);

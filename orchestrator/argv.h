@@ -5,10 +5,11 @@
  *	pcie.0	00 host bridge		07-0e	nic0..nic7
  *		01 VGA			0f-1e	disks, in the order of the definition
  *		02 rp0..rp7: root ports, one per device plugged later
- *		03 balloon (.0), virtio-mem (.1)
+ *		03 balloon (.0), virtio-mem (.1), watchdog (.2)
  *		04 virtio-serial, 05 rng, 06 virtio-scsi, 1f ICH9 (SATA)
  *
- * fdsets: 1 QMP's log, 2 the console's file, 3 the console's FIFO, 4.. disks, one a layer.
+ * fdsets: 1 QMP's log, 2 the console's file, 3 the console's FIFO, 4.. disks, one a layer; from 1002
+ * on two for each further console.
  */
 #ifndef ORCHESTRATOR_ARGV_H
 #define ORCHESTRATOR_ARGV_H
@@ -19,21 +20,37 @@
 
 enum { SET_QMP_LOG = 1, SET_CONSOLE = 2, SET_CONSOLE_IN = 3, SET_DISKS = 4 };
 enum { ROOT_PORTS = 8 };
+/* The fdsets of console number `i`: those of further ones are far above the disks'. */
+static inline int console_set(size_t i)
+{
+	return i ? 1000 + 2 * (int)i : SET_CONSOLE;
+}
 
 /* What the keeper has opened; argv_build() takes the fds (sets them to -1). */
 struct opened {
 	int qmp, qmp_log, agent; /* listener, log, listener */
-	int console,
-		console_in[2]; /* file O_APPEND; FIFO read-only, read-write; -1 without console */
-	int kernel, initrd;    /* sealed memfds; -1: none */
-	int tpm;               /* connected to its swtpm; -1: none */
+	struct opened_console {
+		int log, in[2];   /* file O_APPEND; FIFO read-only, read-write */
+	} consoles[CONSOLES_MAX]; /* -1: not there */
+	int kernel, initrd;       /* sealed memfds; -1: none */
+	int tpm;                  /* connected to its swtpm; -1: none */
 	struct firmware_open firmware;
 	struct disk_files disks[DISKS_MAX];
 };
+#define OPENED_NO_CONSOLES                                                                         \
+	{                                                                                          \
+		{-1, {-1, -1}}, {-1, {-1, -1}}, {-1, {-1, -1}},                                    \
+		{                                                                                  \
+			-1,                                                                        \
+			{                                                                          \
+				-1, -1                                                             \
+			}                                                                          \
+		}                                                                                  \
+	}
 #define OPENED_NONE                                                                                \
 	(struct opened)                                                                            \
 	{                                                                                          \
-		.qmp = -1, .qmp_log = -1, .agent = -1, .console = -1, .console_in = {-1, -1},      \
+		.qmp = -1, .qmp_log = -1, .agent = -1, .consoles = OPENED_NO_CONSOLES,             \
 		.kernel = -1, .initrd = -1, .tpm = -1, .firmware = {                               \
 			.code = -1,                                                                \
 			.vars = -1                                                                 \

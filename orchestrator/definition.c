@@ -11,6 +11,7 @@
 
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
+#include "orchestrator/definition_hardware.h"
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
@@ -50,10 +51,6 @@ static const char *const display_names[] = {
 	[DISPLAY_NONE] = "none",
 	[DISPLAY_VGA] = "vga",
 };
-static const char *const tpm_names[] = {
-	[TPM_CRB] = "crb",
-	[TPM_TIS] = "tis",
-};
 static const char *const on_crash_names[] = {
 	[ON_CRASH_PAUSE] = "pause",
 	[ON_CRASH_DESTROY] = "destroy",
@@ -73,7 +70,6 @@ static_assert(ARRAY_SIZE(bus_names) == BUS_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(cache_names) == CACHE_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(boot_names) == BOOT_DEVICE_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(display_names) == DISPLAY_MAX, "a word is missing");
-static_assert(ARRAY_SIZE(tpm_names) == TPM_MODEL_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(on_crash_names) == ON_CRASH_MAX, "a word is missing");
 static_assert(ARRAY_SIZE(on_reboot_names) == ON_REBOOT_MAX, "a word is missing");
 /* rows reach enums, and uids, as unsigned */
@@ -83,7 +79,7 @@ static_assert(sizeof(enum accel) == sizeof(unsigned) && sizeof(uid_t) == sizeof(
 static const struct words accel_words = WORDS(accel_names), firmware_words = WORDS(firmware_names),
 			  format_words = WORDS(format_names), bus_words = WORDS(bus_names),
 			  cache_words = WORDS(cache_names), boot_words = WORDS(boot_names),
-			  display_words = WORDS(display_names), tpm_words = WORDS(tpm_names),
+			  display_words = WORDS(display_names),
 			  on_crash_words = WORDS(on_crash_names),
 			  on_reboot_words = WORDS(on_reboot_names), rung_words = WORDS(rung_names);
 
@@ -289,14 +285,6 @@ static const struct key autostart_rows[] = {
 #undef AT
 static const struct keys autostart_keys = {autostart_rows, ARRAY_SIZE(autostart_rows), NULL, NULL};
 
-#define AT(member) .offset = offsetof(struct tpm_def, member)
-static const struct key tpm_rows[] = {
-	{"model", KEY_WORD, AT(model), .words = &tpm_words,
-		.doc = "what the guest sees: crb, or tis for those that know only that"},
-};
-#undef AT
-static const struct keys tpm_keys = {tpm_rows, ARRAY_SIZE(tpm_rows), NULL, NULL};
-
 /* ---- the definition -------------------------------------------------------------------------- */
 
 #define AT(member) .offset = offsetof(struct identity, member)
@@ -316,6 +304,11 @@ static bool is_issued(const void *base)
 
 static const char *const fallback_names[] = {"none", "tcg"};
 static const struct words fallback_words = WORDS(fallback_names);
+
+static bool lacks_rng(const void *base)
+{
+	return !((const struct definition *)base)->rng;
+}
 
 static int read_fallback(const struct node *n, void *base, struct err *err)
 {
@@ -377,11 +370,23 @@ static const struct key definition_rows[] = {
 	{"interfaces", KEY_LIST, AT(nics), .aux = offsetof(struct definition, nic_count),
 		.max = NICS_MAX, .item = &nic_item, .size = sizeof(struct nic_def),
 		.doc = "default: one `user` interface with a free port forwarded to 22; []: none"},
-	{"console", KEY_BOOL, AT(console), .doc = "a serial console, kept in console.log"},
+	{"boot_menu", KEY_MAP, KEY_SWITCH | KEY_BARE, AT(boot_menu),
+		.aux = offsetof(struct definition, boot_menu.enabled), .keys = &boot_menu_keys,
+		.doc = "the firmware offers its menu; on the console where there is no display"},
+	{"console", KEY_OWN, .read = console_read, .write = console_write, .dump = console_dump,
+		.doc = "true: a serial one, kept in console.log; a list of serial and virtio: more"},
 	{"display", KEY_WORD, AT(display), .words = &display_words, .doc = "a graphics card"},
-	{"vnc", KEY_BOOL, AT(vnc), .doc = "VNC, on a unix socket"},
-	{"tpm", KEY_MAP, KEY_SWITCH, AT(tpm), .aux = offsetof(struct definition, tpm.enabled),
-		.keys = &tpm_keys, .doc = "a TPM 2.0, which swtpm emulates"},
+	{"vnc", KEY_MAP, KEY_SWITCH | KEY_PLAIN | KEY_BARE, AT(vnc),
+		.aux = offsetof(struct definition, vnc.enabled), .keys = &vnc_keys,
+		.doc = "VNC, on a unix socket"},
+	{"rng", KEY_BOOL, AT(rng), .there = lacks_rng,
+		.doc = "a virtio source of random numbers, fed from the host's; default true"},
+	{"watchdog", KEY_MAP, KEY_SWITCH | KEY_BARE, AT(watchdog),
+		.aux = offsetof(struct definition, watchdog.enabled), .keys = &watchdog_keys,
+		.doc = "a watchdog, which a guest that has hung does not feed"},
+	{"tpm", KEY_MAP, KEY_SWITCH | KEY_BARE, AT(tpm),
+		.aux = offsetof(struct definition, tpm.enabled), .keys = &tpm_keys,
+		.doc = "a TPM 2.0, which swtpm emulates"},
 	{"agent", KEY_BOOL, AT(agent), .doc = "a port for the guest agent"},
 	{"autostart", KEY_MAP, KEY_SWITCH | KEY_PLAIN, AT(autostart_how),
 		.aux = offsetof(struct definition, autostart), .keys = &autostart_keys,
@@ -410,7 +415,8 @@ static void definition_defaults(void *thing)
 	struct definition *d = thing;
 	d->memory = (uint64_t)1 << 30;
 	d->vcpus = 1;
-	d->console = d->agent = true;
+	d->console_count = 1;
+	d->agent = d->rng = true;
 	d->autostart_how.order = AUTOSTART_ORDER;
 }
 

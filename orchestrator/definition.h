@@ -30,10 +30,15 @@
  *	      restrict: true
  *	    mac: 52:54:00:12:34:56
  *	    model: virtio			# virtio, e1000e, e1000
+ *	boot_menu: true			# or {timeout: 10s}
+ *	rng: true			watchdog: {model: i6300esb|itco, action: reset}
  *	console: true			display: none|vga	vnc: false
  *	agent: true
  *	autostart: false		# true: started when the host boots; or with what follows
  *	autostart: {order: 10, delay: 5s}
+ *	# console: [serial, serial, virtio] are serial0, serial1 and hvc0; vnc: {password: true} lets
+ *	# in who knows what `roost set-vnc-password` has set; a watchdog's action is reset,
+ *	# poweroff, pause or none
  *	tpm: true			# version 2.0, by swtpm; or {model: crb|tis}
  *	on_crash: pause|destroy|restart	on_reboot: restart|destroy
  *	cloud_init:			# a NoCloud seed is made and attached
@@ -57,7 +62,7 @@
  * image without a '/' is the store's if it has one of that name, else a file in that folder.
  *
  * Defaults: memory 1G, max_memory = memory, vcpus 1, max_vcpus = the host's CPUs (at least vcpus),
- * console and agent true, display none, on_crash pause, on_reboot restart, discard true.
+ * console, agent and rng true, display none, watchdog i6300esb and reset where there is one, on_crash pause, on_reboot restart, discard true.
  * `cloud_init: true` is all of it by default; without the key there is none. Guests with the lower
  * order start first (default 100), those of the same order by name; the delay is waited after that
  * guest's start before the next.
@@ -83,6 +88,8 @@ enum {
 	KEYS_MAX = 16,
 	QEMU_ARGS_MAX = 64,
 	VCPUS_MAX = 255,
+	CONSOLES_MAX = 4,
+	BOOT_MENU_MS_MAX = 65535,
 	AUTOSTART_ORDER = 100, /* unless told */
 	AUTOSTART_ORDER_MAX = 9999,
 };
@@ -104,6 +111,15 @@ enum boot_device { BOOT_DISK, BOOT_CDROM, BOOT_NETWORK, BOOT_DEVICE_MAX };
 enum nic_model { NIC_VIRTIO, NIC_E1000E, NIC_E1000, NIC_MODEL_MAX };
 enum display { DISPLAY_NONE, DISPLAY_VGA, DISPLAY_MAX };
 enum tpm_model { TPM_CRB, TPM_TIS, TPM_MODEL_MAX };
+enum watchdog_model { WATCHDOG_I6300ESB, WATCHDOG_ITCO, WATCHDOG_MODEL_MAX };
+enum watchdog_action {
+	WATCHDOG_RESET,
+	WATCHDOG_POWEROFF,
+	WATCHDOG_PAUSE,
+	WATCHDOG_NONE,
+	WATCHDOG_ACTION_MAX
+};
+enum console_kind { CONSOLE_SERIAL, CONSOLE_VIRTIO, CONSOLE_KIND_MAX };
 enum on_crash { ON_CRASH_PAUSE, ON_CRASH_DESTROY, ON_CRASH_RESTART, ON_CRASH_MAX };
 enum on_reboot { ON_REBOOT_RESTART, ON_REBOOT_DESTROY, ON_REBOOT_MAX };
 
@@ -116,6 +132,7 @@ const char *disk_cache_name(enum disk_cache);
 const char *boot_device_name(enum boot_device);
 const char *nic_model_name(enum nic_model);
 const char *display_name(enum display);
+const char *watchdog_action_name(enum watchdog_action);
 
 struct disk_def {
 	enum disk_source source;
@@ -154,6 +171,22 @@ struct cloud_init_def {
 	char *keys[KEYS_MAX]; /* public keys as text, read from files on entry */
 	size_t key_count;
 	char *user_data; /* a file's absolute path, or NULL */
+};
+
+struct vnc_def {
+	bool enabled;
+	bool password; /* wanted; which one it is, is in the guest's folder: vnc.h */
+};
+
+struct watchdog_def {
+	bool enabled;
+	enum watchdog_model model;
+	enum watchdog_action action;
+};
+
+struct boot_menu_def {
+	bool enabled;
+	int64_t timeout_ms; /* 0: the firmware's own */
 };
 
 struct tpm_def {
@@ -204,7 +237,12 @@ struct definition {
 	size_t boot_count;
 	struct nic_def nics[NICS_MAX];
 	size_t nic_count;
-	bool console, vnc, agent, autostart;
+	bool agent, autostart, rng;
+	enum console_kind consoles[CONSOLES_MAX]; /* the first is serial */
+	size_t console_count;
+	struct vnc_def vnc;
+	struct watchdog_def watchdog;
+	struct boot_menu_def boot_menu;
 	struct autostart_def autostart_how;
 	enum display display;
 	struct tpm_def tpm;
@@ -264,6 +302,10 @@ json_t *disk_to_json(const struct disk_def *d);
 int nic_from_json(const json_t *json, struct nic_def *out, struct err *err);
 json_t *nic_to_json(const struct nic_def *n);
 void disk_free(struct disk_def *d);
+/* "serial0", "serial1", "hvc0": what the guest, and the user, calls its console number `index`. */
+void console_name(const struct definition *d, size_t index, char out[16]);
+/* Its files: "console.log" and "console.in" of the first one, "hvc0.log" and so on. */
+void console_file(const struct definition *d, size_t index, const char *suffix, char out[24]);
 /* By its target, or its `path`; NULL: there is none. */
 struct disk_def *definition_disk(struct definition *d, const char *target_or_path);
 

@@ -271,7 +271,7 @@ static int check_ready(const struct definition *d, const struct node *root, stru
 	const struct node *place = node_place(ready, r->probe_count ? "probes" : "rung");
 	if (str_eq(r->rung, "probes") && !r->probe_count)
 		return node_error(place, err, "there are no probes");
-	if (str_eq(r->rung, "console") && !d->console)
+	if (str_eq(r->rung, "console") && !d->console_count)
 		return node_error(place, err, "the guest has no console");
 	if ((str_eq(r->rung, "address") || login) && !d->nic_count)
 		return node_error(place, err, "the guest has no interface");

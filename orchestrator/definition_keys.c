@@ -107,8 +107,8 @@ static int read_file(const struct key *k, const struct node *n, void *base, stru
 	return 0;
 }
 
-/* 1, 0, or -1 for what is neither. The words are YAML 1.1's, for people write them. */
-static int truth(const struct node *n)
+/* The words are YAML 1.1's, for people write them. */
+int node_truth(const struct node *n)
 {
 	static const char *const words[][3] = {{"false", "no", "off"}, {"true", "yes", "on"}};
 	if (n->kind == NODE_BOOL)
@@ -122,7 +122,7 @@ static int truth(const struct node *n)
 
 static int read_bool(const struct key *k, const struct node *n, void *base, struct err *err)
 {
-	int value = truth(n);
+	int value = node_truth(n);
 	if (value < 0)
 		return node_wrong(n, "true or false", err);
 	*(bool *)place(base, k->offset) = value;
@@ -252,7 +252,7 @@ static int read_word(const struct key *k, const struct node *n, void *base, stru
 
 static int read_map(const struct key *k, const struct node *n, void *base, struct err *err)
 {
-	int value = k->flags & KEY_SWITCH ? truth(n) : -1;
+	int value = k->flags & KEY_SWITCH ? node_truth(n) : -1;
 	bool bare = value >= 0 || n->kind == NODE_NULL;
 	if (!bare && n->kind != NODE_MAP)
 		return node_wrong(

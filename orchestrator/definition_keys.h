@@ -93,6 +93,8 @@ int node_duration(const struct node *n, int64_t *out, struct err *err);
 char *node_file(const struct node *n, struct err *err);
 /* In people's form: "90s". */
 json_t *duration_text(int64_t ms);
+/* 1, 0, or -1 for what is neither true nor false. */
+int node_truth(const struct node *n);
 int node_word(const struct node *n, const struct words *words, unsigned *out, struct err *err);
 
 #endif

@@ -73,7 +73,7 @@ struct guest {
 	struct pass *passes;
 	struct ask *asks;
 
-	int console_fd; /* the log, for punching holes; -1 without console */
+	int console_fds[CONSOLES_MAX]; /* the logs, for punching holes; -1: not there */
 	int qmp_log_fd;
 	int vnc_fd;         /* listens for viewers; -1 without VNC */
 	struct disk_place { /* where a disk's bytes go, to see when there is space again */

@@ -21,6 +21,7 @@
 #include "base/fs.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/consoles.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/tpm.h"
@@ -163,6 +164,9 @@ static void read_log(struct guest *g, char last_event[64])
 			continue;
 		if (event[0])
 			snprintf(last_event, 64, "%s", event);
+		const char *action = json_get_str(json_object_get(o, "data"), "action", "");
+		if (str_eq(event, "WATCHDOG") && str_eq(action, "poweroff"))
+			snprintf(g->ending, sizeof(g->ending), "watchdog");
 		if (str_eq(event, "SHUTDOWN") && !g->ending[0])
 			snprintf(g->ending, sizeof(g->ending), "%s", reason);
 	}
@@ -203,6 +207,7 @@ static void by_ending(struct guest *g)
 		{"guest-shutdown", "guest poweroff", GUEST_SHUT_OFF},
 		{"guest-reset", "guest reset, and on_reboot says destroy", GUEST_SHUT_OFF},
 		{"guest-panic", "panic", GUEST_CRASHED},
+		{"watchdog", "watchdog", GUEST_CRASHED},
 		{"host-signal", "QEMU got SIGTERM", GUEST_SHUT_OFF},
 		{"host-qmp-quit", "quit", GUEST_SHUT_OFF},
 	};
@@ -269,10 +274,11 @@ void guest_end(struct guest *g)
 	status_write_last(g->dir, &g->status, &ignored);
 	journal_end(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log",
-		"ga.sock", "vnc.sock", "console.in", "exit", "qemu.err", "tpm.err", "argv",
-		"guest.json", "attached", "lock"};
+		"ga.sock", "vnc.sock", "exit", "qemu.err", "tpm.err", "argv", "guest.json",
+		"attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
+	consoles_end(g);
 	guest_event(g, "ROOST_ENDED",
 		json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state), "reason",
 			g->status.reason));

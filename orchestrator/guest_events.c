@@ -65,8 +65,8 @@ static void begin_boot(struct guest *g)
 {
 	g->boots++;
 	g->status.started = clock_ms();
-	if (g->console_fd >= 0)
-		g->status.console_from = lseek(g->console_fd, 0, SEEK_END);
+	if (g->console_fds[0] >= 0)
+		g->status.console_from = lseek(g->console_fds[0], 0, SEEK_END);
 	json_decref(g->status.timeline);
 	g->status.timeline = json_pack("{s:i, s:i, s:i}", "process", 0, "qmp", 0, "running", 0);
 	guest_tell_status(g);
@@ -121,6 +121,20 @@ static void on_io_error(struct guest *g, const json_t *data)
 		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
 }
 
+/* QEMU has done already what the definition wants; `poweroff` has ended it at once. */
+static void on_watchdog(struct guest *g, const json_t *data)
+{
+	const char *action = json_get_str(data, "action", "");
+	if (str_eq(action, "poweroff"))
+		remember_ending(g, "watchdog");
+	else if (str_eq(action, "pause"))
+		guest_tell(g, GUEST_PAUSED, "watchdog");
+	else if (g->status.state == GUEST_RUNNING)
+		guest_tell(g, GUEST_RUNNING, "%s",
+			str_eq(action, "reset") ? "reset by its watchdog"
+						: "its watchdog has expired");
+}
+
 /* The event itself went to nobody: it came while the guest had no keeper. */
 void guest_on_found_stopped(struct guest *g, const char *status)
 {
@@ -139,6 +153,7 @@ static const struct {
 	{"RESET", on_reset},
 	{"GUEST_PANICKED", on_panic},
 	{"BLOCK_IO_ERROR", on_io_error},
+	{"WATCHDOG", on_watchdog},
 	{"DEVICE_DELETED", attached_on_deleted},
 };
 
@@ -207,7 +222,7 @@ void guest_on_qemu_status(struct guest *g, const json_t *reply)
 	} else if (str_eq(status, "internal-error")) {
 		guest_tell(g, GUEST_CRASHED, "internal error of the accelerator");
 	} else if (str_eq(status, "watchdog")) {
-		guest_tell(g, GUEST_CRASHED, "watchdog");
+		guest_tell(g, GUEST_PAUSED, "watchdog");
 	} else if (str_ends(status, "migrate")) {
 		guest_tell(g, GUEST_MIGRATING, "%s", status);
 	} else if (str_eq(status, "suspended")) {

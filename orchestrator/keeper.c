@@ -48,7 +48,8 @@ static void bound_log(int fd)
 
 void guest_bound_logs(struct guest *g)
 {
-	bound_log(g->console_fd);
+	for (size_t i = 0; i < CONSOLES_MAX; i++)
+		bound_log(g->console_fds[i]);
 	bound_log(g->qmp_log_fd);
 }
 
@@ -139,7 +140,7 @@ int main(int argc, char **argv)
 		.lock = FD_LOCK,
 		.qemu = PROC_NONE,
 		.tpm = PROC_NONE,
-		.console_fd = -1,
+		.console_fds = {-1, -1, -1, -1},
 		.qmp_log_fd = -1,
 		.vnc_fd = -1};
 	if (argc == 2 && str_eq(argv[1], "--commands"))

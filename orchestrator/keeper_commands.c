@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "orchestrator/event_log.h"
+#include "orchestrator/vnc.h"
 #include "orchestrator/guest_ask.h"
 #include "qmp/agent.h"
 
@@ -290,6 +291,13 @@ static int look_guest_vcpus(
 		json_get_int(args, "timeout-ms", ASK_MS), err);
 }
 
+static int set_vnc_password(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return vnc_set_password(self, json_get_str(args, "password", ""), err);
+}
+
 /* What readiness found out, from a child of the command line. */
 static int note_rung(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -338,6 +346,9 @@ const struct command keeper_commands[] = {
 		CMD_CHANGING, set_memory},
 	{"roost-memstat", "Asks the guest's balloon for its statistics, in KiB.", {{0}},
 		CMD_CHANGING | CMD_UNTOLD, memory_stats},
+	{"roost-set-vnc-password",
+		"Sets the password that VNC asks for, from now on and at later starts.",
+		{{"password", ARG_STR, false, "1 to 8 bytes"}}, CMD_CHANGING, set_vnc_password},
 	{"roost-setvcpus", "Gives the guest that many vCPUs.",
 		{{"count", ARG_INT, false, "1 to max_vcpus"}}, CMD_CHANGING, set_vcpus},
 	{"roost-attach-disk", "Plugs a disk whose open files come with the request.",

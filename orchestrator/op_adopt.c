@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/consoles.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/record.h"
 #include "orchestrator/tpm.h"
@@ -71,7 +72,7 @@ static void reopen(struct guest *g)
 {
 	struct err ignored = ERR_INIT;
 	uid_t keeper = g->def->issued.keeper_uid;
-	g->console_fd = file_open_owned(g->dir, "console.log", O_WRONLY, keeper, &ignored);
+	consoles_reopen(g);
 	g->qmp_log_fd = file_open_owned(g->run, "qmp.log", O_WRONLY, keeper, &ignored);
 	for (size_t i = 0; i < g->def->disk_count; i++) {
 		const struct disk_def *d = &g->def->disks[i];

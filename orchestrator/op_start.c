@@ -25,6 +25,7 @@
 #include "orchestrator/access.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/consoles.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
@@ -56,27 +57,6 @@ static int listen_in_run(const struct guest *g, const char *name, struct err *er
 	if (fd < 0 || access_give_at(g->run, name, g->def->issued.keeper_uid, err) < 0)
 		return -1;
 	return TAKE_FD(fd);
-}
-
-/* The output's file is the guest's, kept over boots; the input's FIFO lives as long as QEMU. */
-static int open_console(struct guest *g, struct opened *o, struct err *err)
-{
-	if (!g->def->console)
-		return 0;
-	o->console = access_open_log(g->dir, "console.log", g->def->issued.keeper_uid, err);
-	if (o->console < 0)
-		return -1;
-	g->console_fd = fcntl(o->console, F_DUPFD_CLOEXEC, 0);
-	g->status.console_from = lseek(o->console, 0, SEEK_END);
-	if (mkfifoat(g->run, "console.in", 0660) < 0 && errno != EEXIST)
-		return err_errno(err, "cannot make 'console.in'");
-	/* a reader and a writer: without a writer QEMU would read its end as "hung up" */
-	o->console_in[1] = openat(g->run, "console.in", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	o->console_in[0] =
-		openat(g->run, "console.in", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-	if (o->console_in[0] < 0 || o->console_in[1] < 0)
-		return err_errno(err, "cannot open 'console.in'");
-	return access_give(o->console_in[1], g->def->issued.keeper_uid, err);
 }
 
 /* -kernel and -initrd cannot be fdsets; a sealed memfd of QEMU's uid opens as /proc/self/fd/N. */
@@ -114,7 +94,7 @@ static int open_disks(struct guest *g, struct opened *o, struct err *err)
 static int open_all(struct guest *g, struct opened *o, struct err *err)
 {
 	const struct definition *d = g->def;
-	if (open_disks(g, o, err) < 0 || open_console(g, o, err) < 0 ||
+	if (open_disks(g, o, err) < 0 || consoles_open(g, o, err) < 0 ||
 		firmware_open(g->dir, d, &o->firmware, err) < 0)
 		return -1;
 	if (d->kernel && copy_to_memfd(g, d->kernel, &o->kernel, err) < 0)
@@ -228,17 +208,6 @@ int guest_connect_qemu(struct guest *g, int64_t deadline, struct err *err)
 
 /* ---- the second half: with the CPUs still stopped ------------------------------------------------- */
 
-static int connect_console(struct guest *g, struct err *err)
-{
-	_cleanup_free_ char *out = str_fmt("/dev/fdset/%d", SET_CONSOLE);
-	_cleanup_free_ char *in = str_fmt("/dev/fdset/%d", SET_CONSOLE_IN);
-	json_t *file = json_pack("{s:s, s:s, s:b}", "out", out, "in", in, "append", 1);
-	return guest_qmp(g, "chardev-change",
-		json_pack("{s:s, s:{s:s, s:o}}", "id", "console0", "backend", "type", "file",
-			"data", file),
-		QMP_BLOCK_MS, NULL, err);
-}
-
 static void note(struct guest *g, const char *rung)
 {
 	struct err ignored = ERR_INIT;
@@ -250,9 +219,9 @@ int start_finish(struct guest *g, struct err *err)
 	struct err ignored = ERR_INIT;
 	guest_note_rung(g, "process", 0, &ignored);
 	note(g, "qmp");
-	if (g->vnc_fd < 0 && vnc_listen(g, err) < 0)
+	if (vnc_tell_password(g, err) < 0 || (g->vnc_fd < 0 && vnc_listen(g, err) < 0))
 		return -1;
-	if (g->def->console && connect_console(g, err) < 0)
+	if (consoles_connect(g, err) < 0)
 		return -1;
 	failpoint("start-before-cont");
 	if (!g->status.paused_start) {

@@ -38,7 +38,6 @@ static const char *const allowed[] = {
 	"job-pause",
 	"job-resume",
 	"watchdog-set-action",
-	"set_action",
 	"rtc-reset-reinjection",
 	"announce-self",
 	"qmp_capabilities",

@@ -359,7 +359,7 @@ static const char *best_rung(const struct definition *d)
 		return d->ready.rung;
 	if (ssh && d->issued.host_key)
 		return d->ready.probe_count ? "probes" : "login";
-	return d->console ? "console" : "running";
+	return d->console_count ? "console" : "running";
 }
 
 static int climb_all(struct climb *c, size_t last, struct err *err)
@@ -367,7 +367,7 @@ static int climb_all(struct climb *c, size_t last, struct err *err)
 	size_t i = 0;
 	for (; i <= last && rungs[i].climb; i++) {
 		int64_t own = deadline_in(rung_ms(c, i));
-		if (str_eq(rungs[i].name, "console") && !c->def->console)
+		if (str_eq(rungs[i].name, "console") && !c->def->console_count)
 			continue; /* none to speak on; the rungs above may still be climbed */
 		if (rungs[i].climb(c, own < c->deadline ? own : c->deadline, err) < 0)
 			return failed(c, rungs[i].name, err);

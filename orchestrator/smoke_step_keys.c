@@ -414,7 +414,7 @@ static int check_needs(
 			"the guest itself sees",
 			url.port);
 	}
-	if (s->kind == STEP_CONSOLE && !d->console)
+	if (s->kind == STEP_CONSOLE && !d->console_count)
 		return node_error(n, err, "the guest has no console");
 	return kinds[s->kind].ssh || !url.forwarded ? check_login(d, n, err) : 0;
 }

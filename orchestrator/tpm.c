@@ -41,6 +41,9 @@ static int open_state(const struct guest *g, struct err *err)
 		openat(g->dir, "tpm", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (made < 0 || fstat(made, &st) < 0)
 		return err_errno(err, "cannot open the folder 'tpm'");
+	/* the folder above gives its group to what is made in it: not here */
+	if (geteuid() == st.st_uid && fchmod(made, 0700) < 0)
+		return err_errno(err, "cannot close the folder 'tpm' to others");
 	if (geteuid() != 0 || !uid || st.st_uid == uid)
 		return TAKE_FD(made);
 	if (st.st_uid != 0)

@@ -72,16 +72,14 @@ static int open_log(const struct found *f, const char *name, struct err *err)
 }
 
 /* The folder is the keeper's: what is typed goes into a FIFO, not into what a link there names. */
-static int open_input(const struct found *f, int run, struct err *err)
+static int open_input(const struct found *f, int run, const char *name, struct err *err)
 {
 	struct stat st;
-	_cleanup_close_ int fd =
-		openat(run, "console.in", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(run, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(err, "guest '%s' has no console to type to", f->name);
 	if (!S_ISFIFO(st.st_mode))
-		return err_set(
-			err, ERR_REFUSED, "guest '%s': its 'console.in' is no FIFO", f->name);
+		return err_set(err, ERR_REFUSED, "guest '%s': its '%s' is no FIFO", f->name, name);
 	return TAKE_FD(fd);
 }
 
@@ -93,6 +91,27 @@ static int watch_log(const struct found *f, const char *name, struct err *err)
 	if (in < 0 || inotify_add_watch(in, path, IN_MODIFY) < 0)
 		return err_errno(err, "cannot watch '%s'", path);
 	return TAKE_FD(in);
+}
+
+/*
+ * The file "console.SUFFIX", or "hvc0.SUFFIX" and the like of --devname. A name that no console can
+ * have, such as one with a path in it, names no file.
+ */
+static int console_file_of(
+	const struct cli *cli, const char *guest, const char *suffix, char out[24], struct err *err)
+{
+	static const char *const known[] = {
+		"serial0", "serial1", "serial2", "serial3", "hvc0", "hvc1", "hvc2", NULL};
+	const char *name = cli_value(cli, "devname", known[0]);
+	for (size_t i = 0; known[i]; i++) {
+		if (str_eq(name, known[i])) {
+			snprintf(out, 24, "%s.%s", i ? name : "console", suffix);
+			return 0;
+		}
+	}
+	err_set(err, ERR_NOT_FOUND, "guest '%s' has no console '%.40s'", guest, name);
+	return err_hint(err,
+		"they are called serial0, serial1, hvc0 and so on, as its definition has them");
 }
 
 static void drain(int fd)
@@ -132,8 +151,10 @@ static int run_logs(const struct cli *cli, struct err *err)
 	struct found f;
 	uint64_t lines = 0;
 	const char *tail = cli_value(cli, "tail", NULL);
-	const char *name = cli_flag(cli, "events") ? "events.jsonl" : "console.log";
+	char console[24];
+	const char *name = cli_flag(cli, "events") ? "events.jsonl" : console;
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
+		console_file_of(cli, f.name, "log", console, err) < 0 ||
 		(tail && str_parse_u64(tail, 0, 1000000, "--tail", &lines, err) < 0))
 		return -1;
 	_cleanup_close_ int fd = open_log(&f, name, err);
@@ -213,23 +234,28 @@ static int run_console(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	_cleanup_status_ struct status s = {0};
-	if (guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0)
+	char log[24], in[24];
+	if (guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0 ||
+		console_file_of(cli, f.name, "log", log, err) < 0 ||
+		console_file_of(cli, f.name, "in", in, err) < 0)
 		return -1;
 	if (!s.number)
 		return err_set(err, ERR_REFUSED, "guest '%s' is not running", f.name),
 		       err_hint(err, "`roost logs %s` shows what it wrote", f.name);
 	_cleanup_close_ int run = run_dir_open(f.id, err);
-	_cleanup_close_ int fd = run < 0 ? -1 : open_log(&f, "console.log", err);
-	_cleanup_close_ int watch = fd < 0 ? -1 : watch_log(&f, "console.log", err);
+	_cleanup_close_ int fd = run < 0 ? -1 : open_log(&f, log, err);
+	_cleanup_close_ int watch = fd < 0 ? -1 : watch_log(&f, log, err);
 	if (watch < 0)
 		return -1;
 	bool look_only = cli_flag(cli, "read-only");
-	_cleanup_close_ int fifo = look_only ? -1 : open_input(&f, run, err);
+	_cleanup_close_ int fifo = look_only ? -1 : open_input(&f, run, in, err);
 	if (fifo < 0 && !look_only)
 		return -1;
-	off_t end = lseek(fd, 0, SEEK_END), at = cli_flag(cli, "replay") ? s.console_from : end;
-	if (!cli_flag(cli, "replay") && end - s.console_from > 0)
-		at = end - s.console_from > REPLAY ? end - REPLAY : s.console_from;
+	/* where this boot began is known of the first one alone */
+	off_t from = str_eq(log, "console.log") ? s.console_from : 0;
+	off_t end = lseek(fd, 0, SEEK_END), at = cli_flag(cli, "replay") ? from : end;
+	if (!cli_flag(cli, "replay") && end - from > 0)
+		at = end - from > REPLAY ? end - REPLAY : from;
 	if (isatty(STDIN_FILENO))
 		fprintf(stderr, "Connected to guest '%s'\nEscape character is ^] (Ctrl + ])\n",
 			f.name);
@@ -243,12 +269,15 @@ static int run_console(const struct cli *cli, struct err *err)
 
 const struct verb verb_console = {"console", "NAME",
 	"Connects to a guest's serial console; ^] leaves.", 1, 1, false,
-	{{"replay", NULL, 0, "show all since this boot, not only the last lines"},
+	{{"devname", "CONSOLE", 0, "another one than serial0: serial1, hvc0, ..."},
+		{"replay", NULL, 0,
+			"all since this boot, not only the last lines; of others than serial0 all that is kept"},
 		{"read-only", NULL, 'r', "look, type nothing"}},
 	run_console, "roost console web1", GROUP_ACCESS, GUESTS_RUNNING};
 const struct verb verb_logs = {"logs", "NAME", "Shows what a guest wrote on its console.", 1, 1,
 	false,
 	{{"follow", NULL, 'f', "go on as it grows, until the guest ends"},
 		{"tail", "LINES", 'n', "only the last lines"},
+		{"devname", "CONSOLE", 0, "of another console than serial0: serial1, hvc0, ..."},
 		{"events", NULL, 0, "its events instead"}},
 	run_logs, "roost logs web1", GROUP_LOOK, GUESTS_ALL};

@@ -390,7 +390,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 			"QEMU's pid:", (int)s.qemu_pid);
 	if (running && s.tpm_pid)
 		printf("%-16s%s\n", "TPM:", s.tpm_gone[0] ? s.tpm_gone : "2.0");
-	_cleanup_free_ char *vnc = running && d->vnc ? run_path(f.id, "vnc.sock", err) : NULL;
+	_cleanup_free_ char *vnc =
+		running && d->vnc.enabled ? run_path(f.id, "vnc.sock", err) : NULL;
 	if (vnc)
 		printf("%-16s%s\n", "VNC:", vnc);
 	printf("%-16s%s\n", "Persistent:", "yes");

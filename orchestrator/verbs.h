@@ -22,4 +22,6 @@ extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domn
 
 extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel;
 
+extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
+
 #endif

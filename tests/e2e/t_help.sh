@@ -63,6 +63,7 @@ interfaces:
   - user: {restrict: true, hostfwd: ["-22"]}
 cloud_init: true
 display: vga
+vnc: {password: true}
 END
 qemu-img create -q -f qcow2 data.qcow2 64M
 cat >smoke.yaml <<END

@@ -1,0 +1,89 @@
+/*
+ * vncdisplay, domdisplay, set-vnc-password: a guest's screen, from elsewhere. VNC listens on a unix
+ * socket alone, so the way to it from another machine is ssh.
+ */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "orchestrator/look.h"
+#include "orchestrator/paths.h"
+
+enum { PASSWORD_MAX = 256, VIEWER_PORT = 5901 };
+
+/* The socket of a running guest's VNC; freed by the caller. */
+static char *vnc_socket(const char *word, struct err *err)
+{
+	_cleanup_look_ struct look l = LOOK_NONE;
+	if (look_running(&l, word, err) < 0)
+		return NULL;
+	_cleanup_definition_ struct definition *d = look_definition(&l.f, err);
+	if (!d)
+		return NULL;
+	if (d->vnc.enabled)
+		return run_path(l.f.id, "vnc.sock", err);
+	err_set(err, ERR_REFUSED, "guest '%s' has no VNC", l.f.name);
+	err_hint(err, "add `vnc: true` to its definition and start it again");
+	return NULL;
+}
+
+static int run_display(const struct cli *cli, struct err *err)
+{
+	char host[256] = "this-host";
+	bool as_uri = str_eq(cli->verb->name, "domdisplay");
+	_cleanup_free_ char *path = vnc_socket(cli->operands[0], err);
+	if (!path)
+		return -1;
+	gethostname(host, sizeof(host) - 1);
+	_cleanup_free_ char *tunnel = str_fmt("ssh -N -L %d:%s %s", VIEWER_PORT, path, host);
+	_cleanup_free_ char *uri = str_fmt("vnc+unix://%s", path);
+	if (cli->json)
+		cli_print_json(
+			json_pack("{s:s, s:s, s:s}", "socket", path, "uri", uri, "tunnel", tunnel));
+	else
+		printf("%s\nfrom another machine: %s, then a viewer to localhost:%d\n",
+			as_uri ? uri : path, tunnel, VIEWER_PORT);
+	return 0;
+}
+
+/* One line of standard input, without its end; never from the command line, which all can read. */
+static int read_password(char out[PASSWORD_MAX], struct err *err)
+{
+	if (isatty(STDIN_FILENO)) {
+		const char *typed = getpass("VNC password: ");
+		snprintf(out, PASSWORD_MAX, "%s", typed ? typed : "");
+	} else if (!fgets(out, PASSWORD_MAX, stdin)) {
+		return err_set(err, ERR_USAGE, "there is no password on standard input");
+	}
+	out[strcspn(out, "\r\n")] = '\0';
+	return 0;
+}
+
+static int run_set_vnc_password(const struct cli *cli, struct err *err)
+{
+	char password[PASSWORD_MAX];
+	if (read_password(password, err) < 0)
+		return -1;
+	int result = guest_call(cli->operands[0], "roost-set-vnc-password",
+		json_pack("{s:s}", "password", password), NULL, err);
+	explicit_bzero(password, sizeof(password));
+	if (result < 0)
+		return -1;
+	if (cli->json)
+		cli_print_json(json_object());
+	else
+		printf("VNC of guest '%s' asks for the new password\n", cli->operands[0]);
+	return 0;
+}
+
+const struct verb verb_vncdisplay = {"vncdisplay", "NAME",
+	"Tells the socket of a guest's VNC, and the way to it from elsewhere.", 1, 1, false, {{0}},
+	run_display, "roost vncdisplay web1", GROUP_ACCESS, GUESTS_RUNNING};
+const struct verb verb_domdisplay = {"domdisplay", "NAME", "The same, as a URI.", 1, 1, false,
+	{{0}}, run_display, "roost domdisplay web1", GROUP_ACCESS, GUESTS_RUNNING};
+const struct verb verb_set_vnc_password = {"set-vnc-password", "NAME",
+	"Sets the password that a guest's VNC asks for: a line of standard input, 1 to 8 bytes.", 1,
+	1, false, {{0}}, run_set_vnc_password, "echo secret | roost set-vnc-password web1",
+	GROUP_ACCESS, GUESTS_RUNNING};
