@@ -2,13 +2,12 @@
 
 #include <stdio.h>
 
-void table_add(json_t *rows, bool new_row, const char *const cells[], size_t count)
+void table_add(json_t *rows, const char *const cells[], size_t count)
 {
-	if (new_row)
-		json_array_append_new(rows, json_array());
-	json_t *row = json_array_get(rows, json_array_size(rows) - 1);
+	json_t *row = json_array();
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(row, json_string(cells[i]));
+	json_array_append_new(rows, row);
 }
 
 void table_print(const json_t *rows)

@@ -9,14 +9,11 @@
 
 enum { COLUMNS_MAX = 8 };
 
-#define TABLE_CELLS(...)                                                                           \
-	(const char *const[]){__VA_ARGS__},                                                        \
-		sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)
 /* table_row(rows, "Target", "Source"): adds a row of texts; the first one is the head. */
-#define table_row(rows, ...) table_add((rows), true, TABLE_CELLS(__VA_ARGS__))
-/* The same, to the end of the last row. */
-#define table_cells(rows, ...) table_add((rows), false, TABLE_CELLS(__VA_ARGS__))
-void table_add(json_t *rows, bool new_row, const char *const cells[], size_t count);
+#define table_row(rows, ...)                                                                       \
+	table_add((rows), (const char *const[]){__VA_ARGS__},                                      \
+		sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+void table_add(json_t *rows, const char *const cells[], size_t count);
 void table_print(const json_t *rows);
 
 #endif

@@ -194,30 +194,67 @@ static void print_json(const struct cli *cli, const struct row *rows, size_t cou
 	cli_print_json(list);
 }
 
+struct line {
+	const char *cells[COLUMNS_MAX];
+	size_t count;
+	char number[24], vcpus[24];
+};
+
+/* `r` NULL: the head. */
+static void fill_line(struct line *l, const struct cli *cli, const struct row *r)
+{
+	bool runs = r && r->status.number;
+	snprintf(l->number, sizeof(l->number), "-");
+	snprintf(l->vcpus, sizeof(l->vcpus), "-");
+	if (runs) {
+		snprintf(l->number, sizeof(l->number), "%lld", (long long)r->status.number);
+		snprintf(l->vcpus, sizeof(l->vcpus), "%lld", (long long)r->status.vcpus);
+	}
+	l->count = 0;
+	l->cells[l->count++] = r ? l->number : "Id";
+	l->cells[l->count++] = r ? r->status.name : "Name";
+	l->cells[l->count++] = r ? r->state : "State";
+	if (cli_flag(cli, "wide")) {
+		l->cells[l->count++] = !r ? "Accel" : runs ? r->status.accel : "-";
+		l->cells[l->count++] = r ? l->vcpus : "vCPUs";
+		l->cells[l->count++] = !r     ? "Memory"
+				       : runs ? str_size((uint64_t)r->status.memory)
+					      : "-";
+	}
+	if (cli_flag(cli, "title"))
+		l->cells[l->count++] = !r ? "Title" : r->title ? r->title : "";
+}
+
+static void print_line(const struct line *l, const size_t *width)
+{
+	for (size_t j = 0; j < l->count; j++)
+		printf("%s%-*s", j ? "   " : " ", j + 1 < l->count ? (int)width[j] : 0,
+			l->cells[j]);
+	putchar('\n');
+}
+
+/* As table_print() would, but there may be a thousand of them, and the answer is wanted at once. */
 static void print_table(const struct cli *cli, const struct row *rows, size_t count)
 {
-	bool wide = cli_flag(cli, "wide"), title = cli_flag(cli, "title");
-	_cleanup_json_ json_t *table = json_array();
-	table_row(table, "Id", "Name", "State");
-	if (wide)
-		table_cells(table, "Accel", "vCPUs", "Memory");
-	if (title)
-		table_cells(table, "Title");
-	for (size_t i = 0; i < count; i++) {
-		const struct status *s = &rows[i].status;
-		char number[24] = "-", vcpus[24] = "-";
-		if (s->number) {
-			snprintf(number, sizeof(number), "%lld", (long long)s->number);
-			snprintf(vcpus, sizeof(vcpus), "%lld", (long long)s->vcpus);
+	size_t width[COLUMNS_MAX] = {0}, total = 0;
+	struct line line;
+	for (size_t i = 0; i <= count; i++) {
+		fill_line(&line, cli, i ? &rows[i - 1] : NULL);
+		for (size_t j = 0; j < line.count; j++) {
+			size_t len = strlen(line.cells[j]);
+			width[j] = len > width[j] ? len : width[j];
 		}
-		table_row(table, number, s->name, rows[i].state);
-		if (wide)
-			table_cells(table, s->number ? s->accel : "-", vcpus,
-				s->number ? str_size((uint64_t)s->memory) : "-");
-		if (title)
-			table_cells(table, rows[i].title ? rows[i].title : "");
 	}
-	table_print(table);
+	for (size_t j = 0; j < line.count; j++)
+		total += width[j] + 3;
+	for (size_t i = 0; i <= count; i++) {
+		fill_line(&line, cli, i ? &rows[i - 1] : NULL);
+		print_line(&line, width);
+		for (size_t j = 0; i == 0 && j < total; j++)
+			putchar('-');
+		if (i == 0)
+			putchar('\n');
+	}
 }
 
 /* For scripts: the columns asked for, always in this order. A broken guest has no UUID to tell. */
