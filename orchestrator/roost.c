@@ -132,7 +132,9 @@ static int fail(const struct cli *cli, const struct err *err)
 		if (err->hint[0])
 			fprintf(stderr, "       %s\n", err->hint);
 	}
-	return cli->verb && cli->verb->rest ? EXIT_OF_OURS : err_exit_code(err->kind);
+	/* `completion` takes words as they come, too, but its status is nobody else's */
+	bool others = cli->verb && cli->verb->rest && !str_eq(cli->verb->name, "completion");
+	return others ? EXIT_OF_OURS : err_exit_code(err->kind);
 }
 
 /* Errors are told as JSON even if they stand before the word that asks for it. */
