@@ -88,13 +88,13 @@ static bool read_exit(struct guest *g)
 	return g->qemu_status_known = true;
 }
 
-/* Readable when a file in $RUN/g/ID has been replaced; -1 if the kernel gives us no more of these. */
+/* Readable when a file in $RUN/g/ID was replaced, or given to us after that; -1 if the kernel gives us no more of these. */
 static int watch_run(const struct guest *g)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_free_ char *path = run_path(g->def->issued.id, "", &ignored);
 	_cleanup_close_ int news = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (news < 0 || !path || inotify_add_watch(news, path, IN_MOVED_TO) < 0)
+	if (news < 0 || !path || inotify_add_watch(news, path, IN_MOVED_TO | IN_ATTRIB) < 0)
 		return -1;
 	return TAKE_FD(news);
 }
