@@ -109,6 +109,8 @@ int tpm_start(struct guest *g, struct opened *o, struct err *err)
 	g->tpm_is_child = true;
 	g->status.tpm_pid = g->tpm.pid;
 	g->status.tpm_start = g->tpm.start;
+	/* at once: one that has not met its QEMU does not end by itself, and who takes over kills it */
+	guest_tell_status(g);
 	o->tpm = TAKE_FD(ours);
 	return 0;
 }

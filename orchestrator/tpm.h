@@ -5,7 +5,7 @@
  * inherits: nobody else can reach it, and there is no socket in $RUN. It runs in QEMU's jail at
  * QEMU's uid, in the folder `tpm` of the guest's folder, the only one it needs and which QEMU, for
  * want of a way there, does not reach. It outlives the keeper as QEMU does and ends when QEMU closes
- * its end; one that does not is killed. If it dies under a living guest the guest goes on, with
+ * its end; one that does not, or that QEMU has never spoken to, is killed. If it dies under a living guest the guest goes on, with
  * a TPM that fails, and that is told: the event ROOST_TPM_GONE, and `dominfo`.
  */
 #ifndef ORCHESTRATOR_TPM_H

@@ -29,7 +29,9 @@ disks:
     format: raw
   - path: $TMPDIR/second.qcow2
     format: qcow2
+console: [serial, virtio]
 END
+[ ! -x /usr/bin/swtpm ] || echo 'tpm: true' >>"$TMPDIR/g.yaml"
 roost define "$TMPDIR/g.yaml"
 
 cat >"$TMPDIR/tiny.yaml" <<END
