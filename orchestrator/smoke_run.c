@@ -60,6 +60,7 @@ struct runner {
 	int signals;     /* signalfd */
 	int signal;
 	const char *stopped; /* why no further test begins; NULL */
+	bool out_of_time;    /* that is why: who ran then has failed */
 	bool live;
 	bool said_accel;
 };
@@ -308,6 +309,9 @@ static void conclude_silence(struct runner *r, struct slot *s, int status)
 	if (s->late)
 		conclude(s, VERDICT_FAILED, "the test's %lld s were over during %s",
 			(long long)s->test->timeout_ms / 1000, s->at);
+	else if (r->out_of_time)
+		conclude(s, VERDICT_FAILED, "the suite's %lld s were over during %s",
+			(long long)r->suite->timeout_ms / 1000, s->at);
 	else if (r->stopped)
 		conclude(s, VERDICT_SKIPPED, "ended during %s: %s", s->at, r->stopped);
 	else
@@ -422,10 +426,12 @@ static void take_signal(struct runner *r)
 static int64_t watch_times(struct runner *r, int64_t suite_deadline)
 {
 	int64_t next = deadline_in(r->live ? DRAW_MS : 60000);
-	if (!deadline_left(suite_deadline))
+	if (!deadline_left(suite_deadline)) {
+		r->out_of_time = !r->stopped || r->out_of_time;
 		stop_all(r, "the suite's time was over");
-	else if (suite_deadline < next)
+	} else if (suite_deadline < next) {
 		next = suite_deadline;
+	}
 	for (size_t i = 0; i < r->jobs; i++) {
 		struct slot *s = &r->slots[i];
 		if (!s->test || s->cleaning || s->late)

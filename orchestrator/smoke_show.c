@@ -63,6 +63,13 @@ void show_begin(const struct test *t)
 		fprintf(stderr, "begins             %s\n", t->name);
 }
 
+/* Words of a guest's may hold escape sequences, which are not for this terminal. */
+static void say_line(const char *before, const char *text, size_t len)
+{
+	_cleanup_free_ char *clean = text_line(text, len, 1000);
+	printf("%s%s\n", before, clean);
+}
+
 void show_outcome(const struct test *t, const struct outcome *o)
 {
 	static const char *const words[] = {
@@ -76,16 +83,14 @@ void show_outcome(const struct test *t, const struct outcome *o)
 	json_t *line;
 	if (show_is_live())
 		erase();
-	printf("%-8s %6.1f s  %s%s%s\n", words[o->verdict], (double)o->ms / 1000, t->name,
-		o->sentence ? ": " : "", o->sentence ? o->sentence : "");
+	printf("%-8s %6.1f s  %s%s", words[o->verdict], (double)o->ms / 1000, t->name,
+		o->sentence ? ": " : "\n");
+	if (o->sentence)
+		say_line("", o->sentence, strlen(o->sentence));
 	if (o->hint)
-		printf("         %s\n", o->hint);
-	json_array_foreach (o->console, i, line) {
-		/* escape sequences of a guest's are not for this terminal */
-		_cleanup_free_ char *text =
-			text_line(json_string_value(line), json_string_length(line), 400);
-		printf("       | %s\n", text);
-	}
+		say_line("         ", o->hint, strlen(o->hint));
+	json_array_foreach (o->console, i, line)
+		say_line("       | ", json_string_value(line), json_string_length(line));
 	if (o->kept)
 		printf("         kept: `roost console %s`; `roost smoke --clean` removes it\n",
 			o->guest);

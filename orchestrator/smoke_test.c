@@ -86,6 +86,10 @@ static void tell_verdict(const struct trial *t, enum verdict verdict, const char
 
 static int define(struct trial *t, const char *guest, const char *runner, struct err *err)
 {
+	struct err none = ERR_INIT;
+	/* to define one that is there is to change it */
+	if (guest_find(guest, &t->guest, &none) == 0)
+		return err_set(err, ERR_BUSY, "there is a guest '%s' already", guest);
 	json_t *definition = definition_to_json(t->test->def);
 	json_object_set_new(definition, "name", json_string(guest));
 	json_object_set_new(definition, "runner", json_string(runner));
@@ -106,11 +110,16 @@ static int start(const char *guest, struct err *err)
 	return 0;
 }
 
-/* What the host lacks is no fault of the guest's. */
+/*
+ * A guest that was not even started: is the host to blame? Not for what the suite asks for (a machine
+ * that this QEMU does not know), but for what it lacks: KVM, memory, a roostd that answers.
+ */
 static enum verdict verdict_of(const struct err *err)
 {
-	bool memory = err->kind == ERR_QEMU && strstr(err->message, "Cannot allocate memory");
-	return err->kind == ERR_SYSTEM || memory ? VERDICT_HOST : VERDICT_FAILED;
+	if (err->kind == ERR_QEMU)
+		return strstr(err->message, "Cannot allocate memory") ? VERDICT_HOST
+								      : VERDICT_FAILED;
+	return err->kind == ERR_USAGE || err->kind == ERR_NOT_FOUND ? VERDICT_FAILED : VERDICT_HOST;
 }
 
 /* What the climb found; its own evidence knows more than the console's tail. */

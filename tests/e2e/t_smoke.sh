@@ -91,6 +91,13 @@ smoke 3 huge.yaml
 says huge 'it needs 8 TiB of memory, and the host has'
 check_match "totals" '^0 passed, 0 failed, 1 that the host could not run, in ' "$out"
 
+if roost validate --json | jq -e 'any(.[]?; .name == "kvm" and .result != "PASS")' >/dev/null; then
+	printf 'guests:\n  - name: fast\n    file: pico.yaml\n    definition: {accel: kvm}\n' >kvm.yaml
+	smoke 3 kvm.yaml
+	says fast 'start: .*KVM'
+	no_guests
+fi
+
 say "all passed: 0"
 smoke 0 pass.yaml --tap pass.tap --junit pass.xml
 says pico/mem=48M/bus=ide ''
@@ -255,6 +262,15 @@ check_match "TAP" "^ok 2 - b # SKIP ended during .*another test failed" "$(cat f
 check_match "TAP" "^ok 3 - c # SKIP not begun: another test failed" "$(cat fast.tap)"
 no_guests
 smoke 0 fast.yaml --fail-fast -k c
+
+say "the suite's time"
+{ echo "timeout: $((6 * E2E_PATIENCE))s" && cat fast.yaml; } >late.yaml
+since=$(now_ms)
+smoke 1 late.yaml -j 1 --tap late.tap
+check_time "it ends in time" 25000 "$since"
+says b "the suite's [0-9]+ s were over during console 'never'$"
+check_match "it is told" "^ok 3 - c # SKIP not begun: the suite's time was over" "$(cat late.tap)"
+no_guests
 
 say "--keep-failed"
 pico mine
