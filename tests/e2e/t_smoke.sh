@@ -459,3 +459,10 @@ python3 - ssh.xml <<-'END'
 	assert r"got '\x1b[31m\xff\x01<&>]]>" in cases["bytes"].find("failure").text
 END
 no_guests
+
+say "the example"
+need tiny.qcow2
+smoke 0 "$TOP/docs/smoke-example.yaml" -k pico
+smoke 0 "$TOP/docs/smoke-example.yaml" -k cpus=2
+says ram/cpus=2 ''
+no_guests
