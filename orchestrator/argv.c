@@ -233,6 +233,8 @@ static void add_disk(struct launch *l, const struct definition *d, size_t index,
 		launch_arg_json(l, disk_format_node(disk, files, layer));
 	}
 	json_t *device = disk_device(disk);
+	if (!files->count) /* a drive without a medium */
+		json_object_del(device, "drive");
 	set_boot_index(device, boot_index(d, disk->cdrom ? BOOT_CDROM : BOOT_DISK, nth_of_kind));
 	if (disk->bus == BUS_VIRTIO && !disk->cdrom) {
 		set_address(device, SLOT_DISKS + (unsigned)index, 0);

@@ -106,6 +106,14 @@ static bool answers_unplug(const json_t *event, const void *device)
 	return str_starts(name, "DEVICE_") && str_eq(json_get_str(data, "device", NULL), device);
 }
 
+/* What lies behind the device was sent away without waiting; QEMU has done it when it answers this. */
+static int settle(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	guest_qmp(g, "query-status", NULL, QMP_BLOCK_MS, NULL, &ignored);
+	return 0;
+}
+
 int attached_unplug(struct guest *g, json_t *entry, int64_t timeout_ms, struct err *err)
 {
 	struct err why = ERR_INIT;
@@ -123,13 +131,13 @@ int attached_unplug(struct guest *g, json_t *entry, int64_t timeout_ms, struct e
 		return -1;
 	}
 	if (!attached_find(g, "device", device))
-		return 0; /* its event came before the reply */
+		return settle(g); /* its event came before the reply */
 	struct wait w = WAIT_FOR(.deadline = deadline_in(timeout_ms), .wants = answers_unplug,
 		.about = device);
 	enum wake wake = guest_wait(g, &w);
 	_cleanup_json_ json_t *event = w.event;
 	if (wake == WAKE_EVENT && str_eq(json_get_str(event, "event", ""), "DEVICE_DELETED"))
-		return 0;
+		return settle(g);
 	if (wake == WAKE_GONE)
 		return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
 	if (wake == WAKE_CANCEL)

@@ -5,6 +5,9 @@
  * is {"kind":"disk"|"interface", "port":N, "device":ID, "nodes":[...], "sets":[...], what was asked
  * for...}. An entry whose unplug the guest has not answered yet has "unplugging":true: it still
  * takes its port, and DEVICE_DELETED, whenever it comes, removes the rest of it.
+ *
+ * {"kind":"medium", "drive":TARGET, "medium":PATH} tells what change-media has put into a CD-ROM drive;
+ * without "medium" it is empty.
  */
 #ifndef ORCHESTRATOR_ATTACHED_H
 #define ORCHESTRATOR_ATTACHED_H

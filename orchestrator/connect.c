@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/saved.h"
 
 enum { SUPERVISOR_UP_MS = 5000 };
 
@@ -122,6 +123,34 @@ int supervisor_call(const char *command, json_t *args, json_t **reply, struct er
 	return call_within(OPERATION_MS, command, args, reply, err);
 }
 
+static int start_from(int64_t ms, const char *name, unsigned how, struct saved *from,
+	json_t **reply, struct err *err)
+{
+	const char *fallback = getenv("ROOST_ACCEL_FALLBACK");
+	int64_t deadline = deadline_in(ms);
+	if (fallback && fallback[0] && !str_eq(fallback, "tcg")) {
+		err_set(err, ERR_USAGE, "ROOST_ACCEL_FALLBACK='%s' is unknown", fallback);
+		return err_hint(err, "the only word is tcg");
+	}
+	json_t *args = json_pack("{s:s, s:b, s:b, s:b}", "name", name, "paused", how & START_PAUSED,
+		"fallback-tcg", fallback && fallback[0], "force-boot", how & START_FORCE_BOOT);
+	if (from)
+		json_object_set(args, "restore", from->facts);
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	if (!q) {
+		json_decref(args);
+		return -1;
+	}
+	return qmp_call_fds(q, "roost-start", args, from ? from->fds : NULL,
+		from ? from->fd_count : 0, deadline, reply, err);
+}
+
+int supervisor_start_from(
+	const char *name, unsigned how, struct saved *from, json_t **reply, struct err *err)
+{
+	return start_from(OPERATION_MS, name, how, from, reply, err);
+}
+
 int supervisor_start(const char *name, bool paused, json_t **reply, struct err *err)
 {
 	return supervisor_start_within(OPERATION_MS, name, paused, reply, err);
@@ -130,15 +159,22 @@ int supervisor_start(const char *name, bool paused, json_t **reply, struct err *
 int supervisor_start_within(
 	int64_t ms, const char *name, bool paused, json_t **reply, struct err *err)
 {
-	const char *fallback = getenv("ROOST_ACCEL_FALLBACK");
-	if (fallback && fallback[0] && !str_eq(fallback, "tcg")) {
-		err_set(err, ERR_USAGE, "ROOST_ACCEL_FALLBACK='%s' is unknown", fallback);
-		return err_hint(err, "the only word is tcg");
+	_cleanup_saved_ struct saved s = {0};
+	_cleanup_json_ json_t *answer = NULL;
+	if (!saved_exists(name))
+		return start_from(ms, name, paused ? START_PAUSED : 0, NULL, reply, err);
+	_cleanup_free_ char *path = saved_managed_path(name, err);
+	if (!path || saved_open(path, true, &s, err) < 0) {
+		err_prefix(err, "guest '%s' has been saved", name);
+		return err_hint(err, "`roost start --force-boot %s` gives up what was saved", name);
 	}
-	return call_within(ms, "roost-start",
-		json_pack("{s:s, s:b, s:b}", "name", name, "paused", paused, "fallback-tcg",
-			fallback && fallback[0]),
-		reply, err);
+	paused = paused || json_get_bool(s.facts, "paused", false);
+	if (start_from(ms, name, paused ? START_PAUSED : 0, &s, &answer, err) < 0)
+		return -1;
+	json_object_set(answer, "saved", json_object_get(s.facts, "saved"));
+	if (reply)
+		*reply = TAKE(answer);
+	return 0;
 }
 
 /* ---- guests --------------------------------------------------------------------------------------- */

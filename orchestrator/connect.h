@@ -22,7 +22,16 @@ enum {
 struct qmp *supervisor_connect(struct err *err);
 /* One command to roostd and its reply. */
 int supervisor_call(const char *command, json_t *args, json_t **reply, struct err *err);
-/* Has a guest started. ROOST_ACCEL_FALLBACK counts as the caller has it, not as roostd was born. */
+/* Where a start goes on from, opened: saved.h. */
+struct saved;
+enum { START_PAUSED = 1, START_FORCE_BOOT = 2 /* whatever was saved by managedsave is given up */ };
+/* Has a guest started from what was saved, or booted if `from` is NULL. */
+int supervisor_start_from(
+	const char *name, unsigned how, struct saved *from, json_t **reply, struct err *err);
+/*
+ * Has a guest started; one with a managed save goes on from there, and the reply has "saved", the time
+ * of that. ROOST_ACCEL_FALLBACK counts as the caller has it, not as roostd was born.
+ */
 int supervisor_start(const char *name, bool paused, json_t **reply, struct err *err);
 /* The same for a caller who has others to start, and no patience with this one. */
 int supervisor_start_within(

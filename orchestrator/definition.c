@@ -170,7 +170,7 @@ static int read_cdrom(const struct node *n, void *base, struct err *err)
 	char *path = NULL;
 	if (d->disk_count == DISKS_MAX)
 		return node_error(n, err, "there are %d disks already", DISKS_MAX);
-	if (!(path = node_file(n, err)))
+	if (!str_eq(n->text, "none") && !(path = node_file(n, err)))
 		return -1;
 	d->disks[d->disk_count++] = (struct disk_def){.source = DISK_PATH,
 		.path = path,

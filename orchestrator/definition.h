@@ -22,7 +22,7 @@
  *	    readonly: true		cache: none		discard: unmap
  *	    serial: DATA01		target: vdb
  *	  - size: 1G			# a blank disk in the guest's folder
- *	cdrom: /srv/install.iso
+ *	cdrom: /srv/install.iso		# `none`: a drive without a medium (./none is a file)
  *	boot: [disk, cdrom, network]
  *	interfaces:
  *	  - user:
@@ -136,7 +136,8 @@ const char *watchdog_action_name(enum watchdog_action);
 
 struct disk_def {
 	enum disk_source source;
-	char *path;    /* DISK_PATH: the file; DISK_IMAGE: the base; DISK_BLANK: NULL; absolute */
+	char *path;    /* DISK_PATH: the file; DISK_IMAGE: the base; DISK_BLANK: NULL; absolute.
+		       * A CD-ROM without one is an empty drive */
 	char *file;    /* DISK_IMAGE, DISK_BLANK: its name in the guest's folder, "disk0.qcow2" */
 	uint64_t size; /* bytes; 0 for DISK_PATH, and where the image's own size is meant */
 	enum disk_format format; /* of `path`; for DISK_IMAGE the base's, found on entry */

@@ -82,7 +82,8 @@ int check_disk(void *disk, const struct node *map, struct err *err)
 	const struct node *image = node_get(map, "image"), *path = node_get(map, "path");
 	if (image && path)
 		return node_error(path, err, "'image' and 'path' exclude one another");
-	d->source = image ? DISK_IMAGE : path ? DISK_PATH : DISK_BLANK;
+	/* a CD-ROM without a path is a drive without a medium */
+	d->source = image ? DISK_IMAGE : path || d->cdrom ? DISK_PATH : DISK_BLANK;
 	if (check_source(d, map, err) < 0 || check_serial_length(d, map, err) < 0 ||
 		check_target(d, map, err) < 0)
 		return -1;

@@ -110,6 +110,10 @@ static int open_chain(
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)
 {
 	struct disk_files f = {0};
+	if (d->cdrom && !d->path) {
+		*out = f;
+		return 0;
+	}
 	const char *own = own_file(d, guest_dir);
 	bool qcow2 = d->format == FORMAT_QCOW2;
 	int result = own ? open_own(&f, guest_dir, own, d->source != DISK_PATH, !d->readonly, err)
@@ -133,6 +137,16 @@ void disk_files_close(struct disk_files *f)
 	for (size_t i = 0; i < f->count; i++)
 		cleanup_close(&f->layers[i].fd);
 	f->count = 0;
+}
+
+json_t *disk_of_plugged(const json_t *entry)
+{
+	static const char *const ours[] = {
+		"kind", "port", "device", "nodes", "sets", "layers", "unplugging"};
+	json_t *disk = json_deep_copy(entry);
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		json_object_del(disk, ours[i]);
+	return disk;
 }
 
 char *disk_node(const char *target, size_t layer, bool file)

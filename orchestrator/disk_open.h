@@ -25,11 +25,15 @@ struct disk_files {
 
 /*
  * Opens all layers with the rights of this process. The chain comes from the definition and, for a
- * qcow2 attached by path, from chain_resolve(). ERR_BUSY when somebody else writes to it.
+ * qcow2 attached by path, from chain_resolve(). ERR_BUSY when somebody else writes to it. An empty
+ * CD-ROM drive has no layer.
  */
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err);
 void disk_files_close(struct disk_files *f);
 #define _cleanup_disk_files_ _cleanup_(disk_files_close)
+
+/* The disk that an entry of a guest's plugged things (attached.h) tells of, for disk_from_json(). */
+json_t *disk_of_plugged(const json_t *entry);
 
 /* "vda-2-file"; freed by the caller. */
 char *disk_node(const char *target, size_t layer, bool file);

@@ -73,6 +73,10 @@ struct guest {
 	struct pass *passes;
 	struct ask *asks;
 
+	struct restore *restore; /* starting from what was saved: save.h; else NULL */
+	bool restored;           /* it was */
+	bool saving;             /* its CPUs stand still for op_save.c, for nobody else */
+
 	int console_fds[CONSOLES_MAX]; /* the logs, for punching holes; -1: not there */
 	int qmp_log_fd;
 	int vnc_fd;         /* listens for viewers; -1 without VNC */
@@ -231,6 +235,11 @@ int op_blockresize(struct guest *g, const char *target, uint64_t bytes, struct e
 /* op_interface.c */
 int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct err *err);
 int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, struct err *err);
+/* "eject", "insert" or "update"; the medium's file comes with the request. op_media.c */
+int op_change_media(struct guest *g, const char *drive, const char *mode, const char *medium,
+	bool force, struct request *files, struct err *err);
+/* RAM into the pipe that came with the request, then QEMU's end: save.h, op_save.c. */
+int op_save(struct guest *g, bool managed, struct request *files, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
@@ -239,6 +248,8 @@ int op_agent(struct guest *g, const char *command, const json_t *args, int64_t t
 /* What recovery does with what a keeper left half done. */
 int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err);
 int recover_attach_interface(struct guest *g, const json_t *journal, struct err *err);
+int recover_change_media(struct guest *g, const json_t *journal, struct err *err);
+int recover_save(struct guest *g, const json_t *journal, struct err *err);
 int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);
 
 /* The guest's agent, connected, waiting through guest_wait(); closed by agent_close(). */

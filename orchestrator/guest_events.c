@@ -207,7 +207,9 @@ void guest_on_qemu_status(struct guest *g, const json_t *reply)
 {
 	const char *status = json_get_str(reply, "status", "");
 	g->status.stamp = clock_ms();
-	if (g->run_after_reset && !str_eq(status, "running")) {
+	if (g->saving) {
+		/* its CPUs stand still, its RAM goes or comes: told as `migrating` until that is over */
+	} else if (g->run_after_reset && !str_eq(status, "running")) {
 		/* on its way: stopped it is only in between */
 		if (str_eq(status, "prelaunch"))
 			send_quietly(g, "cont");
@@ -223,6 +225,8 @@ void guest_on_qemu_status(struct guest *g, const json_t *reply)
 		guest_tell(g, GUEST_CRASHED, "internal error of the accelerator");
 	} else if (str_eq(status, "watchdog")) {
 		guest_tell(g, GUEST_PAUSED, "watchdog");
+	} else if (str_eq(status, "postmigrate")) {
+		guest_tell(g, GUEST_PAUSED, "user"); /* it was to be saved, and was paused before */
 	} else if (str_ends(status, "migrate")) {
 		guest_tell(g, GUEST_MIGRATING, "%s", status);
 	} else if (str_eq(status, "suspended")) {

@@ -4,6 +4,7 @@
  */
 #include "orchestrator/guest.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -11,6 +12,7 @@
 #include "orchestrator/vnc.h"
 #include "orchestrator/guest_ask.h"
 #include "qmp/agent.h"
+#include "orchestrator/save.h"
 
 static int look_status(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -59,20 +61,43 @@ static void give_up(struct guest *g)
 	guest_end(g);
 }
 
+/* A guest that was saved is neither booted by mistake, nor started from anything else. */
+static int prepare_start(struct guest *g, const json_t *args, struct request *r, struct err *err)
+{
+	const json_t *restore = json_object_get(args, "restore");
+	bool saved = faccessat(g->dir, SAVE_MANAGED, F_OK, 0) == 0;
+	if (saved && !json_get_bool(args, "force-boot", false) &&
+		!json_get_bool(restore, "managed", false)) {
+		err_set(err, ERR_REFUSED, "guest '%s' has been saved by managedsave", g->def->name);
+		return err_hint(err,
+			"`roost start %s` goes on from there, `roost managedsave-remove %s` discards it",
+			g->def->name, g->def->name);
+	}
+	if (!json_object_size(restore))
+		return 0;
+	return restore_prepare(g, restore, r, err);
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct guest *g = self;
 	if (g->qemu.pidfd >= 0)
 		return err_set(err, ERR_REFUSED, "guest '%s' is running already", g->def->name);
+	if (prepare_start(g, args, r, err) < 0) {
+		give_up(g);
+		return -1;
+	}
 	json_t *by = r->client == g->supervisor ? json_object_get(args, "by") : NULL;
 	g->starter = by ? json_incref(by) : event_who(&r->peer);
 	if (json_get_bool(args, "fallback-tcg", false))
 		g->def->accel_fallback_tcg = true; /* this time: nobody writes it down */
 	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0),
 		    err) < 0) {
+		restore_free(g);
 		give_up(g);
 		return -1;
 	}
+	restore_free(g);
 	*ret = json_pack("{s:s, s:I, s:s, s:s}", "name", g->def->name, "number",
 		(json_int_t)g->status.number, "accel", g->status.accel, "accel-said",
 		g->status.accel_said);
@@ -256,6 +281,23 @@ static int look_attached(
 
 /* ---- looking in, and talking to the guest ------------------------------------------------------------ */
 
+static int change_media(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return op_change_media(self, json_get_str(args, "drive", ""),
+		json_get_str(args, "mode", "update"), json_get_str(args, "medium", NULL),
+		json_get_bool(args, "force", false), r, err);
+}
+
+static int save(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	if (op_save(self, json_get_bool(args, "managed", false), r, err) < 0)
+		return -1;
+	return guest_answer_at_end(self, r);
+}
+
 static int screenshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -320,6 +362,9 @@ const struct command keeper_commands[] = {
 		{{"paused", ARG_BOOL, true, "leave the CPUs stopped"},
 			{"fallback-tcg", ARG_BOOL, true, "TCG where KVM is asked for in vain"},
 			{"number", ARG_INT, true, "the small Id of this run"},
+			{"restore", ARG_OBJECT, true,
+				"go on from what was saved: the file's facts; the file and plugged disks come along"},
+			{"force-boot", ARG_BOOL, true, "what was saved is given up"},
 			{"by", ARG_OBJECT, true, "who has asked roostd for it"}},
 		CMD_CHANGING | CMD_UNTOLD, start},
 	{"roost-adopt", "Takes over a QEMU whose keeper has died.", {{0}},
@@ -373,6 +418,15 @@ const struct command keeper_commands[] = {
 		CMD_CHANGING, detach_interface},
 	{"roost-attached", "Lists what was plugged since the start.", {{0}}, CMD_QUICK,
 		look_attached},
+	{"roost-change-media", "Changes the medium in a CD-ROM drive; its open file comes along.",
+		{{"drive", ARG_STR, false, "its target or path"},
+			{"mode", ARG_STR, true, "'eject', 'insert' or 'update' (default)"},
+			{"medium", ARG_STR, true, "the path of the new one; without it, none"},
+			{"force", ARG_BOOL, true, "although the guest holds the tray locked"}},
+		CMD_CHANGING, change_media},
+	{"roost-save",
+		"Writes RAM and devices into the pipe that comes along; see op_save.c for the rest.",
+		{{"managed", ARG_BOOL, true, "the file is the guest's own"}}, CMD_CHANGING, save},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
 		{{0}}, CMD_CHANGING | CMD_UNTOLD, screenshot},
 	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "orchestrator/media.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
@@ -94,8 +95,11 @@ struct definition *look_definition(const struct found *f, struct err *err)
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &ignored) : -1;
 	struct definition *d = run < 0 ? NULL : record_read_running(run, &ignored);
-	if (d)
+	if (d) {
+		_cleanup_json_ json_t *plugged = look_plugged(f);
+		media_apply(d, plugged);
 		return d;
+	}
 	d = record_read(f->name, err);
 	if (d && record_add_seed(d, err) < 0)
 		definition_free(TAKE(d));

@@ -39,7 +39,7 @@ int look_ask(struct look *l, const char *command, json_t *args, json_t **reply, 
 int look_ask_guest(
 	struct look *l, const char *command, int64_t timeout_ms, json_t **reply, struct err *err);
 
-/* What a guest runs by, else what it will start by; its seed included. */
+/* What a guest runs by, with the media that are in its drives now; else what it will start by. With its seed. */
 struct definition *look_definition(const struct found *f, struct err *err);
 /* What was plugged since its start (attached.h); an empty list when it does not run. */
 json_t *look_plugged(const struct found *f);

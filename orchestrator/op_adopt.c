@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/str.h"
@@ -18,6 +19,7 @@
 #include "orchestrator/journal.h"
 #include "orchestrator/record.h"
 #include "orchestrator/tpm.h"
+#include "orchestrator/save.h"
 #include "orchestrator/vnc.h"
 
 enum { ADOPT_MS = 5000 };
@@ -30,6 +32,8 @@ static const struct {
 	{"attach-disk", recover_attach_disk},
 	{"attach-interface", recover_attach_interface},
 	{"setvcpus", recover_setvcpus},
+	{"save", recover_save},
+	{"change-media", recover_change_media},
 };
 
 static int recover_operation(struct guest *g, struct err *err)
@@ -77,6 +81,8 @@ static void reopen(struct guest *g)
 	for (size_t i = 0; i < g->def->disk_count; i++) {
 		const struct disk_def *d = &g->def->disks[i];
 		bool own = d->source != DISK_PATH;
+		if (!own && !d->path) /* a drive without a medium */
+			continue;
 		_cleanup_close_ int fd = openat(own ? g->dir : AT_FDCWD, own ? d->file : d->path,
 			O_PATH | O_CLOEXEC); /* nothing of it is read */
 		if (fd >= 0)
@@ -124,6 +130,16 @@ static int learn_state(struct guest *g, struct err *err)
 	const char *status = json_get_str(reply, "status", "");
 	if (g->status.state == GUEST_STARTING && str_eq(status, "prelaunch"))
 		return start_finish(g, err);
+	if (g->status.state == GUEST_STARTING && str_eq(status, "inmigrate")) {
+		int loaded = restore_adopt(g, err);
+		if (loaded <= 0)
+			return loaded;
+		status = "paused";
+	}
+	if (g->status.state == GUEST_STARTING && str_eq(status, "paused")) {
+		g->restored = true;
+		return start_finish(g, err);
+	}
 	if (g->status.state == GUEST_IN_SHUTDOWN)
 		guest_tell(g, GUEST_RUNNING, "its shutdown was interrupted");
 	if (str_eq(status, "io-error"))
@@ -172,6 +188,8 @@ int op_adopt(struct guest *g, struct err *err)
 	g->paused_by_user = g->status.state == GUEST_PAUSED;
 	if (recover_operation(g, err) < 0)
 		return -1;
+	if (!g->qemu_ended) /* what runs is not what was saved any more */
+		unlinkat(g->dir, SAVE_MANAGED, 0);
 	learn_cpu_and_memory(g);
 	g->heartbeat_due = 0;
 	guest_event(g, "ROOST_ADOPTED", NULL);

@@ -39,13 +39,14 @@ static int plug(struct guest *g, const struct nic_def *n, size_t index, int64_t 
 	return -1;
 }
 
-static json_t *new_entry(const char *mac, const char *model, int64_t port, const json_t *forwards)
+static json_t *new_entry(
+	const char *mac, const char *model, bool restricted, int64_t port, const json_t *forwards)
 {
 	size_t index = FIRST_INDEX + (size_t)port;
 	_cleanup_free_ char *device = str_fmt("nic%zu", index), *netdev = str_fmt("net%zu", index);
-	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:O}", "kind", "interface", "port",
+	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:b, s:O}", "kind", "interface", "port",
 		(json_int_t)port, "device", device, "netdev", netdev, "mac", mac, "model", model,
-		"forwards", forwards);
+		"restrict", restricted, "forwards", forwards);
 }
 
 int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct err *err)
@@ -63,16 +64,17 @@ int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct
 	size_t index = FIRST_INDEX + (size_t)port;
 	if (ports_choose(&n, index, forwards, err) < 0 ||
 		journal_begin(g, "attach-interface",
-			json_pack("{s:s, s:s, s:I, s:O}", "mac", n.mac, "model",
-				nic_model_name(n.model), "port", (json_int_t)port, "forwards",
-				forwards),
+			json_pack("{s:s, s:s, s:b, s:I, s:O}", "mac", n.mac, "model",
+				nic_model_name(n.model), "restrict", n.restricted, "port",
+				(json_int_t)port, "forwards", forwards),
 			err) < 0)
 		return -1;
 	int result = plug(g, &n, index, port, forwards, err);
 	failpoint("attach-interface-after-device");
 	if (result == 0)
-		result = attached_add(
-			g, new_entry(n.mac, nic_model_name(n.model), port, forwards), err);
+		result = attached_add(g,
+			new_entry(n.mac, nic_model_name(n.model), n.restricted, port, forwards),
+			err);
 	journal_end(g);
 	if (result == 0)
 		*ret = json_pack("{s:s, s:O}", "mac", n.mac, "forwards", forwards);
@@ -84,7 +86,8 @@ int recover_attach_interface(struct guest *g, const json_t *journal, struct err 
 	struct err ignored = ERR_INIT;
 	const char *mac = json_get_str(journal, "mac", "");
 	json_t *entry = new_entry(mac, json_get_str(journal, "model", "virtio"),
-		json_get_int(journal, "port", 0), json_object_get(journal, "forwards"));
+		json_get_bool(journal, "restrict", false), json_get_int(journal, "port", 0),
+		json_object_get(journal, "forwards"));
 	if (!attached_find(g, "mac", mac) && device_exists(g, json_get_str(entry, "device", "")))
 		return attached_add(g, entry, err);
 	if (!attached_find(g, "mac", mac))

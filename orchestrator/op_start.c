@@ -31,6 +31,7 @@
 #include "orchestrator/ports.h"
 #include "orchestrator/record.h"
 #include "orchestrator/tpm.h"
+#include "orchestrator/save.h"
 #include "orchestrator/vnc.h"
 
 enum {
@@ -86,7 +87,8 @@ static int open_disks(struct guest *g, struct opened *o, struct err *err)
 	for (size_t i = 0; i < g->def->disk_count; i++) {
 		if (disk_open(&g->def->disks[i], g->dir, &o->disks[i], err) < 0)
 			return -1;
-		guest_add_place(g, g->def->disks[i].target, o->disks[i].layers[0].fd);
+		if (o->disks[i].count)
+			guest_add_place(g, g->def->disks[i].target, o->disks[i].layers[0].fd);
 	}
 	return 0;
 }
@@ -156,6 +158,8 @@ static int launch(struct guest *g, struct err *err)
 	if (l.stderr_fd < 0)
 		return -1;
 	argv_build(g->def, accel, proven, g->status.forwards, &o, &l);
+	if (g->restore && restore_argv(g, &l, err) < 0)
+		return -1;
 	if (save_argv(g, &l, err) < 0 || record_keep_running(g->run, g->def, err) < 0)
 		return -1;
 	failpoint("start-before-fork");
@@ -223,17 +227,20 @@ int start_finish(struct guest *g, struct err *err)
 		return -1;
 	if (consoles_connect(g, err) < 0)
 		return -1;
+	if (g->restore && restore_load(g, err) < 0)
+		return -1;
 	failpoint("start-before-cont");
 	if (!g->status.paused_start) {
 		if (guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 			return -1;
-		guest_tell(g, GUEST_RUNNING, "booted");
+		guest_tell(g, GUEST_RUNNING, g->restored ? "restored" : "booted");
 		note(g, "running");
 	} else {
 		g->paused_by_user = true;
 		guest_tell(g, GUEST_PAUSED, "user");
 	}
 	failpoint("start-after-cont");
+	unlinkat(g->dir, SAVE_MANAGED, 0); /* what was saved has been used, or given up */
 	return 0;
 }
 
@@ -261,7 +268,11 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 			refused(g, err);
 		return err_prefix(err, "guest '%s'", g->def->name);
 	}
-	if (start_finish(g, err) < 0)
+	g->restored = g->restore;
+	if (start_finish(g, err) < 0) {
+		if (g->qemu_ended) /* a stream that it cannot load ends it */
+			refused(g, err);
 		return err_prefix(err, "guest '%s'", g->def->name);
+	}
 	return 0;
 }

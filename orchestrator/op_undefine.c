@@ -83,6 +83,12 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 	_cleanup_close_ int dir = guests < 0 ? -1 : guest_dir_open(name, err);
 	if (dir < 0)
 		return -1;
+	if (faccessat(dir, SAVE_MANAGED, F_OK, 0) == 0 &&
+		!json_get_bool(args, "managed-save", false)) {
+		err_set(err, ERR_REFUSED, "guest '%s' has been saved by managedsave", name);
+		return err_hint(err,
+			"`roost undefine --managed-save %s` gives up what was saved, too", name);
+	}
 	/* a broken guest can be undefined, too */
 	_cleanup_definition_ struct definition *d = record_read(name, &none);
 	char id[13];

@@ -10,6 +10,8 @@
 #include "orchestrator/definition.h"
 
 #define RECORD_VERSION 1
+/* In the guest's folder, too: what `managedsave` has written, from which the next start goes on. */
+#define SAVE_MANAGED "managed.save"
 
 /* ERR_NOT_FOUND: no such guest. ERR_REFUSED with "broken: ..." when the record cannot be believed. */
 struct definition *record_read(const char *name, struct err *err);

@@ -214,11 +214,11 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 		return err_prefix(err, "guest '%s'", d->name);
 	}
 	k->starter = request;
-	k->call = qmp_send(k->link, "roost-start",
-		json_pack("{s:b, s:b, s:o, s:I}", "paused", json_get_bool(args, "paused", false),
-			"fallback-tcg", json_get_bool(args, "fallback-tcg", false), "by",
-			event_who(&request->peer), "number", (json_int_t)next_number()),
-		NULL, 0, err);
+	json_t *given = json_deep_copy(args);
+	json_object_del(given, "name");
+	json_object_set_new(given, "by", event_who(&request->peer));
+	json_object_set_new(given, "number", json_integer(next_number()));
+	k->call = qmp_send(k->link, "roost-start", given, request->fds, request->fd_count, err);
 	return 0;
 }
 

@@ -331,9 +331,9 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 			disk->source == DISK_PATH
 				? xstrdup(disk->path)
 				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
-		table_row(rows, disk->target, own);
+		table_row(rows, disk->target, own ? own : "-");
 		json_array_append_new(
-			list, json_pack("{s:s, s:s}", "target", disk->target, "source", own));
+			list, json_pack("{s:s, s:s?}", "target", disk->target, "source", own));
 	}
 	json_array_foreach (live, i, entry) {
 		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||

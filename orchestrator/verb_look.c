@@ -14,6 +14,7 @@
 #include "orchestrator/record.h"
 #include "orchestrator/table.h"
 #include "orchestrator/usage.h"
+#include "orchestrator/saved.h"
 
 /* ---- list ----------------------------------------------------------------------------------------- */
 
@@ -21,6 +22,7 @@ struct row {
 	struct status status;
 	char state[200];    /* with the reason where it matters */
 	char *uuid, *title; /* NULL unless asked for: they are in the guest's record */
+	bool saved;         /* by managedsave */
 };
 
 static int by_number(const void *a, const void *b)
@@ -126,6 +128,18 @@ static bool has_wanted_autostart(const struct cli *cli, int guests, const char *
 	return yes == no || record_autostarts(guests, name) == yes;
 }
 
+static bool has_wanted_save(const struct cli *cli, struct row *r)
+{
+	bool with = cli_flag(cli, "with-managed-save"),
+	     without = cli_flag(cli, "without-managed-save");
+	bool asked = with || without || cli_flag(cli, "managed-save") || cli->json;
+	/* a look at a file for each of a thousand guests is not for nothing */
+	r->saved = asked && !r->status.number && saved_exists(r->status.name);
+	if (r->saved && cli_flag(cli, "managed-save") && r->status.state == GUEST_SHUT_OFF)
+		snprintf(r->state, sizeof(r->state), "saved");
+	return with == without || r->saved == with;
+}
+
 static void free_row(struct row *r)
 {
 	status_free(&r->status);
@@ -141,7 +155,8 @@ static void filter(const struct cli *cli, struct row *rows, size_t *count)
 	_cleanup_close_ int guests = guests_open(&ignored);
 	for (size_t i = 0; i < *count; i++) {
 		struct status *s = &rows[i].status;
-		if (has_wanted_state(cli, s->state) && has_wanted_autostart(cli, guests, s->name))
+		if (has_wanted_state(cli, s->state) && has_wanted_autostart(cli, guests, s->name) &&
+			has_wanted_save(cli, &rows[i]))
 			rows[kept++] = rows[i];
 		else
 			free_row(&rows[i]);
@@ -184,6 +199,8 @@ static void print_json(const struct cli *cli, const struct row *rows, size_t cou
 			json_object_set_new(o, "memory", json_integer(s->memory));
 			json_object_set_new(o, "busy", json_string(s->busy));
 		}
+		if (rows[i].saved)
+			json_object_set_new(o, "managed_save", json_true());
 		if (rows[i].uuid && cli_flag(cli, "uuid"))
 			json_object_set_new(o, "uuid", json_string(rows[i].uuid));
 		if (cli_flag(cli, "title"))
@@ -398,6 +415,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		json_object_set_new(o, "reason", json_string(s.reason));
 		if (running && s.tpm_pid)
 			json_object_set_new(o, "tpm_gone", json_string(s.tpm_gone));
+		json_object_set_new(
+			o, "managed_save", json_boolean(!running && saved_exists(d->name)));
 		if (running)
 			json_object_update_new(
 				o, json_pack("{s:I, s:s, s:I, s:I, s:i, s:I}", "number",
@@ -433,6 +452,7 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		printf("%-16s%s\n", "VNC:", vnc);
 	printf("%-16s%s\n", "Persistent:", "yes");
 	printf("%-16s%s\n", "Autostart:", d->autostart ? "enable" : "disable");
+	printf("%-16s%s\n", "Managed save:", !running && saved_exists(d->name) ? "yes" : "no");
 	return 0;
 }
 
@@ -445,6 +465,9 @@ const struct verb verb_list = {"list", "", "Lists guests: those that run, or all
 		{"uuid", NULL, 0, "UUIDs, one a line; with --name before the names"},
 		{"id", NULL, 0, "Ids, one a line"}, {"title", NULL, 0, "also their titles"},
 		{"inactive", NULL, 0, "only those that do not run"},
+		{"managed-save", NULL, 0, "say `saved` of those that managedsave has saved"},
+		{"with-managed-save", NULL, 0, "only those that managedsave has saved"},
+		{"without-managed-save", NULL, 0, "only those that it has not"},
 		{"state-running", NULL, 0, "only those in that state; with others of these, any"},
 		{"state-paused", NULL, 0, "those whose CPUs somebody stopped"},
 		{"state-shutoff", NULL, 0, "those that are shut off"},

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "orchestrator/connect.h"
+#include "orchestrator/saved.h"
 
 static int done(const struct cli *cli, const struct found *f, json_t *reply, const char *what)
 {
@@ -21,12 +22,19 @@ static int run_start(const struct cli *cli, struct err *err)
 	json_t *reply = NULL;
 	struct found f;
 	bool paused = cli_flag(cli, "paused");
+	unsigned how = START_FORCE_BOOT | (paused ? START_PAUSED : 0);
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
-		supervisor_start(f.name, paused, &reply, err) < 0)
+		(cli_flag(cli, "force-boot") ? supervisor_start_from(f.name, how, NULL, &reply, err)
+					     : supervisor_start(f.name, paused, &reply, err)) < 0)
 		return -1;
 	const char *said = json_get_str(reply, "accel-said", "");
 	if (said[0])
 		fprintf(stderr, "roost: %s\n", said);
+	int64_t saved = json_get_int(reply, "saved", 0);
+	if (saved && !cli->json) {
+		json_decref(reply);
+		return tell_restored(f.name, NULL, saved);
+	}
 	return done(cli, &f, reply, paused ? "started, paused" : "started");
 }
 
@@ -71,8 +79,9 @@ static int run_destroy(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_start = {"start", "NAME", "Starts a guest that is defined.", 1, 1, false,
-	{{"paused", NULL, 0, "leave its CPUs stopped; `roost resume` lets them go"}}, run_start,
-	"roost start web1 --paused", GROUP_LIFE, GUESTS_STOPPED};
+	{{"paused", NULL, 0, "leave its CPUs stopped; `roost resume` lets them go"},
+		{"force-boot", NULL, 0, "boot it, and give up what managedsave has saved of it"}},
+	run_start, "roost start web1 --paused", GROUP_LIFE, GUESTS_STOPPED};
 const struct verb verb_suspend = {"suspend", "NAME", "Stops a guest's CPUs; its RAM stays.", 1, 1,
 	false, {{0}}, run_suspend, "roost suspend web1", GROUP_LIFE, GUESTS_RUNNING};
 const struct verb verb_resume = {"resume", "NAME", "Lets the CPUs of a paused guest go on.", 1, 1,

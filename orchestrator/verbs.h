@@ -20,7 +20,8 @@ extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domn
 	verb_vcpuinfo, verb_vcpucount, verb_nodeinfo, verb_domifaddr, verb_domifstat, verb_domstats,
 	verb_domcapabilities;
 
-extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel;
+extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel,
+	verb_save, verb_restore, verb_managedsave, verb_managedsave_remove, verb_change_media;
 
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 

@@ -24,6 +24,7 @@ memory: 32M
 vcpus: 1
 max_vcpus: 4
 interfaces: []
+cdrom: none
 disks:
   - path: $TMPDIR/g.raw
     format: raw
@@ -150,6 +151,16 @@ detached() {
 	! roost domblklist g | grep -q vdc
 }
 
+# put FILE: into the CD-ROM drive
+put() {
+	roost change-media g sda "$TMPDIR/$1"
+}
+in_drive() {
+	roost domblklist g | grep -q "sda.*$medium" &&
+		[ "$(roost qmp g query-block | jq -r '.[] | select(.qdev == "disk-sda") | "\(.inserted | type) \(.tray_open)"')" = "object false" ]
+}
+truncate -s 1M "$TMPDIR/one.iso" "$TMPDIR/two.iso"
+
 for point in $points; do
 	case $point in
 	start-before-fork)
@@ -222,6 +233,83 @@ for point in $points; do
 		before=$(facts)
 		try "$point" grow
 		either grown grow
+		;;
+	media-*)
+		# into an empty drive, then in the place of another
+		up
+		for medium in one.iso two.iso; do
+			before=$(facts)
+			try "$point" put $medium
+			either in_drive put $medium
+		done
+		roost change-media g sda --eject >/dev/null
+		;;
+	save-*)
+		# managed or into a file: wholly saved, or running on with nothing left of it
+		for into in managed file; do
+			up
+			at=$(ticks g)
+			case $point-$into in
+			save-before-back-*) try "$point" sh -c "ulimit -f 100; roost save g '$TMPDIR/g.save'" ;;
+			*-managed) try "$point" roost managedsave g ;;
+			*-file) try "$point" roost save g "$TMPDIR/g.save" ;;
+			esac
+			decided() {
+				is_state g running || is_state g "shut off"
+			}
+			wait_until 10 decided
+			say "$point, $into: $(reason g) (status $status)"
+			if is_state g running; then
+				[ "$status" -ne 0 ] || fail "$point: it says that it is saved"
+				[ ! -e "$ROOST_STATE/guests/g/managed.save" ] || fail "$point: a save is left of a guest that runs"
+				[ ! -e "$TMPDIR/g.save" ] || fail "$point: a file is left of a guest that runs"
+				unharmed
+			else
+				check_eq "$point: why it is off" "shut off (saved)" "$(reason g)"
+				check_eq "$point: what it says" 0 "$status"
+				case $into in
+				managed) roost start g >/dev/null ;;
+				file) roost restore "$TMPDIR/g.save" >/dev/null && rm "$TMPDIR/g.save" ;;
+				esac
+				wait_until 10 beyond g "$at"
+				qemu=$(of_status g qemu_pid)
+				unharmed
+			fi
+		done
+		check_eq "$point: no file is left" "" "$(find "$TMPDIR" "$ROOST_STATE/guests/g" -name '*.save*')"
+		;;
+	rename-*)
+		# it has the old name or the new one, and can have the other
+		try "$point" roost domrename g h
+		if roost domstate h >/dev/null 2>&1; then
+			say "$point: done (status $status)"
+		else
+			say "$point: undone (status $status)"
+			roost domrename g h >/dev/null
+		fi
+		roost domrename h g >/dev/null
+		up
+		unharmed
+		;;
+	restore-*)
+		# it goes on, or it is off and the next start goes on
+		up
+		at=$(ticks g)
+		roost managedsave g >/dev/null
+		try "$point" roost start g
+		settled() {
+			is_state g running || is_state g "shut off"
+		}
+		wait_until 10 settled
+		say "$point: $(reason g) (status $status)"
+		if is_state g "shut off"; then
+			[ -e "$ROOST_STATE/guests/g/managed.save" ] || fail "$point: its RAM is lost"
+			roost start g >/dev/null
+		fi
+		[ ! -e "$ROOST_STATE/guests/g/managed.save" ] || fail "$point: what was saved is still there"
+		wait_until 10 beyond g "$at"
+		qemu=$(of_status g qemu_pid)
+		unharmed
 		;;
 	screenshot-*)
 		up

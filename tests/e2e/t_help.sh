@@ -64,7 +64,9 @@ interfaces:
 cloud_init: true
 display: vga
 vnc: {password: true}
+cdrom: none
 END
+truncate -s 1M data.iso
 qemu-img create -q -f qcow2 data.qcow2 64M
 cat >smoke.yaml <<END
 guests: [{name: web, file: web1.yaml}]
@@ -117,6 +119,8 @@ before() {
 		wait_until 20 is_busy
 		;;
 	domifaddr | domifstat) wait_until 30 roost domifaddr web1 --source agent ;;
+	restore) roost save web1 web1.save ;;
+	managedsave-remove) roost managedsave web1 ;;
 	detach-interface) roost attach-interface web1 user --restrict --mac 52:54:00:12:34:56 ;;
 	esac
 }

@@ -1,0 +1,152 @@
+#include "orchestrator/saved.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/disk_open.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/save_file.h"
+
+char *saved_managed_path(const char *name, struct err *err)
+{
+	const char *state = paths_state(err);
+	return state ? str_fmt("%s/guests/%s/" SAVE_MANAGED, state, name) : NULL;
+}
+
+bool saved_exists(const char *name)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = saved_managed_path(name, &ignored);
+	return path && access(path, F_OK) == 0;
+}
+
+/* ---- disks, as they were when it was saved --------------------------------------------------------- */
+
+static int add_disk(json_t *list, const char *path, struct err *err)
+{
+	struct stat st;
+	if (stat(path, &st) < 0)
+		return err_errno(err, "cannot look at the disk '%s'", path);
+	json_int_t mtime = (json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "path", path, "size",
+					    (json_int_t)st.st_size, "mtime_ns", mtime));
+	return 0;
+}
+
+json_t *saved_disks(const struct definition *d, const json_t *plugged, struct err *err)
+{
+	json_t *list = json_array(), *entry;
+	size_t i;
+	int result = 0;
+	for (i = 0; i < d->disk_count && result == 0; i++) {
+		const struct disk_def *disk = &d->disks[i];
+		if (disk->readonly)
+			continue;
+		_cleanup_free_ char *own =
+			disk->source == DISK_PATH
+				? NULL
+				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
+		result = add_disk(list, own ? own : disk->path, err);
+	}
+	json_array_foreach (plugged, i, entry)
+		if (result == 0 && str_eq(json_get_str(entry, "kind", ""), "disk") &&
+			!json_get_bool(entry, "readonly", false))
+			result = add_disk(list, json_get_str(entry, "path", ""), err);
+	if (result == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+static int check_disk(const json_t *was, struct err *err)
+{
+	const char *path = json_get_str(was, "path", "");
+	_cleanup_json_ json_t *list = json_array();
+	if (add_disk(list, path, err) < 0)
+		return -1;
+	if (json_equal(json_array_get(list, 0), was))
+		return 0;
+	err_set(err, ERR_REFUSED, "the disk '%s' has been changed since the guest was saved", path);
+	return err_hint(err,
+		"its RAM knows another content of that disk: going on would destroy what is on it");
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------ */
+
+static int add_layers(struct saved *s, json_t *entry, struct err *err)
+{
+	struct disk_def d = {0};
+	_cleanup_disk_files_ struct disk_files files = {0};
+	_cleanup_json_ json_t *asked = disk_of_plugged(entry);
+	json_t *layers = json_array();
+	json_object_set_new(entry, "layers", layers);
+	if (disk_from_json(asked, &d, err) < 0)
+		return err_prefix(err, "a disk that was plugged");
+	int result = disk_open(&d, AT_FDCWD, &files, err);
+	disk_free(&d);
+	for (size_t i = 0; i < files.count && result == 0; i++) {
+		struct disk_layer *l = &files.layers[i];
+		if (s->fd_count == SOCK_FDS_MAX)
+			return err_set(err, ERR_REFUSED,
+				"the plugged disks have more than %d files: too many to go on with",
+				SOCK_FDS_MAX - 1);
+		json_array_append_new(layers,
+			json_pack("{s:b, s:b}", "qcow2", l->qcow2, "writable", l->writable));
+		s->fds[s->fd_count++] = TAKE_FD(l->fd);
+	}
+	return result;
+}
+
+int saved_open(const char *path, bool managed, struct saved *out, struct err *err)
+{
+	struct saved s = {0};
+	size_t i;
+	json_t *disk, *entry;
+	/* the guest's folder is its keeper's, who may have put there what he likes */
+	s.fds[0] = save_open(path, managed ? geteuid() : (uid_t)-1, &s.facts, err);
+	if (s.fds[0] < 0)
+		return -1;
+	s.fd_count = 1;
+	int result = 0;
+	json_array_foreach (json_object_get(s.facts, "disks"), i, disk)
+		result = result < 0 ? result : check_disk(disk, err);
+	json_array_foreach (json_object_get(s.facts, "plugged"), i, entry)
+		if (result == 0 && str_eq(json_get_str(entry, "kind", ""), "disk"))
+			result = add_layers(&s, entry, err);
+	if (result < 0) {
+		saved_close(&s);
+		return -1;
+	}
+	json_object_set_new(s.facts, "managed", json_boolean(managed));
+	*out = s;
+	return 0;
+}
+
+void saved_close(struct saved *s)
+{
+	for (size_t i = 0; i < s->fd_count; i++)
+		cleanup_close(&s->fds[i]);
+	s->fd_count = 0;
+	json_decref(s->facts);
+	s->facts = NULL;
+}
+
+/* Its clock stood still; what corrects it (NTP, `guest-set-time` of its agent) is the guest's affair. */
+int tell_restored(const char *name, const char *file, int64_t saved)
+{
+	char stamp[32];
+	time_t then = (time_t)saved;
+	struct tm local;
+	long long behind = (long long)(time(NULL) - then);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", localtime_r(&then, &local));
+	printf("Guest '%s' restored from %s, saved at %s; its clock is %lld s behind\n", name,
+		file ? file : "its managed save", stamp, behind > 0 ? behind : 0);
+	return 0;
+}

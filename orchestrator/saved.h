@@ -1,0 +1,28 @@
+/* Starting a guest from what was saved of it, on the client's side: what is looked at and opened. */
+#ifndef ORCHESTRATOR_SAVED_H
+#define ORCHESTRATOR_SAVED_H
+
+#include "orchestrator/connect.h"
+
+/* "$STATE/guests/NAME/managed.save"; freed by the caller. */
+char *saved_managed_path(const char *name, struct err *err);
+bool saved_exists(const char *name);
+/* [{path, size, mtime_ns}] of all that the guest writes to, as they are now; NULL with *err. */
+json_t *saved_disks(const struct definition *d, const json_t *plugged, struct err *err);
+
+struct saved {
+	int fds[SOCK_FDS_MAX]; /* owned: the file, then the plugged disks */
+	size_t fd_count;
+	json_t *facts;
+};
+/*
+ * Opens and checks a save file, and that the guest's disks are as they were; opens what was plugged.
+ * `managed`: it is the guest's own, found in its folder.
+ */
+int saved_open(const char *path, bool managed, struct saved *out, struct err *err);
+void saved_close(struct saved *s);
+/* "Guest 'x' goes on ...": from `file`, or its managed save if NULL; how far its clock is behind. */
+int tell_restored(const char *name, const char *file, int64_t saved);
+#define _cleanup_saved_ _cleanup_(saved_close)
+
+#endif
