@@ -16,7 +16,8 @@ enum {
 	SLOT_NICS,
 	SLOT_DISKS = 0x0f
 };
-#define MIB ((uint64_t)1 << 20)
+#define MIB        ((uint64_t)1 << 20)
+#define PLUG_BLOCK (2 * MIB)
 
 void opened_close(struct opened *o)
 {
@@ -112,12 +113,13 @@ static void add_memory(struct launch *l, const struct definition *d)
 			"balloon0", "free-page-reporting", 1, "deflate-on-oom", 1, "multifunction",
 			1),
 		SLOT_MEMORY, 0);
-	if (d->max_memory == d->memory)
+	/* virtio-mem comes in blocks: what is less than one more cannot be had */
+	uint64_t plugged = (d->max_memory - d->memory) / PLUG_BLOCK * PLUG_BLOCK;
+	if (!plugged)
 		return;
 	launch_arg(l, "-object");
-	launch_arg_json(l,
-		json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-ram", "id", "plugged",
-			"size", (json_int_t)(d->max_memory - d->memory), "reserve", 0));
+	launch_arg_json(l, json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-ram", "id",
+				   "plugged", "size", (json_int_t)plugged, "reserve", 0));
 	add_pci(l,
 		json_pack("{s:s, s:s, s:s, s:i}", "driver", "virtio-mem-pci", "id", "memory1",
 			"memdev", "plugged", "requested-size", 0),

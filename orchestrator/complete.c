@@ -197,15 +197,43 @@ static void complete_operand(const struct line *l, const char *typed)
 	offer_kind(&o, l->verb, kind);
 }
 
+/* -c WORD before the verb says whose guests are meant; how many words that is. */
+static size_t take_connect(const char *const *words, size_t count)
+{
+	struct err ignored = ERR_INIT;
+	if (count > 1 && str_starts(words[0], "--connect=")) {
+		paths_connect(words[0] + strlen("--connect="), &ignored);
+		return 1;
+	}
+	if (count < 3 || (!str_eq(words[0], "-c") && !str_eq(words[0], "--connect")))
+		return 0;
+	paths_connect(words[1], &ignored);
+	return 2;
+}
+
+static void complete_verb(const struct offer *o)
+{
+	offer_verbs(o);
+	if (o->typed[0] != '-')
+		return;
+	offer(o, "--connect", "", "system or session: whose guests are meant");
+	offer(o, "--help", "", "lists the commands");
+	offer(o, "--version", "", "tells roost's version");
+}
+
 void complete_words(const char *const *words, size_t count)
 {
 	struct line l = {0};
-	size_t at = 0;
+	size_t at = take_connect(words, count);
 	if (!count)
 		return;
 	const char *typed = words[count - 1];
-	if (count == 1) {
-		offer_verbs(&(struct offer){.typed = typed});
+	if (at + 1 == count) {
+		complete_verb(&(struct offer){.typed = typed});
+		return;
+	}
+	if (str_eq(words[at], "-c") || str_eq(words[at], "--connect")) {
+		offer_words(&(struct offer){.typed = typed}, "system|session");
 		return;
 	}
 	l.verb = verb_find(words[at++]);

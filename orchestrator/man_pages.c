@@ -296,6 +296,7 @@ int man_qmp(struct err *err)
 		{"ROOST_RUNG", "A rung of readiness is reached: `rung`, and `ms` since the start."},
 		{"ROOST_PROGRESS", "An operation goes on: `operation`, `step`, `done` of `total`."},
 		{"ROOST_ADOPTED", "A keeper has taken over a guest whose keeper had died."},
+		{"ROOST_COMMAND", "Somebody has changed it: the `command`, his `uid` and `user`."},
 		{"ROOST_ENDED", "The guest's QEMU has ended: `state` and `reason`."},
 	};
 	_cleanup_json_ json_t *keeper = commands_of("roost-keeper", err);

@@ -19,6 +19,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/event_log.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -84,6 +85,10 @@ int op_rename(const json_t *args, json_t **ret, struct err *err)
 	d->name = xstrdup(to);
 	/* it is renamed: a record that keeps the word of it is as good */
 	record_write(dir, d, &ignored);
+	_cleanup_json_ json_t *event = event_new("ROOST_RENAMED",
+		event_command(to, "roost-rename", json_incref(json_object_get(args, "by"))));
+	json_object_set_new(json_object_get(event, "data"), "old-name", json_string(name));
+	event_log_append_as(dir, d->issued.keeper_uid, event);
 	*ret = json_pack("{s:s, s:s, s:s?}", "name", to, "old-name", name, "hostname",
 		d->cloud_init.hostname);
 	return 0;

@@ -212,7 +212,7 @@ int main(int argc, char **argv)
 		no_such_verb(word, &err);
 		return fail(&cli, &err);
 	}
-	for (int i = 2; i < argc; i++) {
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "--help") != 0 || (cli.verb->rest && i > 2 + cli.verb->min))
 			continue;
 		argv[1] = (char *)cli.verb->name;

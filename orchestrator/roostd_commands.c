@@ -88,6 +88,7 @@ static int work_when_off(
 		err_set(err, ERR_REFUSED, "guest '%s' is running", name);
 		return err_hint(err, "`roost destroy %s` or `roost shutdown %s` first", name, name);
 	}
+	json_object_set_new(r->args, "by", event_who(&r->peer));
 	return worker_start(s, work, r, err) < 0 ? -1 : 1;
 }
 

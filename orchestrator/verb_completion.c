@@ -93,5 +93,5 @@ static int run_completion(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_completion = {"completion", "bash|zsh|fish",
-	"Prints the script that completes roost's commands at a shell.", 1, -1, true, {{0}},
+	"Prints the script that completes roost's commands at a shell.", 1, -1, false, {{0}},
 	run_completion, "roost completion bash", GROUP_HOST, GUESTS_ALL};

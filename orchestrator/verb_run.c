@@ -202,7 +202,7 @@ static int run_run(const struct cli *cli, struct err *err)
 const struct verb verb_run = {"run", "FILE",
 	"Makes and starts a guest from a definition or a disk image, and waits until it is ready.",
 	1, 1, false,
-	{CLIMB_OPTIONS, {"name", "NAME", 0, "of the guest; default the image's name"},
+	{CLIMB_OPTIONS, {"name", "NEW_NAME", 0, "of the guest; default the image's name"},
 		{"memory", "SIZE", 0, "such as 2G; default 1G"}, {"vcpus", "N", 0, "default 1"},
 		{"size", "SIZE", 0, "of its disk; default the image's own size"},
 		{"user", "USER", 0, "the account that is made; default roost"},

@@ -293,3 +293,12 @@ has_disk BOOT-DISK || fail "its own disk is not there"
 check_eq "vCPUs" 2 "$(guest nproc)"
 check_eq "listed once" 1 "$(roost domblklist tiny | grep -c one.qcow2)"
 has_no_disk TWO || fail "a disk attached for one run is there at the next start"
+
+say "a maximum that is not made of whole blocks"
+need pico.raw
+pico odd "max_memory: 37M"
+roost start odd
+check_eq "it runs" running "$(state odd)"
+pico hair "max_memory: 33M"
+roost start hair
+check_eq "it runs without any" running "$(state hair)"

@@ -37,6 +37,8 @@ check_eq "its name" new "$(jq -r .name "$ROOST_STATE/guests/new/guest.json")"
 check_eq "no trace" null "$(jq .rename_to "$ROOST_STATE/guests/new/guest.json")"
 check_eq "by its UUID" new "$(roost domname "$uuid")"
 check_status 3 roost domstate old
+event=$(roost logs --events new | grep ROOST_RENAMED)
+check_json "it is told" '.data | .guest == "new" and ."old-name" == "old" and .uid == '"$(id -u)" "$event"
 roost start new
 wait_until 30 is_up new
 check_status 5 roost domrename new newer
