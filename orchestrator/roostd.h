@@ -110,8 +110,6 @@ int worker_start(struct supervisor *s, worker_fn *work, struct request *request,
 void workers_look(struct supervisor *s);
 /* What is being done to a guest, or to its name: "defined", "undefined"; NULL: nothing. */
 const char *worker_changes(const struct supervisor *s, const char *name);
-/* Does any worker see to that guest? */
-bool worker_has(const struct supervisor *s, const char *name);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 
 /* What workers do; one file each. */

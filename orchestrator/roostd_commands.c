@@ -110,22 +110,15 @@ static int undefine(
 	return work_when_off(self, name, op_undefine, r, err);
 }
 
-/* Who changes a guest's record at this moment has its folder open: both names must be at rest. */
 static int rename_guest(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	const char *names[] = {json_get_str(args, "name", ""), json_get_str(args, "new-name", "")};
+	const char *name = json_get_str(args, "name", "");
 	(void)ret;
-	if (may_change(self, r, err) < 0)
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
+		check_stays(self, json_get_str(args, "new-name", ""), err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (check_stays(self, names[i], err) < 0)
-			return -1;
-		if (worker_has(self, names[i]))
-			return err_set(
-				err, ERR_BUSY, "guest '%s' is busy: it is being changed", names[i]);
-	}
-	return work_when_off(self, names[0], op_rename, r, err);
+	return work_when_off(self, name, op_rename, r, err);
 }
 
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)

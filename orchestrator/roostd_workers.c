@@ -135,14 +135,6 @@ const char *worker_changes(const struct supervisor *s, const char *name)
 	return NULL;
 }
 
-bool worker_has(const struct supervisor *s, const char *name)
-{
-	for (const struct worker *w = s->workers; w; w = w->next)
-		if (is_about(w, name))
-			return true;
-	return false;
-}
-
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
 {
 	size_t n = 0;
