@@ -73,17 +73,17 @@ static int tool(struct buf *out, const char *const argv[])
 	} while (0)
 
 /* qemu-img measures how fast it derives a key, and now and then gives up: "Unable to get accurate CPU usage". */
-static inline void make_luks(const char *name, const char *size)
+static inline void make_luks(
+	const char *format, const char *options, const char *name, const char *size)
 {
 	_cleanup_buf_ struct buf ignored = {0};
 	int status = 1;
 	for (int tries = 0; status != 0 && tries < 50; tries++)
-		status = TOOL(&ignored, QEMU_IMG, "create", "-q", "-f", "qcow2", "--object",
-			"secret,id=s,data=x", "-o",
-			"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", name,
-			size);
+		status = TOOL(&ignored, QEMU_IMG, "create", "-q", "-f", format, "--object",
+			"secret,id=s,data=x", "-o", options, name, size);
 	assert_int_equal(status, 0);
 }
+#define QCOW2_LUKS "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
 
 static void write_file(const char *name, const void *data, size_t len)
 {

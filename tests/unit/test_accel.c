@@ -338,6 +338,7 @@ static int teardown(void **state)
 
 int main(void)
 {
+	umask(077); /* as the programs have it: it decides whether a group may read */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(proof_is_consistent),
 		cmocka_unit_test(every_kind_of_kvm),

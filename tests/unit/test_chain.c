@@ -267,7 +267,7 @@ static void features(void **state)
 	assert_refused("with-data", true, ERR_REFUSED, "external data file", "");
 	overlay("d", "with-data", "qcow2");
 	assert_refused("d", true, ERR_REFUSED, "external data file", "");
-	make_luks("luks", "1M");
+	make_luks("qcow2", QCOW2_LUKS, "luks", "1M");
 	assert_refused("luks", true, ERR_REFUSED, "encrypted", "");
 }
 

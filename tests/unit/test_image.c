@@ -85,8 +85,7 @@ static void other_formats(void **state)
 		assert_int_equal(image_look("NEW.qcow2", &look, &err), 0);
 		assert_true(look.qcow2 && look.virtual_size >= 1 << 20);
 	}
-	MUST(QEMU_IMG, "create", "-q", "-f", "luks", "--object", "secret,id=s,data=x", "-o",
-		"key-secret=s,iter-time=10", "luks", "1M");
+	make_luks("luks", "key-secret=s,iter-time=10", "luks", "1M");
 	assert_refused("luks", ERR_REFUSED, "a LUKS container", "driver=luks");
 	MUST("/bin/sh", "-c",
 		"printf x > PASSPHRASE-FILE; qemu-img convert --object "

@@ -118,7 +118,7 @@ static void not_allowed_in(void **state)
 {
 	(void)state;
 	struct err err = ERR_INIT;
-	make_luks("d", "1M");
+	make_luks("qcow2", QCOW2_LUKS, "d", "1M");
 	struct qcow2_info info = assert_agrees("d");
 	assert_true(info.encrypted);
 	assert_may_not_enter(&info, "encrypted");
