@@ -189,3 +189,15 @@ const char *boot_id(void)
 		snprintf(id, sizeof(id), "%.36s", text.data);
 	return id;
 }
+
+/* By its text: /proc/PID itself is root's for a process that has dropped its privilege. */
+uid_t proc_uid(pid_t pid)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *path = str_fmt("/proc/%d/status", (int)pid);
+	const char *line = file_read(AT_FDCWD, path, 65536, &text, &ignored) < 0
+				   ? NULL
+				   : strstr(text.data, "\nUid:");
+	return line ? (uid_t)strtoul(line + strlen("\nUid:"), NULL, 10) : (uid_t)-1;
+}

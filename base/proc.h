@@ -36,6 +36,8 @@ int proc_signal(const struct proc *p, int signal, struct err *err);
 /* Our own child only: waits until `deadline`, reaps, stores waitpid's status. */
 int proc_reap(struct proc *p, int64_t deadline, int *status, struct err *err);
 void proc_close(struct proc *p);
+/* The real uid that it has; (uid_t)-1 if it has ended. */
+uid_t proc_uid(pid_t pid);
 
 /* As many open files as this process may have: the usual limit is meant for shells. */
 void proc_allow_many_files(void);

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "orchestrator/argv.h"
 
-static int save(struct guest *g, struct err *err)
+int attached_save(struct guest *g, struct err *err)
 {
 	_cleanup_json_ json_t *o = json_pack("{s:O}", "attached", g->attached);
 	return json_file_write(g->run, "attached", o, false, err);
@@ -51,7 +51,7 @@ json_t *attached_find(struct guest *g, const char *key, const char *value)
 int attached_add(struct guest *g, json_t *entry, struct err *err)
 {
 	json_array_append_new(g->attached, entry);
-	return save(g, err);
+	return attached_save(g, err);
 }
 
 void attached_remove(struct guest *g, const json_t *entry)
@@ -65,7 +65,7 @@ void attached_remove(struct guest *g, const json_t *entry)
 		json_array_remove(g->attached, i);
 		break;
 	}
-	save(g, &ignored);
+	attached_save(g, &ignored);
 }
 
 /* Sent without waiting: this also runs while events are sorted. The order is QEMU's own. */
@@ -120,7 +120,7 @@ int attached_unplug(struct guest *g, json_t *entry, int64_t timeout_ms, struct e
 	_cleanup_free_ char *device = xstrdup(json_get_str(entry, "device", ""));
 	bool again = json_get_bool(entry, "unplugging", false);
 	json_object_set_new(entry, "unplugging", json_true());
-	if (save(g, err) < 0)
+	if (attached_save(g, err) < 0)
 		return -1;
 	failpoint("detach-before-del");
 	/* asked a second time QEMU may say that it is at it already: the event decides */

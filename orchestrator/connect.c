@@ -388,13 +388,32 @@ int guest_look(const struct found *f, struct status *out, struct err *err)
 	return 0;
 }
 
+/* $RUN has vanished, or nothing has run since the boot: the guests' own folders tell. */
+static bool lost_exist(void)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	bool found = false;
+	_cleanup_close_ int all = guests_open(&ignored);
+	if (all < 0 || dir_names(all, &names, NULL, &ignored) < 0)
+		return false;
+	for (char **name = names; *name && !found; name++) {
+		_cleanup_status_ struct status s = {0};
+		_cleanup_free_ char *file = str_fmt("%s/running", *name);
+		found = status_read(all, file, &s, &ignored) == 0 && status_of_this_boot(&s);
+	}
+	return found;
+}
+
 bool orphans_exist(void)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **ids = NULL;
 	bool found = false;
 	_cleanup_close_ int all = runs_open(&ignored);
-	if (all < 0 || dir_names(all, &ids, NULL, &ignored) < 0)
+	if (all < 0)
+		return lost_exist();
+	if (dir_names(all, &ids, NULL, &ignored) < 0)
 		return false;
 	for (char **id = ids; *id && !found; id++) {
 		_cleanup_free_ char *status = str_fmt("%s/status", *id),
@@ -404,17 +423,17 @@ bool orphans_exist(void)
 	return found;
 }
 
-int orphans_adopt(struct err *err)
+/* Each that is told of by such a file in a folder of `folders`, which is closed. */
+static int attend_all(struct qmp *q, int folders, const char *name, struct err *err)
 {
-	_cleanup_names_ char **ids = NULL;
-	_cleanup_close_ int all = runs_open(err);
-	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
-	if (all < 0 || !q || dir_names(all, &ids, NULL, err) < 0)
+	_cleanup_names_ char **names = NULL;
+	_cleanup_close_ int all = folders;
+	if (all < 0 || dir_names(all, &names, NULL, err) < 0)
 		return -1;
-	for (char **id = ids; *id; id++) {
+	for (char **folder = names; *folder; folder++) {
 		struct err ignored = ERR_INIT;
 		struct status s;
-		_cleanup_free_ char *file = str_fmt("%s/status", *id);
+		_cleanup_free_ char *file = str_fmt("%s/%s", *folder, name);
 		if (status_read(all, file, &s, &ignored) < 0)
 			continue;
 		json_t *args = json_pack("{s:s, s:s}", "name", s.name, "id", s.id);
@@ -423,4 +442,15 @@ int orphans_adopt(struct err *err)
 		qmp_call(q, "roost-attend", args, deadline_in(CONNECT_MS), NULL, &ignored);
 	}
 	return 0;
+}
+
+int orphans_adopt(struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_close_ int before = runs_open(&none);
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	if (!q)
+		return -1;
+	return before < 0 ? attend_all(q, guests_open(err), "running", err)
+			  : attend_all(q, runs_open(err), "status", err);
 }

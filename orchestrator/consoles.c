@@ -11,11 +11,11 @@
 
 static int open_input(const struct guest *g, const char *name, int in[2], struct err *err)
 {
-	if (mkfifoat(g->run, name, 0660) < 0 && errno != EEXIST)
+	if (mkfifoat(g->dir, name, 0660) < 0 && errno != EEXIST)
 		return err_errno(err, "cannot make '%s'", name);
 	/* a reader and a writer: without a writer QEMU would read its end as "hung up" */
-	in[1] = openat(g->run, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	in[0] = openat(g->run, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	in[1] = openat(g->dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	in[0] = openat(g->dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 	if (in[0] < 0 || in[1] < 0)
 		return err_errno(err, "cannot open '%s'", name);
 	return access_give(in[1], g->def->issued.keeper_uid, err);
@@ -104,6 +104,6 @@ void consoles_end(struct guest *g)
 	char in[24];
 	for (size_t i = 0; i < g->def->console_count; i++) {
 		console_file(g->def, i, "in", in);
-		unlinkat(g->run, in, 0);
+		unlinkat(g->dir, in, 0);
 	}
 }

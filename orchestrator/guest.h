@@ -25,6 +25,7 @@ struct guest {
 	struct status status; /* what the status file says; write it by guest_tell() */
 	int dir;              /* $STATE/guests/NAME, ours */
 	int run;              /* $RUN/g/ID, ours */
+	int64_t home_due;     /* when to look whether that is still there */
 	int lock;             /* held while this keeper lives; came from roostd */
 
 	struct proc qemu;
@@ -176,6 +177,17 @@ void guest_reset_and_run(struct guest *g);
 void guest_on_qemu_status(struct guest *g, const json_t *reply);
 /* Disks out of space: resumes when there is some again. Called about every second. */
 void guest_try_resume(struct guest *g);
+
+/* ---- its folders: guest_home.c --------------------------------------------------------------- */
+
+/* "/proc/self/fd/N/FILE", a path of any guest's folder in $STATE that is short enough for sockets. */
+char *guest_own_path(const struct guest *g, const char *name);
+/* $STATE/guests/NAME/running: it runs, should $RUN be lost. Written when it does. */
+void guest_note_running(struct guest *g);
+/* What is written there at a start or later, and read by others; only if it is lacking. */
+void guest_fill_home(struct guest *g);
+/* Called about every second: makes the folder in $RUN anew if it has vanished. */
+void guest_look_home(struct guest *g);
 
 /* ---- ending: guest_end.c ------------------------------------------------------------------- */
 

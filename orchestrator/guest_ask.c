@@ -34,8 +34,8 @@ int guest_ask(struct guest *g, struct request *request, const char *command, ask
 
 static int connect_agent(struct guest *g, struct ask *a, struct err *err)
 {
-	_cleanup_free_ char *path = run_path(g->def->issued.id, "ga.sock", err);
-	a->agent = path ? agent_connect(path, err) : NULL;
+	_cleanup_free_ char *path = guest_own_path(g, "ga.sock");
+	a->agent = agent_connect(path, err);
 	return a->agent ? agent_ask(a->agent, a->command, NULL, err) : -1;
 }
 

@@ -271,11 +271,13 @@ void guest_end(struct guest *g)
 	guest_learn_exit(g);
 	judge(g);
 	tpm_end(g);
+	static const char *const own[] = {"running", "qmp.sock", "ga.sock"};
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		unlinkat(g->dir, own[i], 0);
 	status_write_last(g->dir, &g->status, &ignored);
 	journal_end(g);
-	static const char *const files[] = {"status", "guest.sock", "qmp.sock", "qmp.log",
-		"ga.sock", "vnc.sock", "exit", "qemu.err", "tpm.err", "argv", "guest.json",
-		"attached", "lock"};
+	static const char *const files[] = {"status", "guest.sock", "qmp.log", "vnc.sock", "exit",
+		"qemu.err", "tpm.err", "argv", "guest.json", "attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	consoles_end(g);

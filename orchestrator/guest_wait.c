@@ -225,8 +225,8 @@ static void take_events(struct guest *g, struct wait *w)
 static void reconnect(struct guest *g)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_free_ char *path = run_path(g->def->issued.id, "qmp.sock", &ignored);
-	int fd = path ? sock_connect(path, deadline_in(0), &ignored) : -1;
+	_cleanup_free_ char *path = guest_own_path(g, "qmp.sock");
+	int fd = sock_connect(path, deadline_in(0), &ignored);
 	if (fd < 0)
 		return;
 	qmp_close(g->qmp);
@@ -320,6 +320,7 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 			return true;
 		}
 		heartbeat(g);
+		guest_look_home(g);
 	}
 	if (w->event)
 		*wake = WAKE_EVENT;
@@ -347,6 +348,8 @@ static void doze(struct guest *g, const struct wait *w)
 		fds[n++] = (struct pollfd){.fd = qmp_fd(g->qmp), .events = qmp_events(g->qmp)};
 	if (g->qmp && g->heartbeat_due < until)
 		until = g->heartbeat_due;
+	if (g->qmp && g->home_due < until)
+		until = g->home_due;
 	if (asks_deadline(g) < until)
 		until = asks_deadline(g);
 	n += asks_poll_fds(g, fds + n);

@@ -191,6 +191,8 @@ int op_adopt(struct guest *g, struct err *err)
 	if (!g->qemu_ended) /* what runs is not what was saved any more */
 		unlinkat(g->dir, SAVE_MANAGED, 0);
 	learn_cpu_and_memory(g);
+	guest_note_running(g);
+	guest_fill_home(g);
 	g->heartbeat_due = 0;
 	guest_event(g, "ROOST_ADOPTED", NULL);
 	return 0;

@@ -67,8 +67,8 @@ struct agent *guest_agent(struct guest *g, struct err *err)
 		guest_qmp(g, "query-chardev", NULL, QMP_BLOCK_MS, &chardevs, err) < 0 ||
 		agent_check_listens(g, chardevs, err) < 0)
 		return NULL;
-	_cleanup_free_ char *path = run_path(g->def->issued.id, "ga.sock", err);
-	struct agent *a = path ? agent_connect(path, err) : NULL;
+	_cleanup_free_ char *path = guest_own_path(g, "ga.sock");
+	struct agent *a = agent_connect(path, err);
 	if (a)
 		agent_set_wait(a, wait_for_agent, g);
 	return a;

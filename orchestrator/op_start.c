@@ -51,11 +51,12 @@ int guest_open_in_run(const struct guest *g, const char *name, int flags, struct
 	return access_give(fd, g->def->issued.keeper_uid, err) < 0 ? -1 : TAKE_FD(fd);
 }
 
-static int listen_in_run(const struct guest *g, const char *name, struct err *err)
+/* In its own folder, where no cleaner of /run takes the name away: guest_home.c. */
+static int listen_for_qemu(const struct guest *g, const char *name, struct err *err)
 {
-	_cleanup_free_ char *path = run_path(g->def->issued.id, name, err);
-	_cleanup_close_ int fd = path ? sock_listen(path, QMP_QUEUE, err) : -1;
-	if (fd < 0 || access_give_at(g->run, name, g->def->issued.keeper_uid, err) < 0)
+	_cleanup_free_ char *path = guest_own_path(g, name);
+	_cleanup_close_ int fd = sock_listen(path, QMP_QUEUE, err);
+	if (fd < 0 || access_give_at(g->dir, name, g->def->issued.keeper_uid, err) < 0)
 		return -1;
 	return TAKE_FD(fd);
 }
@@ -107,11 +108,11 @@ static int open_all(struct guest *g, struct opened *o, struct err *err)
 	if (o->qmp_log < 0)
 		return -1;
 	g->qmp_log_fd = fcntl(o->qmp_log, F_DUPFD_CLOEXEC, 0);
-	o->qmp = listen_in_run(g, "qmp.sock", err);
+	o->qmp = listen_for_qemu(g, "qmp.sock", err);
 	if (o->qmp < 0)
 		return -1;
 	if (d->agent)
-		o->agent = listen_in_run(g, "ga.sock", err);
+		o->agent = listen_for_qemu(g, "ga.sock", err);
 	return d->agent && o->agent < 0 ? -1 : 0;
 }
 
@@ -196,8 +197,8 @@ static int refused(struct guest *g, struct err *err)
 
 int guest_connect_qemu(struct guest *g, int64_t deadline, struct err *err)
 {
-	_cleanup_free_ char *path = run_path(g->def->issued.id, "qmp.sock", err);
-	int fd = path ? sock_connect(path, deadline, err) : -1;
+	_cleanup_free_ char *path = guest_own_path(g, "qmp.sock");
+	int fd = sock_connect(path, deadline, err);
 	if (fd < 0)
 		return -1;
 	g->qmp = qmp_start(fd);
@@ -274,5 +275,6 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 			refused(g, err);
 		return err_prefix(err, "guest '%s'", g->def->name);
 	}
+	guest_note_running(g);
 	return 0;
 }

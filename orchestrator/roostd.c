@@ -87,6 +87,8 @@ static void doze(struct supervisor *s)
 	int64_t until = keepers_deadline(s);
 	if (!stays(s) && !s->keepers && !s->workers && s->idle_since + IDLE_MS < until)
 		until = s->idle_since + IDLE_MS + 1;
+	if (s->home_due < until)
+		until = s->home_due;
 	fds[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
 	n += server_poll_fds(s->server, fds + n, FDS_MAX - n);
 	size_t keepers = n, workers = n + keepers_poll_fds(s, fds + n, FDS_MAX - n);
@@ -157,6 +159,7 @@ int main(int argc, char **argv)
 		serve(&s);
 		keepers_look(&s);
 		workers_look(&s);
+		supervisor_look_home(&s);
 		if (!s.quit)
 			doze(&s);
 	}

@@ -58,6 +58,8 @@ struct supervisor {
 	ino_t socket_ino;
 	int64_t idle_since;
 	bool quit;
+	int lock;         /* roostd.lock */
+	int64_t home_due; /* when to look whether that and the socket are still there */
 };
 
 extern const struct command supervisor_commands[];
@@ -74,6 +76,8 @@ void supervisor_run(struct supervisor *s, struct request *request);
  */
 int supervisor_listen(struct supervisor *s, struct err *err);
 /* Removes the socket, if it is still ours. */
+/* About every second: makes socket and lock anew if they have vanished. */
+void supervisor_look_home(struct supervisor *s);
 void supervisor_unlisten(const struct supervisor *s);
 
 /* roostd_keepers.c */
@@ -96,12 +100,27 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 int keeper_kill(struct keeper *k, struct err *err);
 /* Looks at the links where something stirs; spawns successors of keepers that died. */
 void keepers_look(struct supervisor *s);
-/* Reaps all that ended; records how an orphaned QEMU did. */
-void keepers_reap(struct supervisor *s);
 size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 /* What poll() said of the `count` that keepers_poll_fds() filled in. */
 void keepers_polled(struct supervisor *s, const struct pollfd *fds, size_t count);
 int64_t keepers_deadline(const struct supervisor *s);
+
+/* Reaps all that ended; records how an orphaned QEMU did. roostd_reap.c */
+void keepers_reap(struct supervisor *s);
+
+/* roostd_home.c */
+/* The folder of a guest in $RUN, its keeper's; opened. */
+int home_make(const char *name, const char *id, struct err *err);
+enum home {
+	HOME_NONE,    /* no such guest runs */
+	HOME_TO_COME, /* its keeper lives and is about to fill the folder, which is there */
+	HOME_STANDS,  /* there is a status file in it again, by which the guest can be adopted */
+};
+/* What has vanished of a running guest's folder in $RUN comes back, as `running` in $STATE tells. */
+enum home home_restore(const char *name, const char *id);
+/* Calls `found` with the name and the id of each guest that runs, as `running` tells, unknown to us. */
+void home_find_lost(struct supervisor *s,
+	void (*found)(struct supervisor *s, const char *name, const char *id));
 
 /* roostd_workers.c */
 typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);

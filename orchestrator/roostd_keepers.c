@@ -188,9 +188,9 @@ bool keeper_follow(struct keeper *k, struct request *request)
 	struct err ignored = ERR_INIT;
 	struct status status;
 	_cleanup_close_ int run = run_dir_open(k->id, &ignored);
-	if (k->starter) /* its status file may be still to come */
+	if (k->starter || run < 0) /* its status file is still to come, or to come back */
 		return false;
-	if (run >= 0 && status_read(run, "status", &status, &ignored) == 0) {
+	if (status_read(run, "status", &status, &ignored) == 0) {
 		status_free(&status);
 		return false;
 	}
@@ -253,6 +253,18 @@ static bool is_of_another_boot(int run, const struct status *status)
 	return !status_of_this_boot(status) && !file_locked(run, "lock");
 }
 
+static int connect_keeper(struct keeper *k, struct err *err)
+{
+	_cleanup_free_ char *path = run_path(k->id, "guest.sock", err);
+	int fd = path ? sock_connect(path, deadline_in(0), err) : -1;
+	if (fd < 0)
+		return -1;
+	keeper_link(k, qmp_start(fd));
+	k->served = true;
+	k->retry_at = 0;
+	return 0;
+}
+
 /* A living keeper is connected to, an orphaned guest gets one, an empty folder is removed. */
 static void find_one(struct supervisor *s, int runs, const char *id)
 {
@@ -274,15 +286,18 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 			if (spawn_adopter(k, &err) < 0)
 				k->retry_at = deadline_in(RETRY_FIRST_MS);
 		} else {
-			_cleanup_free_ char *path = run_path(id, "guest.sock", &err);
-			int fd = sock_connect(path, deadline_in(0), &err);
 			k->served = true;
-			k->retry_at = fd < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
-			if (fd >= 0)
-				keeper_link(k, qmp_start(fd));
+			k->retry_at = connect_keeper(k, &err) < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
 		}
 	}
 	status_free(&status);
+}
+
+/* One that runs, and whose folder in $RUN is gone: soon it has one again. */
+static void find_lost(struct supervisor *s, const char *name, const char *id)
+{
+	struct keeper *k = keeper_new(s, name, id);
+	k->retry_at = clock_ms();
 }
 
 void keepers_find_all(struct supervisor *s)
@@ -294,6 +309,7 @@ void keepers_find_all(struct supervisor *s)
 		return;
 	for (char **id = ids; *id; id++)
 		find_one(s, runs, *id);
+	home_find_lost(s, find_lost);
 }
 
 struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *id, struct err *err)
@@ -310,21 +326,9 @@ struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *
 	return k;
 }
 
-/* By its text: /proc/PID itself is root's for a process that has dropped its privilege. */
-static uid_t uid_of(pid_t pid)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
-	_cleanup_free_ char *path = str_fmt("/proc/%d/status", (int)pid);
-	const char *line = file_read(AT_FDCWD, path, 65536, &text, &ignored) < 0
-				   ? NULL
-				   : strstr(text.data, "\nUid:");
-	return line ? (uid_t)strtoul(line + strlen("\nUid:"), NULL, 10) : (uid_t)-1;
-}
-
 static bool runs_as(const struct proc *p, uid_t uid)
 {
-	return uid_of(p->pid) == uid && proc_alive(p);
+	return proc_uid(p->pid) == uid && proc_alive(p);
 }
 
 /*
@@ -372,12 +376,15 @@ static void kill_qemu(struct keeper *k, const json_t *data)
 
 static void hear(struct supervisor *s, struct keeper *k)
 {
+	struct err ignored = ERR_INIT;
 	json_t *event;
 	while ((event = qmp_next_event(k->link))) {
 		const char *name = json_get_str(event, "event", "");
 		if (str_eq(name, "ROOST_WANTS_KILL"))
 			kill_qemu(k, json_object_get(event, "data"));
-		if (str_starts(name, "ROOST_") && !str_eq(name, "ROOST_WANTS_KILL") &&
+		if (str_eq(name, "ROOST_WANTS_FOLDER"))
+			cleanup_close(&(int){home_make(k->name, k->id, &ignored)});
+		if (str_starts(name, "ROOST_") && !str_starts(name, "ROOST_WANTS_") &&
 			!str_eq(name, "ROOST_PROGRESS"))
 			server_event(s->server, event);
 		else
@@ -427,14 +434,28 @@ static void plan_retry(struct keeper *k)
 	k->retry_at = deadline_in(pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS);
 }
 
+/* To the keeper that holds the guest's lock, to one that is spawned, or to none yet. */
+static int take_up(struct keeper *k, struct err *err)
+{
+	_cleanup_close_ int run = run_dir_open(k->id, err);
+	if (run >= 0 && file_locked(run, "lock"))
+		return connect_keeper(k, err);
+	bool known = run >= 0 && faccessat(run, "status", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	if (!known && home_restore(k->name, k->id) == HOME_TO_COME)
+		return err_set(
+			err, ERR_BUSY, "guest '%s': its keeper is not to be reached yet", k->name);
+	return spawn_adopter(k, err);
+}
+
 /* Who waits for a keeper hears why there is none. */
 static void try_adopter(struct supervisor *s, struct keeper *k)
 {
 	struct err err = ERR_INIT;
-	if (spawn_adopter(k, &err) == 0)
-		return;
-	plan_retry(k);
-	answer_all(s, &k->attenders, &err);
+	if (take_up(k, &err) < 0)
+		plan_retry(k);
+	/* busy: it is to be reached soon */
+	if ((err.kind && err.kind != ERR_BUSY) || k->served)
+		answer_all(s, &k->attenders, &err);
 }
 
 /* The guest ended with its keeper: nothing of it stays in $RUN. */
@@ -466,11 +487,12 @@ static void keeper_gone(struct supervisor *s, struct keeper *k)
 		server_error(s->server, TAKE(k->starter), &err);
 	}
 	_cleanup_close_ int run = run_dir_open(k->id, &err);
-	if (run < 0 || status_read(run, "status", &status, &err) < 0) {
+	bool known = run >= 0 && status_read(run, "status", &status, &err) == 0;
+	status_free(&status);
+	if (!known && home_restore(k->name, k->id) == HOME_NONE) {
 		forget(s, k);
 		return;
 	}
-	status_free(&status);
 	/* a first death is answered at once; one that dies over its adoption gets a pause */
 	bool served = k->served;
 	k->served = false;
@@ -483,10 +505,10 @@ static void keeper_gone(struct supervisor *s, struct keeper *k)
 /* Who asks for it need not wait until the next try is due. */
 int keeper_want(struct keeper *k, struct err *err)
 {
-	if (k->link || spawn_adopter(k, err) == 0)
+	if (k->link || take_up(k, err) == 0)
 		return 0;
 	plan_retry(k);
-	return -1;
+	return err->kind == ERR_BUSY ? 0 : -1;
 }
 
 void keepers_look(struct supervisor *s)
@@ -505,59 +527,6 @@ void keepers_look(struct supervisor *s)
 		} else if (!k->link && k->retry_at && !deadline_left(k->retry_at)) {
 			try_adopter(s, k);
 		}
-	}
-}
-
-/* Is the process that has ended that guest's QEMU? Its keeper's status file is not believed alone. */
-static bool was_qemu_of(const struct keeper *k, int run, const struct proc *p, uid_t uid)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_status_ struct status status = {0};
-	if (status_read(run, "status", &status, &ignored) < 0 || status.qemu_pid != p->pid ||
-		status.qemu_start != p->start)
-		return false;
-	_cleanup_definition_ struct definition *d = record_read(k->name, &ignored);
-	return d && d->issued.qemu_uid == uid;
-}
-
-static void write_exit(int run, const struct proc *p, int wait_status)
-{
-	struct stat st;
-	struct err ignored = ERR_INIT;
-	_cleanup_json_ json_t *o = json_pack("{s:i, s:I, s:i}", "pid", (int)p->pid, "start",
-		(json_int_t)p->start, "status", wait_status);
-	json_file_write(run, "exit", o, false, &ignored);
-	if (fstat(run, &st) == 0)
-		(void)!fchownat(run, "exit", st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
-}
-
-/* A QEMU whose keeper had died is our child, for we are the sub-reaper: how did it end? */
-static void record_exit(struct supervisor *s, const struct proc *p, uid_t uid, int wait_status)
-{
-	struct err ignored = ERR_INIT;
-	for (struct keeper *k = s->keepers; k; k = k->next) {
-		_cleanup_close_ int run = run_dir_open(k->id, &ignored);
-		if (run >= 0 && was_qemu_of(k, run, p, uid))
-			write_exit(run, p, wait_status);
-	}
-}
-
-void keepers_reap(struct supervisor *s)
-{
-	int status;
-	for (;;) {
-		siginfo_t info = {0};
-		struct proc p = PROC_NONE;
-		struct err ignored = ERR_INIT;
-		/* look before reaping: start time and uid go with the zombie */
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || !info.si_pid)
-			return;
-		bool known = proc_open_child(info.si_pid, &p, &ignored) == 0;
-		uid_t uid = uid_of(info.si_pid);
-		waitpid(info.si_pid, &status, 0);
-		if (known)
-			record_exit(s, &p, uid, status);
-		proc_close(&p);
 	}
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "orchestrator/access.h"
 #include "orchestrator/paths.h"
 
 enum {
@@ -104,19 +105,9 @@ static int take_lock(bool activated, struct err *err)
 
 /* ---- the listener ------------------------------------------------------------------------------- */
 
-int supervisor_listen(struct supervisor *s, struct err *err)
+static int listen_at_path(struct supervisor *s, struct err *err)
 {
-	struct err none = ERR_INIT;
 	struct stat st;
-	int passed = take_passed(&s->activated, &none);
-	if (none.kind) {
-		*err = none;
-		return -1;
-	}
-	if (take_lock(s->activated, err) < 0)
-		return -1;
-	if (s->activated)
-		return passed;
 	_cleanup_free_ char *path = supervisor_socket(err);
 	int listener = sock_listen_shared(path, BACKLOG, err);
 	if (listener >= 0 && stat(path, &st) == 0) {
@@ -124,6 +115,45 @@ int supervisor_listen(struct supervisor *s, struct err *err)
 		s->socket_ino = st.st_ino;
 	}
 	return listener;
+}
+
+int supervisor_listen(struct supervisor *s, struct err *err)
+{
+	struct err none = ERR_INIT;
+	int passed = take_passed(&s->activated, &none);
+	if (none.kind) {
+		*err = none;
+		return -1;
+	}
+	s->lock = take_lock(s->activated, err);
+	if (s->lock < 0)
+		return -1;
+	return s->activated ? passed : listen_at_path(s, err);
+}
+
+void supervisor_look_home(struct supervisor *s)
+{
+	enum { LOOK_MS = 1000 };
+	struct err err = ERR_INIT;
+	struct stat st;
+	if (clock_ms() < s->home_due)
+		return;
+	s->home_due = deadline_in(LOOK_MS);
+	_cleanup_free_ char *path = supervisor_socket(&err);
+	bool unlocked = fstat(s->lock, &st) == 0 && !st.st_nlink;
+	if ((!unlocked && access(path, F_OK) == 0) || access_make_folders(&err) < 0)
+		return;
+	if (unlocked) {
+		int lock = take_lock(false, &err);
+		s->quit = lock < 0 && err.kind == ERR_BUSY; /* another has come meanwhile */
+		if (lock < 0)
+			return;
+		close(s->lock);
+		s->lock = lock;
+	}
+	int listener = listen_at_path(s, &err);
+	if (listener >= 0)
+		server_set_listener(s->server, listener);
 }
 
 void supervisor_unlisten(const struct supervisor *s)

@@ -88,6 +88,11 @@ bool status_of_this_boot(const struct status *s)
 	return !s->boot[0] || str_eq(s->boot, boot_id());
 }
 
+int status_write_running(int guest_dir, const struct status *s, struct err *err)
+{
+	return write_file(guest_dir, "running", s, err);
+}
+
 int status_write_last(int guest_dir, const struct status *s, struct err *err)
 {
 	if (write_file(guest_dir, "last", s, err) < 0)

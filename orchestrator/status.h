@@ -69,6 +69,8 @@ int status_read(int dir, const char *file, struct status *out, struct err *err);
 void status_free(struct status *s);
 #define _cleanup_status_ _cleanup_(status_free)
 
+/* $STATE/guests/NAME/running, for when $RUN is lost (guest_home.c). */
+int status_write_running(int guest_dir, const struct status *s, struct err *err);
 /*
  * How it ended, into the guest's folder (file "last"). A crash is also told by the file "crashed",
  * a second name of it, so that `list` need not read how a thousand others ended.

@@ -72,10 +72,13 @@ static int open_log(const struct found *f, const char *name, struct err *err)
 }
 
 /* The folder is the keeper's: what is typed goes into a FIFO, not into what a link there names. */
-static int open_input(const struct found *f, int run, const char *name, struct err *err)
+static int open_input(const struct found *f, const char *name, struct err *err)
 {
 	struct stat st;
-	_cleanup_close_ int fd = openat(run, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	if (dir < 0)
+		return -1;
+	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(err, "guest '%s' has no console to type to", f->name);
 	if (!S_ISFIFO(st.st_mode))
@@ -125,7 +128,11 @@ static bool still_runs(const struct found *f)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int run = run_dir_open(f->id, &ignored);
-	return run >= 0 && faccessat(run, "status", F_OK, 0) == 0;
+	if (run >= 0 && faccessat(run, "status", F_OK, 0) == 0)
+		return true;
+	/* that folder may have vanished for a moment: guest_home.c */
+	_cleanup_close_ int dir = guest_dir_open(f->name, &ignored);
+	return dir >= 0 && faccessat(dir, "running", F_OK, 0) == 0;
 }
 
 /* Where the last `lines` lines begin. */
@@ -242,13 +249,12 @@ static int run_console(const struct cli *cli, struct err *err)
 	if (!s.number)
 		return err_set(err, ERR_REFUSED, "guest '%s' is not running", f.name),
 		       err_hint(err, "`roost logs %s` shows what it wrote", f.name);
-	_cleanup_close_ int run = run_dir_open(f.id, err);
-	_cleanup_close_ int fd = run < 0 ? -1 : open_log(&f, log, err);
+	_cleanup_close_ int fd = open_log(&f, log, err);
 	_cleanup_close_ int watch = fd < 0 ? -1 : watch_log(&f, log, err);
 	if (watch < 0)
 		return -1;
 	bool look_only = cli_flag(cli, "read-only");
-	_cleanup_close_ int fifo = look_only ? -1 : open_input(&f, run, in, err);
+	_cleanup_close_ int fifo = look_only ? -1 : open_input(&f, in, err);
 	if (fifo < 0 && !look_only)
 		return -1;
 	/* where this boot began is known of the first one alone */

@@ -393,6 +393,12 @@ void server_free(struct server *s)
 	free(s);
 }
 
+void server_set_listener(struct server *s, int listener)
+{
+	cleanup_close(&s->listener);
+	s->listener = listener;
+}
+
 uint64_t server_add_client(struct server *s, int fd)
 {
 	struct err unused;

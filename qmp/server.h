@@ -47,6 +47,8 @@ struct request {
  */
 struct server *server_new(int listener, const char *product); /* takes the listener, may be -1 */
 void server_free(struct server *s);
+/* Another one in its place, taken; clients stay. */
+void server_set_listener(struct server *s, int listener);
 /* Adds a connection that was made otherwise (the supervisor's link), takes it; its serial number. */
 uint64_t server_add_client(struct server *s, int fd);
 

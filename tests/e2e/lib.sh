@@ -126,7 +126,7 @@ console_has() {
 }
 # type_to NAME TEXT: as if typed on its console
 type_to() {
-	printf %s "$2" >"$(run_dir "$1")/console.in"
+	printf %s "$2" >"$ROOST_STATE/guests/$1/console.in"
 }
 # ticks NAME: how many seconds the pico guest has counted since its start or reset; 0 before the first
 ticks() {

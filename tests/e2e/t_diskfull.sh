@@ -30,7 +30,7 @@ filler() {
 	roost define "$TMPDIR/$1.yaml"
 	roost start "$1"
 	wait_until 20 console_has "$1" PICO-UP
-	printf f >"$(run_dir "$1")/console.in"
+	printf f >"$ROOST_STATE/guests/$1/console.in"
 }
 
 small=$TMPDIR/small
@@ -75,7 +75,7 @@ for format in raw qcow2; do
 	}
 	wait_until 20 more
 	check_no_match "the guest saw no error" 'fill=.*err|ERR|error' "$(console_log $format | tr -d '\0')"
-	printf s >"$(run_dir $format)/console.in"
+	printf s >"$ROOST_STATE/guests/$format/console.in"
 	roost destroy --graceful $format
 	[ $format = raw ] || qemu-img check -q -f qcow2 "$disk" || fail "qemu-img check finds errors"
 	umount "$small"
@@ -96,7 +96,7 @@ END
 roost define "$TMPDIR/two.yaml"
 roost start two
 wait_until 20 console_has two PICO-UP
-printf f >"$(run_dir two)/console.in"
+printf f >"$ROOST_STATE/guests/two/console.in"
 wait_until 30 is_told two "io-error (vdb: no space)"
 roost reset two
 check_match "after a reset" '^(running|paused|io-error)' "$(state two)"

@@ -69,10 +69,10 @@ say "open files"
 # QEMU's own are anonymous inodes and /dev/urandom of the rng; the sockets are qmp.sock and ga.sock, listening and
 # connected
 allowed="^(/dev/null|/dev/urandom|anon_inode:\\[?[a-z]+\\]?|socket:\\[[0-9]+\\]|$TMPDIR/one.raw"
-allowed="$allowed|$run/(qemu.err|qmp.log|console.in)|$ROOST_STATE/guests/one/console.log)\$"
+allowed="$allowed|$run/(qemu.err|qmp.log)|$ROOST_STATE/guests/one/console.(in|log))\$"
 fds "$qemu" >"$TMPDIR/fds"
 check_no_match "QEMU's files" . "$(grep -Ev "$allowed" "$TMPDIR/fds")"
-for file in "$TMPDIR/one.raw" "$run/qmp.log" "$run/console.in" "$ROOST_STATE/guests/one/console.log"; do
+for file in "$TMPDIR/one.raw" "$run/qmp.log" "$ROOST_STATE/guests/one/console.in" "$ROOST_STATE/guests/one/console.log"; do
 	grep -qxF "$file" "$TMPDIR/fds" || fail "QEMU does not have $file open: is the list above true at all?"
 done
 sockets=$(grep -c '^socket:' "$TMPDIR/fds")
@@ -97,8 +97,9 @@ shared=600 folders=711 others=077
 if [ "$(id -u)" -eq 0 ] && getent group roost >/dev/null; then
 	shared=660 folders=2751 others=007
 fi
-check_eq "sockets not 0600" "" "$(find "$ROOST_RUN" -type s ! -perm 0600 ! \( -perm "$shared" \( -name guest.sock -o -name roostd.sock \) \))"
-check_eq "sockets" "$run/ga.sock $run/guest.sock $run/qmp.sock" "$(find "$run" -type s | sort | xargs)"
+check_eq "sockets not 0600" "" "$(find "$ROOST_RUN" "$ROOST_STATE" -type s ! -perm 0600 ! \( -perm "$shared" \( -name guest.sock -o -name roostd.sock \) \))"
+check_eq "sockets" "$run/guest.sock $ROOST_STATE/guests/one/ga.sock $ROOST_STATE/guests/one/qmp.sock" \
+	"$(find "$run" "$ROOST_STATE/guests/one" -type s | sort | xargs)"
 check_eq "what others may read, write or pass" \
 	"$(printf "$folders %s\n" "$ROOST_RUN" "$ROOST_RUN/g" "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" \
 		"$ROOST_STATE/networks" "$ROOST_STATE/templates")" \

@@ -122,11 +122,10 @@ done
 
 say "quit, by somebody who talks to QEMU himself"
 up a
-run=$(run_dir a)
 pid=$(of_status a qemu_pid)
 # shellcheck disable=SC2046 # several words are meant
 kill_and_wait KILL $(roostd_pids) $(keepers)
-qmp "$run/qmp.sock" quit >/dev/null
+qmp "$ROOST_STATE/guests/a/qmp.sock" quit >/dev/null
 wait_until 5 ended "$pid"
 check_eq "told by the next command" "shut off (quit)" "$(reason a)"
 
@@ -152,10 +151,9 @@ wait_until 2 is_reason a '^crashed \(panic\)$'
 say "power-off, unsupervised: QEMU stays for us to see it"
 up a
 pid=$(of_status a qemu_pid)
-run=$(run_dir a)
 # shellcheck disable=SC2046 # several words are meant
 kill_and_wait KILL $(roostd_pids) $(keepers)
-qmp "$run/qmp.sock" system_powerdown >/dev/null
+qmp "$ROOST_STATE/guests/a/qmp.sock" system_powerdown >/dev/null
 off() {
 	console_has a PICO-POWEROFF
 }

@@ -69,10 +69,10 @@ done
 for file in status lock argv guest.json; do
 	has_rank "640 roost $run/$file"
 done
-for file in "$ROOST_RUN/roostd.sock" "$run/guest.sock" "$run/console.in"; do
+for file in "$ROOST_RUN/roostd.sock" "$run/guest.sock" "$ROOST_STATE/guests/one/console.in"; do
 	has_rank "660 roost $file"
 done
-check_eq "QEMU's own sockets" "600 600" "$(stat -c %a "$run/qmp.sock" "$run/ga.sock" | xargs)"
+check_eq "QEMU's own sockets" "600 600" "$(stat -c %a "$ROOST_STATE/guests/one/qmp.sock" "$ROOST_STATE/guests/one/ga.sock" | xargs)"
 
 say "a member looks"
 check_eq "list" one "$(as alice roost list --name)"
@@ -138,8 +138,8 @@ check_match "nobody says who he is" "by" "$out"
 say "what a member may not"
 check_status 1 as alice "$TOP/tests/e2e/qmp" "$run/guest.sock" roost-supervise
 check_match "being the supervisor" "only the supervisor may say so" "$out"
-for file in "$run/qmp.sock" "$run/ga.sock"; do
-	[ ! -e "$file" ] || ! as alice python3 -c "import socket; socket.socket(socket.AF_UNIX).connect('$file')" 2>/dev/null ||
+for file in "$ROOST_STATE/guests/one/qmp.sock" "$ROOST_STATE/guests/one/ga.sock"; do
+	! as alice python3 -c "import socket; socket.socket(socket.AF_UNIX).connect('$file')" 2>/dev/null ||
 		fail "alice can connect to $file"
 done
 
