@@ -15,8 +15,8 @@
 #include "orchestrator/guest.h"
 
 /* Reads the list that a former keeper left; an empty one without. */
-int attached_save(struct guest *g, struct err *err);
 void attached_load(struct guest *g);
+int attached_save(struct guest *g, struct err *err);
 /* The first root port that nothing takes. */
 int attached_free_port(struct guest *g, int64_t *port, struct err *err);
 /* The entry whose KEY is VALUE; borrowed; NULL. */

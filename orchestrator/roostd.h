@@ -75,9 +75,9 @@ void supervisor_run(struct supervisor *s, struct request *request);
  * roostd_listen.c
  */
 int supervisor_listen(struct supervisor *s, struct err *err);
-/* Removes the socket, if it is still ours. */
 /* About every second: makes socket and lock anew if they have vanished. */
 void supervisor_look_home(struct supervisor *s);
+/* Removes the socket, if it is still ours. */
 void supervisor_unlisten(const struct supervisor *s);
 
 /* roostd_keepers.c */
