@@ -126,7 +126,8 @@ console_has() {
 }
 # type_to NAME TEXT: as if typed on its console
 type_to() {
-	printf %s "$2" >"$ROOST_STATE/guests/$1/console.in"
+	# opening a FIFO whose reader has just gone would wait for ever
+	printf %s "$2" | timeout 10 tee "$ROOST_STATE/guests/$1/console.in" >/dev/null
 }
 # ticks NAME: how many seconds the pico guest has counted since its start or reset; 0 before the first
 ticks() {
