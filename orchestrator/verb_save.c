@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -130,26 +131,87 @@ static int receive(struct saving *s, json_t **reply, struct err *err)
 
 /* ---- what goes into the file ------------------------------------------------------------------------ */
 
-/* Does that process hold that file open? */
-static bool holds(pid_t pid, const char *path)
+/* Was the fd opened to write, too? */
+static bool is_writable(int fdinfo, const char *fd)
 {
 	struct err ignored = ERR_INIT;
-	struct stat its, st;
+	_cleanup_buf_ struct buf text = {0};
+	const char *flags = file_read(fdinfo, fd, 65536, &text, &ignored) < 0
+				    ? NULL
+				    : strstr(text.data, "flags:");
+	return flags && (strtoul(flags + strlen("flags:"), NULL, 8) & O_ACCMODE) == O_RDWR;
+}
+
+/* Does that process hold the file of just that path, which no symbolic link is part of? */
+static bool holds(pid_t pid, const char *path, bool to_write)
+{
+	struct err ignored = ERR_INIT;
+	char link[PATH_MAX];
 	_cleanup_names_ char **names = NULL;
 	_cleanup_free_ char *folder = str_fmt("/proc/%d/fd", (int)pid);
+	_cleanup_free_ char *infos = str_fmt("/proc/%d/fdinfo", (int)pid);
 	_cleanup_close_ int fds = dir_open(AT_FDCWD, folder, &ignored);
+	_cleanup_close_ int fdinfo = dir_open(AT_FDCWD, infos, &ignored);
 	bool found = false;
-	if (fds < 0 || stat(path, &its) < 0 || dir_names(fds, &names, NULL, &ignored) < 0)
+	if (fds < 0 || fdinfo < 0 || dir_names(fds, &names, NULL, &ignored) < 0)
 		return false;
-	for (char **name = names; *name && !found; name++)
-		found = fstatat(fds, *name, &st, 0) == 0 && st.st_dev == its.st_dev &&
-			st.st_ino == its.st_ino;
+	for (char **name = names; *name && !found; name++) {
+		ssize_t len = readlinkat(fds, *name, link, sizeof(link) - 1);
+		link[len > 0 ? len : 0] = '\0';
+		found = str_eq(link, path) && (!to_write || is_writable(fdinfo, *name));
+	}
 	return found;
 }
 
+/* Is the file the guest's, or a folder on the way to it? Then its uids can put another one there. */
+static bool is_theirs(const struct identity *who, const char *path)
+{
+	struct stat st;
+	_cleanup_free_ char *part = xstrdup(path);
+	for (char *slash; (slash = strrchr(part, '/')); *slash = '\0')
+		if (part[0] && (lstat(part, &st) < 0 || st.st_uid == who->keeper_uid ||
+				       st.st_uid == who->qemu_uid))
+			return true;
+	return false;
+}
+
+static int check_file(
+	const struct saving *s, pid_t qemu, const char *path, bool to_write, struct err *err)
+{
+	if (!holds(qemu, path, false))
+		return err_set(err, ERR_REFUSED, "guest '%s' does not hold '%s'", s->f.name, path);
+	if (to_write && !holds(qemu, path, true))
+		return err_set(
+			err, ERR_REFUSED, "guest '%s' may not write to '%s'", s->f.name, path);
+	if (is_theirs(&s->def->issued, path))
+		return err_set(err, ERR_REFUSED,
+			"'%s', plugged into guest '%s', can be exchanged by the guest's own uids",
+			path, s->f.name);
+	return 0;
+}
+
+/* All paths that an entry has, whatever its kind: another one would look at the other. */
+static int check_entry(const struct saving *s, pid_t qemu, const json_t *entry, struct err *err)
+{
+	const char *disk = json_get_str(entry, "path", NULL),
+		   *medium = json_get_str(entry, "medium", NULL);
+	if (!disk && !medium)
+		return 0;
+	if (geteuid() != 0) {
+		err_set(err, ERR_REFUSED, "guest '%s': only root can check that it holds '%s'",
+			s->f.name, disk ? disk : medium);
+		return err_hint(err, "save it as root, or take that out of it first");
+	}
+	if (medium && check_file(s, qemu, medium, false, err) < 0)
+		return -1;
+	bool to_write = !json_get_bool(entry, "readonly", false);
+	return disk ? check_file(s, qemu, disk, to_write, err) : 0;
+}
+
 /*
- * Which files were plugged is the keeper's word. A later start opens them with the caller's rights; root
- * believes it only of files that the guest's QEMU, a process of the uid that was issued for it, holds.
+ * Which files were plugged is the keeper's word, and a later start opens them with the caller's rights, or
+ * root's. Where the keeper is another user it is believed only of files that the guest's QEMU, a process
+ * of the uid that was issued for it, holds, and of none to write to that QEMU may only read.
  */
 static int check_plugged(struct saving *s, const json_t *plugged, struct err *err)
 {
@@ -157,18 +219,18 @@ static int check_plugged(struct saving *s, const json_t *plugged, struct err *er
 	struct stat proc;
 	size_t i;
 	json_t *entry;
-	if (geteuid() != 0)
+	if (geteuid() == s->def->issued.keeper_uid)
 		return 0;
 	if (guest_look(&s->f, &status, err) < 0)
 		return -1;
 	_cleanup_free_ char *folder = str_fmt("/proc/%d", (int)status.qemu_pid);
-	json_array_foreach (plugged, i, entry) {
-		const char *path = json_get_str(entry, "path", json_get_str(entry, "medium", NULL));
-		if (path && (stat(folder, &proc) < 0 || proc.st_uid != s->def->issued.qemu_uid ||
-				    !holds(status.qemu_pid, path)))
-			return err_set(
-				err, ERR_REFUSED, "guest '%s' does not hold '%s'", s->f.name, path);
-	}
+	if (geteuid() == 0 && json_array_size(plugged) &&
+		(stat(folder, &proc) < 0 || proc.st_uid != s->def->issued.qemu_uid))
+		return err_set(err, ERR_REFUSED, "process %d is not the QEMU of guest '%s'",
+			(int)status.qemu_pid, s->f.name);
+	json_array_foreach (plugged, i, entry)
+		if (check_entry(s, status.qemu_pid, entry, err) < 0)
+			return -1;
 	return 0;
 }
 
