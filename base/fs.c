@@ -9,9 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct err *err)
+int file_read_open(int fd, const char *name, size_t max, struct buf *out, struct err *err)
 {
-	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(err, "cannot read '%s'", name);
@@ -35,6 +34,12 @@ int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct 
 			return 0;
 		step = 4096;
 	}
+}
+
+int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct err *err)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return file_read_open(fd, name, max, out, err);
 }
 
 int write_all(int fd, const void *data, size_t len)

@@ -167,12 +167,9 @@ char *json_pretty(const json_t *value)
 	return str_fmt("%s\n", text ? text : "null");
 }
 
-json_t *json_file_read(int dir_fd, const char *name, struct err *err)
+static json_t *object_in(const struct buf *text, const char *name, struct err *err)
 {
-	_cleanup_buf_ struct buf text = {0};
-	if (file_read(dir_fd, name, FILE_MAX, &text, err) < 0)
-		return NULL;
-	json_t *value = json_text_parse(text.data ? text.data : "", text.len, err);
+	json_t *value = json_text_parse(text->data ? text->data : "", text->len, err);
 	if (!value) {
 		err_prefix(err, "'%s'", name);
 		return NULL;
@@ -183,6 +180,20 @@ json_t *json_file_read(int dir_fd, const char *name, struct err *err)
 		return NULL;
 	}
 	return value;
+}
+
+json_t *json_file_read(int dir_fd, const char *name, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	return file_read(dir_fd, name, FILE_MAX, &text, err) < 0 ? NULL
+								 : object_in(&text, name, err);
+}
+
+json_t *json_file_read_open(int fd, const char *name, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	return file_read_open(fd, name, FILE_MAX, &text, err) < 0 ? NULL
+								  : object_in(&text, name, err);
 }
 
 int json_file_write(

@@ -48,6 +48,8 @@ char *json_pretty(const json_t *value);
 
 /* A JSON object in a file of at most 1 MiB, relative to dir_fd (AT_FDCWD for a path). */
 json_t *json_file_read(int dir_fd, const char *name, struct err *err);
+/* The same of a file that is open already, and has been looked at so. */
+json_t *json_file_read_open(int fd, const char *name, struct err *err);
 /* Replaces the file whole (see file_replace). `durable`: fsync file and folder. */
 int json_file_write(
 	int dir_fd, const char *name, const json_t *value, bool durable, struct err *err);

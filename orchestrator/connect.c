@@ -244,7 +244,7 @@ int guest_find(const char *word, struct found *out, struct err *err)
 	if (dir < 0)
 		return -1;
 	/* only the id is wanted of the record: a look, not a parse of every key */
-	_cleanup_json_ json_t *o = json_file_read(dir, "guest.json", err);
+	_cleanup_json_ json_t *o = record_look(dir, err);
 	snprintf(out->name, sizeof(out->name), "%s", word);
 	snprintf(out->id, sizeof(out->id), "%s",
 		json_get_str(json_object_get(o, "issued"), "id", ""));

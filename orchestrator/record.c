@@ -17,19 +17,26 @@ static int broken(const char *name, struct err *err)
 		paths_state(&why), name, name);
 }
 
-/* `name`: of the folder, which a record that announces it takes for its own; NULL: any. */
-static struct definition *read_checked(int dir, const char *name, struct err *err)
+json_t *record_look(int dir, struct err *err)
 {
 	struct stat st;
-	if (fstatat(dir, "guest.json", &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		err_errno(err, "cannot look at 'guest.json'");
+	_cleanup_close_ int fd = openat(
+		dir, "guest.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		err_errno(err, "cannot read 'guest.json'");
 		return NULL;
 	}
 	if (!S_ISREG(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0)) {
 		err_set(err, ERR_REFUSED, "'guest.json' belongs to uid %u", (unsigned)st.st_uid);
 		return NULL;
 	}
-	_cleanup_json_ json_t *o = json_file_read(dir, "guest.json", err);
+	return json_file_read_open(fd, "guest.json", err);
+}
+
+/* `name`: of the folder, which a record that announces it takes for its own; NULL: any. */
+static struct definition *read_checked(int dir, const char *name, struct err *err)
+{
+	_cleanup_json_ json_t *o = record_look(dir, err);
 	if (!o)
 		return NULL;
 	int64_t version = json_get_int(o, "roost", 0);

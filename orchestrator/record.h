@@ -13,6 +13,11 @@
 /* In the guest's folder, too: what `managedsave` has written, from which the next start goes on. */
 #define SAVE_MANAGED "managed.save"
 
+/*
+ * The record in an open folder as it stands, nothing of it checked but whose it is: ours or root's. The
+ * folder is its keeper's: what is looked at is what is read, whatever takes its name meanwhile.
+ */
+json_t *record_look(int dir, struct err *err);
 /* ERR_NOT_FOUND: no such guest. ERR_REFUSED with "broken: ..." when the record cannot be believed. */
 struct definition *record_read(const char *name, struct err *err);
 int record_write(int guest_dir, const struct definition *d, struct err *err);
