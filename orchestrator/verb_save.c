@@ -381,19 +381,33 @@ static int run_save(const struct cli *cli, struct err *err)
 	return guest_find(cli->operands[0], &f, err) < 0 ? -1 : run(cli, cli->operands[1], &f, err);
 }
 
+/* It lies in the guest's own folder: a member of the group may read there, and not write. */
+static char *managed_path(const struct cli *cli, struct found *f, struct err *err)
+{
+	if (guest_find(cli->operands[0], f, err) < 0)
+		return NULL;
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	if (dir < 0)
+		return NULL;
+	if (faccessat(dir, ".", W_OK, AT_EACCESS) == 0)
+		return saved_managed_path(f->name, err);
+	err_set(err, ERR_REFUSED,
+		"guest '%s': its managed save is only root's to make and to remove", f->name);
+	err_hint(err, "`roost save %s FILE` saves it into a file of yours", f->name);
+	return NULL;
+}
+
 static int run_managedsave(const struct cli *cli, struct err *err)
 {
 	struct found f;
-	_cleanup_free_ char *path =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : saved_managed_path(f.name, err);
+	_cleanup_free_ char *path = managed_path(cli, &f, err);
 	return path ? run(cli, path, &f, err) : -1;
 }
 
 static int run_managedsave_remove(const struct cli *cli, struct err *err)
 {
 	struct found f;
-	_cleanup_free_ char *path =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : saved_managed_path(f.name, err);
+	_cleanup_free_ char *path = managed_path(cli, &f, err);
 	if (!path)
 		return -1;
 	bool was = saved_exists(f.name);
