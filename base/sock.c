@@ -26,7 +26,8 @@ static int address(const char *path, struct sockaddr_un *out, struct err *err)
 	return 0;
 }
 
-static int listen_at(const char *path, int backlog, mode_t mode, struct err *err)
+static int listen_at(
+	const char *path, int backlog, mode_t mode, unsigned rename_flags, struct err *err)
 {
 	struct sockaddr_un a;
 	_cleanup_free_ char *temporary = str_fmt("%s~", path);
@@ -38,7 +39,8 @@ static int listen_at(const char *path, int backlog, mode_t mode, struct err *err
 	unlink(temporary);
 	/* the mode of a socket file is the mode of the fd at bind, less the umask */
 	if (fchmod(fd, mode) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-		listen(fd, backlog) < 0 || rename(temporary, path) < 0) {
+		listen(fd, backlog) < 0 ||
+		renameat2(AT_FDCWD, temporary, AT_FDCWD, path, rename_flags) < 0) {
 		err_errno(err, "cannot listen on '%s'", path);
 		unlink(temporary);
 		return -1;
@@ -48,12 +50,17 @@ static int listen_at(const char *path, int backlog, mode_t mode, struct err *err
 
 int sock_listen(const char *path, int backlog, struct err *err)
 {
-	return listen_at(path, backlog, 0600, err);
+	return listen_at(path, backlog, 0600, 0, err);
 }
 
 int sock_listen_shared(const char *path, int backlog, struct err *err)
 {
-	return listen_at(path, backlog, 0660, err);
+	return listen_at(path, backlog, 0660, 0, err);
+}
+
+int sock_listen_where_none(const char *path, int backlog, struct err *err)
+{
+	return listen_at(path, backlog, 0660, RENAME_NOREPLACE, err);
 }
 
 int sock_connect(const char *path, int64_t deadline, struct err *err)

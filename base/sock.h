@@ -23,6 +23,8 @@
 int sock_listen(const char *path, int backlog, struct err *err);
 /* The same with mode 0660 less the umask: for an instance that a group may use. */
 int sock_listen_shared(const char *path, int backlog, struct err *err);
+/* The same, but what has that name already stays, and that is an error. */
+int sock_listen_where_none(const char *path, int backlog, struct err *err);
 /*
  * Connects, non-blocking afterwards, close-on-exec. A full queue is tried again until `deadline`;
  * a socket that nobody listens on is ERR_GONE at once, a missing one ERR_NOT_FOUND.

@@ -105,11 +105,12 @@ static int take_lock(bool activated, struct err *err)
 
 /* ---- the listener ------------------------------------------------------------------------------- */
 
-static int listen_at_path(struct supervisor *s, struct err *err)
+static int listen_at_path(struct supervisor *s,
+	int (*make)(const char *path, int backlog, struct err *err), struct err *err)
 {
 	struct stat st;
 	_cleanup_free_ char *path = supervisor_socket(err);
-	int listener = sock_listen_shared(path, BACKLOG, err);
+	int listener = make(path, BACKLOG, err);
 	if (listener >= 0 && stat(path, &st) == 0) {
 		s->socket_dev = st.st_dev;
 		s->socket_ino = st.st_ino;
@@ -128,7 +129,7 @@ int supervisor_listen(struct supervisor *s, struct err *err)
 	s->lock = take_lock(s->activated, err);
 	if (s->lock < 0)
 		return -1;
-	return s->activated ? passed : listen_at_path(s, err);
+	return s->activated ? passed : listen_at_path(s, sock_listen_shared, err);
 }
 
 void supervisor_look_home(struct supervisor *s)
@@ -151,7 +152,8 @@ void supervisor_look_home(struct supervisor *s)
 		close(s->lock);
 		s->lock = lock;
 	}
-	int listener = listen_at_path(s, &err);
+	/* systemd's may have come in this very moment: that one counts */
+	int listener = listen_at_path(s, sock_listen_where_none, &err);
 	if (listener >= 0)
 		server_set_listener(s->server, listener);
 }
