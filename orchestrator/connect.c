@@ -373,12 +373,12 @@ int guest_look(const struct found *f, struct status *out, struct err *err)
 		s.state = GUEST_BROKEN;
 		snprintf(s.reason, sizeof(s.reason), "%.*s", (int)sizeof(s.reason) - 1,
 			none.message);
-	} else if (status_read(dir, "last", &s, &none) < 0) {
-		s = (struct status){.state = GUEST_SHUT_OFF};
-	} else if (s.state != GUEST_SHUT_OFF && s.state != GUEST_CRASHED) {
+	} else if (status_read(dir, "running", &s, &none) == 0) {
 		s.state = GUEST_SHUT_OFF; /* it was running, and nobody has seen its end */
 		snprintf(s.reason, sizeof(s.reason), "%s",
 			status_of_this_boot(&s) ? "" : "the host went down while it ran");
+	} else if (status_read(dir, "last", &s, &none) < 0) {
+		s = (struct status){.state = GUEST_SHUT_OFF};
 	}
 	definition_free(d);
 	snprintf(s.name, sizeof(s.name), "%s", f->name);

@@ -11,6 +11,7 @@
 
 static int open_input(const struct guest *g, const char *name, int in[2], struct err *err)
 {
+	struct stat st;
 	if (mkfifoat(g->dir, name, 0660) < 0 && errno != EEXIST)
 		return err_errno(err, "cannot make '%s'", name);
 	/* a reader and a writer: without a writer QEMU would read its end as "hung up" */
@@ -18,6 +19,9 @@ static int open_input(const struct guest *g, const char *name, int in[2], struct
 	in[0] = openat(g->dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 	if (in[0] < 0 || in[1] < 0)
 		return err_errno(err, "cannot open '%s'", name);
+	/* what was there before is its keeper's doing */
+	if (fstat(in[1], &st) < 0 || !S_ISFIFO(st.st_mode))
+		return err_set(err, ERR_REFUSED, "'%s' in the guest's folder is not a FIFO", name);
 	return access_give(in[1], g->def->issued.keeper_uid, err);
 }
 

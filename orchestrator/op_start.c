@@ -247,7 +247,6 @@ int start_finish(struct guest *g, struct err *err)
 
 int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 {
-	struct err ignored = ERR_INIT;
 	g->status.number = number;
 	g->status.paused_start = paused;
 	snprintf(g->status.boot, sizeof(g->status.boot), "%s", boot_id());
@@ -260,8 +259,8 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
 		return err_prefix(err, "guest '%s'", g->def->name);
 	guest_tell_starter(g);
-	/* this run may end with the host, and then nobody tells; a full disk is no reason to fail */
-	status_write_last(g->dir, &g->status, &ignored);
+	unlinkat(g->dir, "crashed",
+		0); /* of the run before: guest_note_running() tells of this one */
 	if (guest_connect_qemu(g, deadline_in(QEMU_UP_MS), err) < 0) {
 		/* its socket closes a moment before it has ended */
 		struct wait end = WAIT_FOR(.deadline = deadline_in(QEMU_ENDS_MS));

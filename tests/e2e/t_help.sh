@@ -149,7 +149,7 @@ try() {
 		sh -ec "$2" </dev/null
 		roost domrename web2 web1
 		;;
-	edit) EDITOR='sed -i s/^vcpus:.*/vcpus:\ 2/' sh -ec "$2" </dev/null ;;
+	edit) EDITOR='sed -i s/^memory:.*/memory:\ 320M/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;
 	esac
 }
