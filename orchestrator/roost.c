@@ -2,6 +2,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/verb.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 
 static int usage_error(struct err *err, const struct verb *v)
 {
-	return err_hint(err, "usage: roost %s %s; `roost help %s` tells more", v->name, v->operands,
-		v->name);
+	return err_hint(err, "usage: roost %s%s%s; `roost help %s` tells more", v->name,
+		v->operands[0] ? " " : "", v->operands, v->name);
 }
 
 static int option_index(const struct verb *v, const char *name, size_t len)
@@ -192,6 +193,13 @@ static int take_connect(int *argc, char ***argv, const char **connect, struct er
 	return 0;
 }
 
+/* As in `roost list | head -n 1`: who reads has seen enough, and that is no error to tell of. */
+static void end_unread(void)
+{
+	signal(SIGPIPE, SIG_DFL);
+	raise(SIGPIPE);
+}
+
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -227,7 +235,10 @@ int main(int argc, char **argv)
 		return fail(&cli, &err);
 	/* a verb may end with an exit code of its own, above 0, when it has printed all there is */
 	int result = cli.verb->run(&cli, &err);
-	if (result >= 0 && (fflush(stdout) < 0 || ferror(stdout)))
+	if (result >= 0 && (fflush(stdout) < 0 || ferror(stdout))) {
+		if (errno == EPIPE)
+			end_unread();
 		result = err_errno(&err, "cannot write the answer");
+	}
 	return result < 0 ? fail(&cli, &err) : result;
 }

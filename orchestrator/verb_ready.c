@@ -7,6 +7,7 @@
 
 #include "orchestrator/climb.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/smoke_text.h"
 
 /* ---- wait ----------------------------------------------------------------------------------------- */
 
@@ -26,12 +27,19 @@ static json_t *evidence(const struct readiness *r)
 	return list;
 }
 
+/* What a guest wrote may hold escape sequences, which are not for this terminal. */
+static void tell_evidence(const char *line)
+{
+	_cleanup_free_ char *clean = text_line(line, strlen(line), 1000);
+	fprintf(stderr, "  | %s\n", clean);
+}
+
 /* The evidence goes before the sentence, which is printed last as any error is. */
 int climb_tell_failure(const struct cli *cli, const struct readiness *r, const struct err *err)
 {
 	if (!cli->json) {
 		for (size_t i = 0; i < r->evidence_count; i++)
-			fprintf(stderr, "  | %s\n", r->evidence[i]);
+			tell_evidence(r->evidence[i]);
 		return -1;
 	}
 	json_t *error = json_from_err(err);

@@ -261,3 +261,16 @@ done
 check_json "no such verb" '.error.class == "usage"' "$(roost nosuch --json || :)"
 check_json "define --validate --json" '.valid and .name == "comma"' "$(roost define --json --validate "$TMPDIR/comma.yaml")"
 check_status 7 sh -c 'roost help >/dev/full'
+
+say "who reads has gone: as in \`roost help | head -n 1\`, ended by SIGPIPE and nothing said"
+python3 -c '
+import os, subprocess
+reads, writes = os.pipe()
+os.close(reads)
+ended = subprocess.run(["roost", "help"], stdout=writes, stderr=subprocess.PIPE)
+print(ended.returncode, ended.stderr.decode())' >"$TMPDIR/unread"
+check_eq "ended by" "-13 " "$(cat "$TMPDIR/unread")"
+
+say "the usage of a command without words"
+check_status 2 roost list extra
+check_match "it" "usage: roost list; .roost help list. tells more" "$out"

@@ -71,6 +71,11 @@ check_match "rung" "did not reach '(tcp|banner)'" "$out"
 check_match "cause" 'does not listen|nobody speaks|nothing listens|before the guest listens' "$out"
 check_match "evidence of attempts" '\| (tcp|banner): .* times' "$out"
 check_match "evidence of the console" '\| console: .*tick=' "$out"
+type_to deaf "$(printf '\033[2JXYZ')"
+wait_until 20 console_has deaf XYZ
+check_status 8 roost wait deaf --for banner --timeout 2s
+check_match "a guest's escape sequences are shown" '\| console: .*\\x1b\[2JXYZ' "$out"
+check_no_match "and not sent to the terminal" "$(printf '\033')" "$out"
 since=$(now_ms)
 check_status 8 roost wait deaf --for banner --timeout 2s --json
 check_time "--timeout" 8000 "$since"
