@@ -17,6 +17,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
+images += store store_copy store_digest store_record store_tend
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -42,14 +43,16 @@ shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
 roost  += verb_display
 shared += definition_hardware
-shared += save_file
+shared += save_file store_open
 roost  += verb_save saved verb_media media
 keeper += op_save op_restore op_media
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
+digest := roost-digest
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu smoke save
+unit += store
 # what every unit test is linked with
 unit_all := peer
 fuzz := definition qcow2 ssh wire agent
@@ -71,6 +74,11 @@ ifeq ($(call have,libarchive),yes)
 PROGRAMS += $(LIBEXEC)/roost-image
 else
 LEFT_OUT += roost-image(libarchive)
+endif
+ifeq ($(call have,libcrypto),yes)
+PROGRAMS += $(LIBEXEC)/roost-digest
+else
+LEFT_OUT += roost-digest(libcrypto)
 endif
 
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
@@ -106,6 +114,10 @@ $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -larchive -ljansson
 
+$(LIBEXEC)/roost-digest: $(call room,images,digest) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcrypto -ljansson
+
 $(SHARE)/%/roost: made_by = completion bash
 $(SHARE)/%/_roost: made_by = completion zsh
 $(SHARE)/%/roost.fish: made_by = completion fish
@@ -128,6 +140,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_ALL) $(LIB)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml -ljansson
 # it runs the program too, where that can be built
 $(BUILD)/tests/test_seed: | $(filter %/roost-image,$(PROGRAMS))
+$(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)

@@ -136,33 +136,38 @@ static void exec_child(const char *const argv[], int in, int out)
 	_exit(127);
 }
 
-int child_start(const char *const argv[], bool with_stdin, struct child *out, struct err *err)
+int child_start_on(const char *const argv[], int in, struct child *out, struct err *err)
 {
-	int from[2], to[2];
+	int from[2];
 	if (access(argv[0], X_OK) < 0)
 		return err_errno(err, "cannot run '%s'", argv[0]);
 	if (pipe2(from, O_CLOEXEC) < 0)
 		return err_errno(err, "cannot make a pipe");
 	_cleanup_close_ int from_read = from[0], from_write = from[1];
-	if (!with_stdin) {
-		to[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		to[1] = -1;
-	} else if (pipe2(to, O_CLOEXEC) < 0) {
-		return err_errno(err, "cannot make a pipe");
-	}
-	_cleanup_close_ int to_read = to[0], to_write = to[1];
 	pid_t pid = fork();
 	if (pid < 0)
 		return err_errno(err, "cannot start '%s'", argv[0]);
 	if (pid == 0)
-		exec_child(argv, to_read, from_write);
+		exec_child(argv, in, from_write);
 	struct child c = CHILD_NONE;
 	if (proc_open_child(pid, &c.proc, err) < 0)
 		return err_prefix(err, "'%s'", argv[0]);
 	fd_set_nonblocking(from_read, 1);
 	c.out = TAKE_FD(from_read);
-	c.in = TAKE_FD(to_write);
 	*out = c;
+	return 0;
+}
+
+int child_start(const char *const argv[], bool with_stdin, struct child *out, struct err *err)
+{
+	int to[2] = {-1, -1};
+	if (with_stdin ? pipe2(to, O_CLOEXEC) < 0
+		       : (to[0] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+		return err_errno(err, "cannot make a standard input for '%s'", argv[0]);
+	_cleanup_close_ int to_read = to[0], to_write = to[1];
+	if (child_start_on(argv, to_read, out, err) < 0)
+		return -1;
+	out->in = TAKE_FD(to_write);
 	return 0;
 }
 

@@ -60,6 +60,8 @@ struct child {
 		.proc = {.pidfd = -1}, .out = -1, .in = -1                                         \
 	}
 int child_start(const char *const argv[], bool with_stdin, struct child *out, struct err *err);
+/* The same with this open file as its standard input. */
+int child_start_on(const char *const argv[], int in, struct child *out, struct err *err);
 /* Kills and waits. For _cleanup_(child_end). */
 void child_end(struct child *c);
 

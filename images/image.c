@@ -111,13 +111,12 @@ static int refuse_known(int fd, const char *path, off_t size, struct err *err)
 	return 0;
 }
 
-int image_look(const char *path, struct image_look *out, struct err *err)
+int image_look_open(int fd, const char *path, struct image_look *out, struct err *err)
 {
 	struct stat st;
 	struct qcow2_info info;
-	_cleanup_close_ int fd = image_open(path, &st, err);
-	if (fd < 0)
-		return -1;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, "cannot look at the image '%s'", path);
 	if (st.st_size == 0)
 		return err_set(err, ERR_USAGE, "the image '%s' is empty", path);
 	if (refuse_known(fd, path, st.st_size, err) < 0)
@@ -136,4 +135,11 @@ int image_look(const char *path, struct image_look *out, struct err *err)
 		.mtime_ns = stat_mtime_ns(&st),
 	};
 	return 0;
+}
+
+int image_look(const char *path, struct image_look *out, struct err *err)
+{
+	struct stat st;
+	_cleanup_close_ int fd = image_open(path, &st, err);
+	return fd < 0 ? -1 : image_look_open(fd, path, out, err);
 }

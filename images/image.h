@@ -25,6 +25,8 @@ struct image_look {
 };
 
 int image_look(const char *path, struct image_look *out, struct err *err);
+/* The same of a file that is open already; `what` names it in errors. */
+int image_look_open(int fd, const char *what, struct image_look *out, struct err *err);
 
 /*
  * Opens a regular file for reading. Anything else is refused without being opened: merely opening
