@@ -46,6 +46,7 @@ shared += definition_hardware
 shared += save_file store_open
 roost  += verb_save saved verb_media media
 keeper += op_save op_restore op_media
+keeper += block_job block_node op_backup
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

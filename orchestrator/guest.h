@@ -252,6 +252,9 @@ int op_change_media(struct guest *g, const char *drive, const char *mode, const 
 	bool force, struct request *files, struct err *err);
 /* RAM into the pipe that came with the request, then QEMU's end: save.h, op_save.c. */
 int op_save(struct guest *g, bool managed, struct request *files, struct err *err);
+/* All disks as they are at one instant, into the files that came with the request. op_backup.c */
+int op_backup(
+	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
@@ -260,6 +263,7 @@ int op_agent(struct guest *g, const char *command, const json_t *args, int64_t t
 /* What recovery does with what a keeper left half done. */
 int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err);
 int recover_attach_interface(struct guest *g, const json_t *journal, struct err *err);
+int recover_backup(struct guest *g, const json_t *journal, struct err *err);
 int recover_change_media(struct guest *g, const json_t *journal, struct err *err);
 int recover_save(struct guest *g, const json_t *journal, struct err *err);
 int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);

@@ -298,6 +298,11 @@ static int save(void *self, const json_t *args, struct request *r, json_t **ret,
 	return guest_answer_at_end(self, r);
 }
 
+static int backup(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	return op_backup(self, args, r, ret, err);
+}
+
 static int screenshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -427,6 +432,13 @@ const struct command keeper_commands[] = {
 	{"roost-save",
 		"Writes RAM and devices into the pipe that comes along; see op_save.c for the rest.",
 		{{"managed", ARG_BOOL, true, "the file is the guest's own"}}, CMD_CHANGING, save},
+	{"roost-backup",
+		"Copies disks as they are at one instant into the qcow2 files that come along.",
+		{{"disks", ARG_ARRAY, false, "their targets, in the order of the files"},
+			{"quiesce", ARG_STR, true,
+				"'try' (default), 'demand' or 'no': the agent freezes its file systems"},
+			{"compress", ARG_BOOL, true, "write compressed clusters"}},
+		CMD_CHANGING, backup},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
 		{{0}}, CMD_CHANGING | CMD_UNTOLD, screenshot},
 	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",

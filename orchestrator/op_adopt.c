@@ -34,6 +34,7 @@ static const struct {
 	{"setvcpus", recover_setvcpus},
 	{"save", recover_save},
 	{"change-media", recover_change_media},
+	{"backup", recover_backup},
 };
 
 static int recover_operation(struct guest *g, struct err *err)

@@ -1,0 +1,80 @@
+#include "orchestrator/block_node.h"
+
+#include <string.h>
+
+#include "base/str.h"
+
+/* "disk-vda", or "/machine/peripheral/disk-vda/virtio-backend": QEMU tells either. */
+static bool is_device(const char *qdev, const char *id)
+{
+	const char *at = strstr(qdev, id);
+	size_t len = strlen(id);
+	return at && (at == qdev || at[-1] == '/') && (!at[len] || at[len] == '/');
+}
+
+static int no_disk(const struct guest *g, const char *target, struct err *err)
+{
+	err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s' now", g->def->name, target);
+	return err_hint(err, "`roost domblklist %s` lists them", g->def->name);
+}
+
+char *block_top_node(struct guest *g, const char *target, struct err *err)
+{
+	_cleanup_json_ json_t *devices = NULL;
+	_cleanup_free_ char *id = str_fmt("disk-%s", target);
+	size_t i;
+	json_t *device;
+	if (str_eq(target, "vars"))
+		return xstrdup("vars");
+	if (guest_qmp(g, "query-block", NULL, QMP_HEAVY_MS, &devices, err) < 0)
+		return NULL;
+	json_array_foreach (devices, i, device) {
+		const char *node =
+			json_get_str(json_object_get(device, "inserted"), "node-name", NULL);
+		if (node && is_device(json_get_str(device, "qdev", ""), id))
+			return xstrdup(node);
+	}
+	no_disk(g, target, err);
+	return NULL;
+}
+
+/* One pass: nodes on which others stand cannot go yet. How many have gone. */
+static size_t remove_some(struct guest *g, const char *prefix)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *nodes = NULL;
+	size_t i, gone = 0;
+	json_t *node;
+	guest_qmp(g, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), QMP_HEAVY_MS, &nodes,
+		&ignored);
+	json_array_foreach (nodes, i, node)
+		if (str_starts(json_get_str(node, "node-name", ""), prefix) &&
+			guest_qmp(g, "blockdev-del",
+				json_pack("{s:O}", "node-name", json_object_get(node, "node-name")),
+				QMP_HEAVY_MS, NULL, &ignored) == 0)
+			gone++;
+	return gone;
+}
+
+static void remove_sets(struct guest *g, const char *prefix)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *sets = NULL;
+	size_t i;
+	json_t *set;
+	guest_qmp(g, "query-fdsets", NULL, QMP_BLOCK_MS, &sets, &ignored);
+	json_array_foreach (sets, i, set) {
+		const json_t *first = json_array_get(json_object_get(set, "fds"), 0);
+		if (str_starts(json_get_str(first, "opaque", ""), prefix))
+			guest_qmp(g, "remove-fd",
+				json_pack("{s:O}", "fdset-id", json_object_get(set, "fdset-id")),
+				QMP_BLOCK_MS, NULL, &ignored);
+	}
+}
+
+void block_remove_nodes(struct guest *g, const char *prefix)
+{
+	while (remove_some(g, prefix) > 0)
+		;
+	remove_sets(g, prefix);
+}

@@ -1,0 +1,18 @@
+/*
+ * QEMU's block nodes as they are, whatever was put under or over a disk since it was plugged: asked of
+ * QEMU each time, never remembered.
+ */
+#ifndef ORCHESTRATOR_BLOCK_NODE_H
+#define ORCHESTRATOR_BLOCK_NODE_H
+
+#include "orchestrator/guest.h"
+
+/*
+ * The node on which the device of a disk stands, by the disk's target: its active layer. "vars" are the
+ * UEFI variables. Freed by the caller; NULL with *err.
+ */
+char *block_top_node(struct guest *g, const char *target, struct err *err);
+/* Removes all nodes and fdsets whose names begin with `prefix`: those over others first. */
+void block_remove_nodes(struct guest *g, const char *prefix);
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * A backup of a running guest: all its disks as they are at one instant, while it goes on writing.
+ *
+ * The files are the caller's, who has made and opened them: an empty qcow2 image of the right size for
+ * each disk, in the order in which they are named. Each gets an fdset and two nodes, "backup-vda-file"
+ * and "backup-vda"; one transaction starts a job for each, "backup-vda", so that they share one
+ * instant, and ends them together (completion-mode grouped). Around the transaction the guest's agent, if
+ * there is one, holds its file systems still; they are thawed whatever happens.
+ *
+ * Whatever ends it, what was added goes again, found by those names: a keeper that finds the journal
+ * does just that, for who asked has gone with the former one, and his files are worth nothing.
+ */
+#include "orchestrator/guest.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/block_job.h"
+#include "orchestrator/block_node.h"
+#include "orchestrator/journal.h"
+#include "qmp/agent.h"
+
+#define PREFIX "backup-"
+enum { FREEZE_MS = 10000, THAW_MS = 30000 };
+
+/* ---- the targets --------------------------------------------------------------------------------- */
+
+static int add_target(struct guest *g, const char *target, int *fd, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	_cleanup_free_ char *node = str_fmt(PREFIX "%s", target);
+	_cleanup_free_ char *file = str_fmt("%s-file", node);
+	if (guest_qmp_fds(g, "add-fd", json_pack("{s:s}", "opaque", file), fd, 1, QMP_BLOCK_MS,
+		    &reply, err) < 0)
+		return -1;
+	cleanup_close(fd); /* ours would hold the image's lock after QEMU's death */
+	_cleanup_free_ char *path =
+		str_fmt("/dev/fdset/%lld", (long long)json_get_int(reply, "fdset-id", 0));
+	failpoint("backup-after-fd");
+	if (guest_qmp(g, "blockdev-add",
+		    json_pack("{s:s, s:s, s:s, s:b}", "driver", "file", "node-name", file,
+			    "filename", path, "auto-read-only", 0),
+		    QMP_BLOCK_MS, NULL, err) < 0)
+		return -1;
+	return guest_qmp(g, "blockdev-add",
+		json_pack("{s:s, s:s, s:s, s:n}", "driver", "qcow2", "node-name", node, "file",
+			file, "backing"),
+		QMP_BLOCK_MS, NULL, err);
+}
+
+static int add_targets(struct guest *g, const json_t *disks, struct request *files, struct err *err)
+{
+	size_t i;
+	json_t *disk;
+	json_array_foreach (disks, i, disk) {
+		_cleanup_close_ int fd = request_take_fd(files);
+		const char *target = json_string_value(disk);
+		if (!target || fd < 0)
+			return err_set(err, ERR_USAGE, "%zu disks are named, %zu files came",
+				json_array_size(disks), i);
+		if (add_target(g, target, &fd, err) < 0)
+			return err_prefix(err, "the file for disk '%s'", target);
+	}
+	return 0;
+}
+
+/* ---- the instant --------------------------------------------------------------------------------- */
+
+static json_t *actions(struct guest *g, const json_t *disks, bool compress, struct err *err)
+{
+	json_t *list = json_array(), *disk;
+	size_t i;
+	json_array_foreach (disks, i, disk) {
+		const char *target = json_string_value(disk);
+		_cleanup_free_ char *id = str_fmt(PREFIX "%s", target);
+		_cleanup_free_ char *node = block_top_node(g, target, err);
+		if (!node) {
+			json_decref(list);
+			return NULL;
+		}
+		json_t *job = block_job_args(
+			id, json_pack("{s:s, s:s, s:s, s:b}", "device", node, "target", id, "sync",
+				    "full", "compress", compress));
+		json_array_append_new(
+			list, json_pack("{s:s, s:o}", "type", "blockdev-backup", "data", job));
+	}
+	return list;
+}
+
+/* Asked anew, for the freezing may have broken the talk; nobody cancels it. */
+static int thaw(struct guest *g, struct err *err)
+{
+	const struct command *operation = g->operation;
+	unsigned count;
+	g->operation = NULL;
+	struct agent *a = guest_agent(g, err);
+	int result = a ? agent_fsthaw(a, deadline_in(THAW_MS), &count, err) : -1;
+	agent_close(a);
+	g->operation = operation;
+	return result;
+}
+
+/* One that fails may have heard us all the same. */
+static int ask_to_freeze(struct guest *g, struct err *why)
+{
+	struct err ignored = ERR_INIT;
+	unsigned count;
+	struct agent *a = guest_agent(g, why);
+	if (!a)
+		return -1;
+	int result = journal_note(g, "frozen", json_true(), why);
+	failpoint("backup-before-freeze");
+	if (result == 0)
+		result = agent_fsfreeze(a, deadline_in(FREEZE_MS), &count, why);
+	agent_close(a);
+	if (result < 0)
+		thaw(g, &ignored);
+	return result;
+}
+
+/* 1: they stand still; 0: they do not, and *why says so; -1: that was demanded, or is not wanted any more. */
+static int freeze(struct guest *g, bool demanded, struct err *why, struct err *err)
+{
+	if (ask_to_freeze(g, why) == 0)
+		return 1;
+	if (g->cancelled)
+		return guest_cancelled(g, err);
+	if (!demanded)
+		return 0;
+	*err = *why;
+	return err_prefix(err, "guest '%s' was not quiesced", g->def->name);
+}
+
+static int begin_jobs(
+	struct guest *g, const json_t *disks, const json_t *args, json_t *told, struct err *err)
+{
+	const char *how = json_get_str(args, "quiesce", "try");
+	struct err why = ERR_INIT;
+	json_t *list = actions(g, disks, json_get_bool(args, "compress", false), err);
+	if (!list)
+		return -1;
+	int frozen = str_eq(how, "no") ? 0 : freeze(g, str_eq(how, "demand"), &why, err);
+	if (frozen < 0) {
+		json_decref(list);
+		return -1;
+	}
+	failpoint("backup-frozen");
+	json_object_set_new(told, "taken", json_integer((json_int_t)time(NULL)));
+	int result = guest_qmp(g, "transaction",
+		json_pack("{s:o, s:{s:s}}", "actions", list, "properties", "completion-mode",
+			"grouped"),
+		QMP_HEAVY_MS, NULL, err);
+	failpoint("backup-began");
+	struct err stuck = ERR_INIT;
+	if (frozen && thaw(g, &stuck) < 0 && result == 0)
+		result = (*err = stuck,
+			err_prefix(err, "the file systems of guest '%s' may still be frozen",
+				g->def->name));
+	json_object_set_new(told, "quiesced", json_boolean(frozen));
+	json_object_set_new(told, "said", json_string(why.kind ? why.message : ""));
+	return result;
+}
+
+/* ---- the operation ------------------------------------------------------------------------------- */
+
+int op_backup(
+	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err)
+{
+	const json_t *disks = json_object_get(args, "disks");
+	_cleanup_json_ json_t *told = json_object();
+	if (!json_array_size(disks))
+		return err_set(err, ERR_USAGE, "no disk is named");
+	if (g->status.state != GUEST_RUNNING && g->status.state != GUEST_PAUSED)
+		return err_set(err, ERR_REFUSED, "guest '%s' cannot be backed up: it is %s",
+			g->def->name, guest_state_name(g->status.state));
+	if (journal_begin(g, "backup", NULL, err) < 0)
+		return -1;
+	failpoint("backup-begin");
+	int result = add_targets(g, disks, files, err);
+	if (result == 0)
+		result = begin_jobs(g, disks, args, told, err);
+	if (result == 0)
+		result = block_jobs_await(g, "copying", PREFIX, err);
+	else
+		block_jobs_undo(g, PREFIX);
+	failpoint("backup-copied");
+	if (!g->qemu_ended)
+		block_remove_nodes(g, PREFIX);
+	failpoint("backup-before-end");
+	journal_end(g);
+	if (result == 0)
+		*ret = TAKE(told);
+	return result;
+}
+
+int recover_backup(struct guest *g, const json_t *journal, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	(void)err;
+	if (json_get_bool(journal, "frozen", false))
+		thaw(g, &ignored);
+	block_jobs_undo(g, PREFIX);
+	block_remove_nodes(g, PREFIX);
+	return 0;
+}
