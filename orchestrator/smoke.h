@@ -39,6 +39,10 @@
  *	    contains: TEXT
  *	    matches: PATTERN		a POSIX extended regular expression, ^ and $ at lines
  *	    retry: 20s			again and again until it holds, for so long
+ *	host: COMMAND			for a shell here, in the folder of the file that it stands in:
+ *					$ROOST_GUEST is the guest's name, `roost` is this one; what
+ *					it leaves running ends with the test
+ *	    status, equals, contains, matches, retry	as above
  *	copy: {in: FILE, to: PATH}	a local file or folder into the guest
  *	copy: {out: PATH, to: FILE}	out of it; both may have `recursive: true`, `user`
  *	port: 80			something in the guest accepts TCP there; waits for it
@@ -88,6 +92,7 @@
 enum step_kind {
 	STEP_RUN,
 	STEP_SCRIPT,
+	STEP_HOST,
 	STEP_COPY,
 	STEP_PORT,
 	STEP_HTTP,
@@ -110,6 +115,7 @@ struct step {
 	char *text;       /* command, script's file, pattern, QMP command, event, URL */
 	char *user;       /* NULL: the definition's */
 	char *shell;
+	char *folder;    /* of a host command */
 	unsigned status; /* exit status; HTTP status */
 	char *equals;    /* NULL, as the following: not asked for */
 	char *contains;

@@ -1,7 +1,8 @@
-/* The steps run, script, copy and port: by roost-ssh, in a process of its own. */
+/* The steps run, script, copy and port: by roost-ssh, in a process of its own. And host: by sh. */
 #include "orchestrator/smoke_ssh.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,7 +41,38 @@ json_t *trial_params(const struct trial *t, const char *user, struct err *err)
 	return ssh_params(t->def, &s, user, err);
 }
 
-static _Noreturn void become(json_t *params, int in, int out, int err_fd)
+/* Who answers: roost-ssh with parameters, else a shell. */
+struct asked {
+	json_t *params;
+	const char *command, *folder, *guest;
+};
+
+/* `roost` is the one that runs the suite, installed or not. */
+static void prefer_own(void)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[len > 0 ? len : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	const char *path = getenv("PATH");
+	if (!slash)
+		return;
+	*slash = '\0';
+	_cleanup_free_ char *longer = str_fmt("%s:%s", self, path ? path : "/usr/bin:/bin");
+	setenv("PATH", longer, 1);
+}
+
+static void ask_shell(const struct asked *a, struct err *err)
+{
+	prefer_own();
+	setenv("ROOST_GUEST", a->guest, 1);
+	if (chdir(a->folder) < 0)
+		err_errno(err, "cannot enter '%s'", a->folder);
+	else if (execl("/bin/sh", "sh", "-c", a->command, (char *)NULL) < 0)
+		err_errno(err, "cannot run /bin/sh");
+}
+
+static _Noreturn void become(struct asked *a, int in, int out, int err_fd)
 {
 	struct err err = ERR_INIT;
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* of the test: nobody would read its answer */
@@ -48,7 +80,10 @@ static _Noreturn void become(json_t *params, int in, int out, int err_fd)
 		dup2(err_fd, STDERR_FILENO) < 0)
 		_exit(SSH_FAILED);
 	syscall(SYS_close_range, 3U, ~0U, 0U);
-	ssh_become("exec", params, &err);
+	if (a->params)
+		ssh_become("exec", TAKE(a->params), &err);
+	else
+		ask_shell(a, &err);
 	dprintf(STDERR_FILENO, "roost: %s\n", err.message);
 	_exit(SSH_FAILED);
 }
@@ -97,10 +132,10 @@ static int no_answer(const struct answer *a, struct err *err)
 	return err_set(err, ERR_GONE, "%s", text[0] ? text : "roost-ssh ended without a word");
 }
 
-int guest_exec(json_t *params, int in, int64_t deadline, struct answer *out, struct err *err)
+static int answer_of(
+	struct asked *asked, int in, int64_t deadline, struct answer *out, struct err *err)
 {
 	int ends[2], errors[2];
-	_cleanup_json_ json_t *owned = params;
 	_cleanup_(child_end) struct child c = CHILD_NONE;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_errno(err, "cannot make a pipe");
@@ -112,7 +147,7 @@ int guest_exec(json_t *params, int in, int64_t deadline, struct answer *out, str
 	if (pid < 0)
 		return err_errno(err, "cannot fork");
 	if (pid == 0)
-		become(TAKE(owned), in, out_write, err_write);
+		become(asked, in, out_write, err_write);
 	c.proc = (struct proc){.pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
 	c.out = TAKE_FD(out_read);
 	cleanup_close(&out_write);
@@ -122,6 +157,13 @@ int guest_exec(json_t *params, int in, int64_t deadline, struct answer *out, str
 	bool own_words = out->status == SSH_FAILED &&
 			 str_starts(out->err.data ? out->err.data : "", "roost: ");
 	return own_words ? no_answer(out, err) : 0;
+}
+
+int guest_exec(json_t *params, int in, int64_t deadline, struct answer *out, struct err *err)
+{
+	_cleanup_json_ json_t *owned = params;
+	struct asked asked = {.params = params};
+	return answer_of(&asked, in, deadline, out, err);
 }
 
 /* ---- run, script ------------------------------------------------------------------------------ */
@@ -137,19 +179,30 @@ static int wrong_status(const struct step *s, const struct answer *a, struct err
 		text[0] ? " and '" : "", text, text[0] ? "'" : "");
 }
 
-static int run_once(struct trial *t, const struct step *s, int64_t deadline, struct err *err)
+static int ask(
+	struct trial *t, const struct step *s, int64_t deadline, struct answer *a, struct err *err)
 {
-	_cleanup_answer_ struct answer a = {0};
 	bool script = s->kind == STEP_SCRIPT;
 	_cleanup_close_ int in = open(script ? s->text : "/dev/null", O_RDONLY | O_CLOEXEC);
 	if (in < 0)
 		return err_errno(err, "cannot read '%s'", script ? s->text : "/dev/null");
+	if (s->kind == STEP_HOST) {
+		struct asked here = {
+			.command = s->text, .folder = s->folder, .guest = t->guest.name};
+		return answer_of(&here, in, deadline, a, err);
+	}
 	json_t *params = trial_params(t, s->user, err);
 	if (!params)
 		return -1;
 	const char *shell = s->shell ? s->shell : "sh";
 	json_object_set_new(params, "command", json_string(script ? shell : s->text));
-	if (guest_exec(params, in, deadline, &a, err) < 0) {
+	return guest_exec(params, in, deadline, a, err);
+}
+
+static int run_once(struct trial *t, const struct step *s, int64_t deadline, struct err *err)
+{
+	_cleanup_answer_ struct answer a = {0};
+	if (ask(t, s, deadline, &a, err) < 0) {
 		if (err->kind != ERR_TIMEOUT)
 			return err_prefix(err, "expected exit status %u, got no answer", s->status);
 		return err_set(err, ERR_TIMEOUT,

@@ -1,4 +1,4 @@
-/* What the steps of a test have done in the guest, by roost-ssh. */
+/* What the steps of a test have done in the guest, by roost-ssh, or here, by a shell. */
 #ifndef ORCHESTRATOR_SMOKE_SSH_H
 #define ORCHESTRATOR_SMOKE_SSH_H
 
@@ -7,7 +7,7 @@
 enum { OUTPUT_MAX = 1024 * 1024 };
 
 struct answer {
-	int status;     /* roost-ssh's exit status: the command's, or 255 */
+	int status;     /* the command's exit status; 255 if it, or roost-ssh, was killed */
 	struct buf out; /* standard output, the first OUTPUT_MAX bytes */
 	struct buf err; /* standard error, the same */
 	bool cut;       /* there was more */

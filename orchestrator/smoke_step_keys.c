@@ -199,16 +199,21 @@ static int check_event(const char *text, const struct node *n, struct err *err)
 			.check = check_pattern, .doc = "a POSIX extended regular expression"       \
 	}
 #define COMMAND                                                                                    \
-	{"user", KEY_TEXT, AT(user), .check = check_user, .doc = "who logs in"},                   \
-		{"status", KEY_NUMBER, AT(status), .max = 255, .doc = "the exit status"},          \
+	{"status", KEY_NUMBER, AT(status), .max = 255, .doc = "the exit status"},                  \
 		{"retry", KEY_DURATION, AT(retry_ms), .doc = "again until it holds, for so long"}, \
 		BODY, EVERY_STEP
+#define LOGIN                                                                                      \
+	{                                                                                          \
+		"user", KEY_TEXT, AT(user), .check = check_user, .doc = "who logs in"              \
+	}
 
 static const struct key run_rows[] = {
-	{"run", KEY_TEXT, KEY_REQUIRED | KEY_LINES, AT(text), .doc = "a command"}, COMMAND};
+	{"run", KEY_TEXT, KEY_REQUIRED | KEY_LINES, AT(text), .doc = "a command"}, LOGIN, COMMAND};
+static const struct key host_rows[] = {
+	{"host", KEY_TEXT, KEY_REQUIRED | KEY_LINES, AT(text), .doc = "a command, here"}, COMMAND};
 static const struct key script_rows[] = {
 	{"script", KEY_FILE, KEY_REQUIRED, AT(text), .doc = "a local file"},
-	{"shell", KEY_TEXT, AT(shell), .doc = "who reads it in the guest"}, COMMAND};
+	{"shell", KEY_TEXT, AT(shell), .doc = "who reads it in the guest"}, LOGIN, COMMAND};
 static const struct key copy_parts[] = {
 	{"in", KEY_FILE, AT(copy_in), .doc = "a local file, into the guest"},
 	{"out", KEY_TEXT, AT(copy_out), .doc = "a path in the guest, out of it"},
@@ -279,6 +284,13 @@ static int check_script(void *thing, const struct node *map, struct err *err)
 {
 	const struct step *s = thing;
 	return check_local(s->text, false, node_get(map, "script"), err);
+}
+
+static int take_folder(void *thing, const struct node *map, struct err *err)
+{
+	(void)err;
+	((struct step *)thing)->folder = xstrdup(map->origin->folder);
+	return 0;
 }
 
 static int check_copy(void *thing, const struct node *map, struct err *err)
@@ -363,6 +375,7 @@ static const struct {
 } kinds[] = {
 	[STEP_RUN] = {"run", KEYS(run_rows, NULL, NULL), .ssh = true},
 	[STEP_SCRIPT] = {"script", KEYS(script_rows, NULL, check_script), .ssh = true},
+	[STEP_HOST] = {"host", KEYS(host_rows, NULL, take_folder)},
 	[STEP_COPY] = {"copy", KEYS(copy_rows, NULL, NULL), .ssh = true},
 	[STEP_PORT] = {"port", KEYS(port_rows, port_defaults, NULL), .ssh = true},
 	[STEP_HTTP] = {"http", KEYS(http_rows, http_defaults, NULL)},
@@ -530,5 +543,6 @@ int steps_read(struct test *t, const struct node *list, int64_t timeout_ms, stru
 void step_free(struct step *s)
 {
 	keys_drop(&kinds[s->kind].keys, s);
+	free(s->folder);
 	free(s->label);
 }

@@ -279,6 +279,7 @@ int smoke_step(struct trial *t, const struct step *s, struct err *err)
 	switch (s->kind) {
 	case STEP_RUN:
 	case STEP_SCRIPT:
+	case STEP_HOST:
 		return step_run(t, s, deadline, err);
 	case STEP_COPY:
 		return step_copy(t, s, deadline, err);

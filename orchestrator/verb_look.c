@@ -419,11 +419,12 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 			o, "managed_save", json_boolean(!running && saved_exists(d->name)));
 		if (running)
 			json_object_update_new(
-				o, json_pack("{s:I, s:s, s:I, s:I, s:i, s:I}", "number",
+				o, json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I}", "number",
 					   (json_int_t)s.number, "accelerator", s.accel,
 					   "current_memory", (json_int_t)s.memory, "current_vcpus",
 					   (json_int_t)s.vcpus, "qemu_pid", (int)s.qemu_pid,
-					   "cpu_time", (json_int_t)cpu_time_ns(s.qemu_pid)));
+					   "keeper_pid", (int)s.keeper_pid, "cpu_time",
+					   (json_int_t)cpu_time_ns(s.qemu_pid)));
 		cli_print_json(o);
 		return 0;
 	}

@@ -159,6 +159,15 @@ cat >pico-fails.yaml <<-END
 	  - name: reboot
 	    file: pico.yaml
 	    steps: [{name: up again, reboot: {mode: acpi, for: address}}]
+	  - name: host-status
+	    file: pico.yaml
+	    steps: [{host: "echo why >&2; exit 3"}]
+	  - name: host-output
+	    file: pico.yaml
+	    steps: [{host: roost domstate "\$ROOST_GUEST", equals: paused}]
+	  - name: host-late
+	    file: pico.yaml
+	    steps: [{host: "sleep 77 & wait", timeout: 1s}]
 	  - name: max-boot
 	    file: pico.yaml
 	    steps: [{max_boot: 1ms}]
@@ -195,7 +204,9 @@ cat >pico-fails.yaml <<-END
 	      - reboot: {mode: acpi}
 	      - {console: 'tick=0001', timeout: 30s}
 	      - {event: ROOST_STATE, data: {state: paused}}
+	      - {host: "cat smoke-word; sleep 77 >/dev/null 2>&1 &", equals: here}
 END
+echo here >smoke-word
 smoke 1 pico-fails.yaml --json --tap fails.tap --junit fails.xml
 printf '%s\n' "$out" | sed '/^{/,$!d' >fails.json
 # why TEST REGEX: its sentence
@@ -216,13 +227,17 @@ why event-count "^step 3, event RESUME: expected the event 7 times within 1 s, g
 why suspend "^step 2, suspend: expected a guest that is running, got one that is paused$"
 why resume "^step 1, resume: expected a guest that is paused, got one that is running$"
 why reboot "^step 1, up again: guest 'smoke-[0-9a-f]{6}-[0-9]+-reboot' did not reach 'address'"
+why host-status "^step 1, host 'echo why >&2; exit 3': expected exit status 0, got 3 and 'why'$"
+why host-output "^step 1, host '.*': expected output equal to 'paused', got 'running'$"
+why host-late "^step 1, host '.*': expected exit status 0, but it has not ended within 1 s$"
+check_eq "what it started has ended" "" "$(pgrep -x -f 'sleep 77' || :)"
 why max-boot "^step 1, max_boot: expected 'console' within 0\.00 s of the start, got it after [0-9.]+ s$"
 why gone "^step 2, console 'never': expected 'never' on the console: the guest is shut off"
 why test-timeout "^the test's 3 s were over during console 'never'$"
 why boot "^boot: guest 'smoke-[0-9a-f]{6}-[0-9]+-boot' did not reach 'console': it writes nothing"
 why define "^define: machine: this QEMU knows no machine 'pc-q35-0.1'$"
 why fine '^$'
-check_json "the rest of the report" '.failed == 17 and .passed == 1 and .error == 0 and
+check_json "the rest of the report" '.failed == 20 and .passed == 1 and .error == 0 and
 	(.tests[] | select(.name == "console") | (.at == "console '"'no such word'"'") and (.console | map(test("tick=")) | any)) and
 	(.tests[] | select(.name == "event-count") | .steps | map(.step)) == ["suspend", "resume"]' "$(cat fails.json)"
 no_guests
@@ -233,16 +248,16 @@ python3 - fails.xml <<-'END'
 	suites = tree.parse(sys.argv[1]).getroot()
 	suite = suites.find("testsuite")
 	assert suites.tag == "testsuites" and suite.get("name") == "pico-fails"
-	assert (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("18", "17", "0", "0")
+	assert (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("21", "20", "0", "0")
 	cases = {c.get("name"): c for c in suite.findall("testcase")}
-	assert len(cases) == 18 and cases["fine"].find("failure") is None
+	assert len(cases) == 21 and cases["fine"].find("failure") is None
 	assert cases["console"].find("failure").get("message").startswith("step 1, console 'no such word': expected")
 	assert "tick=" in cases["console"].find("system-out").text
 	assert float(cases["retry"].get("time")) > 1
 END
 ! command -v prove >/dev/null || {
 	prove -e cat fails.tap >prove.out 2>&1 && fail "prove takes failures for passes: $(cat prove.out)"
-	check_match "prove" 'Failed 17/18 subtests' "$(cat prove.out)"
+	check_match "prove" 'Failed 20/21 subtests' "$(cat prove.out)"
 	check_no_match "prove has no trouble with its form" 'Parse errors|bad plan' "$(cat prove.out)"
 }
 
