@@ -18,6 +18,7 @@ base   := err mem str json fs clock sock proc
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
+images += checksums
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -51,12 +52,13 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 digest := roost-digest
+fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += store
+unit += store checksums
 # what every unit test is linked with
 unit_all := peer
-fuzz := definition qcow2 ssh wire agent
+fuzz := definition qcow2 ssh wire agent checksums
 
 # ---- what is built -------------------------------------------------------------------------------
 
@@ -80,6 +82,11 @@ ifeq ($(call have,libcrypto),yes)
 PROGRAMS += $(LIBEXEC)/roost-digest
 else
 LEFT_OUT += roost-digest(libcrypto)
+endif
+ifeq ($(call have,libcurl),yes)
+PROGRAMS += $(LIBEXEC)/roost-fetch
+else
+LEFT_OUT += roost-fetch(libcurl)
 endif
 
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
@@ -115,6 +122,9 @@ $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -larchive -ljansson
 
+$(LIBEXEC)/roost-fetch: $(call room,images,fetch) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcurl -ljansson
 $(LIBEXEC)/roost-digest: $(call room,images,digest) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcrypto -ljansson
