@@ -47,6 +47,13 @@ static char *join(const char *from, const char *name)
 	return str_fmt("%.*s%s", (int)folder_length(from), from, name);
 }
 
+char *chain_backing_path(const char *overlay, const char *name)
+{
+	_cleanup_free_ char *above = settle(overlay);
+	_cleanup_free_ char *path = above ? join(above, name) : NULL;
+	return path ? settle(path) : NULL;
+}
+
 static int hint_rebase(
 	const char *overlay, const char *backing, const char *format, struct err *err)
 {
@@ -120,6 +127,13 @@ static int add_link(
 	return 0;
 }
 
+int chain_backing_missing(const char *overlay, const char *backing, bool qcow2, struct err *err)
+{
+	err_set(err, ERR_NOT_FOUND, "'%s': its backing file '%s' is missing", overlay, backing);
+	_cleanup_free_ char *elsewhere = str_fmt("/PATH/TO/%s", backing + folder_length(backing));
+	return hint_rebase(overlay, elsewhere, qcow2 ? "qcow2" : "raw", err);
+}
+
 /* The file that the last link of the chain stands on. */
 static int add_backing(struct chain *c, struct qcow2_info *info, struct err *err)
 {
@@ -136,9 +150,7 @@ static int add_backing(struct chain *c, struct qcow2_info *info, struct err *err
 		return 0;
 	if (err->kind != ERR_NOT_FOUND)
 		return err_prefix(err, "backing file of '%s'", overlay->path);
-	err_set(err, ERR_NOT_FOUND, "'%s': its backing file '%s' is missing", overlay->path, path);
-	_cleanup_free_ char *elsewhere = str_fmt("/PATH/TO/%s", path + folder_length(path));
-	return hint_rebase(overlay->path, elsewhere, qcow2 ? "qcow2" : "raw", err);
+	return chain_backing_missing(overlay->path, path, qcow2, err);
 }
 
 int chain_resolve(const char *path, bool qcow2, struct chain *out, struct err *err)

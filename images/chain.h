@@ -34,5 +34,12 @@ struct chain {
 /* `qcow2`: the format of `path` as its owner named it; nothing is probed. */
 int chain_resolve(const char *path, bool qcow2, struct chain *out, struct err *err);
 void chain_free(struct chain *c);
+/*
+ * The absolute path of the file that `overlay` calls `name`, as chain_resolve() tells it; freed by the
+ * caller. NULL with errno: there is no such folder.
+ */
+char *chain_backing_path(const char *overlay, const char *name);
+/* The error of a backing file that is missing: the line that mends it is the hint. Returns -1. */
+int chain_backing_missing(const char *overlay, const char *backing, bool qcow2, struct err *err);
 
 #endif

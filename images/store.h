@@ -116,6 +116,10 @@ void store_image_free(struct store_image *i);
 json_t *store_image_to_json(const struct store_image *i);
 /* "$STATE/images/NAME/disk.qcow2"; freed by the caller. */
 char *store_image_path(const struct store *s, const struct store_image *i);
+/* Is it the path of an image's file? Then its name is in name[]. */
+bool store_name_of_path(const struct store *s, const char *path, char name[64]);
+/* By its name or one of its tags, which no other has. As store_look(). */
+int store_find(const struct store *s, const char *word, struct store_image *out, struct err *err);
 /* The names of all, sorted; freed by names_free(). */
 int store_names(const struct store *s, char ***out, size_t *count, struct err *err);
 /* Is its file still the one that entered, by size, inode and time? Cheap. ERR_REFUSED: no. */

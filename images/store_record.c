@@ -165,6 +165,60 @@ char *store_image_path(const struct store *s, const struct store_image *i)
 	return str_fmt("%s/%s/%s", s->path, i->name, store_disk_name(i->qcow2));
 }
 
+static bool name_below(const char *folder, const char *path, char name[64])
+{
+	struct err ignored = ERR_INIT;
+	size_t len = strlen(folder);
+	if (strncmp(path, folder, len) != 0 || path[len] != '/')
+		return false;
+	const char *begin = path + len + 1, *end = strchr(begin, '/');
+	if (!end || end - begin > 63 ||
+		(!str_eq(end + 1, store_disk_name(true)) &&
+			!str_eq(end + 1, store_disk_name(false))))
+		return false;
+	snprintf(name, 64, "%.*s", (int)(end - begin), begin);
+	return name_check(name, "image", &ignored) == 0;
+}
+
+/* Chains are told by their real folders. */
+bool store_name_of_path(const struct store *s, const char *path, char name[64])
+{
+	if (name_below(s->path, path, name))
+		return true;
+	_cleanup_free_ char *real = realpath(s->path, NULL);
+	return real && name_below(real, path, name);
+}
+
+static bool has_tag(const struct store_image *i, const char *tag)
+{
+	for (size_t t = 0; t < i->facts.tag_count; t++)
+		if (str_eq(i->facts.tags[t], tag))
+			return true;
+	return false;
+}
+
+int store_find(const struct store *s, const char *word, struct store_image *out, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	struct err ignored = ERR_INIT;
+	if (store_look(s, word, out, err) == 0)
+		return 0;
+	if (err->kind != ERR_NOT_FOUND || store_names(s, &names, NULL, &ignored) < 0)
+		return -1;
+	for (char **name = names; *name; name++) {
+		struct store_image i = {0};
+		if (store_look(s, *name, &i, &ignored) < 0)
+			continue;
+		if (has_tag(&i, word)) {
+			*out = i;
+			*err = (struct err)ERR_INIT;
+			return 0;
+		}
+		store_image_free(&i);
+	}
+	return -1;
+}
+
 int store_set_facts(const struct store *s, struct store_image *i, const struct store_facts *facts,
 	struct err *err)
 {

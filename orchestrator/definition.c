@@ -137,6 +137,13 @@ static bool is_path(const void *base)
 	return ((const struct disk_def *)base)->source == DISK_PATH;
 }
 
+static const struct key link_item = {.type = KEY_MAP, .keys = &link_keys};
+
+static bool is_lineage_known(const void *base)
+{
+	return ((const struct disk_def *)base)->lineage_known;
+}
+
 #define AT(member) .offset = offsetof(struct disk_def, member)
 static const struct key disk_rows[] = {
 	{"image", KEY_TEXT, AT(path), .check = check_image, .there = is_image,
@@ -159,6 +166,10 @@ static const struct key disk_rows[] = {
 		.doc = "its serial number, seen in /dev/disk/by-id"},
 	{"target", KEY_CHARS, AT(target), .max = 7,
 		.doc = "its name here: vda, vdb (virtio), sda (scsi, sata), hda (ide)"},
+	{"lineage", KEY_LIST, KEY_RECORD, AT(lineage),
+		.aux = offsetof(struct disk_def, lineage_count), .max = LINEAGE_MAX,
+		.item = &link_item, .size = sizeof(struct lineage_link), .there = is_lineage_known,
+		.doc = "the files that it stands on, as they were when it was defined"},
 };
 #undef AT
 static const struct keys disk_keys = {disk_rows, ARRAY_SIZE(disk_rows), disk_defaults, check_disk};

@@ -81,6 +81,7 @@
 
 enum {
 	DISKS_MAX = 16,
+	LINEAGE_MAX = 31, /* with the active layer, CHAIN_MAX of images/chain.h */
 	NICS_MAX = 8,
 	FORWARDS_MAX = 16,
 	BOOT_MAX = 3,
@@ -134,6 +135,18 @@ const char *nic_model_name(enum nic_model);
 const char *display_name(enum display);
 const char *watchdog_action_name(enum watchdog_action);
 
+/*
+ * A file that a disk stands on, as it was when that was recorded: start opens these and no others,
+ * whatever the files' headers say meanwhile. Never written to. See lineage.h.
+ */
+struct lineage_link {
+	char *path; /* absolute; without '/': in the guest's folder, its own */
+	enum disk_format format;
+	char *digest; /* of an image of the store; NULL: another file */
+	uint64_t size, inode;
+	int64_t mtime_ns;
+};
+
 struct disk_def {
 	enum disk_source source;
 	char *path;    /* DISK_PATH: the file; DISK_IMAGE: the base; DISK_BLANK: NULL; absolute.
@@ -148,6 +161,9 @@ struct disk_def {
 	bool discard;   /* discard=unmap; default true where the format can */
 	char *serial;   /* NULL: none */
 	char target[8]; /* "vda", "sda", "hda": unique in the guest; in order if not asked for */
+	bool lineage_known; /* false: never recorded, as of a disk that is just being plugged */
+	struct lineage_link lineage[LINEAGE_MAX]; /* from the active layer down; may be none */
+	size_t lineage_count;
 };
 
 struct forward {

@@ -97,6 +97,7 @@ int check_disk(void *disk, const struct node *map, struct err *err)
 			node_place(map, "file"), err, "'path' and 'file' exclude one another");
 	if (d->source == DISK_BLANK)
 		d->format = FORMAT_NONE; /* said or not, it is ours */
+	d->lineage_known = node_get(map, "lineage");
 	return 0;
 }
 

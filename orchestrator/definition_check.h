@@ -35,6 +35,7 @@ int check_disk(void *disk, const struct node *map, struct err *err);
 int check_definition(void *definition, const struct node *root, struct err *err);
 
 extern const struct keys definition_keys, nic_keys; /* nic_keys: definition_nics.c */
+extern const struct keys link_keys;                 /* of a disk's lineage: lineage.c */
 /* One part by itself, in guest.json's form. */
 int definition_read_part(const struct keys *keys, const json_t *json, void *out, struct err *err);
 /* Reads and checks a tree, opening no file; what files say is definition_files(). */

@@ -9,9 +9,8 @@
 
 #include "base/fs.h"
 #include "base/str.h"
-#include "images/image.h"
 #include "orchestrator/definition_check.h"
-#include "orchestrator/paths.h"
+#include "orchestrator/store_open.h"
 
 enum { KEY_FILE_MAX = 256 * 1024 };
 
@@ -40,21 +39,31 @@ static int check_readable(const char *path, const struct node *n, struct err *er
 
 /* ---- images ---------------------------------------------------------------------------------- */
 
-/* Where the store has an image of that name; NULL: nowhere. */
-static char *in_store(const char *name)
+/* Where the store has an image of that name or tag; *out stays NULL if nowhere. */
+static int in_store(const char *name, char **out, struct err *err)
 {
-	struct err ignored = ERR_INIT;
-	const char *state = paths_state(&ignored);
-	if (!state || name_check(name, "image", &ignored) < 0)
-		return NULL;
-	_cleanup_free_ char *path = str_fmt("%s/images/%s/disk.qcow2", state, name);
-	return access(path, F_OK) == 0 ? TAKE(path) : NULL;
+	_cleanup_store_ struct store s = STORE_NONE;
+	_cleanup_store_image_ struct store_image i = {0};
+	struct err none = ERR_INIT;
+	if (name_check(name, "image", &none) < 0 || store_open(&s, &none) < 0)
+		return 0;
+	if (store_find(&s, name, &i, &none) == 0)
+		*out = store_image_path(&s, &i);
+	else if (none.kind != ERR_NOT_FOUND) {
+		*err = none;
+		return -1;
+	}
+	return 0;
 }
 
 /* A bare name is the store's if it has it, else a file in the definition's folder. */
 static char *find_image(const struct node *n, struct err *err)
 {
-	char *stored = in_store(n->text);
+	char *stored = NULL;
+	if (in_store(n->text, &stored, err) < 0) {
+		locate_file(n, err);
+		return NULL;
+	}
 	if (stored)
 		return stored;
 	_cleanup_free_ char *path = node_file(n, err);
@@ -75,7 +84,7 @@ static int find_disk_image(struct disk_def *d, const struct node *map, struct er
 		return -1;
 	free(d->path);
 	d->path = path;
-	if (image_look(path, &look, err) < 0)
+	if (store_image_look(path, &look, err) < 0)
 		return locate_file(image, err);
 	enum disk_format found = look.qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
 	if (format && d->format != found)

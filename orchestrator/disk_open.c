@@ -8,7 +8,9 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "images/image.h"
 #include "orchestrator/disk_holder.h"
+#include "orchestrator/lineage.h"
 
 /*
  * QEMU's own image locks (block/file-posix.c) are open file description locks on single bytes:
@@ -86,6 +88,20 @@ static const char *own_file(const struct disk_def *d, int guest_dir)
 	return same ? slash + 1 : NULL;
 }
 
+/* The file that was looked at, not another that has taken its name since. */
+static int open_looked(struct disk_files *f, const char *path, bool qcow2, bool writable,
+	dev_t device, ino_t inode, struct err *err)
+{
+	struct stat st;
+	if (open_layer(f, path, qcow2, writable, err) < 0)
+		return -1;
+	if (fstat(f->layers[f->count - 1].fd, &st) == 0 && st.st_ino == inode &&
+		st.st_dev == device)
+		return 0;
+	return err_set(err, ERR_BUSY, "disk '%s' was replaced at this moment", path);
+}
+
+/* As the headers say: of a disk whose lineage was never recorded. */
 static int open_chain(
 	struct disk_files *f, const char *path, bool qcow2, bool writable, struct err *err)
 {
@@ -95,16 +111,38 @@ static int open_chain(
 	int result = 0;
 	for (size_t i = 0; i < chain.count && result == 0; i++) {
 		const struct chain_link *link = &chain.links[i];
-		struct stat st;
-		result = open_layer(f, link->path, link->qcow2, i == 0 && writable, err);
-		/* the file that was looked at, not another that has taken its name since */
-		if (result == 0 && (fstat(f->layers[f->count - 1].fd, &st) < 0 ||
-					   st.st_ino != link->inode || st.st_dev != link->device))
-			result = err_set(
-				err, ERR_BUSY, "disk '%s' was replaced at this moment", link->path);
+		result = open_looked(f, link->path, link->qcow2, i == 0 && writable, link->device,
+			link->inode, err);
 	}
 	chain_free(&chain);
 	return result;
+}
+
+static int open_path(struct disk_files *f, const struct disk_def *d, struct err *err)
+{
+	struct stat st;
+	bool qcow2 = d->format == FORMAT_QCOW2;
+	if (!d->lineage_known)
+		return open_chain(f, d->path, qcow2, !d->readonly, err);
+	_cleanup_close_ int fd = image_open(d->path, &st, err);
+	if (fd < 0)
+		return -1;
+	return open_looked(f, d->path, qcow2, !d->readonly, st.st_dev, st.st_ino, err);
+}
+
+/* As was recorded, whatever the headers say. */
+static int open_lineage(
+	struct disk_files *f, const struct disk_def *d, int guest_dir, struct err *err)
+{
+	if (lineage_check_top(d, f->layers[0].fd, err) < 0)
+		return err_prefix(err, "disk '%s'", d->target);
+	for (size_t i = 0; i < d->lineage_count; i++) {
+		int fd = lineage_open(d, i, guest_dir, err);
+		if (fd < 0 || add_layer(f, fd, d->lineage[i].path,
+				      d->lineage[i].format == FORMAT_QCOW2, false, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)
@@ -115,12 +153,13 @@ int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, s
 		return 0;
 	}
 	const char *own = own_file(d, guest_dir);
-	bool qcow2 = d->format == FORMAT_QCOW2;
 	int result = own ? open_own(&f, guest_dir, own, d->source != DISK_PATH, !d->readonly, err)
-			 : open_chain(&f, d->path, qcow2, !d->readonly, err);
-	if (result == 0 && d->source == DISK_IMAGE)
-		result = open_chain(&f, d->path, qcow2, false, err);
-	if (result == 0 && d->source == DISK_IMAGE && f.count > 2)
+			 : open_path(&f, d, err);
+	if (result == 0 && d->lineage_known)
+		result = open_lineage(&f, d, guest_dir, err);
+	else if (result == 0 && d->source == DISK_IMAGE)
+		result = open_chain(&f, d->path, d->format == FORMAT_QCOW2, false, err);
+	if (result == 0 && !d->lineage_known && d->source == DISK_IMAGE && f.count > 2)
 		result = err_set(err, ERR_REFUSED,
 			"the image '%s' has a backing file now: an image must stand alone",
 			d->path);

@@ -24,10 +24,12 @@
 #include "orchestrator/access.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/firmware_vars.h"
+#include "orchestrator/lineage.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/qemu_caps.h"
 #include "orchestrator/record.h"
 #include "orchestrator/seed_make.h"
+#include "orchestrator/store_open.h"
 
 /* A range of our own, above what distributions, containers and DynamicUser take. */
 enum { FIRST_UID = 1900000000, LAST_UID = 1999999998 };
@@ -188,6 +190,15 @@ static int check_size(const struct disk_def *disk, const struct definition *d,
 				 d->name, disk->target, (unsigned long long)disk->size);
 }
 
+/* The one that it was before, if it is still that one and not another of its name. */
+static const struct disk_def *same_disk(const struct definition *old, const struct disk_def *disk)
+{
+	const struct disk_def *was = old ? disk_of_target(old, disk->target) : NULL;
+	bool same = was && was->source == disk->source && was->format == disk->format &&
+		    str_eq(was->path, disk->path) && str_eq(was->file, disk->file);
+	return same ? was : NULL;
+}
+
 /*
  * A disk that is there already is never touched, and an overlay makes sense over its own base
  * alone: over another one it would be a file system of two halves.
@@ -197,11 +208,14 @@ static int check_disk(int dir, const struct disk_def *disk, const struct definit
 {
 	struct qcow2_info info;
 	const char *wanted = disk->source == DISK_IMAGE ? disk->path : "";
+	const struct disk_def *was = same_disk(old, disk);
 	_cleanup_close_ int fd =
 		file_open_owned(dir, disk->file, O_RDONLY, d->issued.keeper_uid, err);
 	if (fd < 0 || qcow2_read(fd, &info, err) < 0)
 		return err_prefix(err, "disk '%s'", disk->target);
-	if (str_eq(info.backing, wanted))
+	/* what lies between it and its image was made since */
+	if (str_eq(info.backing, wanted) ||
+		(was && was->lineage_count && str_eq(info.backing, was->lineage[0].path)))
 		return check_size(disk, d, old, info.virtual_size, err);
 	err_set(err, ERR_REFUSED, "disk '%s': its file '%s' is there already, %s%s, not %s%s",
 		disk->target, disk->file, info.backing[0] ? "an overlay of " : "a blank disk",
@@ -221,7 +235,7 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	if (faccessat(dir, disk->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return check_disk(dir, disk, d, old, err);
 	if (disk->source == DISK_IMAGE) {
-		if (image_look(disk->path, &look, err) < 0)
+		if (store_image_look(disk->path, &look, err) < 0)
 			return -1;
 		if (disk->size && disk->size < look.virtual_size)
 			return err_set(err, ERR_USAGE,
@@ -244,10 +258,22 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	return 0;
 }
 
-static int fill_folder(int dir, struct definition *d, const struct definition *old, struct err *err)
+/* What a disk stands on was recorded when it was first seen; headers are not asked again. */
+static int settle_lineage(struct disk_def *disk, const struct definition *old, struct err *err)
+{
+	const struct disk_def *was = same_disk(old, disk);
+	if (!was || !was->lineage_known)
+		return lineage_record(disk, err);
+	lineage_take(disk, was);
+	return 0;
+}
+
+static int fill_folder(
+	int dir, struct definition *d, const struct definition *old, bool rebased, struct err *err)
 {
 	for (size_t i = 0; i < d->disk_count; i++)
-		if (make_disk(dir, &d->disks[i], d, old, err) < 0)
+		if (make_disk(dir, &d->disks[i], d, old, err) < 0 ||
+			settle_lineage(&d->disks[i], rebased ? NULL : old, err) < 0)
 			return -1;
 	if (firmware_make_vars(dir, d, err) < 0)
 		return -1;
@@ -267,7 +293,7 @@ static int define_new(struct definition *d, struct err *err)
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;
-	int result = dir < 0 ? -1 : fill_folder(dir, d, NULL, err);
+	int result = dir < 0 ? -1 : fill_folder(dir, d, NULL, false, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
 	if (result == 0 && renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
@@ -301,6 +327,17 @@ static void tell_command(const struct definition *d, json_t *by)
 	event_log_append_as(dir, d->issued.keeper_uid, event);
 }
 
+/* No image is removed while an overlay of it is made; -1 where there is none to lock. */
+static int lock_store(const struct definition *d)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_store_ struct store s = STORE_NONE;
+	bool images = false;
+	for (size_t i = 0; i < d->disk_count; i++)
+		images = images || d->disks[i].source == DISK_IMAGE;
+	return images && store_open(&s, &ignored) == 0 ? store_lock(&s, &ignored) : -1;
+}
+
 int op_define(const json_t *args, json_t **ret, struct err *err)
 {
 	struct err none = ERR_INIT;
@@ -313,12 +350,15 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		*err = none;
 		return -1;
 	}
+	/* until the record is there, which says that it stands on an image */
+	_cleanup_close_ int lock = lock_store(d);
 	if ((!old && name_check_free(d->name, NULL, err) < 0) || issue_identity(d, old, err) < 0 ||
 		resolve_machine(d, old, err) < 0)
 		return -1;
 	if (old) {
 		_cleanup_close_ int dir = guest_dir_open(d->name, err);
-		if (dir < 0 || fill_folder(dir, d, old, err) < 0)
+		bool rebased = json_get_bool(args, "rebased", false);
+		if (dir < 0 || fill_folder(dir, d, old, rebased, err) < 0)
 			return -1;
 	} else if (define_new(d, err) < 0) {
 		return -1;

@@ -46,6 +46,24 @@ int store_open_to_change(struct store *out, struct err *err)
 	return access_make_folders(err) < 0 ? -1 : store_open(out, err);
 }
 
+int store_image_look(const char *path, struct image_look *out, struct err *err)
+{
+	struct err none = ERR_INIT;
+	char name[64];
+	_cleanup_store_ struct store s = STORE_NONE;
+	_cleanup_store_image_ struct store_image i = {0};
+	if (store_open(&s, &none) < 0 || !store_name_of_path(&s, path, name))
+		return image_look(path, out, err);
+	if (store_look(&s, name, &i, err) < 0 || store_check(&s, &i, err) < 0)
+		return -1;
+	*out = (struct image_look){.qcow2 = i.qcow2,
+		.virtual_size = i.virtual_size,
+		.file_size = i.size,
+		.inode = i.inode,
+		.mtime_ns = i.mtime_ns};
+	return 0;
+}
+
 void store_close(struct store *s)
 {
 	cleanup_close(&s->dir);

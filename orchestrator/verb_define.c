@@ -20,8 +20,9 @@ static int run_define(const struct cli *cli, struct err *err)
 				d->name);
 		return 0;
 	}
-	if (supervisor_call("roost-define", json_pack("{s:o}", "definition", definition_to_json(d)),
-		    &reply, err) < 0)
+	json_t *args = json_pack("{s:o, s:b}", "definition", definition_to_json(d), "rebased",
+		cli_flag(cli, "rebased"));
+	if (supervisor_call("roost-define", args, &reply, err) < 0)
 		return -1;
 	bool changed = json_get_bool(reply, "changed", false);
 	if (cli->json) {
@@ -59,8 +60,10 @@ static int run_undefine(const struct cli *cli, struct err *err)
 
 const struct verb verb_define = {"define", "FILE",
 	"Makes a guest from a definition in YAML or JSON ('-': standard input).", 1, 1, false,
-	{{"validate", NULL, 0, "only check the definition"}}, run_define, "roost define web1.yaml",
-	GROUP_DEFINITION, GUESTS_ALL};
+	{{"validate", NULL, 0, "only check the definition"},
+		{"rebased", NULL, 0,
+			"its disks stand on other files now, and that was you: record them anew"}},
+	run_define, "roost define web1.yaml", GROUP_DEFINITION, GUESTS_ALL};
 const struct verb verb_undefine = {"undefine", "NAME",
 	"Forgets a guest that does not run; its disks stay.", 1, 1, false,
 	{{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"},

@@ -56,7 +56,7 @@ printf 'name: stands\nmemory: 32M\ndisks:\n  - image: %s\n' "$TMPDIR/middle.qcow
 roost define "$TMPDIR/stands.yaml"
 qemu-img create -q -f qcow2 -F raw -b "$TMPDIR/bottom.raw" "$TMPDIR/middle.qcow2"
 out=$(roost start stands 2>&1) && fail "a guest started on an image that stands on another"
-check_match "it is named" "middle.qcow2' has a backing file" "$out"
+check_match "it is named" "middle.qcow2' names raw .*bottom.raw as its backing file now, and was recorded on nothing" "$out"
 roost undefine stands --remove-all-storage
 check_status 5 roost define "$TMPDIR/stands.yaml"
 check_match "they are named" "middle.qcow2' has a backing file.*bottom.raw" "$out"

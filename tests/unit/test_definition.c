@@ -54,6 +54,16 @@ static void put_image(const char *name)
 	_cleanup_close_ int fd = dir_make(path, 0711, &err);
 	assert_true(fd >= 0);
 	put_qcow2(disk, 10 << 20, NULL);
+	/* as it would be after it had entered */
+	struct stat st;
+	assert_int_equal(fstatat(fd, "disk.qcow2", &st, 0), 0);
+	_cleanup_free_ char *digest = str_fmt("%064d", 0);
+	_cleanup_json_ json_t *o = json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "roost", 1,
+		"digest", digest, "format", "qcow2", "virtual_size", (json_int_t)10 << 20, "size",
+		(json_int_t)st.st_size, "inode", (json_int_t)st.st_ino, "mtime_ns",
+		(json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, "entered",
+		(json_int_t)0);
+	assert_int_equal(json_file_write(fd, "image.json", o, false, &err), 0);
 }
 
 static int make_folder(void **state)

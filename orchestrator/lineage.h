@@ -1,0 +1,32 @@
+/*
+ * Lineage: which files a disk stands on, recorded when it is defined and compared at every start.
+ *
+ * A guest may have broken into its QEMU, and that can write anything into the header of a disk. So
+ * the headers are asked once, while they are still what the owner made; afterwards the graph is built
+ * of what was recorded, and a header that names another file is refused, not followed. A file that
+ * has changed is refused, too: an overlay over another base is a file system of two halves.
+ *
+ * Compared are size, inode and time, which cost nothing. An image of the store has its digest, too:
+ * one that was restored from a backup is taken again once `image verify` has found it the same.
+ */
+#ifndef ORCHESTRATOR_LINEAGE_H
+#define ORCHESTRATOR_LINEAGE_H
+
+#include "images/qcow2.h"
+#include "orchestrator/definition.h"
+
+/* Records what the disk stands on now, with the rights of this process. */
+int lineage_record(struct disk_def *d, struct err *err);
+/* The same as `from`, of the same disk, has it. */
+void lineage_take(struct disk_def *d, const struct disk_def *from);
+void lineage_drop(struct disk_def *d);
+
+/* May QEMU have this file as the disk's active layer, does it stand on what was recorded? */
+int lineage_check_top(const struct disk_def *d, int fd, struct err *err);
+/*
+ * Opens link `i` for reading, if it is the file that was recorded. `guest_dir`: for those in the
+ * guest's folder.
+ */
+int lineage_open(const struct disk_def *d, size_t i, int guest_dir, struct err *err);
+
+#endif
