@@ -61,10 +61,24 @@ static void offer_guests(const struct offer *o, enum verb_guests which, const ch
 	}
 }
 
+/* Of verbs of two words the first, once. */
 static void offer_verbs(const struct offer *o)
 {
+	for (const struct verb *const *v = verbs; *v; v++) {
+		_cleanup_free_ char *first = strndup((*v)->name, strcspn((*v)->name, " "));
+		bool two = strchr((*v)->name, ' ');
+		if (!two)
+			offer(o, (*v)->name, "", (*v)->doc);
+		else if (v == verbs || !verb_second(v[-1], first))
+			offer(o, first, "", verb_heading((*v)->group));
+	}
+}
+
+static void offer_seconds(const struct offer *o, const char *first)
+{
 	for (const struct verb *const *v = verbs; *v; v++)
-		offer(o, (*v)->name, "", (*v)->doc);
+		if (verb_second(*v, first))
+			offer(o, verb_second(*v, first), "", (*v)->doc);
 }
 
 static void offer_rungs(const struct offer *o)
@@ -236,9 +250,19 @@ void complete_words(const char *const *words, size_t count)
 		offer_words(&(struct offer){.typed = typed}, "system|session");
 		return;
 	}
-	l.verb = verb_find(words[at++]);
+	if (at + 2 == count && verb_is_first(words[at])) {
+		offer_seconds(&(struct offer){.typed = typed}, words[at]);
+		return;
+	}
+	size_t used;
+	l.verb = verb_of_words(words + at, count - 1 - at, &used);
 	if (!l.verb)
 		return;
+	at += used;
+	if (str_eq(l.verb->name, "help") && at + 2 == count) {
+		offer_seconds(&(struct offer){.typed = typed}, words[at]);
+		return;
+	}
 	while (at + 1 < count)
 		take_word(&l, words[at++]);
 	if (l.open && str_eq(typed, "="))

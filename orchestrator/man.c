@@ -147,6 +147,8 @@ void man_verb(const struct verb *v)
 static void verb_page(const struct verb *v)
 {
 	_cleanup_free_ char *name = str_fmt("roost-%s", v->name);
+	for (char *blank = name; (blank = strchr(blank, ' '));)
+		*blank = '-';
 	man_head(1, name, v->doc);
 	printf(".Sh SYNOPSIS\n.Nm roost %s\n", v->name);
 	if (v->options[0].name)
@@ -170,6 +172,11 @@ int man_page(const char *page, struct err *err)
 	if (str_ends(word, ".1"))
 		word[strlen(word) - 2] = '\0';
 	const struct verb *v = verb_find(word);
+	char *dash = strchr(word, '-');
+	if (!v && dash) { /* roost-image-info.1 is of `image info` */
+		*dash = ' ';
+		v = verb_find(word);
+	}
 	if (str_eq(word, "roost"))
 		man_roost();
 	else if (str_eq(name, "definition") || str_eq(name, "definition.5"))

@@ -159,9 +159,38 @@ const struct verb *verb_find(const char *name)
 	return NULL;
 }
 
-static int no_such_verb(const char *word, struct err *err)
+const char *verb_second(const struct verb *v, const char *first)
 {
-	const char *names[128];
+	size_t len = strlen(first);
+	return strncmp(v->name, first, len) == 0 && v->name[len] == ' ' ? v->name + len + 1 : NULL;
+}
+
+bool verb_is_first(const char *word)
+{
+	for (const struct verb *const *v = verbs; *v; v++)
+		if (verb_second(*v, word))
+			return true;
+	return false;
+}
+
+const struct verb *verb_of_words(const char *const *words, size_t count, size_t *used)
+{
+	*used = 2;
+	for (const struct verb *const *v = verbs; *v && count > 1; v++) {
+		const char *second = verb_second(*v, words[0]);
+		if (second && str_eq(second, words[1]))
+			return *v;
+	}
+	const struct verb *one = count && !strchr(words[0], ' ') ? verb_find(words[0]) : NULL;
+	*used = one ? 1 : 0;
+	return one;
+}
+
+static int no_such_verb(const char *first, const char *second, struct err *err)
+{
+	bool two = second && verb_is_first(first);
+	_cleanup_free_ char *word = str_fmt("%s%s%s", first, two ? " " : "", two ? second : "");
+	const char *names[256];
 	size_t n = 0;
 	for (const struct verb *const *v = verbs; *v && n + 1 < ARRAY_SIZE(names); v++)
 		names[n++] = (*v)->name;
@@ -200,6 +229,40 @@ static void end_unread(void)
 	raise(SIGPIPE);
 }
 
+/* Does --help stand where it is roost's? */
+static bool asks_for_help(const struct verb *v, int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 && !(v->rest && i > v->min))
+			return true;
+	return false;
+}
+
+/* Takes the verb from the words, and leaves those after it. --help turns it into `help`. */
+static int take_verb(struct cli *cli, int *argc, char ***argv, struct err *err)
+{
+	const char *const *words = (const char *const *)*argv;
+	size_t used = 0, count = (size_t)*argc;
+	const char *first = count ? words[0] : "help";
+	if (str_eq(first, "--help") || str_eq(first, "-h"))
+		first = "help";
+	if (str_eq(first, "--version") || str_eq(first, "-V"))
+		first = "version";
+	bool alone = verb_is_first(first) && (count == 1 || words[1][0] == '-');
+	const char *named[] = {first, count > 1 ? words[1] : NULL};
+	cli->verb = alone ? NULL : verb_of_words(named, count > 1 ? 2 : 1, &used);
+	*argv += count ? (cli->verb ? used : 1) : 0;
+	*argc -= count ? (int)(cli->verb ? used : 1) : 0;
+	cli->json = asks_for_json(cli->verb, *argc, *argv);
+	if (!cli->verb && !alone)
+		return no_such_verb(first, named[1], err);
+	if (!alone && !asks_for_help(cli->verb, *argc, *argv))
+		return parse(cli, *argc, *argv, err);
+	cli->operands[cli->count++] = alone ? first : cli->verb->name;
+	cli->verb = verb_find("help");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -209,27 +272,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (take_connect(&argc, &argv, &connect, &err) < 0)
 		return fail(&cli, &err);
-	const char *word = argc > 1 ? argv[1] : "help";
-	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
-		word = "help";
-	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
-		word = "version";
-	cli.verb = verb_find(word);
-	cli.json = argc > 2 && asks_for_json(cli.verb, argc - 2, argv + 2);
-	if (!cli.verb) {
-		no_such_verb(word, &err);
-		return fail(&cli, &err);
-	}
-	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (strcmp(argv[i], "--help") != 0 || (cli.verb->rest && i > 2 + cli.verb->min))
-			continue;
-		argv[1] = (char *)cli.verb->name;
-		cli = (struct cli){.verb = verb_find("help"), .operands = {argv[1]}, .count = 1};
-		argc = 0;
-	}
-	if (argc > 2 && parse(&cli, argc - 2, argv + 2, &err) < 0)
-		return fail(&cli, &err);
-	if (argc && argc <= 2 && parse(&cli, 0, NULL, &err) < 0)
+	argc--, argv++;
+	if (take_verb(&cli, &argc, &argv, &err) < 0)
 		return fail(&cli, &err);
 	if (paths_connect(connect, &err) < 0)
 		return fail(&cli, &err);

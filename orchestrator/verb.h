@@ -30,6 +30,7 @@ enum verb_group {
 	GROUP_LOOK,
 	GROUP_DEVICES,
 	GROUP_ACCESS,
+	GROUP_IMAGES,
 	GROUP_TESTS,
 	GROUP_HOST,
 	GROUP_MAX
@@ -39,7 +40,7 @@ enum verb_group {
 enum verb_guests { GUESTS_ALL, GUESTS_RUNNING, GUESTS_STOPPED };
 
 struct verb {
-	const char *name;
+	const char *name; /* may be of two words: "image info" */
 	const char
 		*operands; /* "NAME [COMMAND...]", for the usage line and completion (complete.h) */
 	const char *doc;   /* one sentence */
@@ -77,6 +78,12 @@ const char *cli_said_of(const char *guest, const struct err *err);
 
 extern const struct verb *const verbs[]; /* in verbs.c; NULL-terminated */
 const struct verb *verb_find(const char *name);
+/* The verb that the words begin with, and of how many words its name is; NULL if none. */
+const struct verb *verb_of_words(const char *const *words, size_t count, size_t *used);
+/* The second word of a verb whose first is `first`, as "info" of "image info"; else NULL. */
+const char *verb_second(const struct verb *v, const char *first);
+/* Is it the first word of verbs of two? */
+bool verb_is_first(const char *word);
 const char *verb_heading(enum verb_group group);
 
 #endif

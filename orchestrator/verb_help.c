@@ -14,6 +14,7 @@ static const char *const headings[] = {
 	[GROUP_LOOK] = "Looking",
 	[GROUP_DEVICES] = "Memory, CPUs, devices",
 	[GROUP_ACCESS] = "Into the guest",
+	[GROUP_IMAGES] = "Images",
 	[GROUP_TESTS] = "Testing guests",
 	[GROUP_HOST] = "The host, and roost itself",
 };
@@ -38,6 +39,18 @@ static void help_group(enum verb_group group)
 		any = true;
 		snprintf(line, sizeof(line), "%s %s", (*v)->name, (*v)->operands);
 		printf("  %-34s %s\n", line, (*v)->doc);
+	}
+}
+
+/* Those that begin with a word, as `image`. */
+static void help_first(const char *first)
+{
+	printf("usage: roost %s COMMAND [OPTIONS] [WORDS]\n\n", first);
+	for (const struct verb *const *v = verbs; *v; v++) {
+		char line[64];
+		snprintf(line, sizeof(line), "%s %s", (*v)->name, (*v)->operands);
+		if (verb_second(*v, first))
+			printf("  %-34s %s\n", line, (*v)->doc);
 	}
 }
 
@@ -95,11 +108,13 @@ static json_t *verb_json(const struct verb *v)
 		v->max, "options", options, "example", v->example ? v->example : "");
 }
 
-static json_t *all_json(void)
+/* All, or those that begin with a word. */
+static json_t *all_json(const char *first)
 {
 	json_t *list = json_array();
 	for (const struct verb *const *v = verbs; *v; v++)
-		json_array_append_new(list, verb_json(*v));
+		if (!first || verb_second(*v, first))
+			json_array_append_new(list, verb_json(*v));
 	return list;
 }
 
@@ -109,15 +124,24 @@ static int run_help(const struct cli *cli, struct err *err)
 {
 	if (cli_flag(cli, "man"))
 		return man_page(cli->count ? cli->operands[0] : "roost", err);
-	const struct verb *v = cli->count ? verb_find(cli->operands[0]) : NULL;
-	if (cli->count && !v) {
-		err_set(err, ERR_NOT_FOUND, "there is no command '%s'", cli->operands[0]);
+	size_t used = 0, count = (size_t)cli->count;
+	/* a verb of two words may come as one, too: from `roost image info --help` */
+	const struct verb *v = verb_of_words(cli->operands, count, &used);
+	if (!v && count == 1 && (v = verb_find(cli->operands[0])))
+		used = 1;
+	const char *first =
+		!v && count == 1 && verb_is_first(cli->operands[0]) ? cli->operands[0] : NULL;
+	if (count > used && !first) {
+		err_set(err, v ? ERR_USAGE : ERR_NOT_FOUND, "there is no command '%s%s%s'",
+			cli->operands[0], count > 1 ? " " : "", count > 1 ? cli->operands[1] : "");
 		return err_hint(err, "`roost help` lists the commands");
 	}
 	if (cli->json)
-		cli_print_json(v ? verb_json(v) : all_json());
+		cli_print_json(v ? verb_json(v) : all_json(first));
 	else if (v)
 		help_one(v);
+	else if (first)
+		help_first(first);
 	else
 		help_all();
 	return 0;
@@ -133,8 +157,8 @@ static int run_version(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-const struct verb verb_help = {"help", "[COMMAND]",
-	"Lists the commands, or tells the options of one.", 0, 1, false,
+const struct verb verb_help = {"help", "[COMMAND...]",
+	"Lists the commands, or tells the options of one.", 0, 2, false,
 	{{"man", NULL, 0, "as a manual page; also roost-definition.5 and roost-qmp.7"}}, run_help,
 	"roost help attach-disk", GROUP_HOST, GUESTS_ALL};
 const struct verb verb_version = {"version", "", "Tells roost's version.", 0, 0, false, {{0}},

@@ -29,21 +29,32 @@ say "the words of help"
 help=$(roost help)
 check_eq "it is what roost says without a command" "$help" "$(roost)"
 check_eq "and with --help" "$help" "$(roost --help)"
+IFS='
+' # a verb may have two words
 for verb in $verbs; do
 	printf '%s\n' "$help" | grep -q "^  $verb " || fail "roost help does not list $verb"
 	one=$(roost help "$verb")
-	check_eq "roost $verb --help" "$one" "$(roost "$verb" --help)"
+	# shellcheck disable=SC2086 # it may have two words
+	check_eq "roost $verb --help" "$one" "$(IFS=' ' && roost $verb --help)"
 	check_match "the example of $verb is told" "^example: roost|^example: .*roost $verb" "$one"
 	for option in $(row "$verb" 'options[].name'); do
 		check_match "roost $verb --help has its options" "^ .*--$option( |\$)" "$one"
 	done
 done
+unset IFS
 check_eq "its headings" "$(jq -r '.[].group' "$TMPDIR/help.json" | sort -u)" \
 	"$(printf '%s\n' "$help" | grep -E '^[A-Z]' | sort)"
 check_json "one row" '.name == "start" and .options[0].name == "paused"' "$(roost help start --json)"
 check_status 3 roost help no-such-verb
 check_match "it is named" "no command 'no-such-verb'" "$out"
 check_status 2 roost help start stop
+for first in $(printf '%s\n' "$verbs" | sed -n 's/ .*//p' | sort -u); do
+	check_match "roost $first" "^usage: roost $first COMMAND" "$(roost "$first")"
+	check_eq "roost help $first" "$(roost "$first")" "$(roost help "$first")"
+	check_json "its rows" "length > 1 and all(.[]; .name | startswith(\"$first \"))" "$(roost "$first" --json)"
+	check_status 2 roost "$first" no-such-verb
+	check_match "it is named" "no command '$first no-such-verb'" "$out"
+done
 
 # --- the examples -------------------------------------------------------------------------------------------------
 need tiny-vmlinux tiny-initrd
@@ -167,7 +178,8 @@ for verb in ${HELP_REFUSED-}; do
 	check_match "$verb" "only root" "$out"
 	verbs=$(printf '%s\n' "$verbs" | grep -vxF "$verb")
 done
-for verb in $verbs; do
+printf '%s\n' "$verbs" >"$TMPDIR/verbs"
+while read -r verb <&3; do
 	example=$(row "$verb" example)
 	say "$example"
 	before "$verb" >"$TMPDIR/before" 2>&1 || fail "what comes before it: $(cat "$TMPDIR/before")"
@@ -175,4 +187,4 @@ for verb in $verbs; do
 	try "$verb" "$example" >"$TMPDIR/out" 2>&1 || status=$?
 	[ $status -eq 0 ] || fail "roost $verb's example ended with $status: $(cat "$TMPDIR/out")"
 	tail -n 2 "$TMPDIR/out"
-done
+done 3<"$TMPDIR/verbs"
