@@ -48,6 +48,8 @@ shared += save_file store_open lineage
 roost  += verb_save saved verb_media media
 keeper += op_save op_restore op_media
 keeper += block_job block_node op_backup
+roost  += long_call backup_folder verb_backup restore_backup
+roostd += define_files
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

@@ -34,6 +34,13 @@ int image_look_open(int fd, const char *what, struct image_look *out, struct err
  */
 int image_open(const char *path, struct stat *st, struct err *err);
 
+/*
+ * The bytes of a regular file into another, which gets its length: shared where the file system can,
+ * else copied, and holes stay holes. Tells "copy", unless `told` is NULL.
+ */
+typedef void image_told_fn(void *about, const char *step, int64_t done, int64_t total);
+int image_copy(int from, int to, image_told_fn *told, void *about, struct err *err);
+
 static inline int64_t stat_mtime_ns(const struct stat *st)
 {
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;

@@ -1,4 +1,4 @@
-/* A file's bytes into the store: shared where the file system can, else copied, holes left out. */
+/* A file's bytes into another: shared where the file system can, else copied, holes left out. */
 #include "images/store.h"
 
 #include <errno.h>
@@ -9,12 +9,20 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "images/image.h"
 
 enum { PIECE = 4 << 20 };
 
-static int cannot(const struct store_entry *e, struct err *err)
+struct copy {
+	int from, to;
+	off_t size;
+	image_told_fn *told;
+	void *about;
+};
+
+static int cannot(struct err *err)
 {
-	return err_errno(err, "cannot write the image '%s' into the store", e->name);
+	return err_errno(err, "cannot copy");
 }
 
 /* Where the file systems are two, or an old kernel says no. */
@@ -39,46 +47,57 @@ static ssize_t copy_piece(int from, int to, off_t at, size_t len)
 }
 
 /* The bytes from `at` to `end`, none of which is a hole. */
-static int copy_range(const struct store *s, const struct store_entry *e, int from, off_t at,
-	off_t end, off_t size, struct err *err)
+static int copy_range(const struct copy *c, off_t at, off_t end, struct err *err)
 {
 	while (at < end) {
 		size_t len = end - at < PIECE ? (size_t)(end - at) : PIECE;
-		ssize_t n = copy_piece(from, e->fd, at, len);
+		ssize_t n = copy_piece(c->from, c->to, at, len);
 		if (n < 0)
-			return cannot(e, err);
+			return cannot(err);
 		if (n == 0)
 			return err_set(err, ERR_USAGE, "the file became shorter while it was read");
 		at += n;
-		if (s->told)
-			s->told(s->about, "copy", at, size);
+		if (c->told)
+			c->told(c->about, "copy", at, c->size);
 	}
 	return 0;
 }
 
-int store_copy(const struct store *s, const struct store_entry *e, int from, struct err *err)
+static int copy_all(const struct copy *c, struct err *err)
 {
-	struct stat st;
-	if (fstat(from, &st) < 0)
-		return err_errno(err, "cannot look at the file");
-	if (ftruncate(e->fd, 0) < 0)
-		return cannot(e, err);
-	if (ioctl(e->fd, FICLONE, from) == 0)
-		return 0;
-	if (ftruncate(e->fd, st.st_size) < 0)
-		return cannot(e, err);
-	for (off_t at = 0; at < st.st_size;) {
-		off_t data = lseek(from, at, SEEK_DATA);
+	for (off_t at = 0; at < c->size;) {
+		off_t data = lseek(c->from, at, SEEK_DATA);
 		if (data < 0 && errno == ENXIO) /* a hole to the end */
 			break;
-		off_t hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+		off_t hole = data < 0 ? -1 : lseek(c->from, data, SEEK_HOLE);
 		if (hole < 0) { /* it cannot tell */
 			data = at;
-			hole = st.st_size;
+			hole = c->size;
 		}
-		if (copy_range(s, e, from, data, hole, st.st_size, err) < 0)
+		if (copy_range(c, data, hole, err) < 0)
 			return -1;
 		at = hole;
 	}
 	return 0;
+}
+
+int image_copy(int from, int to, image_told_fn *told, void *about, struct err *err)
+{
+	struct copy c = {.from = from, .to = to, .told = told, .about = about};
+	struct stat st;
+	if (fstat(from, &st) < 0)
+		return err_errno(err, "cannot look at the file");
+	c.size = st.st_size;
+	if (ftruncate(to, 0) < 0)
+		return cannot(err);
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0;
+	return ftruncate(to, c.size) < 0 ? cannot(err) : copy_all(&c, err);
+}
+
+int store_copy(const struct store *s, const struct store_entry *e, int from, struct err *err)
+{
+	return image_copy(from, e->fd, s->told, s->about, err) < 0
+		       ? err_prefix(err, "the image '%s', on its way into the store", e->name)
+		       : 0;
 }

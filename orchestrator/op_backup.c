@@ -69,10 +69,12 @@ static int add_targets(struct guest *g, const json_t *disks, struct request *fil
 
 /* ---- the instant --------------------------------------------------------------------------------- */
 
-static json_t *actions(struct guest *g, const json_t *disks, bool compress, struct err *err)
+static json_t *actions(struct guest *g, const json_t *disks, const json_t *args, struct err *err)
 {
 	json_t *list = json_array(), *disk;
 	size_t i;
+	bool compress = json_get_bool(args, "compress", false);
+	int64_t speed = json_get_int(args, "bytes-per-second", 0);
 	json_array_foreach (disks, i, disk) {
 		const char *target = json_string_value(disk);
 		_cleanup_free_ char *id = str_fmt(PREFIX "%s", target);
@@ -81,9 +83,9 @@ static json_t *actions(struct guest *g, const json_t *disks, bool compress, stru
 			json_decref(list);
 			return NULL;
 		}
-		json_t *job = block_job_args(
-			id, json_pack("{s:s, s:s, s:s, s:b}", "device", node, "target", id, "sync",
-				    "full", "compress", compress));
+		json_t *job = block_job_args(id,
+			json_pack("{s:s, s:s, s:s, s:b, s:I}", "device", node, "target", id, "sync",
+				"full", "compress", compress, "speed", (json_int_t)speed));
 		json_array_append_new(
 			list, json_pack("{s:s, s:o}", "type", "blockdev-backup", "data", job));
 	}
@@ -139,7 +141,7 @@ static int begin_jobs(
 {
 	const char *how = json_get_str(args, "quiesce", "try");
 	struct err why = ERR_INIT;
-	json_t *list = actions(g, disks, json_get_bool(args, "compress", false), err);
+	json_t *list = actions(g, disks, args, err);
 	if (!list)
 		return -1;
 	int frozen = str_eq(how, "no") ? 0 : freeze(g, str_eq(how, "demand"), &why, err);

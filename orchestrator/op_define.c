@@ -283,7 +283,7 @@ static int fill_folder(
 	return record_write(dir, d, err);
 }
 
-static int define_new(struct definition *d, struct err *err)
+static int define_new(struct definition *d, const json_t *args, struct err *err)
 {
 	_cleanup_close_ int guests = guests_open(err);
 	_cleanup_free_ char *temporary = str_fmt(".new-%s-%d", d->name, (int)getpid());
@@ -293,7 +293,9 @@ static int define_new(struct definition *d, struct err *err)
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;
-	int result = dir < 0 ? -1 : fill_folder(dir, d, NULL, false, err);
+	int result = dir < 0 ? -1 : define_take_files(dir, d, args, err);
+	if (result == 0)
+		result = fill_folder(dir, d, NULL, false, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
 	if (result == 0 && renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
@@ -350,6 +352,8 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		*err = none;
 		return -1;
 	}
+	if (old && json_object_get(args, "files"))
+		return err_set(err, ERR_REFUSED, "guest '%s' exists already", d->name);
 	/* until the record is there, which says that it stands on an image */
 	_cleanup_close_ int lock = lock_store(d);
 	if ((!old && name_check_free(d->name, NULL, err) < 0) || issue_identity(d, old, err) < 0 ||
@@ -360,7 +364,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		bool rebased = json_get_bool(args, "rebased", false);
 		if (dir < 0 || fill_folder(dir, d, old, rebased, err) < 0)
 			return -1;
-	} else if (define_new(d, err) < 0) {
+	} else if (define_new(d, args, err) < 0) {
 		return -1;
 	}
 	tell_command(d, json_object_get(args, "by"));

@@ -133,6 +133,8 @@ size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 
 /* What workers do; one file each. */
 int op_define(const json_t *args, json_t **ret, struct err *err);
+/* The "files" of roost-define into a new guest's folder, each checked: define_files.c */
+int define_take_files(int dir, const struct definition *d, const json_t *args, struct err *err);
 int op_undefine(const json_t *args, json_t **ret, struct err *err);
 int op_disk_size(const json_t *args, json_t **ret, struct err *err);
 int op_capabilities(const json_t *args, json_t **ret, struct err *err);

@@ -14,18 +14,37 @@
 
 enum { REPLY_MAX = 1024 * 1024 };
 
-/*
- * Of roostd's files only the pipe stays: a worker that outlives roostd must hold neither its lock nor
- * its listener, for the next one could not serve.
- */
-static int keep_only(int fd)
+enum { PLACE = 3, FAR = 512 };
+
+/* They are moved out of the way first: each has its place in a row from PLACE on. */
+static void keep_only(int *fds, size_t count)
 {
-	enum { PLACE = 3 };
-	if (fd != PLACE)
-		dup2(fd, PLACE);
-	fcntl(PLACE, F_SETFD, FD_CLOEXEC);
-	syscall(SYS_close_range, PLACE + 1U, ~0U, 0U);
-	return PLACE;
+	for (size_t i = 0; i < count; i++)
+		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FAR);
+	for (size_t i = 0; i < count; i++)
+		fds[i] = dup3(fds[i], PLACE + (int)i, O_CLOEXEC);
+	syscall(SYS_close_range, PLACE + (unsigned)count, ~0U, 0U);
+}
+
+/*
+ * Of roostd's files only the pipe stays, and what came with the request, told in its "fds": a worker
+ * that outlives roostd must hold neither its lock nor its listener, for the next one could not serve.
+ */
+static int settle_files(int out, struct request *r)
+{
+	int fds[1 + REQUEST_FDS_MAX] = {out};
+	size_t count = 1;
+	json_t *told = json_array();
+	for (size_t i = 0; i < r->fd_count; i++)
+		if (r->fds[i] >= 0)
+			fds[count++] = r->fds[i];
+	keep_only(fds, count);
+	for (size_t i = 1; i < count; i++)
+		json_array_append_new(told, json_integer(fds[i]));
+	if (count > 1)
+		json_object_set(r->args, "fds", told);
+	json_decref(told);
+	return fds[0];
 }
 
 static _Noreturn void work_in_child(worker_fn *work, const json_t *args, int out)
@@ -56,7 +75,8 @@ int worker_start(struct supervisor *s, worker_fn *work, struct request *request,
 	}
 	if (pid == 0) {
 		fd_set_nonblocking(ends[1], 0);
-		work_in_child(work, request->args, keep_only(ends[1]));
+		int out = settle_files(ends[1], request);
+		work_in_child(work, request->args, out);
 	}
 	close(ends[1]);
 	struct worker *w = xcalloc(1, sizeof(*w));

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/sock.h"
+#include "orchestrator/backup_folder.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/media.h"
 #include "orchestrator/paths.h"
@@ -450,6 +451,11 @@ static int run_restore(const struct cli *cli, struct err *err)
 	const char *path = cli->operands[0];
 	if (cli_flag(cli, "running") && cli_flag(cli, "paused"))
 		return err_set(err, ERR_USAGE, "restore: --running or --paused, not both");
+	if (backup_is(path))
+		return restore_backup(cli, err);
+	if (cli_flag(cli, "name"))
+		return err_set(
+			err, ERR_USAGE, "restore: --name is for a backup, and '%s' is none", path);
 	if (saved_open(path, false, &s, err) < 0 || check_guest(&s, &f, err) < 0)
 		return -1;
 	bool paused = cli_flag(cli, "paused") ||
@@ -469,9 +475,11 @@ static int run_restore(const struct cli *cli, struct err *err)
 const struct verb verb_save = {"save", "NAME FILE",
 	"Writes a guest's RAM and devices into a file, and ends it.", 2, 2, false, {{0}}, run_save,
 	"roost save web1 web1.save", GROUP_LIFE, GUESTS_RUNNING};
-const struct verb verb_restore = {"restore", "FILE", "Lets a saved guest go on where it stood.", 1,
-	1, false,
-	{{"running", NULL, 0, "let its CPUs go even if they stood still when it was saved"},
+const struct verb verb_restore = {"restore", "FILE",
+	"Lets a saved guest go on where it stood, or defines a guest from a backup.", 1, 1, false,
+	{{"name", "NAME", 0,
+		 "of a backup: the new guest's name; it is another one, with a new UUID"},
+		{"running", NULL, 0, "let its CPUs go even if they stood still when it was saved"},
 		{"paused", NULL, 0, "leave its CPUs stopped; `roost resume` lets them go"}},
 	run_restore, "roost restore web1.save", GROUP_LIFE, GUESTS_STOPPED};
 const struct verb verb_managedsave = {"managedsave", "NAME",

@@ -54,6 +54,7 @@ const struct verb *const verbs[] = {
 	&verb_change_media,
 	&verb_save,
 	&verb_restore,
+	&verb_backup,
 	&verb_managedsave,
 	&verb_managedsave_remove,
 	&verb_send_key,

@@ -25,4 +25,6 @@ extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_a
 
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 
+extern const struct verb verb_backup;
+
 #endif

@@ -43,6 +43,10 @@ initrd: $GUESTS/tiny-initrd
 cmdline: console=ttyS0 quiet
 interfaces: []
 END
+sed 's/^name: tiny/name: t/' "$TMPDIR/tiny.yaml" >"$TMPDIR/tiny-backup.yaml"
+cat >>"$TMPDIR/tiny-backup.yaml" <<END
+disks: [{size: 16M}]
+END
 agent_runs() {
 	roost qmp tiny query-chardev | jq -e 'any(.[]; .label == "agent0" and ."frontend-open")'
 }
@@ -226,6 +230,38 @@ for point in $points; do
 		before=$(facts)
 		try "$point" attach
 		either attached attach
+		;;
+	backup-before-freeze)
+		[ -r "$GUESTS/tiny-vmlinux" ] || continue # pico has no agent
+		roost define "$TMPDIR/tiny-backup.yaml"
+		roost start t >/dev/null 2>&1
+		agent_of_t_runs() {
+			roost agent t '{"execute":"guest-ping"}'
+		}
+		wait_until 120 agent_of_t_runs
+		try "$point" roost backup t "$TMPDIR/backup"
+		say "$point: status $status"
+		[ "$status" -ne 0 ] || fail "$point: its keeper has died, and it was told as done"
+		wait_until 30 agent_of_t_runs
+		check_json "$point: thawed" '.return == "thawed"' "$(roost agent t '{"execute":"guest-fsfreeze-status"}' --json)"
+		[ ! -e "$ROOST_STATE/guests/t/journal" ] || fail "$point: the journal is still there"
+		roost destroy t >/dev/null
+		continue
+		;;
+	backup-*)
+		# who asked has gone with the keeper: nothing is left of it, and the next one works
+		up
+		before=$(facts)
+		try "$point" roost backup g "$TMPDIR/backup"
+		say "$point: status $status"
+		[ "$status" -ne 0 ] || fail "$point: its keeper has died, and it was told as done"
+		unharmed
+		check_eq "$point: nothing of it is left" "$before" "$(facts)"
+		check_eq "$point: no job is left" 0 "$(roost qmp g query-jobs | jq length)"
+		check_eq "$point: no folder is left" "" "$(find "$TMPDIR" -name 'backup*')"
+		roost backup g "$TMPDIR/backup" >/dev/null 2>&1
+		check_eq "$point: nothing of it is left" "$before" "$(facts)"
+		rm -r "$TMPDIR/backup"
 		;;
 	blockresize-*)
 		qemu-img create -q -f qcow2 "$TMPDIR/second.qcow2" 16M

@@ -1,0 +1,251 @@
+/*
+ * backup: a folder that holds a guest, disks and definition (backup_folder.h tells what is in it).
+ *
+ * Of a guest that runs its keeper has QEMU copy, by fds that we open here with the caller's own rights:
+ * op_backup.c. We make the files and the folder, and give it its name when all of it is on the disk.
+ * Whatever fails, or ^C, leaves nothing of it.
+ */
+#include "orchestrator/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/sock.h"
+#include "images/qcow2.h"
+#include "orchestrator/backup_folder.h"
+#include "orchestrator/long_call.h"
+#include "orchestrator/look_block.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+
+enum { KEY_MAX = 65536 };
+
+struct backing_up {
+	const struct cli *cli;
+	struct look l;
+	struct definition *def;
+	struct backup_folder folder;
+	json_t *disks;   /* as backup.json has them */
+	json_t *targets; /* what the keeper is to copy, in the order of the fds */
+	int fds[SOCK_FDS_MAX];
+	size_t count;
+};
+
+/* ---- what there is to copy ------------------------------------------------------------------------- */
+
+static bool is_copied(const struct disk_def *d)
+{
+	return !d->cdrom && !d->readonly;
+}
+
+static const json_t *found_disk(const json_t *there, const char *target)
+{
+	size_t i;
+	json_t *disk;
+	json_array_foreach (there, i, disk)
+		if (str_eq(json_get_str(disk, "target", ""), target))
+			return disk;
+	return NULL;
+}
+
+static int plan(struct backing_up *b, struct err *err)
+{
+	b->def = record_read(b->l.f.name, err);
+	_cleanup_json_ json_t *there = b->def ? look_disks(&b->l, err) : NULL;
+	if (!there || look_disk_sizes(&b->l, there, err) < 0)
+		return -1;
+	for (size_t i = 0; i < b->def->disk_count; i++) {
+		const struct disk_def *d = &b->def->disks[i];
+		if (!is_copied(d))
+			continue;
+		int64_t size = json_get_int(found_disk(there, d->target), "capacity", 0);
+		if (!size) {
+			err_set(err, ERR_REFUSED,
+				"guest '%s' has its disk '%s' from its next start on", b->def->name,
+				d->target);
+			return err_hint(err, "back it up after that, or while it does not run");
+		}
+		_cleanup_free_ char *file = str_fmt("%s.qcow2", d->target);
+		json_array_append_new(
+			b->disks, json_pack("{s:s, s:s, s:I, s:n}", "target", d->target, "file",
+					  file, "size", (json_int_t)size, "bitmap"));
+	}
+	return 0;
+}
+
+/* What somebody might think to be in it. */
+static void tell_left_out(const struct backing_up *b)
+{
+	_cleanup_json_ json_t *plugged = look_plugged(&b->l.f);
+	size_t i;
+	json_t *entry;
+	json_array_foreach (plugged, i, entry)
+		if (str_eq(json_get_str(entry, "kind", ""), "disk") &&
+			!definition_disk(b->def, json_get_str(entry, "target", "")))
+			fprintf(stderr, "roost: disk '%s', plugged for this run, is not in it\n",
+				json_get_str(entry, "target", ""));
+	if (b->def->tpm.enabled)
+		fprintf(stderr, "roost: the state of its TPM is not in it\n");
+}
+
+/* ---- the files --------------------------------------------------------------------------------------- */
+
+static int add_file(
+	struct backing_up *b, const char *target, const char *file, uint64_t size, struct err *err)
+{
+	struct qcow2_new what = {.size = size};
+	if (b->count == SOCK_FDS_MAX)
+		return err_set(err, ERR_REFUSED, "guest '%s' has more than %d disks", b->def->name,
+			SOCK_FDS_MAX);
+	if (qcow2_create(b->folder.dir, file, &what, err) < 0)
+		return err_prefix(err, "'%s'", b->folder.part);
+	int fd = openat(b->folder.dir, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_errno(err, "cannot open '%s/%s'", b->folder.part, file);
+	b->fds[b->count++] = fd;
+	json_array_append_new(b->targets, json_string(target));
+	return 0;
+}
+
+static int64_t node_size(struct look *l, const char *name, struct err *err)
+{
+	_cleanup_json_ json_t *nodes = NULL;
+	size_t i;
+	json_t *n;
+	look_ask(l, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), &nodes, err);
+	json_array_foreach (nodes, i, n)
+		if (str_eq(json_get_str(n, "node-name", ""), name))
+			return json_get_int(json_object_get(n, "image"), "virtual-size", 0);
+	return 0;
+}
+
+static int make_files(struct backing_up *b, struct err *err)
+{
+	size_t i;
+	json_t *disk;
+	json_array_foreach (b->disks, i, disk)
+		if (add_file(b, json_get_str(disk, "target", ""), json_get_str(disk, "file", ""),
+			    (uint64_t)json_get_int(disk, "size", 0), err) < 0)
+			return -1;
+	if (b->def->firmware != FIRMWARE_UEFI)
+		return 0;
+	int64_t size = node_size(&b->l, "vars", err);
+	return size ? add_file(b, "vars", BACKUP_VARS, (uint64_t)size, err) : -1;
+}
+
+/* A guest that is restored under its own name is known by the same key. */
+static int keep_host_key(const struct backing_up *b, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf key = {0};
+	_cleanup_close_ int dir = guest_dir_open(b->def->name, &ignored);
+	if (!b->def->cloud_init.enabled || dir < 0 ||
+		file_read(dir, "host_key", KEY_MAX, &key, &ignored) < 0)
+		return 0;
+	return file_replace_secret(b->folder.dir, BACKUP_KEY, key.data, key.len, true, err);
+}
+
+static int flush(const struct backing_up *b, struct err *err)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (fsync(b->fds[i]) < 0)
+			return err_errno(err, "cannot write '%s'", b->folder.part);
+	return 0;
+}
+
+/* ---- the backup -------------------------------------------------------------------------------------- */
+
+static const char *quiesce(const struct cli *cli)
+{
+	return cli_flag(cli, "quiesce") ? "demand" : cli_flag(cli, "no-quiesce") ? "no" : "try";
+}
+
+static int copy_running(struct backing_up *b, json_t **told, struct err *err)
+{
+	uint64_t speed = 0;
+	const char *bandwidth = cli_value(b->cli, "bandwidth", NULL);
+	if (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0)
+		return -1;
+	return long_call(&b->l.f, "roost-backup",
+		json_pack("{s:O, s:s, s:b, s:I}", "disks", b->targets, "quiesce", quiesce(b->cli),
+			"compress", cli_flag(b->cli, "compress"), "bytes-per-second",
+			(json_int_t)speed),
+		b->fds, b->count, b->cli->json, told, err);
+}
+
+static int backup(struct backing_up *b, json_t **told, struct err *err)
+{
+	if (!look_runs(&b->l))
+		return look_refuse_stopped(&b->l, err);
+	if (plan(b, err) < 0 || backup_make(b->cli->operands[1], &b->folder, err) < 0 ||
+		make_files(b, err) < 0)
+		return -1;
+	if (copy_running(b, told, err) < 0 || flush(b, err) < 0 || keep_host_key(b, err) < 0)
+		return -1;
+	_cleanup_json_ json_t *definition = definition_to_json(b->def);
+	_cleanup_json_ json_t *facts = json_pack("{s:i, s:s, s:s, s:O, s:O, s:b, s:O, s:O}",
+		"roost-backup", 1, "name", b->def->name, "uuid", b->def->uuid, "taken",
+		json_object_get(*told, "taken"), "quiesced", json_object_get(*told, "quiesced"),
+		"running", look_runs(&b->l), "definition", definition, "disks", b->disks);
+	return backup_commit(&b->folder, facts, err);
+}
+
+static void tell(const struct backing_up *b, const json_t *told)
+{
+	const char *said = json_get_str(told, "said", "");
+	bool quiesced = json_get_bool(told, "quiesced", false);
+	if (b->cli->json) {
+		cli_print_json(json_pack("{s:s, s:O, s:O, s:O}", "folder", b->folder.path, "taken",
+			json_object_get(told, "taken"), "quiesced",
+			json_object_get(told, "quiesced"), "disks", b->disks));
+		return;
+	}
+	printf("Guest '%s' backed up to %s\n", b->def->name, b->folder.path);
+	if (quiesced)
+		printf("Its agent held its file systems still at that instant\n");
+	else if (said[0])
+		printf("Not quiesced: %s\n", said);
+	tell_left_out(b);
+}
+
+static int run_backup(const struct cli *cli, struct err *err)
+{
+	struct backing_up b = {.cli = cli,
+		.l = LOOK_NONE,
+		.folder = BACKUP_FOLDER_NONE,
+		.disks = json_array(),
+		.targets = json_array()};
+	json_t *told = NULL;
+	long_call_hold_signals();
+	int result =
+		cli_flag(cli, "quiesce") && cli_flag(cli, "no-quiesce")
+			? err_set(err, ERR_USAGE, "backup: --quiesce or --no-quiesce, not both")
+			: look_at(&b.l, cli->operands[0], err);
+	if (result == 0)
+		result = backup(&b, &told, err);
+	if (result == 0)
+		tell(&b, told);
+	for (size_t i = 0; i < b.count; i++)
+		cleanup_close(&b.fds[i]);
+	backup_end(&b.folder);
+	definition_free(b.def);
+	look_end(&b.l);
+	json_decref(b.disks);
+	json_decref(b.targets);
+	json_decref(told);
+	return result;
+}
+
+const struct verb verb_backup = {"backup", "NAME FOLDER",
+	"Copies a guest, disks and definition, into a new folder.", 2, 2, false,
+	{{"quiesce", NULL, 0, "demand that its agent holds its file systems still"},
+		{"no-quiesce", NULL, 0, "do not ask its agent; default: if it answers"},
+		{"compress", NULL, 0, "smaller files, more work"},
+		{"bandwidth", "SIZE", 0, "bytes of each disk per second, at most, such as 50M"}},
+	run_backup, "roost backup web1 web1-backup", GROUP_LIFE, GUESTS_ALL};
