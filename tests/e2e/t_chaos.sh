@@ -231,7 +231,7 @@ for point in $points; do
 		try "$point" attach
 		either attached attach
 		;;
-	backup-before-freeze)
+	backup-before-freeze | backup-frozen)
 		[ -r "$GUESTS/tiny-vmlinux" ] || continue # pico has no agent
 		roost define "$TMPDIR/tiny-backup.yaml"
 		roost start t >/dev/null 2>&1
@@ -243,7 +243,7 @@ for point in $points; do
 		say "$point: status $status"
 		[ "$status" -ne 0 ] || fail "$point: its keeper has died, and it was told as done"
 		wait_until 30 agent_of_t_runs
-		check_json "$point: thawed" '.return == "thawed"' "$(roost agent t '{"execute":"guest-fsfreeze-status"}' --json)"
+		check_json "$point: thawed" '. == "thawed"' "$(roost agent t '{"execute":"guest-fsfreeze-status"}' --json)"
 		[ ! -e "$ROOST_STATE/guests/t/journal" ] || fail "$point: the journal is still there"
 		roost destroy t >/dev/null
 		continue
