@@ -121,7 +121,7 @@ bool block_jobs_undo(struct guest *g, const char *prefix)
 {
 	struct err ignored = ERR_INIT;
 	struct jobs j;
-	g->operation = NULL; /* nobody cancels this */
+	g->undoing = true;
 	for (int64_t deadline = deadline_in(BACK_MS); deadline_left(deadline);) {
 		if (g->qemu_ended || look(g, prefix, &j, &ignored) < 0)
 			return false;

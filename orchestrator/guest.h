@@ -52,6 +52,7 @@ struct guest {
 	const struct command *operation; /* NULL: idle */
 	uint64_t operation_client;
 	bool cancelled; /* somebody asked for it; guest_wait() also sees its client go away */
+	bool undoing;   /* it undoes itself, or must not stop here: cancelling it says nothing */
 
 	/* what QEMU told about the guest's end, kept until it is needed */
 	char ending[64]; /* "guest-shutdown", "host-qmp-quit", "guest-panic", ... */

@@ -126,7 +126,7 @@ void guest_run(struct guest *g, struct request *r)
 	if (changing) {
 		g->operation = c;
 		g->operation_client = r->client;
-		g->cancelled = false;
+		g->cancelled = g->undoing = false;
 		snprintf(g->status.busy, sizeof(g->status.busy), "%s", c->name);
 	}
 	int result = c->handler(g, r->args, r, &value, &err);
@@ -283,7 +283,7 @@ static bool is_abandoned(const struct guest *g)
 /* Not while a reply is due: only that tells what there is to undo. And an end is not cancelled. */
 static bool is_cancelled(struct guest *g, const struct wait *w)
 {
-	if (!g->operation || w->call || g->destroying)
+	if (!g->operation || w->call || g->destroying || g->undoing)
 		return false;
 	g->cancelled = g->cancelled || is_abandoned(g);
 	return g->cancelled;

@@ -95,13 +95,13 @@ static json_t *actions(struct guest *g, const json_t *disks, const json_t *args,
 /* Asked anew, for the freezing may have broken the talk; nobody cancels it. */
 static int thaw(struct guest *g, struct err *err)
 {
-	const struct command *operation = g->operation;
+	bool was = g->undoing;
 	unsigned count;
-	g->operation = NULL;
+	g->undoing = true;
 	struct agent *a = guest_agent(g, err);
 	int result = a ? agent_fsthaw(a, deadline_in(THAW_MS), &count, err) : -1;
 	agent_close(a);
-	g->operation = operation;
+	g->undoing = was;
 	return result;
 }
 
