@@ -93,9 +93,13 @@ int image_open(const char *path, struct stat *st, struct err *err)
 	return fd < 0 ? err_errno(err, "cannot open the image '%s'", path) : fd;
 }
 
-static int refuse_known(int fd, const char *path, off_t size, struct err *err)
+int image_refuse_known(int fd, const char *path, struct err *err)
 {
 	char parts[2][512] = {{0}};
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, "cannot look at the image '%s'", path);
+	off_t size = st.st_size;
 	if (pread(fd, parts[HEAD], sizeof(parts[HEAD]), 0) < 0 ||
 		(size >= 512 && pread(fd, parts[TAIL], sizeof(parts[TAIL]), size - 512) < 0))
 		return err_errno(err, "cannot read the image '%s'", path);
@@ -119,7 +123,7 @@ int image_look_open(int fd, const char *path, struct image_look *out, struct err
 		return err_errno(err, "cannot look at the image '%s'", path);
 	if (st.st_size == 0)
 		return err_set(err, ERR_USAGE, "the image '%s' is empty", path);
-	if (refuse_known(fd, path, st.st_size, err) < 0)
+	if (image_refuse_known(fd, path, err) < 0)
 		return -1;
 	int qcow2 = qcow2_probe(fd, err);
 	if (qcow2 < 0 || (qcow2 && qcow2_read(fd, &info, err) < 0))

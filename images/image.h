@@ -40,6 +40,8 @@ int image_open(const char *path, struct stat *st, struct err *err);
  */
 typedef void image_told_fn(void *about, const char *step, int64_t done, int64_t total);
 int image_copy(int from, int to, image_told_fn *told, void *about, struct err *err);
+/* Refuses what has the magic of a format that is neither qcow2 nor raw, by name. */
+int image_refuse_known(int fd, const char *what, struct err *err);
 
 static inline int64_t stat_mtime_ns(const struct stat *st)
 {

@@ -27,7 +27,13 @@ struct qcow2_info {
 	bool encrypted, dirty, corrupt, extended_l2, has_backing;
 	bool data_file;     /* an external one: the feature bit is set, or a name is there */
 	uint32_t snapshots; /* internal ones */
+	uint64_t snapshots_offset;
+	uint64_t l1_offset; /* of the active table, which lies wholly inside the file */
+	uint32_t l1_entries;
+	uint64_t refcount_table_offset;
+	uint32_t refcount_table_clusters;
 	char backing[QCOW2_NAME_MAX + 1];
+	char data_file_name[QCOW2_NAME_MAX + 1];
 	char backing_format[32]; /* from the extension 0xE2792ACA; "" if none */
 };
 

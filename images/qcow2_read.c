@@ -258,8 +258,12 @@ static int read_extensions(const struct qcow2_header *h, const struct file *f,
 		if (e.length > end - at)
 			return bad(err, "the length of a header extension", e.length,
 				"it does not end within its area");
-		if (e.magic == QCOW2_EXTENSION_DATA_FILE)
+		if (e.magic == QCOW2_EXTENSION_DATA_FILE) {
 			info->data_file = true;
+			if (read_text(f, at, e.length, "the length of the data file's name",
+				    info->data_file_name, sizeof(info->data_file_name), err) < 0)
+				return -1;
+		}
 		if (e.magic == QCOW2_EXTENSION_BACKING_FORMAT &&
 			read_text(f, at, e.length, "the length of the backing format",
 				info->backing_format, sizeof(info->backing_format), err) < 0)
@@ -296,6 +300,11 @@ int qcow2_read(int fd, struct qcow2_info *out, struct err *err)
 		.data_file = h.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE,
 		.extended_l2 = h.incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2,
 		.snapshots = h.nb_snapshots,
+		.snapshots_offset = h.snapshots_offset,
+		.l1_offset = h.l1_table_offset,
+		.l1_entries = h.l1_size,
+		.refcount_table_offset = h.refcount_table_offset,
+		.refcount_table_clusters = h.refcount_table_clusters,
 	};
 	if (read_extensions(&h, &f, &info, err) < 0 || read_backing(&h, &f, &info, err) < 0)
 		return -1;

@@ -52,6 +52,7 @@ const struct verb *const verbs[] = {
 	&verb_domifaddr,
 	&verb_domifstat,
 	&verb_change_media,
+	&verb_image_info,
 	&verb_save,
 	&verb_restore,
 	&verb_backup,

@@ -23,6 +23,8 @@ extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domn
 extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel,
 	verb_save, verb_restore, verb_managedsave, verb_managedsave_remove, verb_change_media;
 
+extern const struct verb verb_image_info;
+
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 
 extern const struct verb verb_backup;

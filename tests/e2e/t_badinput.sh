@@ -246,14 +246,15 @@ done
 check_json "the events of one that never started" '.event == "ROOST_ENDED"' "$(roost logs --events --tail 1 liar)"
 
 say "errors as JSON, wherever the word for it stands"
-for verb in $(roost help | sed -n 's/^  \([a-z-]*\) .*/\1/p'); do
+roost help --json | jq -r '.[].name' >"$TMPDIR/verbs"
+while read -r verb; do
 	for words in "--bogus --json" "--json --bogus" "nosuch --bogus --json" "--json a b c d e f --bogus"; do
 		# shellcheck disable=SC2086 # several words are meant
-		json=$(roost "$verb" $words 2>"$TMPDIR/stderr" </dev/null) && fail "roost $verb $words has succeeded"
+		json=$(roost $verb $words 2>"$TMPDIR/stderr" </dev/null) && fail "roost $verb $words has succeeded"
 		check_json "roost $verb $words" '.error.class and .error.desc' "$json"
 		check_eq "roost $verb $words: its standard error" "" "$(cat "$TMPDIR/stderr")"
 	done
-done
+done <"$TMPDIR/verbs"
 check_json "no such verb" '.error.class == "usage"' "$(roost nosuch --json || :)"
 check_json "define --validate --json" '.valid and .name == "comma"' "$(roost define --json --validate "$TMPDIR/comma.yaml")"
 check_status 7 sh -c 'roost help >/dev/full'

@@ -24,14 +24,17 @@ page roost.1
 checked roost.1
 check_eq "it is what --man says without a word" "$(cat roost.1)" "$(roost help --man)"
 roost help --json >help.json
-for verb in $(jq -r '.[].name' help.json); do
+jq -r '.[].name' help.json >verbs
+while read -r verb; do
+	page=roost-$(printf %s "$verb" | tr ' ' -).1
 	grep -q "^[.]It Ic $verb\( \|$\)" roost.1 || fail "roost(1) does not tell of $verb"
-	page "roost-$verb.1"
-	checked "roost-$verb.1"
+	page "$page"
+	checked "$page"
 	for option in $(jq -r --arg verb "$verb" '.[] | select(.name == $verb) | .options[].name' help.json); do
-		grep -q "^[.]It .*Fl Fl $option\( \|$\)" "roost-$verb.1" || fail "roost-$verb(1) does not tell of --$option"
+		grep -q "^[.]It .*Fl Fl $option\( \|$\)" "$page" || fail "$page does not tell of --$option"
 	done
-done
+done <verbs
+check_eq "by two words" "$(cat roost-image-info.1)" "$(roost help --man image-info)"
 check_eq "by the verb alone" "$(cat roost-start.1)" "$(roost help --man start)"
 check_match "exit codes" '^[.]It 8' "$(cat roost.1)"
 
