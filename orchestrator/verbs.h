@@ -25,6 +25,10 @@ extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_a
 
 extern const struct verb verb_image_info;
 
+/* the store */
+extern const struct verb verb_image_import, verb_image_list, verb_image_tree, verb_image_tag,
+	verb_image_verify, verb_image_rm, verb_image_gc;
+
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 
 extern const struct verb verb_backup;
