@@ -50,8 +50,8 @@ shared += save_file store_open lineage
 roost  += verb_store verb_image_list image_name image_users failpoint
 roost  += verb_save saved verb_media media
 keeper += op_save op_restore op_media
-keeper += block_job block_node op_backup
-roost  += long_call backup_folder verb_backup restore_backup
+keeper += block_job block_node op_backup op_blockpull
+roost  += long_call backup_folder verb_backup restore_backup verb_blockpull
 roostd += define_files
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch

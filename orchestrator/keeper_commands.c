@@ -303,6 +303,14 @@ static int backup(void *self, const json_t *args, struct request *r, json_t **re
 	return op_backup(self, args, r, ret, err);
 }
 
+static int blockpull(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_blockpull(self, json_get_str(args, "target", ""),
+		json_get_int(args, "bytes-per-second", 0), err);
+}
+
 static int screenshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -440,6 +448,10 @@ const struct command keeper_commands[] = {
 			{"compress", ARG_BOOL, true, "write compressed clusters"},
 			{"bytes-per-second", ARG_INT, true, "of each disk, at most"}},
 		CMD_CHANGING, backup},
+	{"roost-blockpull", "Makes a disk stand alone: copies up what lies below it.",
+		{{"target", ARG_STR, false, "the disk"},
+			{"bytes-per-second", ARG_INT, true, "at most"}},
+		CMD_CHANGING, blockpull},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
 		{{0}}, CMD_CHANGING | CMD_UNTOLD, screenshot},
 	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",

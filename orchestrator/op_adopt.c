@@ -35,6 +35,7 @@ static const struct {
 	{"save", recover_save},
 	{"change-media", recover_change_media},
 	{"backup", recover_backup},
+	{"blockpull", recover_blockpull},
 };
 
 static int recover_operation(struct guest *g, struct err *err)

@@ -40,6 +40,7 @@ const struct verb *const verbs[] = {
 	&verb_attach_disk,
 	&verb_detach_disk,
 	&verb_blockresize,
+	&verb_blockpull,
 	&verb_domblklist,
 	&verb_domblkinfo,
 	&verb_domblkstat,

@@ -263,6 +263,20 @@ for point in $points; do
 		check_eq "$point: nothing of it is left" "$before" "$(facts)"
 		rm -r "$TMPDIR/backup"
 		;;
+	blockpull-*)
+		qemu-img create -q -f qcow2 -F qcow2 -b "$TMPDIR/base.qcow2" "$TMPDIR/extra.qcow2" 16M
+		up
+		attach >/dev/null
+		try "$point" roost blockpull g vdc
+		say "$point: status $status"
+		unharmed
+		check_eq "$point: no job is left" 0 "$(roost qmp g query-jobs | jq length)"
+		roost blockpull g vdc >/dev/null
+		check_eq "$point: it stands alone" none "$(qemu-img info -U --output=json "$TMPDIR/extra.qcow2" | jq -r '."backing-filename" // "none"')"
+		check_eq "$point: nothing below is held" vdc-file "$(roost qmp g query-fdsets | jq -r '.[].fds[].opaque | select(startswith("vdc"))')"
+		down
+		qemu-img create -q -f qcow2 -F qcow2 -b "$TMPDIR/base.qcow2" "$TMPDIR/extra.qcow2" 16M
+		;;
 	blockresize-*)
 		qemu-img create -q -f qcow2 "$TMPDIR/second.qcow2" 16M
 		up

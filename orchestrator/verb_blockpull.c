@@ -1,0 +1,78 @@
+/*
+ * blockpull: a disk of a running guest is made to stand alone; then its record is changed, too, so that the
+ * image that it stood on is free. Once more does no harm: there is nothing to copy, and the record is mended.
+ */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "orchestrator/lineage.h"
+#include "orchestrator/long_call.h"
+#include "orchestrator/look_block.h"
+#include "orchestrator/record.h"
+
+/* An overlay of an image becomes a disk that roost has made; a file of the user's stays what it is. */
+static void stand_alone(struct disk_def *disk, uint64_t size)
+{
+	if (disk->source == DISK_IMAGE) {
+		free(disk->path);
+		disk->path = NULL;
+		disk->source = DISK_BLANK;
+		disk->format = FORMAT_NONE;
+		disk->size = size;
+	}
+	lineage_drop(disk);
+}
+
+static int change_record(const struct look *l, const char *target, uint64_t size, struct err *err)
+{
+	_cleanup_definition_ struct definition *d = record_read(l->f.name, err);
+	struct disk_def *disk = d ? definition_disk(d, target) : NULL;
+	if (!d)
+		return -1;
+	if (!disk || (disk->source == DISK_PATH && !disk->lineage_count) ||
+		disk->source == DISK_BLANK)
+		return 0; /* plugged for this run only, or nothing to tell */
+	stand_alone(disk, size);
+	return supervisor_call("roost-define",
+		json_pack("{s:o, s:b}", "definition", definition_to_json(d), "rebased", 1), NULL,
+		err);
+}
+
+static int pull(const struct cli *cli, struct look *l, char target[8], struct err *err)
+{
+	_cleanup_json_ json_t *disks = look_disks(l, err), *reply = NULL;
+	uint64_t speed = 0;
+	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
+	if (!disks || (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0))
+		return -1;
+	const json_t *disk = look_disk(l, disks, cli->operands[1], err);
+	if (!disk || look_disk_sizes(l, disks, err) < 0)
+		return -1;
+	snprintf(target, 8, "%s", json_get_str(disk, "target", ""));
+	if (long_call(&l->f, "roost-blockpull",
+		    json_pack(
+			    "{s:s, s:I}", "target", target, "bytes-per-second", (json_int_t)speed),
+		    NULL, 0, cli->json, &reply, err) < 0)
+		return -1;
+	return change_record(l, target, (uint64_t)json_get_int(disk, "capacity", 0), err);
+}
+
+static int run_blockpull(const struct cli *cli, struct err *err)
+{
+	_cleanup_look_ struct look l = LOOK_NONE;
+	char target[8];
+	if (look_running(&l, cli->operands[0], err) < 0 || pull(cli, &l, target, err) < 0)
+		return -1;
+	if (cli->json)
+		cli_print_json(json_pack("{s:s}", "target", target));
+	else
+		printf("Disk '%s' of guest '%s' stands alone now\n", target, l.f.name);
+	return 0;
+}
+
+const struct verb verb_blockpull = {"blockpull", "NAME TARGET",
+	"Makes a disk of a running guest stand alone, without its image.", 2, 2, false,
+	{{"bandwidth", "SIZE", 0, "bytes per second, at most, such as 50M"}}, run_blockpull,
+	"roost blockpull web1 vda", GROUP_DEVICES, GUESTS_RUNNING};
