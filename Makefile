@@ -53,6 +53,9 @@ keeper += op_save op_restore op_media
 keeper += block_job block_node op_backup op_blockpull
 roost  += long_call backup_folder verb_backup restore_backup verb_blockpull
 roostd += define_files
+shared += snapshots
+roostd += op_snapshot snapshot_merge
+roost  += verb_snapshot
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/snapshots.h"
 
 enum {
 	SLOT_VGA = 1,
@@ -32,6 +33,7 @@ void opened_close(struct opened *o)
 	}
 	for (size_t i = 0; i < DISKS_MAX; i++)
 		disk_files_close(&o->disks[i]);
+	disk_files_close(&o->vars);
 }
 
 static bool has_display(const struct definition *d)
@@ -190,12 +192,30 @@ static void add_flash_file(struct launch *l, int *fd, const char *node, bool rea
 				"filename", path, "read-only", readonly));
 }
 
+static void add_layers(
+	struct launch *l, const struct disk_def *disk, struct disk_files *files, int *set)
+{
+	for (size_t layer = files->count; layer-- > 0; (*set)++) {
+		_cleanup_free_ char *name = disk_node(disk->target, layer, true);
+		json_t *file = disk_file_node(disk, files, layer, *set);
+		add_fd(l, &files->layers[layer].fd, *set, name);
+		launch_arg(l, "-blockdev");
+		launch_arg_json(l, file);
+		launch_arg(l, "-blockdev");
+		launch_arg_json(l, disk_format_node(disk, files, layer));
+	}
+}
+
 static void add_firmware(struct launch *l, struct opened *o, int *set)
 {
 	if (o->firmware.code < 0)
 		return;
 	bool qcow2 = o->firmware.vars_qcow2;
 	add_flash_file(l, &o->firmware.code, "code", true, set);
+	if (o->vars.count) {
+		add_layers(l, &(struct disk_def){.target = SNAPSHOT_VARS}, &o->vars, set);
+		return;
+	}
 	add_flash_file(l, &o->firmware.vars, qcow2 ? "vars-file" : "vars", false, set);
 	if (qcow2)
 		add_blockdev(l, json_pack("{s:s, s:s, s:s, s:n}", "driver", "qcow2", "node-name",
@@ -225,15 +245,7 @@ static void add_disk(struct launch *l, const struct definition *d, size_t index,
 {
 	const struct disk_def *disk = &d->disks[index];
 	struct disk_files *files = &o->disks[index];
-	for (size_t layer = files->count; layer-- > 0; (*set)++) {
-		_cleanup_free_ char *name = disk_node(disk->target, layer, true);
-		json_t *file = disk_file_node(disk, files, layer, *set);
-		add_fd(l, &files->layers[layer].fd, *set, name);
-		launch_arg(l, "-blockdev");
-		launch_arg_json(l, file);
-		launch_arg(l, "-blockdev");
-		launch_arg_json(l, disk_format_node(disk, files, layer));
-	}
+	add_layers(l, disk, files, set);
 	json_t *device = disk_device(disk);
 	if (!files->count) /* a drive without a medium */
 		json_object_del(device, "drive");

@@ -36,6 +36,8 @@ struct opened {
 	int tpm;                  /* connected to its swtpm; -1: none */
 	struct firmware_open firmware;
 	struct disk_files disks[DISKS_MAX];
+	struct disk_files
+		vars; /* of UEFI, with the layers of snapshots; none: firmware.vars is it */
 };
 #define OPENED_NO_CONSOLES                                                                         \
 	{                                                                                          \

@@ -11,6 +11,7 @@
 #include "images/image.h"
 #include "orchestrator/disk_holder.h"
 #include "orchestrator/lineage.h"
+#include "orchestrator/snapshots.h"
 
 /*
  * QEMU's own image locks (block/file-posix.c) are open file description locks on single bytes:
@@ -51,26 +52,35 @@ static int add_layer(
 	return disk_check_unused(fd, path, writable, err);
 }
 
+/* How a file is opened: by the guest to write to, by nobody but for a merge, or for reading. */
+enum use { USE_READ, USE_MERGE, USE_WRITE };
+
 static int open_layer(
-	struct disk_files *f, const char *path, bool qcow2, bool writable, struct err *err)
+	struct disk_files *f, const char *path, bool qcow2, enum use use, struct err *err)
 {
-	int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
+	int fd = open(path, (use ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return err_errno(err, "cannot open the disk '%s'", path);
-	return add_layer(f, fd, path, qcow2, writable, err);
+	int result = add_layer(f, fd, path, qcow2, use == USE_WRITE, err);
+	if (result == 0)
+		f->layers[f->count - 1].ours = use == USE_MERGE;
+	return result;
 }
 
 /* The guest's folder is its keeper's: what is in it is opened by root only if it is his, too. */
-static int open_own(struct disk_files *f, int guest_dir, const char *name, bool qcow2,
-	bool writable, struct err *err)
+static int open_own(struct disk_files *f, int guest_dir, const char *name, bool qcow2, enum use use,
+	struct err *err)
 {
 	struct stat folder;
 	if (fstat(guest_dir, &folder) < 0)
 		return err_errno(err, "cannot look at the guest's folder");
-	int fd = file_open_owned(guest_dir, name, writable ? O_RDWR : O_RDONLY, folder.st_uid, err);
+	int fd = file_open_owned(guest_dir, name, use ? O_RDWR : O_RDONLY, folder.st_uid, err);
 	if (fd < 0)
 		return err_prefix(err, "the guest's own disk");
-	return add_layer(f, fd, name, qcow2, writable, err);
+	int result = add_layer(f, fd, name, qcow2, use == USE_WRITE, err);
+	if (result == 0)
+		f->layers[f->count - 1].ours = use == USE_MERGE;
+	return result;
 }
 
 /* The seed is told by its path, and lies in the guest's folder: its name there, else NULL. */
@@ -89,11 +99,11 @@ static const char *own_file(const struct disk_def *d, int guest_dir)
 }
 
 /* The file that was looked at, not another that has taken its name since. */
-static int open_looked(struct disk_files *f, const char *path, bool qcow2, bool writable,
+static int open_looked(struct disk_files *f, const char *path, bool qcow2, enum use use,
 	dev_t device, ino_t inode, struct err *err)
 {
 	struct stat st;
-	if (open_layer(f, path, qcow2, writable, err) < 0)
+	if (open_layer(f, path, qcow2, use, err) < 0)
 		return -1;
 	if (fstat(f->layers[f->count - 1].fd, &st) == 0 && st.st_ino == inode &&
 		st.st_dev == device)
@@ -103,7 +113,7 @@ static int open_looked(struct disk_files *f, const char *path, bool qcow2, bool 
 
 /* As the headers say: of a disk whose lineage was never recorded. */
 static int open_chain(
-	struct disk_files *f, const char *path, bool qcow2, bool writable, struct err *err)
+	struct disk_files *f, const char *path, bool qcow2, enum use use, struct err *err)
 {
 	struct chain chain = {0};
 	if (chain_resolve(path, qcow2, &chain, err) < 0)
@@ -111,30 +121,30 @@ static int open_chain(
 	int result = 0;
 	for (size_t i = 0; i < chain.count && result == 0; i++) {
 		const struct chain_link *link = &chain.links[i];
-		result = open_looked(f, link->path, link->qcow2, i == 0 && writable, link->device,
+		result = open_looked(f, link->path, link->qcow2, i ? USE_READ : use, link->device,
 			link->inode, err);
 	}
 	chain_free(&chain);
 	return result;
 }
 
-static int open_path(struct disk_files *f, const struct disk_def *d, struct err *err)
+static int open_path(struct disk_files *f, const struct disk_def *d, enum use use, struct err *err)
 {
 	struct stat st;
 	bool qcow2 = d->format == FORMAT_QCOW2;
 	if (!d->lineage_known)
-		return open_chain(f, d->path, qcow2, !d->readonly, err);
+		return open_chain(f, d->path, qcow2, use, err);
 	_cleanup_close_ int fd = image_open(d->path, &st, err);
 	if (fd < 0)
 		return -1;
-	return open_looked(f, d->path, qcow2, !d->readonly, st.st_dev, st.st_ino, err);
+	return open_looked(f, d->path, qcow2, use, st.st_dev, st.st_ino, err);
 }
 
 /* As was recorded, whatever the headers say. */
 static int open_lineage(
 	struct disk_files *f, const struct disk_def *d, int guest_dir, struct err *err)
 {
-	if (lineage_check_top(d, f->layers[0].fd, err) < 0)
+	if (lineage_check_top(d, f->layers[f->count - 1].fd, err) < 0)
 		return err_prefix(err, "disk '%s'", d->target);
 	for (size_t i = 0; i < d->lineage_count; i++) {
 		int fd = lineage_open(d, i, guest_dir, err);
@@ -145,30 +155,69 @@ static int open_lineage(
 	return 0;
 }
 
-int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)
+/* What the disk is without snapshots. */
+static int open_bottom(struct disk_files *f, const struct disk_def *d, int guest_dir, enum use use,
+	struct err *err)
 {
-	struct disk_files f = {0};
-	if (d->cdrom && !d->path) {
-		*out = f;
-		return 0;
-	}
 	const char *own = own_file(d, guest_dir);
-	int result = own ? open_own(&f, guest_dir, own, d->source != DISK_PATH, !d->readonly, err)
-			 : open_path(&f, d, err);
+	size_t above = f->count;
+	int result = own ? open_own(f, guest_dir, own, d->source != DISK_PATH, use, err)
+			 : open_path(f, d, use, err);
 	if (result == 0 && d->lineage_known)
-		result = open_lineage(&f, d, guest_dir, err);
+		result = open_lineage(f, d, guest_dir, err);
 	else if (result == 0 && d->source == DISK_IMAGE)
-		result = open_chain(&f, d->path, d->format == FORMAT_QCOW2, false, err);
-	if (result == 0 && !d->lineage_known && d->source == DISK_IMAGE && f.count > 2)
+		result = open_chain(f, d->path, d->format == FORMAT_QCOW2, USE_READ, err);
+	if (result == 0 && !d->lineage_known && d->source == DISK_IMAGE && f->count > above + 2)
 		result = err_set(err, ERR_REFUSED,
 			"the image '%s' has a backing file now: an image must stand alone",
 			d->path);
+	return result;
+}
+
+/* QEMU has written to its header, too, and may ask there for more than the layer: see lineage.h. */
+static int open_snapshot(
+	struct disk_files *f, int guest_dir, const char *name, enum use use, struct err *err)
+{
+	struct qcow2_info info;
+	if (open_own(f, guest_dir, name, true, use, err) < 0)
+		return -1;
+	if (qcow2_read(f->layers[f->count - 1].fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", name);
+	return qcow2_may_stand(&info, name, err);
+}
+
+int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
+	size_t count, struct disk_files *out, struct err *err)
+{
+	struct disk_files f = {0};
+	enum use top = d->readonly ? USE_READ : USE_WRITE;
+	int result = 0;
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = open_snapshot(&f, guest_dir, layers[i], i ? USE_MERGE : top, err);
+	if (result == 0)
+		result = open_bottom(&f, d, guest_dir, count ? USE_MERGE : top, err);
 	if (result < 0) {
 		disk_files_close(&f);
 		return -1;
 	}
 	*out = f;
 	return 0;
+}
+
+int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)
+{
+	const char *layers[CHAIN_MAX];
+	size_t count = 0;
+	if (d->cdrom && !d->path) {
+		*out = (struct disk_files){0};
+		return 0;
+	}
+	if (d->readonly || guest_dir < 0)
+		return disk_open_layers(d, guest_dir, NULL, 0, out, err);
+	_cleanup_json_ json_t *record = snapshots_read(guest_dir, err);
+	if (!record || snapshot_chain(record, d, NULL, layers, &count, err) < 0)
+		return -1;
+	return disk_open_layers(d, guest_dir, layers, count, out, err);
 }
 
 void disk_files_close(struct disk_files *f)
@@ -204,10 +253,12 @@ json_t *disk_file_node(const struct disk_def *d, const struct disk_files *f, siz
 {
 	_cleanup_free_ char *name = disk_node(d->target, layer, true);
 	_cleanup_free_ char *filename = str_fmt("/dev/fdset/%d", set);
+	/* one mode for good: QEMU aborts when it opens an fdset's file anew in another */
+	bool to_write = f->layers[layer].writable || f->layers[layer].ours;
 	json_t *node = json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "driver", "file", "node-name",
-		name, "filename", filename, "read-only", !f->layers[layer].writable,
-		"auto-read-only", 0, "cache", cache_options(d->cache));
-	if (d->discard && f->layers[layer].writable)
+		name, "filename", filename, "read-only", !to_write, "auto-read-only", 0, "cache",
+		cache_options(d->cache));
+	if (d->discard && to_write)
 		json_object_set_new(node, "discard", json_string("unmap"));
 	return node;
 }

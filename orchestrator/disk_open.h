@@ -16,6 +16,7 @@ struct disk_layer {
 	int fd;        /* owned */
 	bool qcow2;    /* else raw */
 	bool writable; /* only ever the active layer */
+	bool ours;     /* the guest's alone: what stands on it may be merged into it */
 };
 
 struct disk_files {
@@ -31,6 +32,9 @@ int disk_check_unused(int fd, const char *path, bool writable, struct err *err);
  * CD-ROM drive has no layer.
  */
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err);
+/* The same with these layers of snapshots over it, from the active one down: snapshots.h. */
+int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
+	size_t count, struct disk_files *out, struct err *err);
 void disk_files_close(struct disk_files *f);
 #define _cleanup_disk_files_ _cleanup_(disk_files_close)
 

@@ -32,6 +32,7 @@
 #include "orchestrator/record.h"
 #include "orchestrator/tpm.h"
 #include "orchestrator/save.h"
+#include "orchestrator/snapshots.h"
 #include "orchestrator/vnc.h"
 
 enum {
@@ -94,11 +95,25 @@ static int open_disks(struct guest *g, struct opened *o, struct err *err)
 	return 0;
 }
 
+/* Variables that have snapshots are a chain like a disk's. */
+static int open_vars(struct guest *g, struct opened *o, struct err *err)
+{
+	struct disk_def disks[SNAPSHOT_DISKS_MAX];
+	const struct definition *d = g->def;
+	if (firmware_open(g->dir, d, &o->firmware, err) < 0)
+		return -1;
+	size_t count = snapshot_disks(g->dir, d, disks);
+	if (!count || !str_eq(disks[count - 1].target, SNAPSHOT_VARS) || !o->firmware.vars_qcow2)
+		return 0;
+	cleanup_close(&o->firmware.vars);
+	return disk_open(&disks[count - 1], g->dir, &o->vars, err);
+}
+
 static int open_all(struct guest *g, struct opened *o, struct err *err)
 {
 	const struct definition *d = g->def;
-	if (open_disks(g, o, err) < 0 || consoles_open(g, o, err) < 0 ||
-		firmware_open(g->dir, d, &o->firmware, err) < 0)
+	if (snapshots_commit(g->dir, err) < 0 || open_disks(g, o, err) < 0 ||
+		consoles_open(g, o, err) < 0 || open_vars(g, o, err) < 0)
 		return -1;
 	if (d->kernel && copy_to_memfd(g, d->kernel, &o->kernel, err) < 0)
 		return -1;

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/snapshots.h"
 
 /*
  * Disks, and what they may be sealed to: the variables of UEFI, the TPM's state. Not a link that
@@ -75,6 +76,18 @@ fail:
 	return NULL;
 }
 
+static int check_snapshots(int dir, const char *name, const json_t *args, struct err *err)
+{
+	struct err ignored =
+		ERR_INIT; /* a record that cannot be read keeps nobody from undefining */
+	_cleanup_json_ json_t *record = snapshots_read(dir, &ignored);
+	size_t count = json_array_size(json_object_get(record, "snapshots"));
+	if (!count || json_get_bool(args, "snapshots-metadata", false))
+		return 0;
+	err_set(err, ERR_REFUSED, "guest '%s' has %zu snapshots", name, count);
+	return err_hint(err, "`roost undefine --snapshots-metadata %s` forgets them, too", name);
+}
+
 int op_undefine(const json_t *args, json_t **ret, struct err *err)
 {
 	struct err none = ERR_INIT;
@@ -89,6 +102,8 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 		return err_hint(err,
 			"`roost undefine --managed-save %s` gives up what was saved, too", name);
 	}
+	if (check_snapshots(dir, name, args, err) < 0)
+		return -1;
 	/* a broken guest can be undefined, too */
 	_cleanup_definition_ struct definition *d = record_read(name, &none);
 	char id[13];

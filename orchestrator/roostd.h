@@ -139,6 +139,10 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err);
 int op_disk_size(const json_t *args, json_t **ret, struct err *err);
 int op_capabilities(const json_t *args, json_t **ret, struct err *err);
 int op_rename(const json_t *args, json_t **ret, struct err *err);
+/* Of guests that do not run; op_snapshot.c */
+int op_snapshot_create(const json_t *args, json_t **ret, struct err *err);
+int op_snapshot_revert(const json_t *args, json_t **ret, struct err *err);
+int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 /*
  * Two names that differ in case only would be one DNS name: refused, unless the other one is `own`.
  * op_define.c

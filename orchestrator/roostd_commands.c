@@ -121,6 +121,19 @@ static int rename_guest(
 	return work_when_off(self, name, op_rename, r, err);
 }
 
+static int snapshot_guest(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	worker_fn *work = str_eq(r->command, "roost-snapshot-create")   ? op_snapshot_create
+			  : str_eq(r->command, "roost-snapshot-revert") ? op_snapshot_revert
+									: op_snapshot_delete;
+	(void)ret;
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
+		return -1;
+	return work_when_off(self, name, work, r, err);
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
@@ -208,12 +221,25 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"},
 			{"remove-storage", ARG_BOOL, true,
 				"delete the disks that roost made for it"},
-			{"managed-save", ARG_BOOL, true, "give up what managedsave has saved"}},
+			{"managed-save", ARG_BOOL, true, "give up what managedsave has saved"},
+			{"snapshots-metadata", ARG_BOOL, true, "forget its snapshots"}},
 		CMD_CHANGING, undefine},
 	{"roost-rename", "Gives another name to a guest that does not run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"new-name", ARG_STR, false, "which no other guest has"}},
 		CMD_CHANGING, rename_guest},
+	{"roost-snapshot-create", "Makes a snapshot of a guest that does not run.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"snapshot", ARG_STR, false, "what it is called"},
+			{"description", ARG_STR, true, "for people"}},
+		CMD_CHANGING, snapshot_guest},
+	{"roost-snapshot-revert", "Brings back the disks of a guest that does not run.",
+		{{"name", ARG_STR, false, "the guest"}, {"snapshot", ARG_STR, false, "which one"}},
+		CMD_CHANGING, snapshot_guest},
+	{"roost-snapshot-delete", "Removes snapshots of a guest that does not run.",
+		{{"name", ARG_STR, false, "the guest"}, {"snapshot", ARG_STR, false, "which one"},
+			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"}},
+		CMD_CHANGING, snapshot_guest},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

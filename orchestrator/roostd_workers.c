@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/str.h"
 
 enum { REPLY_MAX = 1024 * 1024 };
 
@@ -151,6 +152,8 @@ const char *worker_changes(const struct supervisor *s, const char *name)
 			return "defined";
 		if (is_about(w, name) && str_eq(w->request->command, "roost-rename"))
 			return "renamed";
+		if (is_about(w, name) && str_starts(w->request->command, "roost-snapshot-"))
+			return "snapshotted";
 	}
 	return NULL;
 }

@@ -41,9 +41,10 @@ static int run_undefine(const struct cli *cli, struct err *err)
 	size_t i;
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
 		supervisor_call("roost-undefine",
-			json_pack("{s:s, s:b, s:b}", "name", f.name, "remove-storage",
+			json_pack("{s:s, s:b, s:b, s:b}", "name", f.name, "remove-storage",
 				cli_flag(cli, "remove-all-storage"), "managed-save",
-				cli_flag(cli, "managed-save")),
+				cli_flag(cli, "managed-save"), "snapshots-metadata",
+				cli_flag(cli, "snapshots-metadata")),
 			&reply, err) < 0)
 		return -1;
 	if (cli->json) {
@@ -67,5 +68,6 @@ const struct verb verb_define = {"define", "FILE",
 const struct verb verb_undefine = {"undefine", "NAME",
 	"Forgets a guest that does not run; its disks stay.", 1, 1, false,
 	{{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"},
-		{"managed-save", NULL, 0, "also give up what managedsave has saved of it"}},
+		{"managed-save", NULL, 0, "also give up what managedsave has saved of it"},
+		{"snapshots-metadata", NULL, 0, "also forget its snapshots; their files stay"}},
 	run_undefine, "roost undefine web1", GROUP_DEFINITION, GUESTS_STOPPED};

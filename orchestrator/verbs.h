@@ -24,6 +24,8 @@ extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_a
 	verb_save, verb_restore, verb_managedsave, verb_managedsave_remove, verb_change_media;
 
 extern const struct verb verb_image_info;
+extern const struct verb verb_snapshot_create_as, verb_snapshot_list, verb_snapshot_info,
+	verb_snapshot_current, verb_snapshot_revert, verb_snapshot_delete;
 
 /* the store */
 extern const struct verb verb_image_import, verb_image_list, verb_image_tree, verb_image_tag,

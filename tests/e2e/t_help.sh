@@ -118,11 +118,27 @@ is_busy() {
 	[ -n "$(of_status web1 busy)" ]
 }
 
+has_snapshot() {
+	roost snapshot-info web1 before-upgrade
+}
+
 # before VERB: what its example needs besides a running guest
 before() {
 	running
 	case $1 in
-	start | undefine | run | boot | domrename) stopped ;;
+	start | run | boot | domrename) stopped ;;
+	undefine)
+		stopped
+		! has_snapshot || roost snapshot-delete web1 before-upgrade
+		;;
+	snapshot-create-as)
+		stopped
+		! has_snapshot || roost snapshot-delete web1 before-upgrade
+		;;
+	snapshot-*)
+		stopped
+		has_snapshot || roost snapshot-create-as web1 before-upgrade
+		;;
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
 	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed

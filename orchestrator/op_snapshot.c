@@ -1,0 +1,297 @@
+/*
+ * Snapshots of a guest that does not run: made, gone back to, deleted. Runs in a worker of roostd.
+ *
+ * Each is one change of the record (snapshots.h), before which the new layers are made and after which what
+ * is not needed any more is merged and removed. Who is killed in between leaves the record before or the
+ * one after, and the rest of the work to the next of these.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "images/image.h"
+#include "images/qcow2.h"
+#include "orchestrator/failpoint.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/roostd.h"
+#include "orchestrator/snapshot_merge.h"
+#include "orchestrator/snapshots.h"
+
+enum { MERGE_MS = 890000 };
+
+struct off {
+	int dir;
+	struct definition *d;
+	json_t *record;
+	struct disk_def disks[SNAPSHOT_DISKS_MAX]; /* borrowed from `d` */
+	size_t count;
+};
+
+/* Of a change that was not made no file stays. */
+static void off_end(struct off *o, int result)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *record = NULL;
+	if (result < 0 && o->record && snapshots_commit(o->dir, &ignored) == 0 &&
+		(record = snapshots_read(o->dir, &ignored)))
+		snapshots_sweep(o->dir, record);
+	cleanup_close(&o->dir);
+	definition_free(o->d);
+	json_decref(o->record);
+}
+
+static int off_begin(struct off *o, const char *name, struct err *err)
+{
+	o->dir = guest_dir_open(name, err);
+	o->d = o->dir < 0 ? NULL : record_read(name, err);
+	if (!o->d)
+		return -1;
+	if (faccessat(o->dir, SAVE_MANAGED, F_OK, 0) == 0) {
+		err_set(err, ERR_REFUSED,
+			"guest '%s' has been saved by managedsave: its RAM knows its disks as they are",
+			name);
+		return err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
+	}
+	if (snapshots_commit(o->dir, err) < 0)
+		return -1;
+	o->record = snapshots_read(o->dir, err);
+	o->count = snapshot_disks(o->dir, o->d, o->disks);
+	if (o->record)
+		snapshots_sweep(o->dir, o->record);
+	return o->record ? 0 : -1;
+}
+
+static const struct disk_def *disk_of(const struct off *o, const char *target, struct err *err)
+{
+	for (size_t i = 0; i < o->count; i++)
+		if (str_eq(o->disks[i].target, target))
+			return &o->disks[i];
+	err_set(err, ERR_REFUSED, "guest '%s' has snapshots of a disk '%s', and no such disk now",
+		o->d->name, target);
+	return NULL;
+}
+
+/* How many bytes a layer, or the bottom if "", shows. */
+static int size_of(const struct off *o, const struct disk_def *d, const char *layer, uint64_t *out,
+	struct err *err)
+{
+	struct stat st;
+	struct qcow2_info info;
+	bool own = layer[0] || d->source != DISK_PATH;
+	const char *file = layer[0] ? layer : snapshot_bottom(d);
+	_cleanup_close_ int fd =
+		own ? file_open_owned(o->dir, file, O_RDONLY, o->d->issued.keeper_uid, err)
+		    : image_open(d->path, &st, err);
+	if (fd < 0)
+		return -1;
+	if (!own && d->format == FORMAT_RAW) {
+		*out = raw_virtual_size(&st);
+		return 0;
+	}
+	if (qcow2_read(fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", file);
+	*out = info.virtual_size;
+	return 0;
+}
+
+static int put_on_top(struct off *o, const struct disk_def *d, const char *over, struct err *err)
+{
+	const char *names[CHAIN_MAX];
+	size_t count;
+	uint64_t size = 0;
+	/* `over` may be the record's own text, which the new top replaces */
+	_cleanup_free_ char *below = xstrdup(over);
+	if (snapshot_chain(o->record, d, below, names, &count, err) < 0 ||
+		size_of(o, d, below, &size, err) < 0)
+		return -1;
+	if (count > CHAIN_MAX - 3)
+		return err_set(err, ERR_REFUSED,
+			"disk '%s' stands on %zu layers: delete snapshots before making more",
+			d->target, count);
+	const char *name = snapshot_new_top(o->record, d, below);
+	return snapshot_make_layer(o->dir, o->d->issued.keeper_uid, d, name, below, size, err);
+}
+
+static void next_number(struct off *o)
+{
+	json_object_set_new(
+		o->record, "next", json_integer(json_get_int(o->record, "next", 1) + 1));
+}
+
+/* The change is made, or was planned and is believed: there is no way back. */
+static int change(struct off *o, struct err *err)
+{
+	failpoint("snapshot-before-plan");
+	if (snapshots_plan(o->dir, o->d->issued.keeper_uid, o->record, err) < 0)
+		return -1;
+	failpoint("snapshot-planned");
+	return snapshots_commit(o->dir, err);
+}
+
+static int merge(struct off *o, const struct loose_layer *l, struct err *err)
+{
+	struct child child = CHILD_NONE;
+	const struct disk_def *d = disk_of(o, l->disk, err);
+	if (!d || snapshot_merge_start(
+			  o->dir, d, o->record, l, o->d->issued.keeper_uid, &child, err) < 0)
+		return -1;
+	if (snapshot_merge_end(&child, deadline_in(MERGE_MS), err) < 0)
+		return -1;
+	const char *name;
+	json_t *other;
+	json_object_foreach (json_object_get(o->record, "layers"), name, other)
+		if (str_eq(json_get_str(other, "over", NULL), l->name) &&
+			snapshot_rename_backing(
+				o->dir, d, name, l->into, o->d->issued.keeper_uid, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Merges and removes what the record does not need. */
+static int tidy(struct off *o, struct err *err)
+{
+	struct loose_layer l;
+	while (snapshots_loose(o->record, &l)) {
+		failpoint("snapshot-before-merge");
+		if (l.into && merge(o, &l, err) < 0)
+			return err_prefix(err, "merging '%s'", l.name);
+		failpoint("snapshot-merged");
+		snapshots_forget_layer(o->record, &l);
+		if (snapshots_write(o->dir, o->d->issued.keeper_uid, o->record, err) < 0)
+			return -1;
+		failpoint("snapshot-forgotten");
+		snapshots_sweep(o->dir, o->record);
+	}
+	return 0;
+}
+
+/* ---- create ------------------------------------------------------------------------------------------ */
+
+static int check_disks(const struct off *o, struct err *err)
+{
+	if (!o->count)
+		return err_set(
+			err, ERR_REFUSED, "guest '%s' has no disk that it writes to", o->d->name);
+	if (o->d->firmware == FIRMWARE_UEFI &&
+		!str_eq(o->disks[o->count - 1].target, SNAPSHOT_VARS))
+		return err_set(err, ERR_REFUSED,
+			"guest '%s' has UEFI variables of roost 0.1, which snapshots cannot hold",
+			o->d->name);
+	return 0;
+}
+
+static int create(struct off *o, const json_t *args, struct err *err)
+{
+	const char *name = json_get_str(args, "snapshot", "");
+	if (snapshots_check_name(o->record, o->d->name, name, err) < 0 || check_disks(o, err) < 0 ||
+		tidy(o, err) < 0)
+		return -1;
+	snapshot_add(o->record, o->disks, o->count, name, json_get_str(args, "description", NULL),
+		"shutoff");
+	for (size_t i = 0; i < o->count; i++)
+		if (put_on_top(o, &o->disks[i], snapshot_top(o->record, o->disks[i].target), err) <
+			0)
+			return -1;
+	next_number(o);
+	return change(o, err);
+}
+
+/* ---- revert ------------------------------------------------------------------------------------------ */
+
+static int revert(struct off *o, const json_t *args, json_t **ret, struct err *err)
+{
+	const char *target, *name = json_get_str(args, "snapshot", "");
+	json_t *s = snapshots_get(o->record, o->d->name, name, err), *layer;
+	if (!s)
+		return -1;
+	json_object_foreach (json_object_get(s, "disks"), target, layer) {
+		const struct disk_def *d = disk_of(o, target, err);
+		if (!d || put_on_top(o, d, json_string_value(layer), err) < 0)
+			return -1;
+	}
+	next_number(o);
+	json_object_set_new(o->record, "current", json_string(name));
+	*ret = json_pack("{s:O, s:s*}", "state", json_object_get(s, "state"), "memory",
+		json_get_str(s, "memory", NULL));
+	return change(o, err) < 0 ? -1 : tidy(o, err);
+}
+
+/* ---- delete ------------------------------------------------------------------------------------------ */
+
+static const char *child_of(const json_t *record, const char *name)
+{
+	size_t i;
+	json_t *s;
+	json_array_foreach (json_object_get(record, "snapshots"), i, s)
+		if (str_eq(json_get_str(s, "parent", NULL), name))
+			return json_get_str(s, "name", NULL);
+	return NULL;
+}
+
+/* All that stand on it: from the leaves on. */
+static void take_out_children(json_t *record, const char *name)
+{
+	const char *child, *leaf;
+	while ((leaf = child_of(record, name))) {
+		while ((child = child_of(record, leaf)))
+			leaf = child;
+		_cleanup_free_ char *own = xstrdup(leaf);
+		snapshot_take_out(record, own);
+	}
+}
+
+static int delete (struct off *o, const json_t *args, struct err *err)
+{
+	const char *name = json_get_str(args, "snapshot", "");
+	const char *children = json_get_str(args, "children", "");
+	if (!snapshots_get(o->record, o->d->name, name, err))
+		return -1;
+	if (children[0])
+		take_out_children(o->record, name);
+	if (!str_eq(children, "only"))
+		snapshot_take_out(o->record, name);
+	if (change(o, err) < 0)
+		return -1;
+	snapshots_sweep(o->dir, o->record);
+	return tidy(o, err);
+}
+
+/* ---- as commands ------------------------------------------------------------------------------------- */
+
+int op_snapshot_create(const json_t *args, json_t **ret, struct err *err)
+{
+	struct off o = {.dir = -1};
+	(void)ret;
+	int result = off_begin(&o, json_get_str(args, "name", ""), err);
+	if (result == 0)
+		result = create(&o, args, err);
+	off_end(&o, result);
+	return result;
+}
+
+int op_snapshot_revert(const json_t *args, json_t **ret, struct err *err)
+{
+	struct off o = {.dir = -1};
+	int result = off_begin(&o, json_get_str(args, "name", ""), err);
+	if (result == 0)
+		result = revert(&o, args, ret, err);
+	off_end(&o, result);
+	return result;
+}
+
+int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err)
+{
+	struct off o = {.dir = -1};
+	(void)ret;
+	int result = off_begin(&o, json_get_str(args, "name", ""), err);
+	if (result == 0)
+		result = delete (&o, args, err);
+	off_end(&o, result);
+	return result;
+}

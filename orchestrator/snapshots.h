@@ -1,0 +1,82 @@
+/*
+ * The record of a guest's snapshots, $STATE/guests/NAME/snapshots.json, and what its disks stand on.
+ *
+ *	next		number of the next file
+ *	current		the snapshot that the guest goes on from; absent: none
+ *	bottoms		{"vda": FILE}: what a disk was before its first snapshot: its own file, or its path
+ *	layers		{"disk-vda.2.qcow2": {"disk": "vda", "over": "disk-vda.1.qcow2"}}; over "": the bottom
+ *	tops		{"vda": "disk-vda.2.qcow2"}: what the guest writes to; absent: the bottom
+ *	snapshots	[{name, description, created, parent, state, disks: {"vda": LAYER}, memory: FILE}]
+ *
+ * A snapshot is a layer per disk that nobody writes to any more. "vars" are the UEFI variables, which are
+ * a disk like others. All files lie in the guest's folder, and the record does: all are the keeper's, and
+ * root opens what the record names only if it is the keeper's, too. Headers of layers are not believed.
+ *
+ * A change: its new layers are made, then the new record is written as snapshots.next, then that takes the
+ * place of snapshots.json. From the second step on the change holds, whoever is killed: a new layer, even an
+ * empty one, is the top (for a running guest QEMU is asked first). Files that no record names are left-overs.
+ */
+#ifndef ORCHESTRATOR_SNAPSHOTS_H
+#define ORCHESTRATOR_SNAPSHOTS_H
+
+#include "images/chain.h"
+#include "orchestrator/definition.h"
+
+#define SNAPSHOT_VARS "vars"
+enum { SNAPSHOT_DISKS_MAX = DISKS_MAX + 1 };
+
+/* As it stands; an empty one where there is none. Owned by the caller; NULL with *err. */
+json_t *snapshots_read(int dir, struct err *err);
+/* snapshots.next, durable. */
+int snapshots_plan(int dir, uid_t keeper, const json_t *record, struct err *err);
+/* The plan becomes the record; success where there is no plan. */
+int snapshots_commit(int dir, struct err *err);
+void snapshots_drop_plan(int dir);
+int snapshots_write(int dir, uid_t keeper, const json_t *record, struct err *err);
+/* Removes files of snapshots that the record does not name. */
+void snapshots_sweep(int dir, const json_t *record);
+
+json_t *snapshots_find(const json_t *record, const char *name);
+/* The same; ERR_NOT_FOUND. */
+json_t *snapshots_get(const json_t *record, const char *guest, const char *name, struct err *err);
+/* May a snapshot of that name be added? */
+int snapshots_check_name(
+	const json_t *record, const char *guest, const char *name, struct err *err);
+
+/* What of a guest has snapshots: its writable disks, then the variables. Borrowed from `d`. */
+size_t snapshot_disks(int dir, const struct definition *d, struct disk_def out[SNAPSHOT_DISKS_MAX]);
+/* The file that a layer "" of it is: its own, or its path. */
+const char *snapshot_bottom(const struct disk_def *d);
+/*
+ * The layers over a disk's bottom, from `top` down (NULL: from what the guest writes to), borrowed from
+ * the record. ERR_REFUSED when the disk is another than the record knows.
+ */
+int snapshot_chain(const json_t *record, const struct disk_def *d, const char *top,
+	const char *names[CHAIN_MAX], size_t *count, struct err *err);
+/* "" or the layer that the guest writes to. */
+const char *snapshot_top(const json_t *record, const char *target);
+/* A disk gets a new top over `over`; its name, borrowed from the record. */
+const char *snapshot_new_top(json_t *record, const struct disk_def *d, const char *over);
+const char *snapshot_backing_format(const struct disk_def *d, const char *over);
+/* The empty file of that layer. `over_size` is what it must be able to hold. */
+int snapshot_make_layer(int dir, uid_t keeper, const struct disk_def *d, const char *name,
+	const char *over, uint64_t over_size, struct err *err);
+/* Adds a snapshot of the tops as they are, and makes it the current one; borrowed. */
+json_t *snapshot_add(json_t *record, const struct disk_def *disks, size_t count, const char *name,
+	const char *description, const char *state);
+/* Takes a snapshot out of the record; what stood on it stands on its parent. */
+void snapshot_take_out(json_t *record, const char *name);
+
+/*
+ * A layer whose content nobody needs by itself: to be removed, or, where it has `into`, to be merged into
+ * what it stands on, for nothing else needs that as it is. False: there is none.
+ */
+struct loose_layer {
+	const char *name, *disk;
+	const char *into; /* NULL: nothing stands on it; "": the disk's bottom */
+};
+bool snapshots_loose(const json_t *record, struct loose_layer *out);
+/* It is merged, or removed: it leaves the record. */
+void snapshots_forget_layer(json_t *record, const struct loose_layer *l);
+
+#endif

@@ -1,0 +1,271 @@
+/* snapshot-create-as, snapshot-list, snapshot-info, snapshot-current, snapshot-revert, snapshot-delete. */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "orchestrator/connect.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/snapshots.h"
+#include "orchestrator/table.h"
+
+/* The guest of the first operand, and the record of its snapshots. */
+static json_t *look(const struct cli *cli, struct found *f, struct err *err)
+{
+	if (guest_find(cli->operands[0], f, err) < 0)
+		return NULL;
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	return dir < 0 ? NULL : snapshots_read(dir, err);
+}
+
+/* The second operand, or --current. */
+static const char *named(
+	const struct cli *cli, const struct found *f, const json_t *record, struct err *err)
+{
+	const char *name = cli->count > 1 ? cli->operands[1] : NULL;
+	if (name && cli_flag(cli, "current"))
+		err_set(err, ERR_USAGE, "a snapshot's name or --current, not both");
+	else if (name)
+		return name;
+	else if (!cli_flag(cli, "current"))
+		err_set(err, ERR_USAGE, "a snapshot's name or --current is wanted");
+	else if (!(name = json_get_str(record, "current", NULL)))
+		err_set(err, ERR_NOT_FOUND, "guest '%s' has no current snapshot", f->name);
+	else
+		return name;
+	return NULL;
+}
+
+static int told(const struct cli *cli, const char *format, const char *snapshot, const char *guest,
+	json_t *reply)
+{
+	if (cli->json)
+		cli_print_json(json_pack("{s:s, s:s}", "name", snapshot, "guest", guest));
+	else
+		printf(format, snapshot, guest);
+	json_decref(reply);
+	return 0;
+}
+
+/* ---- create ------------------------------------------------------------------------------------------ */
+
+static int run_create(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	char now[24];
+	json_t *reply = NULL;
+	if (guest_find(cli->operands[0], &f, err) < 0)
+		return -1;
+	snprintf(now, sizeof(now), "%lld", (long long)time(NULL));
+	const char *name = cli->count > 1 ? cli->operands[1] : now;
+	const char *description = cli->count > 2 ? cli->operands[2] : NULL;
+	if (supervisor_call("roost-snapshot-create",
+		    json_pack("{s:s, s:s, s:s*}", "name", f.name, "snapshot", name, "description",
+			    description),
+		    &reply, err) < 0)
+		return -1;
+	return told(cli, "Snapshot '%s' of guest '%s' created\n", name, f.name, reply);
+}
+
+/* ---- list -------------------------------------------------------------------------------------------- */
+
+static void stamp(const json_t *snapshot, char out[40])
+{
+	struct tm local;
+	time_t when = (time_t)json_get_int(snapshot, "created", 0);
+	strftime(out, 40, "%Y-%m-%d %H:%M:%S %z", localtime_r(&when, &local));
+}
+
+static void print_table(const json_t *list)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	size_t i;
+	json_t *s;
+	table_row(rows, "Name", "Creation Time", "State");
+	json_array_foreach (list, i, s) {
+		char when[40];
+		stamp(s, when);
+		table_row(rows, json_get_str(s, "name", ""), when, json_get_str(s, "state", ""));
+	}
+	table_print(rows);
+}
+
+static bool is_child(const json_t *snapshot, const char *parent)
+{
+	return str_eq(json_get_str(snapshot, "parent", NULL), parent);
+}
+
+/* Those under `parent`, as virsh draws them: each line behind `before`. */
+static void print_tree(const json_t *list, const char *parent, const char *before)
+{
+	size_t i, left = 0;
+	json_t *s;
+	json_array_foreach (list, i, s)
+		left += is_child(s, parent);
+	if (left && parent)
+		printf("%s  |\n", before);
+	if (!left)
+		return;
+	json_array_foreach (list, i, s) {
+		const char *name = json_get_str(s, "name", "");
+		if (!is_child(s, parent))
+			continue;
+		left--;
+		_cleanup_free_ char *below =
+			parent ? str_fmt("%s  %s", before, left ? "| " : "  ") : xstrdup("");
+		printf("%s%s%s\n", before, parent ? "  +- " : "", name);
+		print_tree(list, name, below);
+		if (!parent)
+			putchar('\n');
+	}
+}
+
+static int run_list(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_json_ json_t *record = look(cli, &f, err);
+	json_t *list = json_object_get(record, "snapshots"), *s;
+	const char *current = json_get_str(record, "current", NULL);
+	size_t i;
+	if (!record)
+		return -1;
+	json_array_foreach (list, i, s)
+		json_object_set_new(
+			s, "current", json_boolean(str_eq(json_get_str(s, "name", ""), current)));
+	if (cli->json)
+		cli_print_json(json_incref(list));
+	else if (cli_flag(cli, "tree"))
+		print_tree(list, NULL, "");
+	else if (cli_flag(cli, "name"))
+		json_array_foreach (list, i, s)
+			puts(json_get_str(s, "name", ""));
+	else
+		print_table(list);
+	return 0;
+}
+
+/* ---- info, current ----------------------------------------------------------------------------------- */
+
+static size_t count_under(const json_t *list, const char *parent, bool all)
+{
+	size_t i, count = 0;
+	json_t *s;
+	json_array_foreach (list, i, s)
+		if (is_child(s, parent))
+			count +=
+				1 + (all ? count_under(list, json_get_str(s, "name", ""), all) : 0);
+	return count;
+}
+
+static int run_info(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_json_ json_t *record = look(cli, &f, err);
+	const char *name = record ? named(cli, &f, record, err) : NULL, *target;
+	json_t *s = name ? snapshots_get(record, f.name, name, err) : NULL, *layer;
+	const json_t *list = json_object_get(record, "snapshots");
+	char when[40];
+	if (!s)
+		return -1;
+	bool current = str_eq(json_get_str(record, "current", NULL), name);
+	size_t children = count_under(list, name, false), all = count_under(list, name, true);
+	if (cli->json) {
+		json_object_update_new(
+			s, json_pack("{s:b, s:I, s:I}", "current", current, "children",
+				   (json_int_t)children, "descendants", (json_int_t)all));
+		cli_print_json(json_incref(s));
+		return 0;
+	}
+	stamp(s, when);
+	printf("Name:           %s\nGuest:          %s\nCurrent:        %s\nState:          %s\n"
+	       "Created:        %s\nLocation:       external\nParent:         %s\n"
+	       "Children:       %zu\nDescendants:    %zu\nMemory:         %s\n",
+		name, f.name, current ? "yes" : "no", json_get_str(s, "state", ""), when,
+		json_get_str(s, "parent", "-"), children, all, json_get_str(s, "memory", "-"));
+	json_object_foreach (json_object_get(s, "disks"), target, layer) {
+		const char *file = json_string_value(layer);
+		printf("Disk:           %s %s\n", target,
+			file && file[0]
+				? file
+				: json_get_str(json_object_get(record, "bottoms"), target, "-"));
+	}
+	if (json_get_str(s, "description", NULL))
+		printf("Description:    %s\n", json_get_str(s, "description", ""));
+	return 0;
+}
+
+static int run_current(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	_cleanup_json_ json_t *record = look(cli, &f, err);
+	const char *current = json_get_str(record, "current", NULL);
+	if (!record)
+		return -1;
+	if (!current)
+		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no current snapshot", f.name);
+	if (cli->json)
+		cli_print_json(json_incref(snapshots_find(record, current)));
+	else
+		puts(current);
+	return 0;
+}
+
+/* ---- revert, delete ---------------------------------------------------------------------------------- */
+
+static int run_revert(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	json_t *reply = NULL;
+	_cleanup_json_ json_t *record = look(cli, &f, err);
+	const char *name = record ? named(cli, &f, record, err) : NULL;
+	if (!name ||
+		supervisor_call("roost-snapshot-revert",
+			json_pack("{s:s, s:s}", "name", f.name, "snapshot", name), &reply, err) < 0)
+		return -1;
+	return told(cli, "Reverted to snapshot '%s' of guest '%s'\n", name, f.name, reply);
+}
+
+static int run_delete(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	json_t *reply = NULL;
+	_cleanup_json_ json_t *record = look(cli, &f, err);
+	const char *name = record ? named(cli, &f, record, err) : NULL;
+	const char *children = cli_flag(cli, "children-only") ? "only"
+			       : cli_flag(cli, "children")    ? "too"
+							      : NULL;
+	if (!name || supervisor_call("roost-snapshot-delete",
+			     json_pack("{s:s, s:s, s:s*}", "name", f.name, "snapshot", name,
+				     "children", children),
+			     &reply, err) < 0)
+		return -1;
+	return told(cli, "Snapshot '%s' of guest '%s' deleted\n", name, f.name, reply);
+}
+
+#define CURRENT                                                                                    \
+	{                                                                                          \
+		"current", NULL, 0, "the one that the guest goes on from"                          \
+	}
+
+const struct verb verb_snapshot_create_as = {"snapshot-create-as", "NAME [SNAPSHOT [DESCRIPTION]]",
+	"Keeps a guest as it is, to come back to it later.", 1, 3, false, {{0}}, run_create,
+	"roost snapshot-create-as web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
+const struct verb verb_snapshot_list = {"snapshot-list", "NAME", "Lists a guest's snapshots.", 1, 1,
+	false, {{"tree", NULL, 0, "which stands on which"}, {"name", NULL, 0, "only the names"}},
+	run_list, "roost snapshot-list web1 --tree", GROUP_LIFE, GUESTS_ALL};
+const struct verb verb_snapshot_info = {"snapshot-info", "NAME [SNAPSHOT]",
+	"Tells about a snapshot of a guest.", 1, 2, false, {CURRENT}, run_info,
+	"roost snapshot-info web1 --current", GROUP_LIFE, GUESTS_ALL};
+const struct verb verb_snapshot_current = {"snapshot-current", "NAME",
+	"Tells which snapshot a guest goes on from.", 1, 1, false, {{0}}, run_current,
+	"roost snapshot-current web1", GROUP_LIFE, GUESTS_ALL};
+const struct verb verb_snapshot_revert = {"snapshot-revert", "NAME [SNAPSHOT]",
+	"Brings a guest back to what a snapshot has kept; what was written since is lost.", 1, 2,
+	false, {CURRENT}, run_revert, "roost snapshot-revert web1 before-upgrade", GROUP_LIFE,
+	GUESTS_ALL};
+const struct verb verb_snapshot_delete = {"snapshot-delete", "NAME [SNAPSHOT]",
+	"Gives up a snapshot; the guest, and other snapshots, stay as they are.", 1, 2, false,
+	{CURRENT, {"children", NULL, 0, "and all that stand on it"},
+		{"children-only", NULL, 0, "only those that stand on it"}},
+	run_delete, "roost snapshot-delete web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};

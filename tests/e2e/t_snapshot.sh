@@ -1,0 +1,175 @@
+#!/bin/sh
+# limit: 240
+# Snapshots of a guest that does not run: what each has kept comes back bit by bit, deleting one changes none of the
+# others nor the guest, and whoever is killed in between leaves the old or the new.
+. "$TOP/tests/e2e/lib.sh"
+need pico.raw
+
+folder=$ROOST_STATE/guests/p
+cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
+cat >"$TMPDIR/p.yaml" <<END
+name: p
+memory: 32M
+disks:
+  - path: $TMPDIR/p.raw
+    format: raw
+  - size: 4M
+interfaces: []
+END
+roost define "$TMPDIR/p.yaml"
+
+# what the guest would see of disk vdb, and a write to it as the guest would do it
+record() {
+	cat "$folder/snapshots.json"
+}
+top() {
+	record | jq -r --arg disk "$1" '.tops[$disk] // .bottoms[$disk]'
+}
+path_of() {
+	case $1 in /*) echo "$1" ;; *) echo "$folder/$1" ;; esac
+}
+content() {
+	qemu-img convert -f "$2" -O raw "$1" "$TMPDIR/content"
+	sha256sum <"$TMPDIR/content"
+}
+see() { # DISK
+	see_top=$(top "$1")
+	case $see_top in *.raw) content "$see_top" raw ;; *) content "$folder/$see_top" qcow2 ;; esac
+}
+scribble() { # PATTERN OFFSET
+	qemu-io -f qcow2 -c "write -P $1 $2 64k" "$folder/$(top vdb)" >/dev/null
+}
+all_clean() {
+	for file in "$folder"/*.qcow2; do
+		qemu-img check -q "$file" || fail "$file is not clean"
+	done
+}
+# as many files as the record names, and no more
+nothing_left_over() {
+	[ ! -e "$folder/snapshots.next" ] || fail "a plan is left"
+	check_eq "the layers' files" "$(record | jq -r '.layers | keys[]' | sort)" \
+		"$(find "$folder" -name 'disk-*.qcow2' -printf '%f\n' | sort)"
+	all_clean
+}
+boot_number() {
+	console_log p | grep -ao 'boot=[0-9a-f]*' | tail -n 1
+}
+run_once() {
+	roost start p
+	wait_until 30 is_up p
+	roost destroy p
+}
+
+say "three snapshots, one on another"
+run_once
+boot_one=$(boot_number)
+check_match "made" "^Snapshot 's1' of guest 'p' created" "$(roost snapshot-create-as p s1 'the first one')"
+s1=$(see vda)$(see vdb)
+scribble 1 0
+run_once
+[ "$boot_one" != "$(boot_number)" ] || fail "it did not count its boot"
+roost snapshot-create-as p s2
+s2=$(see vda)$(see vdb)
+scribble 2 64k
+roost snapshot-create-as p s3
+scribble 3 128k
+now=$(see vda)$(see vdb)
+nothing_left_over
+check_eq "told" "s1 s2 s3" "$(roost snapshot-list p --name | paste -s -d ' ' -)"
+check_match "as a table" '^ s2 +20[0-9-]+ [0-9:]+ [+-][0-9]+ +shutoff' "$(roost snapshot-list p)"
+check_eq "as a tree" "s1
+  |
+  +- s2
+      |
+      +- s3" "$(roost snapshot-list p --tree)"
+check_json "as JSON" 'map(.name) == ["s1", "s2", "s3"] and .[2].current and .[1].parent == "s1"' \
+	"$(roost snapshot-list p --json)"
+check_match "of one" "Description: +the first one" "$(roost snapshot-info p s1)"
+check_match "of one" "Descendants: +2" "$(roost snapshot-info p s1)"
+check_eq "which it goes on from" s3 "$(roost snapshot-current p)"
+
+say "back, bit by bit"
+roost snapshot-revert p s1
+check_eq "as s1 kept it" "$s1" "$(see vda)$(see vdb)"
+nothing_left_over
+run_once
+scribble 9 0
+roost snapshot-create-as p other
+roost snapshot-revert p s2
+check_eq "as s2 kept it" "$s2" "$(see vda)$(see vdb)"
+roost snapshot-revert p --current
+check_eq "as s2 kept it" "$s2" "$(see vda)$(see vdb)"
+roost snapshot-revert p s1
+check_eq "the other branch has changed nothing" "$s1" "$(see vda)$(see vdb)"
+nothing_left_over
+check_match "branches" "  \+- other" "$(roost snapshot-list p --tree)"
+
+say "deleted: the others, and the guest, stay as they are"
+roost snapshot-revert p s3
+scribble 3 128k
+check_eq "as it was" "$now" "$(see vda)$(see vdb)"
+roost snapshot-delete p s2
+check_eq "the guest" "$now" "$(see vda)$(see vdb)"
+nothing_left_over
+check_json "what stood on it" '.parent == "s1"' "$(roost snapshot-info p s3 --json)"
+roost snapshot-delete p s1 # two stand on it: they share what it stands on
+check_eq "the guest" "$now" "$(see vda)$(see vdb)"
+nothing_left_over
+roost snapshot-delete p other
+check_eq "the guest" "$now" "$(see vda)$(see vdb)"
+roost snapshot-delete p --current
+check_eq "the guest" "$now" "$(content "$TMPDIR/p.raw" raw)$(content "$folder/disk0.qcow2" qcow2)"
+check_eq "none is left" "0 0" "$(record | jq -r '"\(.layers | length) \(.snapshots | length)"')"
+nothing_left_over
+run_once
+
+say "bad input changes nothing"
+roost snapshot-create-as p a
+before=$(record)
+for bad in '' a/b ../x -- 'a b' .x "$(head -c 64 /dev/zero | tr '\0' x)"; do
+	check_status 2 roost snapshot-create-as -- p "$bad"
+done
+check_status 5 roost snapshot-create-as p a
+check_match "taken" "has a snapshot 'a' already" "$out"
+check_status 3 roost snapshot-revert p nosuch
+check_status 3 roost snapshot-delete p nosuch
+check_status 3 roost snapshot-info nosuch a
+check_status 2 roost snapshot-revert p
+check_status 2 roost snapshot-revert p a --current
+check_eq "as it was" "$before" "$(record)"
+
+say "killed at each step: the old or the new, and the next one tidies up"
+roost snapshot-create-as p b
+for step in before-plan planned before-merge merged forgotten; do
+	for act in create-as revert delete; do
+		scribble 7 0
+		before=$(see vda)$(see vdb)
+		echo "snapshot-$step" >"$ROOST_RUN/fail"
+		case $act in
+		create-as) roost snapshot-create-as p "$step" >/dev/null 2>&1 || : ;;
+		revert) roost snapshot-revert p b >/dev/null 2>&1 || : ;;
+		delete) roost snapshot-delete p b >/dev/null 2>&1 || : ;;
+		esac
+		rm -f "$ROOST_RUN/fail"
+		roost snapshot-list p >/dev/null
+		roost snapshot-create-as p after
+		[ $act = revert ] || check_eq "$act, $step: the guest" "$before" "$(see vda)$(see vdb)"
+		roost snapshot-delete p after
+		[ $act = revert ] || check_eq "$act, $step: the guest" "$before" "$(see vda)$(see vdb)"
+		nothing_left_over
+		roost snapshot-info p b >/dev/null 2>&1 || roost snapshot-create-as p b
+	done
+done
+run_once
+
+say "renamed, and undefined"
+roost domrename p q
+folder=$ROOST_STATE/guests/q
+roost snapshot-create-as q renamed
+roost snapshot-revert q b
+roost start q
+roost destroy q
+check_status 5 roost undefine q
+check_match "told" "has [0-9]+ snapshots" "$out"
+check_status 0 roost undefine q --snapshots-metadata
+check_status 3 roost domstate q
