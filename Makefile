@@ -19,7 +19,7 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
 images += checksums
-images += image_info qcow2_snapshots tool
+images += image_info qcow2_snapshots
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -47,7 +47,6 @@ roost  += verb_display
 roost  += verb_image
 shared += definition_hardware
 shared += save_file store_open lineage
-roost  += verb_store verb_image_list image_name image_users failpoint
 roost  += verb_save saved verb_media media
 keeper += op_save op_restore op_media
 keeper += block_job block_node op_backup op_blockpull
@@ -63,7 +62,7 @@ digest := roost-digest
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += tool store checksums
+unit += store checksums
 # what every unit test is linked with
 unit_all := peer
 fuzz := definition qcow2 ssh wire agent checksums

@@ -15,7 +15,8 @@
 #include "base/sock.h"
 #include "orchestrator/ssh_words.h"
 
-enum { CONNECT_MS = 1000, LISTEN_MS = 400, PATIENCE_MS = 4000 };
+enum { CONNECT_MS = 1000, LISTEN_MS = 400, LISTEN_MAX_MS = 4000 };
+enum { PATIENCE_MS = 4000, PATIENCE_MAX_MS = 30000 };
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -163,12 +164,27 @@ static int listen_to(
 
 /* ---- tries ------------------------------------------------------------------------------------- */
 
+/* A part of the silence so far, within these bounds. */
+static int64_t grown(const struct dialer *d, int part, int64_t least, int64_t most)
+{
+	int64_t ms = d->silent_since ? (clock_ms() - d->silent_since) / part : 0;
+	return ms < least ? least : earlier(ms, most);
+}
+
+/* Reasons for another try of somebody who waits. */
+static bool may_pass(enum reason why)
+{
+	return why == REASON_SILENT || why == REASON_DRIBBLE || why == REASON_UNANSWERED;
+}
+
 int dial_connect(struct dialer *d, int64_t deadline, enum reason *why, struct err *err)
 {
 	cleanup_close(&d->fresh);
 	d->fresh = connect_tcp(d->remote, earlier(deadline, deadline_in(CONNECT_MS)), why, err);
-	if (d->fresh < 0)
+	if (d->fresh < 0) {
 		cleanup_close(&d->patient);
+		d->silent_since = 0;
+	}
 	return d->fresh < 0 ? -1 : 0;
 }
 
@@ -176,24 +192,23 @@ int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, 
 	struct err *err)
 {
 	int fds[2] = {TAKE_FD(d->fresh), TAKE_FD(d->patient)};
-	int fd = listen_to(fds, earlier(deadline, deadline_in(LISTEN_MS)), banner, why, err);
+	int64_t begin = clock_ms(), until = deadline_in(grown(d, 8, LISTEN_MS, LISTEN_MAX_MS));
+	int fd = listen_to(fds, earlier(deadline, until), banner, why, err);
+	if (fd >= 0 || !may_pass(*why))
+		d->silent_since = 0;
+	else if (!d->silent_since)
+		d->silent_since = begin;
 	if (fd < 0 && (fds[1] < 0 || clock_ms() >= d->patient_until)) {
 		/* the fresh one, if it is still there, grows old instead */
 		cleanup_close(&fds[1]);
 		fds[1] = TAKE_FD(fds[0]);
-		d->patient_until = deadline_in(PATIENCE_MS);
+		d->patient_until = deadline_in(grown(d, 2, PATIENCE_MS, PATIENCE_MAX_MS));
 	}
 	if (fd < 0)
 		d->patient = TAKE_FD(fds[1]);
 	cleanup_close(&fds[0]);
 	cleanup_close(&fds[1]);
 	return fd;
-}
-
-/* Reasons for another try of somebody who waits. */
-static bool may_pass(enum reason why)
-{
-	return why == REASON_SILENT || why == REASON_DRIBBLE || why == REASON_UNANSWERED;
 }
 
 int dial(const struct remote *remote, int64_t deadline, enum reason *why, struct err *err)

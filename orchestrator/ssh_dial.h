@@ -5,7 +5,9 @@
  * QEMU's user networking accepts on a forwarded port before the guest listens, and such a
  * connection stays silent for seconds. A slow guest may need seconds for its banner, too. So a try
  * holds two connections at most: a fresh one for 0.4 s, and beside it the oldest silent one, the
- * patient one, for 4 s; whichever speaks first wins.
+ * patient one, for 4 s; whichever speaks first wins. Both times grow with the silence: to an sshd
+ * under load each connection that is given up costs as much as one that is kept, and at a steady
+ * rate it may never come to one that somebody still listens to.
  */
 #ifndef ORCHESTRATOR_SSH_DIAL_H
 #define ORCHESTRATOR_SSH_DIAL_H
@@ -20,6 +22,7 @@ struct dialer {
 	const struct remote *remote;
 	int fresh, patient; /* -1 if there is none */
 	int64_t patient_until;
+	int64_t silent_since; /* the first of the tries that met nothing but silence; 0: the last one did not */
 };
 #define DIALER(to)                                                                                 \
 	(struct dialer)                                                                            \
@@ -33,8 +36,8 @@ struct banner_text {
 
 /*
  * One try is both of these. The first opens the fresh connection, in at most 1 s; the second
- * returns the one whose banner is there, non-blocking and close-on-exec, in at most 0.4 s. Neither
- * takes longer than until `deadline`.
+ * returns the one whose banner is there, non-blocking and close-on-exec, in at most 0.4 s, or 4 s after
+ * much silence. Neither takes longer than until `deadline`.
  */
 int dial_connect(struct dialer *d, int64_t deadline, enum reason *why, struct err *err);
 int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, enum reason *why,

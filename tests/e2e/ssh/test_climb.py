@@ -132,6 +132,23 @@ def test_climb_slow_banner():
             eq(run("exec", remote(fake, command="exit 5")).status, 5)
 
 
+def test_climb_overloaded_server():
+    """Nobody speaks for 5 s; then connections are served one after the other, in 0.6 s each, also those given up long ago."""
+    free = time.monotonic() + 5
+    with Sshd([USER_PUBLIC]) as s:
+
+        def talk(sock):
+            nonlocal free
+            free = max(free, time.monotonic()) + 0.6
+            time.sleep(free - time.monotonic())
+            forward(sock, s.port)
+
+        with Fake(talk) as fake:
+            fake.host_key = s.host_key
+            o = climb(fake, ["login"], total=40000)
+            eq(o.status, 0, o.out)
+
+
 def test_climb_strange_servers():
     def dribble(sock):
         for c in b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n":
