@@ -1,6 +1,6 @@
 /*
  * Is a guest really up? A ladder of rungs, each with a deadline of its own, under one deadline for
- * all (DESIGN.md 8):
+ * all (DESIGN.md 8); from tcp on, `timeout_ms` of the caller may make our default for a rung longer:
  *
  *	process		its QEMU runs
  *	qmp		and answers
