@@ -194,7 +194,8 @@ int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, 
 	int fds[2] = {TAKE_FD(d->fresh), TAKE_FD(d->patient)};
 	int64_t begin = clock_ms(), until = deadline_in(grown(d, 8, LISTEN_MS, LISTEN_MAX_MS));
 	int fd = listen_to(fds, earlier(deadline, until), banner, why, err);
-	if (fd >= 0 || !may_pass(*why))
+	/* turned away (MaxStartups): by the connections that were given up before, so they must not become more */
+	if (fd >= 0 || (!may_pass(*why) && *why != REASON_TURNED_AWAY))
 		d->silent_since = 0;
 	else if (!d->silent_since)
 		d->silent_since = begin;

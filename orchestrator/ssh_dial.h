@@ -22,7 +22,7 @@ struct dialer {
 	const struct remote *remote;
 	int fresh, patient; /* -1 if there is none */
 	int64_t patient_until;
-	int64_t silent_since; /* the first of the tries that met nothing but silence; 0: the last one did not */
+	int64_t silent_since; /* the first of the tries in a row that met silence, or were turned away; 0: the last one did not */
 };
 #define DIALER(to)                                                                                 \
 	(struct dialer)                                                                            \
