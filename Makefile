@@ -47,6 +47,7 @@ roost  += verb_display
 roost  += verb_image
 shared += definition_hardware
 shared += save_file store_open lineage
+roost  += verb_store verb_image_list image_name image_users failpoint
 roost  += verb_save saved verb_media media
 keeper += op_save op_restore op_media
 keeper += block_job block_node op_backup op_blockpull

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/readiness.h"
+#include "orchestrator/store_open.h"
 #include "orchestrator/verb.h"
 
 /* ---- candidates ----------------------------------------------------------------------------------- */
@@ -81,6 +82,18 @@ static void offer_seconds(const struct offer *o, const char *first)
 			offer(o, verb_second(*v, first), "", (*v)->doc);
 }
 
+/* Those of the store. */
+static void offer_images(const struct offer *o)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_store_ struct store s = STORE_NONE;
+	if (store_open(&s, &ignored) < 0 || store_names(&s, &names, NULL, &ignored) < 0)
+		return;
+	for (char **name = names; *name; name++)
+		offer(o, *name, "", NULL);
+}
+
 static void offer_rungs(const struct offer *o)
 {
 	for (size_t i = 0; readiness_rung(i); i++)
@@ -100,6 +113,8 @@ static void offer_kind(const struct offer *o, const struct verb *v, const char *
 {
 	if (str_eq(kind, "NAME"))
 		offer_guests(o, v->guests, "");
+	else if (str_eq(kind, "IMAGE-NAME"))
+		offer_images(o);
 	else if (str_eq(kind, "COMMAND") && str_eq(v->name, "help"))
 		offer_verbs(o);
 	else if (str_eq(kind, "RUNG"))

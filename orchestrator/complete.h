@@ -8,6 +8,7 @@
  *
  *	NAME			guests, as the row's `guests` says
  *	FILE, IMAGE, DIR	files
+ *	IMAGE-NAME		images of the store
  *	FROM, TO		files, and guests with a ':'
  *	RUNG			the rungs of readiness
  *	a|b|c, word		those words; in lower case a word means itself

@@ -25,7 +25,7 @@ static bool byte_locked(int fd, off_t byte)
 	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
 }
 
-static int check_unused(int fd, const char *path, bool writable, struct err *err)
+int disk_check_unused(int fd, const char *path, bool writable, struct err *err)
 {
 	bool written = byte_locked(fd, LOCK_USES_WRITE);
 	if (!written && !(writable && byte_locked(fd, LOCK_SHARES_NO_WRITE)))
@@ -49,7 +49,7 @@ static int add_layer(
 			path, CHAIN_MAX);
 	}
 	f->layers[f->count++] = (struct disk_layer){.fd = fd, .qcow2 = qcow2, .writable = writable};
-	return check_unused(fd, path, writable, err);
+	return disk_check_unused(fd, path, writable, err);
 }
 
 /* How a file is opened: by the guest to write to, by nobody but for a merge, or for reading. */

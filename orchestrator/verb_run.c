@@ -6,7 +6,6 @@
  */
 #include "orchestrator/verbs.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +16,11 @@
 #include "orchestrator/climb.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/definition.h"
+#include "orchestrator/image_name.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
+#include "orchestrator/store_open.h"
 
 /* What makes sense only with an image: a definition says these things itself. */
 static const char *const image_options[] = {
@@ -34,39 +35,30 @@ static bool is_image(const char *path)
 	return n > 0 && memchr(start, '\0', (size_t)n);
 }
 
-/* ---- a definition for an image ------------------------------------------------------------------ */
-
-/* "debian-12" of "/srv/debian-12.qcow2": what of the file's name may be in a guest's. */
-static void name_of_image(const char *path, char out[60])
+/* A name or a tag of the store; with a '/' it is a path, as in definitions. */
+static bool is_stored(const char *word)
 {
-	static const char *const suffixes[] = {".qcow2", ".raw", ".img", ".disk"};
-	const char *slash = strrchr(path, '/');
-	size_t len = 0;
-	snprintf(out, 60, "%s", slash ? slash + 1 : path);
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
-		if (str_ends(out, suffixes[i]))
-			out[strlen(out) - strlen(suffixes[i])] = '\0';
-	for (const char *p = out; *p; p++) {
-		unsigned char c = (unsigned char)*p;
-		bool good = c < 128 && (isalnum(c) || strchr("-_.", c));
-		if (len || (good && isalnum(c)))
-			out[len++] = good && !(c == '.' && p[1] == '.') ? *p : '-';
-	}
-	out[len] = '\0';
-	if (!out[strspn(out, "0123456789")])
-		snprintf(out, 60, "guest");
+	struct err why = ERR_INIT;
+	_cleanup_store_ struct store s = STORE_NONE;
+	_cleanup_store_image_ struct store_image i = {0};
+	return !strchr(word, '/') && store_open(&s, &why) == 0 &&
+	       (store_find(&s, word, &i, &why) == 0 || why.kind == ERR_REFUSED);
 }
+
+/* ---- a definition for an image ------------------------------------------------------------------ */
 
 /* The image's name, or with "-2", "-3" ... if there is such a guest. */
 static char *free_name(const char *path, struct err *err)
 {
 	enum { TRIES = 10000 };
-	char base[60];
+	char base[IMAGE_NAME_SIZE];
 	_cleanup_close_ int guests = guests_open(err);
 	if (guests < 0 && err->kind != ERR_NOT_FOUND)
 		return NULL;
 	*err = (struct err)ERR_INIT;
-	name_of_image(path, base);
+	image_name_of(path, base);
+	if (!base[strspn(base, "0123456789")])
+		snprintf(base, sizeof(base), "guest");
 	for (int n = 1; n < TRIES; n++) {
 		char *name = n == 1 ? xstrdup(base) : str_fmt("%.58s-%d", base, n);
 		if (guests < 0 || faccessat(guests, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
@@ -100,13 +92,14 @@ static void set_text(json_t *o, const char *key, const char *value)
 
 /* What a person would have written for it; JSON is YAML, so it is read and checked as that. */
 static struct definition *definition_of_image(
-	const struct cli *cli, const char *image, struct err *err)
+	const struct cli *cli, const char *image, bool stored, struct err *err)
 {
 	const char *name = cli_value(cli, "name", NULL), *key = cli_value(cli, "key", NULL);
 	_cleanup_free_ char *chosen = name ? xstrdup(name) : free_name(image, err);
-	_cleanup_free_ char *path = realpath(image, NULL);
 	if (!chosen)
 		return NULL;
+	/* without a '/' it would be looked for in the store first */
+	_cleanup_free_ char *path = stored ? xstrdup(image) : realpath(image, NULL);
 	json_t *disk = json_pack("{s:s}", "image", path ? path : image);
 	json_t *cloud = json_object();
 	json_object_set_new(cloud, "keys", key ? json_pack("[s]", key) : usual_keys());
@@ -136,8 +129,9 @@ static struct definition *definition_of_image(
 static struct definition *read_definition(const struct cli *cli, struct err *err)
 {
 	const char *file = cli->operands[0];
-	if (is_image(file))
-		return definition_of_image(cli, file, err);
+	bool stored = is_stored(file);
+	if (stored || is_image(file))
+		return definition_of_image(cli, file, stored, err);
 	for (size_t i = 0; i < ARRAY_SIZE(image_options); i++) {
 		if (!cli_flag(cli, image_options[i]))
 			continue;
@@ -200,7 +194,7 @@ static int run_run(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_run = {"run", "FILE",
-	"Makes and starts a guest from a definition or a disk image, and waits until it is ready.",
+	"Makes and starts a guest from a definition, a disk image or one of the store, and waits until it is ready.",
 	1, 1, false,
 	{CLIMB_OPTIONS, {"name", "NEW_NAME", 0, "of the guest; default the image's name"},
 		{"memory", "SIZE", 0, "such as 2G; default 1G"}, {"vcpus", "N", 0, "default 1"},

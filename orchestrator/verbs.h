@@ -27,6 +27,10 @@ extern const struct verb verb_image_info;
 extern const struct verb verb_snapshot_create_as, verb_snapshot_list, verb_snapshot_info,
 	verb_snapshot_current, verb_snapshot_revert, verb_snapshot_delete;
 
+/* the store */
+extern const struct verb verb_image_import, verb_image_list, verb_image_tree, verb_image_tag,
+	verb_image_verify, verb_image_rm, verb_image_gc;
+
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 
 extern const struct verb verb_backup, verb_blockpull;

@@ -79,6 +79,7 @@ cdrom: none
 END
 truncate -s 1M data.iso
 qemu-img create -q -f qcow2 data.qcow2 64M
+qemu-img create -q -f qcow2 debian-12.qcow2 64M
 cat >smoke.yaml <<END
 guests: [{name: web, file: web1.yaml}]
 steps: [{run: id -un, equals: roost}]
@@ -109,6 +110,9 @@ has_disk() {
 }
 agent_answers() {
 	roost agent web1 '{"execute":"guest-ping"}'
+}
+in_store() {
+	[ -d "$ROOST_STATE/images/debian-12" ]
 }
 is_busy() {
 	[ -n "$(of_status web1 busy)" ]
@@ -148,6 +152,8 @@ before() {
 	domifaddr | domifstat) wait_until 30 roost domifaddr web1 --source agent ;;
 	save) roost change-media web1 sda --eject >/dev/null 2>&1 || : ;; # with a medium only root may
 	restore) roost save web1 web1.save ;;
+	'image import') ! in_store || roost image rm debian-12 ;;
+	'image tree' | 'image tag' | 'image verify' | 'image rm') in_store || roost image import debian-12.qcow2 ;;
 	managedsave-remove) roost managedsave web1 ;;
 	detach-interface) roost attach-interface web1 user --restrict --mac 52:54:00:12:34:56 ;;
 	esac
@@ -188,12 +194,15 @@ tells_events() {
 }
 
 # what the caller says that this user may not do
+IFS='
+'
 for verb in ${HELP_REFUSED-}; do
 	running >"$TMPDIR/before" 2>&1
 	check_status 5 sh -ec "$(row "$verb" example)"
 	check_match "$verb" "only root" "$out"
 	verbs=$(printf '%s\n' "$verbs" | grep -vxF "$verb")
 done
+unset IFS
 printf '%s\n' "$verbs" >"$TMPDIR/verbs"
 while read -r verb <&3; do
 	example=$(row "$verb" example)

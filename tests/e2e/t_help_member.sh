@@ -12,6 +12,14 @@ mkdir "$TMPDIR/bin" "$TMPDIR/t"
 chown alice: "$TMPDIR/t"
 printf '#!/bin/sh\nexec env -u ROOST_STATE -u ROOST_RUN %s "$@"\n' "$(command -v roost)" >"$TMPDIR/bin/roost"
 chmod -R 755 "$TMPDIR/bin"
+refused='managedsave
+managedsave-remove
+image import
+image tag
+image rm
+image gc'
+qemu-img create -q -f qcow2 "$TMPDIR/debian-12.qcow2" 64M
+roost image import "$TMPDIR/debian-12.qcow2"
 as alice PATH="$TMPDIR/bin:$PATH" TOP="$TOP" GUESTS="$GUESTS" E2E_PATIENCE="$E2E_PATIENCE" TMPDIR="$TMPDIR/t" USER=alice \
-	ROOST_STATE="$ROOST_STATE" ROOST_RUN="$ROOST_RUN" HELP_REFUSED="managedsave managedsave-remove" sh "$TOP/tests/e2e/t_help.sh"
+	ROOST_STATE="$ROOST_STATE" ROOST_RUN="$ROOST_RUN" HELP_REFUSED="$refused" sh "$TOP/tests/e2e/t_help.sh"
 roost halt --timeout 5s
