@@ -19,7 +19,7 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
 images += checksums
-images += image_info qcow2_snapshots
+images += image_info qcow2_snapshots tool
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -63,7 +63,7 @@ digest := roost-digest
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += store checksums
+unit += tool store checksums
 # what every unit test is linked with
 unit_all := peer
 fuzz := definition qcow2 ssh wire agent checksums

@@ -1,0 +1,48 @@
+/*
+ * qemu-img, run as a child that is held in by walls: limits on memory, CPU time and file size, no
+ * network where the host allows a namespace, no privilege to be gained, nothing open but its pipes,
+ * an environment of its own. It dies with us.
+ *
+ * Files are handed to it as node graphs in JSON (tool_node, tool_chain_node), never as names that it
+ * would probe or whose backing files it would follow. Who calls has looked at the headers before.
+ *
+ *	struct tool_run run = {.argv = (const char *[]){"convert", "-p", "-O", "qcow2", node, to, NULL}};
+ *	if (tool_run(&run, NULL, err) < 0) ...
+ *
+ * SIGINT, SIGTERM and SIGHUP, while it runs, kill it, and the call ends with ERR_GONE. What it was
+ * writing is the caller's to remove: let it write under a name that is not the last one.
+ */
+#ifndef IMAGES_TOOL_H
+#define IMAGES_TOOL_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+#include "images/chain.h"
+
+struct tool_run {
+	const char *const *argv; /* what comes after "qemu-img"; NULL-terminated */
+	/* Exit statuses besides 0 that are answers, as bits: 1 << 1 of compare; others are errors. */
+	unsigned answers;
+	uint64_t memory, cpu_seconds, file_size; /* 0: 2 GiB of address space, 1 hour, no limit */
+	int64_t time_ms;                         /* for all of it; 0: no limit but the next one */
+	int64_t stall_ms; /* without a sign of progress; 0: 5 minutes; of commands without -p, in all */
+	/* What -p tells, in hundredths of a percent; NULL: none. */
+	void (*told)(void *about, const char *step, int64_t done, int64_t total);
+	void *about;
+	struct buf *out;     /* its standard output, at most 16 MiB; NULL: dropped */
+	const char *program; /* NULL: qemu-img where distributions put it; a test has its own */
+};
+
+/* Runs it to its end; `status`, which may be NULL, is its exit status. */
+int tool_run(const struct tool_run *run, int *status, struct err *err);
+
+/*
+ * "json:{...}" of a file of that format, freed by the caller; qcow2 stands alone in it, whatever its
+ * header says. ERR_USAGE: the path is not UTF-8.
+ */
+char *tool_node(const char *path, bool qcow2, struct err *err);
+/* The same of a whole chain, or of that from its link `from` on. */
+char *tool_chain_node(const struct chain *c, size_t from, struct err *err);
+
+#endif
