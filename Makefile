@@ -60,10 +60,12 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image
 digest := roost-digest
+shared += catalogue progress_bar pull
+roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += tool store checksums
+unit += tool store checksums catalogue
 # what every unit test is linked with
 unit_all := peer
 fuzz := definition qcow2 ssh wire agent checksums
@@ -109,9 +111,10 @@ SHARE := $(BUILD)/share
 SHARED := bash-completion/completions/roost zsh/site-functions/_roost fish/vendor_completions.d/roost.fish \
 	man/man1/roost.1 man/man5/roost-definition.5 man/man7/roost-qmp.7
 SHARED := $(addprefix $(SHARE)/,$(SHARED))
+CATALOGUE := $(SHARE)/roost/catalogue.yaml
 
 .PHONY: all install install-units check asan fuzz fuzz-corpus bench lint clean help
-all: $(PROGRAMS) $(SHARED)
+all: $(PROGRAMS) $(SHARED) $(CATALOGUE)
 	@$(if $(LEFT_OUT),echo "left out for want of a library: $(LEFT_OUT)")
 
 $(BIN)/roost: $(call room,orchestrator,roost) $(LIB)
@@ -144,6 +147,10 @@ $(SHARE)/man/%: made_by = help --man $(@F)
 $(SHARED): $(PROGRAMS)
 	@mkdir -p $(@D)
 	$(BIN)/roost $(made_by) >$@
+
+$(CATALOGUE): images/catalogue.yaml
+	@mkdir -p $(@D)
+	cp $< $@
 
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@

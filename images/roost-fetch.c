@@ -2,7 +2,8 @@
  * roost-fetch: what needs libcurl, as a program of its own so that nobody else links it.
  *
  *	roost-fetch text	a small text, which is printed: {"return":{"text":...}}
- *	roost-fetch file	an image, into "disk" in `folder`: {"return":{"url":INDEX,"size":BYTES}}
+ *	roost-fetch file	an image, into "disk" in `folder`:
+ *				{"return":{"url":INDEX,"shown":ADDRESS,"size":BYTES}}
  *
  * Both read a JSON object from standard input:
  *
@@ -115,7 +116,7 @@ static int read_job(struct job *job, struct err *err)
 	return err_set(err, ERR_USAGE, "there is no address to fetch from");
 }
 
-/* Again as long as more comes with each try. */
+/* Again as long as more comes with each try; but who has fallen silent so often is given up. */
 static enum fetch_end fetch_patiently(
 	const char *url, const struct fetch_options *o, struct fetch_to *to, struct err *err)
 {
@@ -125,17 +126,28 @@ static enum fetch_end fetch_patiently(
 		end = fetch_one(url, o, to, err);
 		if (end != FETCH_CUT)
 			return end;
-		idle = to->done > before ? 0 : idle + 1;
+		bool silent = err->kind == ERR_TIMEOUT;
+		idle = to->done > before && !silent ? 0 : idle + 1;
 		if (err->kind != ERR_NONE && idle < TRIES_IDLE)
 			fetch_note("%s; trying again", err->message);
 	}
 	return end;
 }
 
+/* A part that is all of it: its digest was not told yet, or not held against. */
+static bool is_whole(const struct fetch_to *to)
+{
+	struct fetch_part part;
+	fetch_part_read(to, &part);
+	return part.total > 0 && part.total == to->done;
+}
+
 /* From the first address that serves it. Returns its number. */
 static int fetch_any(struct job *job, struct fetch_to *to, struct err *err)
 {
 	size_t count = json_array_size(job->urls);
+	if (is_whole(to))
+		return (int)job->first;
 	for (size_t i = job->first; i < count; i++) {
 		const char *url = json_string_value(json_array_get(job->urls, i));
 		enum fetch_end end = fetch_patiently(url ? url : "", &job->options, to, err);
@@ -185,7 +197,10 @@ static int fetch_file(struct job *job, struct err *err)
 	if (which < 0)
 		return -1;
 	fetch_tell(to.done, to.done);
-	print(json_pack("{s:{s:i, s:I}}", "return", "url", which, "size", (json_int_t)to.done));
+	_cleanup_free_ char *shown =
+		fetch_shown(json_string_value(json_array_get(job->urls, (size_t)which)), err);
+	print(json_pack("{s:{s:i, s:s?, s:I}}", "return", "url", which, "shown", shown, "size",
+		(json_int_t)to.done));
 	return 0;
 }
 

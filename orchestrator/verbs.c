@@ -80,6 +80,8 @@ const struct verb *const verbs[] = {
 	&verb_boot,
 	&verb_halt,
 	&verb_smoke,
+	&verb_image_pull,
+	&verb_image_catalogue,
 	&verb_validate,
 	&verb_nodeinfo,
 	&verb_domcapabilities,

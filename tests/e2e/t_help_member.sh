@@ -15,6 +15,7 @@ chmod -R 755 "$TMPDIR/bin"
 refused='managedsave
 managedsave-remove
 image import
+image pull
 image tag
 image rm
 image gc'
