@@ -19,7 +19,7 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
 images += checksums
-images += image_info qcow2_snapshots tool
+images += image_info qcow2_snapshots qcow2_grow tool
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -44,7 +44,7 @@ shared += usage disk_size
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
 roost  += verb_display
-roost  += verb_image
+roost  += verb_image verb_image_make verb_image_tool
 shared += definition_hardware
 shared += save_file store_open lineage
 roost  += verb_store verb_image_list image_name image_users failpoint
