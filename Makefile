@@ -55,6 +55,7 @@ roost  += long_call backup_folder verb_backup restore_backup verb_blockpull
 roostd += define_files
 shared += snapshots
 roostd += op_snapshot snapshot_merge
+keeper += op_snapshot_live
 roost  += verb_snapshot
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch

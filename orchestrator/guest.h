@@ -258,6 +258,8 @@ int op_backup(
 	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err);
 /* Copies up what lies below a disk's active layer; at most `speed` bytes per second if not 0. */
 int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err *err);
+/* All disks at one instant, into layers in the guest's folder. op_snapshot_live.c */
+int op_snapshot_live(struct guest *g, const json_t *args, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
@@ -269,6 +271,7 @@ int recover_attach_interface(struct guest *g, const json_t *journal, struct err 
 int recover_backup(struct guest *g, const json_t *journal, struct err *err);
 int recover_blockpull(struct guest *g, const json_t *journal, struct err *err);
 int recover_change_media(struct guest *g, const json_t *journal, struct err *err);
+int recover_snapshot(struct guest *g, const json_t *journal, struct err *err);
 int recover_save(struct guest *g, const json_t *journal, struct err *err);
 int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);
 

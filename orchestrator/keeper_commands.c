@@ -311,6 +311,13 @@ static int blockpull(
 		json_get_int(args, "bytes-per-second", 0), err);
 }
 
+static int snapshot(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_snapshot_live(self, args, err);
+}
+
 static int screenshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -452,6 +459,12 @@ const struct command keeper_commands[] = {
 		{{"target", ARG_STR, false, "the disk"},
 			{"bytes-per-second", ARG_INT, true, "at most"}},
 		CMD_CHANGING, blockpull},
+	{"roost-snapshot", "Makes a snapshot of all disks as they are at one instant.",
+		{{"snapshot", ARG_STR, false, "what it is called"},
+			{"description", ARG_STR, true, "for people"},
+			{"quiesce", ARG_BOOL, true,
+				"the agent freezes its file systems meanwhile"}},
+		CMD_CHANGING, snapshot},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
 		{{0}}, CMD_CHANGING | CMD_UNTOLD, screenshot},
 	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",

@@ -36,6 +36,7 @@ static const struct {
 	{"change-media", recover_change_media},
 	{"backup", recover_backup},
 	{"blockpull", recover_blockpull},
+	{"snapshot", recover_snapshot},
 };
 
 static int recover_operation(struct guest *g, struct err *err)

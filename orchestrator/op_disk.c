@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/disk_open.h"
+#include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
 
 /* ---- attach ---------------------------------------------------------------------------------------- */
@@ -271,9 +272,10 @@ int op_blockresize(struct guest *g, const char *word, uint64_t bytes, struct err
 {
 	const json_t *entry = find_disk(g, word);
 	const struct disk_def *d = definition_disk(g->def, word);
-	const char *node = entry ? json_get_str(entry, "target", word) : d ? d->target : word;
+	const char *target = entry ? json_get_str(entry, "target", word) : d ? d->target : word;
+	_cleanup_free_ char *node = block_top_node(g, target, err);
 	uint64_t before, after;
-	if (disk_size(g, node, &before, err) < 0)
+	if (!node || disk_size(g, node, &before, err) < 0)
 		return -1;
 	if (bytes % 512)
 		return err_set(err, ERR_USAGE, "%llu bytes are no multiple of a sector's 512",

@@ -50,6 +50,23 @@ static int told(const struct cli *cli, const char *format, const char *snapshot,
 
 /* ---- create ------------------------------------------------------------------------------------------ */
 
+static int create_running(const struct cli *cli, const struct found *f, const char *name,
+	const char *description, struct err *err)
+{
+	json_t *reply = NULL;
+	if (!cli_flag(cli, "disk-only")) {
+		err_set(err, ERR_REFUSED,
+			"guest '%s' is running: only its disks can be kept, not its RAM", f->name);
+		return err_hint(err, "add --disk-only, or --disk-only --quiesce");
+	}
+	if (guest_call(f->name, "roost-snapshot",
+		    json_pack("{s:s, s:s*, s:b}", "snapshot", name, "description", description,
+			    "quiesce", cli_flag(cli, "quiesce")),
+		    &reply, err) < 0)
+		return -1;
+	return told(cli, "Snapshot '%s' of guest '%s' created\n", name, f->name, reply);
+}
+
 static int run_create(const struct cli *cli, struct err *err)
 {
 	struct found f;
@@ -60,6 +77,8 @@ static int run_create(const struct cli *cli, struct err *err)
 	snprintf(now, sizeof(now), "%lld", (long long)time(NULL));
 	const char *name = cli->count > 1 ? cli->operands[1] : now;
 	const char *description = cli->count > 2 ? cli->operands[2] : NULL;
+	if (guest_runs(&f))
+		return create_running(cli, &f, name, description, err);
 	if (supervisor_call("roost-snapshot-create",
 		    json_pack("{s:s, s:s, s:s*}", "name", f.name, "snapshot", name, "description",
 			    description),
@@ -249,8 +268,10 @@ static int run_delete(const struct cli *cli, struct err *err)
 	}
 
 const struct verb verb_snapshot_create_as = {"snapshot-create-as", "NAME [SNAPSHOT [DESCRIPTION]]",
-	"Keeps a guest as it is, to come back to it later.", 1, 3, false, {{0}}, run_create,
-	"roost snapshot-create-as web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
+	"Keeps a guest as it is, to come back to it later.", 1, 3, false,
+	{{"disk-only", NULL, 0, "of a running guest: its disks, without its RAM"},
+		{"quiesce", NULL, 0, "its agent freezes its file systems meanwhile"}},
+	run_create, "roost snapshot-create-as web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_list = {"snapshot-list", "NAME", "Lists a guest's snapshots.", 1, 1,
 	false, {{"tree", NULL, 0, "which stands on which"}, {"name", NULL, 0, "only the names"}},
 	run_list, "roost snapshot-list web1 --tree", GROUP_LIFE, GUESTS_ALL};

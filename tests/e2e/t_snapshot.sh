@@ -3,6 +3,9 @@
 # Snapshots of a guest that does not run: what each has kept comes back bit by bit, deleting one changes none of the
 # others nor the guest, and whoever is killed in between leaves the old or the new.
 . "$TOP/tests/e2e/lib.sh"
+failing=$TOP/build/fail/bin
+[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
+PATH=$failing:$PATH
 need pico.raw
 
 folder=$ROOST_STATE/guests/p
@@ -150,8 +153,12 @@ for step in before-plan planned before-merge merged forgotten; do
 		revert) roost snapshot-revert p b >/dev/null 2>&1 || : ;;
 		delete) roost snapshot-delete p b >/dev/null 2>&1 || : ;;
 		esac
+		case $act-$step in
+		create-as-before-merge | create-as-merged | create-as-forgotten) rm -f "$ROOST_RUN/fail" ;; # it merges nothing
+		esac
+		[ ! -s "$ROOST_RUN/fail" ] || fail "nobody came by snapshot-$step in $act"
 		rm -f "$ROOST_RUN/fail"
-		roost snapshot-list p >/dev/null
+		! roost snapshot-info p "$step" >/dev/null 2>&1 || roost snapshot-delete p "$step" # what is on b is one branch
 		roost snapshot-create-as p after
 		[ $act = revert ] || check_eq "$act, $step: the guest" "$before" "$(see vda)$(see vdb)"
 		roost snapshot-delete p after

@@ -1,0 +1,121 @@
+#!/bin/sh
+# limit: 240
+# Snapshots of the disks of a guest that runs: it goes on, its disks are kept as they were at that instant, and whoever is
+# killed in between leaves the old or the new.
+. "$TOP/tests/e2e/lib.sh"
+failing=$TOP/build/fail/bin
+[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
+PATH=$failing:$PATH
+need pico.raw
+
+folder=$ROOST_STATE/guests/p
+cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
+cat >"$TMPDIR/p.yaml" <<END
+name: p
+memory: 32M
+disks:
+  - path: $TMPDIR/p.raw
+    format: raw
+  - size: 4M
+interfaces: []
+END
+roost define "$TMPDIR/p.yaml"
+roost start p
+wait_until 30 is_up p
+
+record() {
+	cat "$folder/snapshots.json"
+}
+nothing_left_over() {
+	[ ! -e "$folder/snapshots.next" ] || fail "a plan is left"
+	[ ! -e "$folder/journal" ] || fail "a journal is left"
+	check_eq "the layers' files" "$(record | jq -r '.layers | keys[]' | sort)" \
+		"$(find "$folder" -name 'disk-*.qcow2' -printf '%f\n' | sort)"
+}
+# what QEMU writes to, and what the record says that it does
+top_of_qemu() {
+	qmp "$(run_dir p)/guest.sock" query-block |
+		jq -r '[.[] | select(.qdev // "" | test("disk-vda")) | .inserted."node-name"] | first'
+}
+is_adopted() {
+	roost domstate p | grep -qx running && [ -z "$(of_status p busy)" ] && [ "$(of_status p keeper_pid)" != "$1" ]
+}
+count() {
+	record 2>/dev/null | jq '.snapshots | length' || echo 0
+}
+
+say "it goes on"
+before=$(sha256sum <"$TMPDIR/p.raw")
+check_status 5 roost snapshot-create-as p s1
+check_match "its RAM is not kept" "disk-only" "$out"
+roost snapshot-create-as p s1 --disk-only
+ticks_go_on p
+check_json "told" '.[0].name == "s1" and .[0].state == "disk-snapshot"' "$(roost snapshot-list p --json)"
+check_eq "on top" vda-s1.top "$(top_of_qemu)"
+nothing_left_over
+type_to p w # it writes its boot counter
+ticks_go_on p
+check_eq "what is kept is not written to" "$before" "$(sha256sum <"$TMPDIR/p.raw")"
+roost blockresize p vdb 8M
+check_status 5 roost snapshot-create-as p s1 --disk-only
+check_status 2 roost snapshot-create-as p 'a b' --disk-only
+check_status 5 roost snapshot-revert p s1
+roost snapshot-create-as p s2 --disk-only
+check_status 5 roost snapshot-create-as p s3 --disk-only --quiesce
+check_match "told" "was not quiesced" "$out"
+nothing_left_over
+
+say "killed at each step"
+for step in begin live-planned nodes before-transaction taken settled; do
+	keeper=$(of_status p keeper_pid)
+	was=$(count)
+	echo "snapshot-$step" >"$ROOST_RUN/fail"
+	chmod 666 "$ROOST_RUN/fail"
+	roost snapshot-create-as p "$step" --disk-only >/dev/null 2>&1 || :
+	[ ! -s "$ROOST_RUN/fail" ] || fail "nobody came by snapshot-$step"
+	rm -f "$ROOST_RUN/fail"
+	wait_until 20 is_adopted "$keeper"
+	case $step in
+	taken | settled) check_eq "$step: the new" $((was + 1)) "$(count)" ;;
+	*) check_eq "$step: the old" "$was" "$(count)" ;;
+	esac
+	nothing_left_over
+	roost snapshot-create-as p "after-$step" --disk-only
+	ticks_go_on p
+done
+
+say "the keeper dies, and QEMU with it: what was planned holds"
+echo snapshot-before-transaction >"$ROOST_RUN/fail"
+chmod 666 "$ROOST_RUN/fail"
+qemu=$(of_status p qemu_pid)
+was=$(count)
+roost snapshot-create-as p both --disk-only >/dev/null 2>&1 &
+wait_until 20 test ! -s "$ROOST_RUN/fail"
+kill -9 "$qemu"
+wait || :
+rm -f "$ROOST_RUN/fail"
+has_ended() {
+	is_reason p 'signal 9|unsupervised|shut off|crashed'
+}
+wait_until 20 has_ended
+roost start p
+wait_until 30 is_up p
+nothing_left_over
+
+say "started on its layers, and back"
+roost destroy p
+for file in "$folder"/*.qcow2; do
+	qemu-img check -q "$file" || fail "$file is not clean"
+done
+roost start p
+wait_until 30 is_up p
+roost snapshot-create-as p last --disk-only
+roost destroy p
+roost snapshot-revert p s1
+roost snapshot-delete p s1 --children-only
+roost snapshot-delete p s1
+check_eq "none is left" "0 0" "$(record | jq -r '"\(.layers | length) \(.snapshots | length)"')"
+nothing_left_over
+check_eq "as it was kept" "$before" "$(sha256sum <"$TMPDIR/p.raw")"
+roost start p
+wait_until 30 is_up p
