@@ -16,6 +16,7 @@
 #include "orchestrator/ssh_words.h"
 
 enum { CONNECT_MS = 1000, LISTEN_MS = 400, LISTEN_MAX_MS = 4000 };
+enum { LISTEN_UP_MS = 2000, AWAY_MS = 1000 };
 enum { PATIENCE_MS = 4000, PATIENCE_MAX_MS = 30000 };
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -192,7 +193,9 @@ int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, 
 	struct err *err)
 {
 	int fds[2] = {TAKE_FD(d->fresh), TAKE_FD(d->patient)};
-	int64_t begin = clock_ms(), until = deadline_in(grown(d, 8, LISTEN_MS, LISTEN_MAX_MS));
+	int64_t begin = clock_ms();
+	int64_t until =
+		deadline_in(grown(d, 8, d->listen_ms ? d->listen_ms : LISTEN_MS, LISTEN_MAX_MS));
 	int fd = listen_to(fds, earlier(deadline, until), banner, why, err);
 	/* turned away (MaxStartups): by the connections that were given up before, so they must not become more */
 	if (fd >= 0 || (!may_pass(*why) && *why != REASON_TURNED_AWAY))
@@ -216,12 +219,16 @@ int dial(const struct remote *remote, int64_t deadline, enum reason *why, struct
 {
 	_cleanup_(dialer_end) struct dialer d = DIALER(remote);
 	struct banner_text banner;
+	d.listen_ms = LISTEN_UP_MS;
 	for (;;) {
 		int fd = dial_connect(&d, deadline, why, err);
 		if (fd == 0)
 			fd = dial_listen(&d, deadline, &banner, why, err);
-		if (fd >= 0 || !may_pass(*why) || !deadline_left(deadline))
+		bool away = fd < 0 && *why == REASON_TURNED_AWAY;
+		if (fd >= 0 || !(away || may_pass(*why)) || !deadline_left(deadline))
 			return fd;
+		if (away)
+			poll(NULL, 0, deadline_left(earlier(deadline, deadline_in(AWAY_MS))));
 	}
 }
 

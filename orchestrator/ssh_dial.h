@@ -22,6 +22,7 @@ struct dialer {
 	const struct remote *remote;
 	int fresh, patient; /* -1 if there is none */
 	int64_t patient_until;
+	int64_t listen_ms; /* how long a fresh one is listened to at least; 0: 0.4 s */
 	int64_t silent_since; /* the first of the tries in a row that met silence, or were turned away; 0: the last one did not */
 };
 #define DIALER(to)                                                                                 \
@@ -42,7 +43,10 @@ struct banner_text {
 int dial_connect(struct dialer *d, int64_t deadline, enum reason *why, struct err *err);
 int dial_listen(struct dialer *d, int64_t deadline, struct banner_text *banner, enum reason *why,
 	struct err *err);
-/* Tries until `deadline` while nobody answers or speaks; any other failure ends it. */
+/*
+ * Tries until `deadline` while nobody answers or speaks, or the server has too many connections; any
+ * other failure ends it. For a guest that is up: a fresh connection is listened to for 2 s.
+ */
 int dial(const struct remote *remote, int64_t deadline, enum reason *why, struct err *err);
 /* For _cleanup_(dialer_end). */
 void dialer_end(struct dialer *d);
