@@ -44,6 +44,10 @@ bool backup_is(const char *path);
 /* Its facts, each of the right type; NULL with *err. `dir` gets the folder, opened. */
 json_t *backup_open(const char *path, int *dir, struct err *err);
 
+/* Fills `part` with the disks of a guest that does not run, and its UEFI variables: backup_stopped.c. */
+int backup_copy_stopped(const struct definition *def, const json_t *disks, const char *part,
+	bool compress, bool quiet, struct err *err);
+
 /* `restore` of a backup: restore_backup.c. */
 struct cli;
 int restore_backup(const struct cli *cli, struct err *err);

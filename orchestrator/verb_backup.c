@@ -3,7 +3,7 @@
  *
  * Of a guest that runs its keeper has QEMU copy, by fds that we open here with the caller's own rights:
  * op_backup.c. We make the files and the folder, and give it its name when all of it is on the disk.
- * Whatever fails, or ^C, leaves nothing of it.
+ * Of one that does not qemu-img does (backup_stopped.c). Whatever fails, or ^C, leaves nothing of it.
  */
 #include "orchestrator/verbs.h"
 
@@ -151,12 +151,10 @@ static int keep_host_key(const struct backing_up *b, struct err *err)
 	return file_replace_secret(b->folder.dir, BACKUP_KEY, key.data, key.len, true, err);
 }
 
+/* All of the file system's: qemu-img has closed what it wrote. */
 static int flush(const struct backing_up *b, struct err *err)
 {
-	for (size_t i = 0; i < b->count; i++)
-		if (fsync(b->fds[i]) < 0)
-			return err_errno(err, "cannot write '%s'", b->folder.part);
-	return 0;
+	return syncfs(b->folder.dir) < 0 ? err_errno(err, "cannot write '%s'", b->folder.part) : 0;
 }
 
 /* ---- the backup -------------------------------------------------------------------------------------- */
@@ -170,6 +168,8 @@ static int copy_running(struct backing_up *b, json_t **told, struct err *err)
 {
 	uint64_t speed = 0;
 	const char *bandwidth = cli_value(b->cli, "bandwidth", NULL);
+	if (make_files(b, err) < 0)
+		return -1;
 	if (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0)
 		return -1;
 	return long_call(&b->l.f, "roost-backup",
@@ -179,20 +179,28 @@ static int copy_running(struct backing_up *b, json_t **told, struct err *err)
 		b->fds, b->count, b->cli->json, told, err);
 }
 
+static int copy_stopped(struct backing_up *b, json_t **told, struct err *err)
+{
+	if (cli_flag(b->cli, "quiesce"))
+		return look_refuse_stopped(&b->l, err);
+	*told = json_pack("{s:I, s:b}", "taken", (json_int_t)time(NULL), "quiesced", 0);
+	return backup_copy_stopped(
+		b->def, b->disks, b->folder.part, cli_flag(b->cli, "compress"), b->cli->json, err);
+}
+
 static int backup(struct backing_up *b, json_t **told, struct err *err)
 {
-	if (!look_runs(&b->l))
-		return look_refuse_stopped(&b->l, err);
-	if (plan(b, err) < 0 || backup_make(b->cli->operands[1], &b->folder, err) < 0 ||
-		make_files(b, err) < 0)
+	bool runs = look_runs(&b->l);
+	if (plan(b, err) < 0 || backup_make(b->cli->operands[1], &b->folder, err) < 0)
 		return -1;
-	if (copy_running(b, told, err) < 0 || flush(b, err) < 0 || keep_host_key(b, err) < 0)
+	if ((runs ? copy_running(b, told, err) : copy_stopped(b, told, err)) < 0 ||
+		flush(b, err) < 0 || keep_host_key(b, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *definition = definition_to_json(b->def);
 	_cleanup_json_ json_t *facts = json_pack("{s:i, s:s, s:s, s:O, s:O, s:b, s:O, s:O}",
 		"roost-backup", 1, "name", b->def->name, "uuid", b->def->uuid, "taken",
 		json_object_get(*told, "taken"), "quiesced", json_object_get(*told, "quiesced"),
-		"running", look_runs(&b->l), "definition", definition, "disks", b->disks);
+		"running", runs, "definition", definition, "disks", b->disks);
 	return backup_commit(&b->folder, facts, err);
 }
 

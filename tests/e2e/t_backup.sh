@@ -176,3 +176,18 @@ if [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then
 	nothing_of_it "a full disk"
 	ticks_go_on p
 fi
+
+say "of a guest that does not run"
+roost destroy p
+check_status 5 roost backup p "$TMPDIR/b-7" --quiesce
+check_status 5 roost backup p "$TMPDIR/b1"
+roost backup p "$TMPDIR/b8"
+check_json "its facts" '(.running | not) and (.disks | map(.target) == ["vda", "vdb", "vdc"])' "$(cat "$TMPDIR/b8/backup.json")"
+qemu-img compare -q -f raw -F qcow2 "$TMPDIR/large.raw" "$TMPDIR/b8/vdc.qcow2"
+qemu-img compare -q -f qcow2 -F qcow2 "$ROOST_STATE/guests/p/disk0.qcow2" "$TMPDIR/b8/vda.qcow2"
+check_eq "nothing is left" "" "$(find "$TMPDIR" -name '*.part')"
+roost undefine p
+roost restore "$TMPDIR/b8"
+roost start p 2>/dev/null
+wait_until 30 is_up p
+check_match "it goes on from there" "PICO-UP boot=0005" "$(console_log p)"
