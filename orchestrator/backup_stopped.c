@@ -16,6 +16,7 @@
 #include "orchestrator/disk_size.h"
 #include "orchestrator/firmware.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/snapshots.h"
 
 struct copying {
 	const struct definition *def;
@@ -86,6 +87,19 @@ static int copy_vars(struct copying *c, struct err *err)
 	return node ? convert(c, node, BACKUP_VARS, err) : -1;
 }
 
+/* Layers of snapshots are no part of what the definition tells; QEMU knows them while it runs. */
+static int check_no_snapshots(const struct copying *c, struct err *err)
+{
+	_cleanup_json_ json_t *record = snapshots_read(c->dir, err);
+	if (!record)
+		return -1;
+	if (!json_object_size(json_object_get(record, "layers")))
+		return 0;
+	err_set(err, ERR_REFUSED, "guest '%s' has snapshots: it can be backed up while it runs",
+		c->def->name);
+	return err_hint(err, "`roost start %s --paused` first", c->def->name);
+}
+
 static int copy_all(struct copying *c, const json_t *disks, struct err *err)
 {
 	size_t i;
@@ -117,6 +131,8 @@ int backup_copy_stopped(const struct definition *def, const json_t *disks, const
 		return -1;
 	if (!absolute)
 		return err_errno(err, "cannot find '%s'", part);
+	if (check_no_snapshots(&c, err) < 0)
+		return -1;
 	int result = copy_all(&c, disks, err);
 	if (c.told)
 		fputs("\r\033[K", stderr);

@@ -13,6 +13,7 @@
 #include "orchestrator/block_node.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/snapshots.h"
 
 #define PREFIX "pull-"
 
@@ -25,11 +26,24 @@ static void remove_lower(struct guest *g, const char *target)
 	}
 }
 
+/* Its snapshots are layers below, which must stay what the record of them says. */
+static int check_no_snapshots(struct guest *g, struct err *err)
+{
+	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
+	if (!record)
+		return -1;
+	if (!json_object_size(json_object_get(record, "layers")))
+		return 0;
+	err_set(err, ERR_REFUSED, "guest '%s' has snapshots, which its disks stand on",
+		g->def->name);
+	return err_hint(err, "`roost snapshot-delete` those first");
+}
+
 int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err *err)
 {
 	_cleanup_free_ char *id = str_fmt(PREFIX "%s", target);
 	_cleanup_free_ char *node = block_top_node(g, target, err);
-	if (!node)
+	if (!node || check_no_snapshots(g, err) < 0)
 		return -1;
 	if (journal_begin(g, "blockpull", json_pack("{s:s}", "target", target), err) < 0)
 		return -1;
