@@ -57,6 +57,9 @@ shared += snapshots
 roostd += op_snapshot snapshot_merge
 keeper += op_snapshot_live
 roost  += verb_snapshot
+roostd += op_clone
+roost  += verb_clone
+shared += another
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image

@@ -72,8 +72,9 @@ static int take_file(
 	return err_set(err, ERR_USAGE, "guest '%s' has no blank disk '%.20s'", d->name, what);
 }
 
-int define_take_files(int dir, const struct definition *d, const json_t *args, struct err *err)
+int define_take_files(int dir, const struct definition *d, const void *about, struct err *err)
 {
+	const json_t *args = about;
 	const json_t *files = json_object_get(args, "files"), *fds = json_object_get(args, "fds");
 	size_t i;
 	json_t *what;

@@ -283,7 +283,8 @@ static int fill_folder(
 	return record_write(dir, d, err);
 }
 
-static int define_new(struct definition *d, const json_t *args, struct err *err)
+static int define_new(struct definition *d, const struct definition *like, define_first_fn *first,
+	const void *about, struct err *err)
 {
 	_cleanup_close_ int guests = guests_open(err);
 	_cleanup_free_ char *temporary = str_fmt(".new-%s-%d", d->name, (int)getpid());
@@ -293,9 +294,9 @@ static int define_new(struct definition *d, const json_t *args, struct err *err)
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;
-	int result = dir < 0 ? -1 : define_take_files(dir, d, args, err);
+	int result = dir < 0 ? -1 : first(dir, d, about, err);
 	if (result == 0)
-		result = fill_folder(dir, d, NULL, false, err);
+		result = fill_folder(dir, d, like, false, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
 	if (result == 0 && renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
@@ -340,6 +341,15 @@ static int lock_store(const struct definition *d)
 	return images && store_open(&s, &ignored) == 0 ? store_lock(&s, &ignored) : -1;
 }
 
+int define_another(struct definition *d, const struct definition *like, define_first_fn *first,
+	const void *about, struct err *err)
+{
+	_cleanup_close_ int lock = lock_store(d);
+	if (issue_identity(d, NULL, err) < 0)
+		return -1;
+	return define_new(d, like, first, about, err);
+}
+
 int op_define(const json_t *args, json_t **ret, struct err *err)
 {
 	struct err none = ERR_INIT;
@@ -364,7 +374,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		bool rebased = json_get_bool(args, "rebased", false);
 		if (dir < 0 || fill_folder(dir, d, old, rebased, err) < 0)
 			return -1;
-	} else if (define_new(d, args, err) < 0) {
+	} else if (define_new(d, NULL, define_take_files, args, err) < 0) {
 		return -1;
 	}
 	tell_command(d, json_object_get(args, "by"));

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/another.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/verb.h"
 
@@ -43,21 +44,6 @@ static int check_free(const struct definition *d, struct err *err)
 	if (d->uuid[0] && guest_find(d->uuid, &f, &ignored) == 0)
 		return exists("with the same UUID, guest", f.name, err);
 	return 0;
-}
-
-/* Another guest: nothing that tells the two apart stays. */
-static void make_another(json_t *definition, const char *name)
-{
-	json_t *cloud_init = json_object_get(definition, "cloud_init"), *nic;
-	size_t i;
-	if (str_eq(json_get_str(cloud_init, "hostname", NULL),
-		    json_get_str(definition, "name", "")))
-		json_object_set_new(cloud_init, "hostname", json_string(name));
-	json_object_set_new(definition, "name", json_string(name));
-	json_object_del(definition, "uuid");
-	json_object_del(definition, "issued");
-	json_array_foreach (json_object_get(definition, "interfaces"), i, nic)
-		json_object_del(nic, "mac");
 }
 
 static int add_file(struct restoring *r, const char *name, const char *file, struct err *err)
@@ -122,7 +108,7 @@ static int restore(struct restoring *r, const char *name, json_t **reply, struct
 {
 	_cleanup_json_ json_t *json = json_deep_copy(json_object_get(r->facts, "definition"));
 	if (name)
-		make_another(json, name);
+		definition_make_another(json, name);
 	_cleanup_definition_ struct definition *d = definition_from_json(json, err);
 	if (!d)
 		return err_prefix(err, "'%s'", r->path);

@@ -134,7 +134,7 @@ size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 /* What workers do; one file each. */
 int op_define(const json_t *args, json_t **ret, struct err *err);
 /* The "files" of roost-define into a new guest's folder, each checked: define_files.c */
-int define_take_files(int dir, const struct definition *d, const json_t *args, struct err *err);
+int define_take_files(int dir, const struct definition *d, const void *args, struct err *err);
 int op_undefine(const json_t *args, json_t **ret, struct err *err);
 int op_disk_size(const json_t *args, json_t **ret, struct err *err);
 int op_capabilities(const json_t *args, json_t **ret, struct err *err);
@@ -143,6 +143,16 @@ int op_rename(const json_t *args, json_t **ret, struct err *err);
 int op_snapshot_create(const json_t *args, json_t **ret, struct err *err);
 int op_snapshot_revert(const json_t *args, json_t **ret, struct err *err);
 int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
+int op_clone(const json_t *args, json_t **ret, struct err *err);
+/* Puts into a new guest's folder what it begins with; the rest is made. */
+typedef int define_first_fn(
+	int dir, const struct definition *d, const void *about, struct err *err);
+/*
+ * A new guest with an identity of its own, whose disks stand on what those of `like` are recorded to
+ * stand on. op_define.c
+ */
+int define_another(struct definition *d, const struct definition *like, define_first_fn *first,
+	const void *about, struct err *err);
 /*
  * Two names that differ in case only would be one DNS name: refused, unless the other one is `own`.
  * op_define.c

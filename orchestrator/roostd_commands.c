@@ -134,6 +134,17 @@ static int snapshot_guest(
 	return work_when_off(self, name, work, r, err);
 }
 
+static int clone_guest(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	(void)ret;
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
+		check_stays(self, json_get_str(args, "new-name", ""), err) < 0)
+		return -1;
+	return work_when_off(self, name, op_clone, r, err);
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
@@ -240,6 +251,10 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"}, {"snapshot", ARG_STR, false, "which one"},
 			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"}},
 		CMD_CHANGING, snapshot_guest},
+	{"roost-clone", "Makes another guest of one that does not run.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"new-name", ARG_STR, false, "which no guest has"}},
+		CMD_CHANGING, clone_guest},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

@@ -154,6 +154,8 @@ const char *worker_changes(const struct supervisor *s, const char *name)
 			return "renamed";
 		if (is_about(w, name) && str_starts(w->request->command, "roost-snapshot-"))
 			return "snapshotted";
+		if (is_about(w, name) && str_eq(w->request->command, "roost-clone"))
+			return "cloned";
 	}
 	return NULL;
 }

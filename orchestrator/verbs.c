@@ -8,6 +8,7 @@ const struct verb *const verbs[] = {
 	&verb_edit,
 	&verb_desc,
 	&verb_domrename,
+	&verb_clone,
 	&verb_start,
 	&verb_list,
 	&verb_domstate,

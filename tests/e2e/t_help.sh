@@ -133,7 +133,7 @@ before() {
 	running
 	case $1 in
 	start | run | boot | domrename) stopped ;;
-	undefine)
+	undefine | clone)
 		stopped
 		! has_snapshot || roost snapshot-delete web1 before-upgrade
 		;;
@@ -191,6 +191,10 @@ try() {
 	domrename)
 		sh -ec "$2" </dev/null
 		roost domrename web2 web1
+		;;
+	clone)
+		sh -ec "$2" </dev/null
+		roost undefine web3 --remove-all-storage
 		;;
 	edit) EDITOR='sed -i s/^memory:.*/memory:\ 320M/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;
