@@ -20,6 +20,7 @@ images := qcow2_read qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
 images += checksums
 images += image_info qcow2_snapshots qcow2_grow tool
+images += foreign
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \

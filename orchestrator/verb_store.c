@@ -1,12 +1,14 @@
 /* image import, rm, gc, verify, tag: what is in the store. */
 #include "orchestrator/verbs.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "images/foreign.h"
 #include "images/image.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/failpoint.h"
@@ -43,6 +45,11 @@ static int read_wish(const struct cli *cli, struct store_wish *w, struct err *er
 	}
 	w->format = !format ? STORE_BY_CONTENT : str_eq(format, "qcow2") ? STORE_QCOW2 : STORE_RAW;
 	w->digest = digest;
+	if (cli_flag(cli, "convert") && (format || digest))
+		return err_set(err, ERR_USAGE,
+			"--convert makes a new qcow2 image: --format and --sha256 do not go with it");
+	if (cli_flag(cli, "convert"))
+		w->format = STORE_QCOW2;
 	return digest ? store_digest_check(digest, err) : 0;
 }
 
@@ -56,27 +63,49 @@ static int read_name(const struct cli *cli, const char *file, char out[64], stru
 	return 0;
 }
 
+/* What was copied becomes the source beside it, which nobody can change while qemu-img reads it. */
+static int convert(const struct store *s, struct store_entry *e, const char *what, struct err *err)
+{
+	const char *format = foreign_format(e->fd, what, err);
+	_cleanup_free_ char *from = str_fmt("%s/.new-%s/source", s->path, e->name);
+	_cleanup_free_ char *to = str_fmt("%s/.new-%s/disk", s->path, e->name);
+	if (!format)
+		return -1;
+	if (renameat(e->folder, "disk", e->folder, "source") < 0)
+		return err_errno(err, "cannot convert '%s'", what);
+	cleanup_close(&e->fd);
+	e->fd = openat(e->folder, "disk", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (e->fd < 0)
+		return err_errno(err, "cannot convert '%s'", what);
+	return foreign_convert(from, format, to, NULL, NULL, err) < 0
+		       ? err_prefix(err, "'%s' cannot be converted", what)
+		       : 0;
+}
+
 /* What is refused at a glance is not copied first. */
-static int open_source(const char *file, const struct store_wish *w, struct err *err)
+static int open_source(
+	const char *file, const struct store_wish *w, bool converting, struct err *err)
 {
 	struct stat st;
 	struct image_look look;
 	_cleanup_close_ int fd = image_open(file, &st, err);
 	if (fd < 0 || disk_check_unused(fd, file, false, err) < 0)
 		return -1;
+	if (converting)
+		return foreign_format(fd, file, err) ? TAKE_FD(fd) : -1;
 	if (w->format == STORE_BY_CONTENT && image_look_open(fd, file, &look, err) < 0)
 		return -1;
 	return TAKE_FD(fd);
 }
 
 static int import(struct store *s, const char *file, const char *name, const struct store_wish *w,
-	struct store_image *out, struct err *err)
+	bool converting, struct store_image *out, struct err *err)
 {
 	_cleanup_store_entry_ struct store_entry e = STORE_ENTRY_NONE;
-	_cleanup_close_ int from = open_source(file, w, err);
+	_cleanup_close_ int from = open_source(file, w, converting, err);
 	if (from < 0 || store_begin(s, name, false, &e, err) < 0)
 		return -1;
-	if (store_copy(s, &e, from, err) < 0) {
+	if (store_copy(s, &e, from, err) < 0 || (converting && convert(s, &e, file, err) < 0)) {
 		store_drop(s, &e);
 		return -1;
 	}
@@ -97,7 +126,7 @@ static int run_import(const struct cli *cli, struct err *err)
 		store_open_to_change(&s, err) < 0)
 		return -1;
 	s.told = told;
-	if (import(&s, file, name, &wish, &image, err) < 0)
+	if (import(&s, file, name, &wish, cli_flag(cli, "convert"), &image, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(image_json(&s, &image));
@@ -259,6 +288,7 @@ const struct verb verb_image_import = {"image import", "FILE",
 	"Takes an image of yours into the store, after a look at what it is.", 1, 1, false,
 	{{"name", "IMAGE-NAME", 0, "as which it enters; default: the file's"},
 		{"format", "qcow2|raw", 0, "what it is; raw takes any content as it is"},
+		{"convert", NULL, 0, "from VMDK, VHD, VHDX or VDI, by qemu-img in a jail"},
 		{"sha256", "DIGEST", 0, "the digest that it must have"}},
 	run_import, "roost image import debian-12.qcow2", GROUP_IMAGES, GUESTS_ALL};
 const struct verb verb_image_rm = {"image rm", "IMAGE-NAME",

@@ -111,8 +111,25 @@ for format in vmdk vdi vhdx vpc qed parallels; do
 	qemu-img create -q -f $format "x.$format" 1M
 	refused 5 "only qcow2 and raw images are taken" "x.$format"
 done
+qemu-img convert -O raw "$GUESTS/pico.raw" plain.raw
+for format in vmdk vdi vhdx vpc; do
+	qemu-img convert -O $format plain.raw "y.$format"
+	check_json "$format converted" '.format == "qcow2"' "$(roost image import "y.$format" --convert --json --name "from-$format")"
+	qemu-img convert -O raw "$images/from-$format/disk.qcow2" back.raw
+	cmp -n "$(stat -c %s plain.raw)" plain.raw back.raw
+	check_eq "$format: nothing else is there" "disk.qcow2 image.json" "$(find "$images/from-$format" -type f -printf '%f\n' | sort | xargs)"
+done
+refused 5 "is no VMDK, VHD, VHDX or VDI image" base --convert --name odd
+refused 2 "do not go with it" x.vdi --convert --format raw
+# a VMDK that names other files as its extents
+cp x.vmdk nothing.vmdk
+printf '\0\0\0\0\0\0\0\0' | dd of=nothing.vmdk bs=1 seek=12 conv=notrunc status=none
+refused 5 "keeps all in one file" nothing.vmdk --convert
+head -c 3000 y.vhdx >broken.vhdx
+refused 6 "'broken.vhdx' cannot be converted" broken.vhdx --convert
 printf '# Disk DescriptorFile\nversion=1\nRW 2048 FLAT "secret" 0\n' >flat.vmdk
 refused 5 "VMDK descriptor" flat.vmdk
+refused 5 "keeps all in one file" flat.vmdk --convert
 check_json "raw takes any content, as raw for ever" '.format == "raw"' "$(roost image import backed --name as-raw --format raw --json)"
 printf 'name: raw\nmemory: 32M\ninterfaces: []\ndisks: [{image: as-raw}]\n' >raw.yaml
 roost define raw.yaml
