@@ -31,7 +31,7 @@ static int check_instance_id(const char *id, struct err *err)
 	return id[0] ? 0 : refuse(err, "instance id", "is empty");
 }
 
-static int check_hostname(const char *name, struct err *err)
+int seed_check_hostname(const char *name, struct err *err)
 {
 	size_t label = 0;
 	for (const char *p = name; *p; p++) {
@@ -92,7 +92,7 @@ static int check_private_key(const char *pem, struct err *err)
 
 static int check(const struct seed *s, struct err *err)
 {
-	if (check_instance_id(s->instance_id, err) < 0 || check_hostname(s->hostname, err) < 0)
+	if (check_instance_id(s->instance_id, err) < 0 || seed_check_hostname(s->hostname, err) < 0)
 		return -1;
 	if (!s->user_data && check_user(s->user, err) < 0)
 		return -1;

@@ -36,6 +36,8 @@ struct seed_files {
 	char *network_config; /* NULL: none */
 };
 
+/* As struct seed wants it. */
+int seed_check_hostname(const char *name, struct err *err);
 int seed_build(const struct seed *s, struct seed_files *out, struct err *err);
 void seed_files_free(struct seed_files *f);
 

@@ -124,7 +124,7 @@ static void offer_kind(const struct offer *o, const struct verb *v, const char *
 	if (str_eq(kind, "FROM") || str_eq(kind, "TO"))
 		offer_guests(o, GUESTS_RUNNING, ":");
 	if (str_eq(kind, "FROM") || str_eq(kind, "TO") || str_eq(kind, "FILE") ||
-		str_eq(kind, "IMAGE") || str_eq(kind, "DIR"))
+		str_eq(kind, "IMAGE") || str_eq(kind, "DIR") || str_ends(kind, "-DATA"))
 		puts(":files");
 }
 

@@ -7,7 +7,8 @@
  * What a row's `operands` and an option's `value` say decides what is offered:
  *
  *	NAME			guests, as the row's `guests` says
- *	FILE, IMAGE, DIR	files
+ *	FILE, IMAGE, DIR,
+ *	USER-DATA, META-DATA	files
  *	IMAGE-NAME		images of the store
  *	FROM, TO		files, and guests with a ':'
  *	RUNG			the rungs of readiness

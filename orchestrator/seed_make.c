@@ -8,88 +8,30 @@
  */
 #include "orchestrator/seed_make.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
-#include "base/proc.h"
-#include "base/sock.h"
 #include "base/str.h"
 #include "images/seed.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/seed_write.h"
 
-enum { CHILD_MS = 20000, TEXT_MAX = 1024 * 1024, IDENTITY_KEYS = KEYS_MAX + 1 };
-
-/* ---- children ------------------------------------------------------------------------------------- */
-
-static int feed(struct child *c, const char *input, struct err *err)
-{
-	int result = input ? write_all(c->in, input, strlen(input)) : 0;
-	cleanup_close(&c->in);
-	return result < 0 ? err_errno(err, "cannot write to a child") : 0;
-}
-
-/* Runs it to its end; the one JSON object that it prints, or the error that it tells. */
-static json_t *run_child(const char *const argv[], const char *input, struct err *err)
-{
-	_cleanup_(child_end) struct child c = CHILD_NONE;
-	_cleanup_buf_ struct buf text = {0};
-	int64_t deadline = deadline_in(CHILD_MS);
-	if (child_start(argv, true, &c, err) < 0 || feed(&c, input, err) < 0)
-		return NULL;
-	for (ssize_t n = 1; n > 0 && text.len < TEXT_MAX;) {
-		if (fd_wait(c.out, POLLIN, deadline) <= 0) {
-			err_set(err, ERR_TIMEOUT, "'%s %s' does not end", argv[0], argv[1]);
-			return NULL;
-		}
-		buf_reserve(&text, 8192);
-		n = read(c.out, text.data + text.len, 8192);
-		text.len += n > 0 ? (size_t)n : 0;
-		text.data[text.len] = '\0';
-	}
-	int status = 0;
-	_cleanup_json_ json_t *answer =
-		text.len ? json_text_parse(text.data, text.len, err) : json_object();
-	if (proc_reap(&c.proc, deadline, &status, err) < 0)
-		return NULL;
-	json_t *error = json_object_get(answer, "error");
-	if (error) {
-		json_to_err(error, err);
-		return NULL;
-	}
-	if (status || !answer) {
-		err_set(err, ERR_SYSTEM, "'%s %s' %s", argv[0], argv[1], proc_status_text(status));
-		return NULL;
-	}
-	return TAKE(answer);
-}
-
-static const char *program(const char *name, char path[4096], struct err *err)
-{
-	snprintf(path, 4096, "%s", libexec_path(name));
-	if (access(path, X_OK) == 0)
-		return path;
-	err_set(err, ERR_SYSTEM, "the program '%s' is not installed, which makes seeds", name);
-	err_hint(err, "build roost with its library: `roost validate` names it");
-	return NULL;
-}
+enum { TEXT_MAX = 1024 * 1024, IDENTITY_KEYS = KEYS_MAX + 1 };
 
 /* ---- keys ----------------------------------------------------------------------------------------- */
 
 static json_t *new_key(const char *comment, struct err *err)
 {
 	char path[4096];
-	const char *argv[] = {program("roost-ssh", path, err), "keygen", NULL};
+	const char *argv[] = {seed_program("roost-ssh", path, err), "keygen", NULL};
 	_cleanup_json_ json_t *params = json_pack("{s:s}", "comment", comment);
 	_cleanup_free_ char *input = json_line(params);
-	return argv[0] ? run_child(argv, input, err) : NULL;
+	return argv[0] ? seed_child(argv, input, err) : NULL;
 }
 
 static int write_pair(int dir, const char *name, const json_t *key, bool shared, struct err *err)
@@ -187,7 +129,6 @@ static char *instance_id(const struct definition *d, const struct seed *s)
 
 static int write_image(int dir, const struct seed *s, struct err *err)
 {
-	char path[4096];
 	struct seed_files files = {0};
 	char folder[4096] = "";
 	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", dir);
@@ -195,14 +136,11 @@ static int write_image(int dir, const struct seed *s, struct err *err)
 	if (readlink(self, folder, sizeof(folder) - 1) < 0)
 		return err_errno(err, "cannot tell the guest's folder");
 	_cleanup_free_ char *out = str_fmt("%s/seed.iso", folder);
-	const char *argv[] = {program("roost-image", path, err), "seed", out, NULL};
-	if (!argv[0] || seed_build(s, &files, err) < 0)
+	if (seed_build(s, &files, err) < 0)
 		return -1;
-	char *request = seed_request(&files, err);
+	int result = seed_write(&files, out, err);
 	seed_files_free(&files);
-	_cleanup_json_ json_t *answer = request ? run_child(argv, request, err) : NULL;
-	seed_request_free(&request);
-	return answer ? 0 : -1;
+	return result;
 }
 
 int seed_make(int guest_dir, struct definition *d, struct err *err)

@@ -68,6 +68,7 @@ const struct verb *const verbs[] = {
 	&verb_image_verify,
 	&verb_image_rm,
 	&verb_image_gc,
+	&verb_seed,
 	&verb_save,
 	&verb_restore,
 	&verb_backup,

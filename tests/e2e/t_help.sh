@@ -78,6 +78,7 @@ vnc: {password: true}
 cdrom: none
 END
 truncate -s 1M data.iso
+printf '#cloud-config\npackages: [jq]\n' >user-data
 qemu-img create -q -f qcow2 data.qcow2 64M
 qemu-img create -q -f qcow2 debian-12.qcow2 64M
 cat >smoke.yaml <<END

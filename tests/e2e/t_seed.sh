@@ -1,0 +1,73 @@
+#!/bin/sh
+# roost seed: what is read back from the image is what was given, for the chapter's own line too; bad input changes nothing.
+. "$TOP/tests/e2e/lib.sh"
+command -v isoinfo >/dev/null || skip "isoinfo is not installed"
+
+# content FILE-OF-THE-SEED SEED
+content() {
+	isoinfo -R -i "$2" -x "/$1"
+}
+cd "$TMPDIR" || exit 1
+printf '#cloud-config\nhostname: web\npassword: s3cret-of-t-seed\n' >user
+printf 'instance-id: i-1\n' >meta
+printf 'version: 2\n' >net
+printf '#cloud-config\npackages: [jq]\n' >vendor
+printf 'auto lo\niface "lo" inet loopback\n' >interfaces
+
+say "the chapter's line: empty files, a suffix that lies"
+: >user-data
+: >meta-data
+check_status 0 roost seed -v ubuntu-provisioning.qcow2 user-data meta-data
+check_match "the warning" "warning: the user-data 'user-data' is empty" "$out"
+check_match "the message" "^wrote ubuntu-provisioning.qcow2 with filesystem=iso9660 and diskformat=raw$" "$out"
+check_eq "nothing on standard output" "" "$(roost seed -v ubuntu-provisioning.qcow2 user-data meta-data 2>/dev/null)"
+check_match "ISO 9660 with its label" "^Volume id: cidata$" "$(isoinfo -d -i ubuntu-provisioning.qcow2)"
+check_eq "its files" "meta-data user-data" "$(isoinfo -R -f -i ubuntu-provisioning.qcow2 | sed 's,^/,,' | sort | tr '\n' ' ' | sed 's/ $//')"
+
+say "all files as written, the seed for its owner's eyes"
+umask 0
+check_status 0 roost seed s.img user meta -N net -V vendor
+umask 022
+check_eq "without -v it is silent" "" "$out"
+check_eq "its mode" 600 "$(stat -c %a s.img)"
+for pair in user-data=user meta-data=meta network-config=net vendor-data=vendor; do
+	content "${pair%=*}" s.img >got
+	cmp -s "${pair#*=}" got || fail "${pair%=*} differs"
+done
+check_json "--json" '.path == "j.img" and .filesystem == "iso9660" and .format == "raw"' "$(roost seed --json j.img user)"
+roost seed stdin.img - <user
+check_eq "of standard input" "$(cat user)" "$(content user-data stdin.img)"
+
+say "meta-data that is made"
+roost seed h.img user -H vm01.example.org -m local -i interfaces
+made=$(content meta-data h.img)
+check_json "its keys" '."instance-id" == "iid-local01" and ."local-hostname" == "vm01.example.org" and .dsmode == "local"' "$made"
+check_eq "interfaces" "$(cat interfaces)" "$(printf '%s' "$made" | jq -r '."network-interfaces"')"
+roost seed bare.img user
+check_eq "without options" '{"instance-id":"iid-local01"}' "$(content meta-data bare.img | jq -c .)"
+
+say "bad input changes nothing"
+sum=$(sha256sum <s.img)
+refused() { # STATUS MESSAGE ARGUMENT...
+	refused_status=$1 refused_message=$2
+	shift 2
+	check_status "$refused_status" roost seed "$@"
+	check_match "seed $*" "$refused_message" "$out"
+	check_eq "s.img after seed $*" "$sum" "$(sha256sum <s.img)"
+}
+refused 3 "user-data: .*no-such" s.img no-such
+refused 3 "network-config: .*no-such" s.img user -N no-such
+refused 2 "--hostname goes into a meta-data that is made" s.img user meta -H vm
+refused 2 "host name may have" s.img user -H 'a b'
+refused 2 "--dsmode is 'local' or 'net'" s.img user -m both
+refused 2 "usage" s.img
+printf 'a\0b' >nul
+refused 2 "'nul' has a NUL byte" s.img nul
+printf '\377\n' >latin
+refused 2 "not UTF-8" s.img latin
+refused 2 "not to standard output" - user
+mkfifo fifo
+refused 2 "is not a regular file" fifo user
+[ -p fifo ] || fail "the FIFO was replaced"
+check_status 3 roost seed no-folder/s.img user
+check_eq "nothing is left beside the seeds" "" "$(find . -name '.*' -type f)"
