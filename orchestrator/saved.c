@@ -13,6 +13,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/save_file.h"
+#include "orchestrator/snapshots.h"
 
 char *saved_managed_path(const char *name, struct err *err)
 {
@@ -42,6 +43,10 @@ static int add_disk(json_t *list, const char *path, struct err *err)
 
 json_t *saved_disks(const struct definition *d, const json_t *plugged, struct err *err)
 {
+	_cleanup_close_ int dir = guest_dir_open(d->name, err);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, err);
+	if (!record)
+		return NULL;
 	json_t *list = json_array(), *entry;
 	size_t i;
 	int result = 0;
@@ -49,10 +54,11 @@ json_t *saved_disks(const struct definition *d, const json_t *plugged, struct er
 		const struct disk_def *disk = &d->disks[i];
 		if (disk->readonly)
 			continue;
-		_cleanup_free_ char *own =
-			disk->source == DISK_PATH
-				? NULL
-				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
+		const char *top = snapshot_top(record, disk->target);
+		_cleanup_free_ char *own = disk->source == DISK_PATH && !top[0]
+						   ? NULL
+						   : str_fmt("%s/guests/%s/%s", paths_state(err),
+							     d->name, top[0] ? top : disk->file);
 		result = add_disk(list, own ? own : disk->path, err);
 	}
 	json_array_foreach (plugged, i, entry)
@@ -76,6 +82,22 @@ static int check_disk(const json_t *was, struct err *err)
 	err_set(err, ERR_REFUSED, "the disk '%s' has been changed since the guest was saved", path);
 	return err_hint(err,
 		"its RAM knows another content of that disk: going on would destroy what is on it");
+}
+
+/* A snapshot since then has put another file on top, or taken one away. */
+static int check_tops(const json_t *facts, struct err *err)
+{
+	_cleanup_definition_ struct definition *d =
+		definition_from_json(json_object_get(facts, "definition"), err);
+	_cleanup_json_ json_t *now =
+		d ? saved_disks(d, json_object_get(facts, "plugged"), err) : NULL;
+	if (!now)
+		return -1;
+	if (json_equal(now, json_object_get(facts, "disks")))
+		return 0;
+	err_set(err, ERR_REFUSED,
+		"the disks of guest '%s' stand on other snapshots than when it was saved", d->name);
+	return err_hint(err, "its RAM knows another content of them: going on would destroy it");
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------ */
@@ -117,6 +139,8 @@ int saved_open(const char *path, bool managed, struct saved *out, struct err *er
 	int result = 0;
 	json_array_foreach (json_object_get(s.facts, "disks"), i, disk)
 		result = result < 0 ? result : check_disk(disk, err);
+	if (result == 0)
+		result = check_tops(s.facts, err);
 	json_array_foreach (json_object_get(s.facts, "plugged"), i, entry)
 		if (result == 0 && str_eq(json_get_str(entry, "kind", ""), "disk"))
 			result = add_layers(&s, entry, err);

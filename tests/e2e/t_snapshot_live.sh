@@ -119,3 +119,13 @@ nothing_left_over
 check_eq "as it was kept" "$before" "$(sha256sum <"$TMPDIR/p.raw")"
 roost start p
 wait_until 30 is_up p
+
+say "a save file knows what its disks stood on"
+roost snapshot-create-as p again --disk-only
+roost save p "$TMPDIR/p.save"
+roost snapshot-create-as p since
+check_status 5 roost restore "$TMPDIR/p.save"
+check_match "told" "stand on other snapshots" "$out"
+roost snapshot-delete p since
+roost restore "$TMPDIR/p.save" # nothing had been written since
+ticks_go_on p
