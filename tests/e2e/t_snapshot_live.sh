@@ -128,4 +128,4 @@ check_status 5 roost restore "$TMPDIR/p.save"
 check_match "told" "stand on other snapshots" "$out"
 roost snapshot-delete p since
 roost restore "$TMPDIR/p.save" # nothing had been written since
-ticks_go_on p
+wait_until 30 is_up p
