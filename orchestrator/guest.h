@@ -178,6 +178,8 @@ void guest_reset_and_run(struct guest *g);
 void guest_on_qemu_status(struct guest *g, const json_t *reply);
 /* Disks out of space: resumes when there is some again. Called about every second. */
 void guest_try_resume(struct guest *g);
+/* An I/O error has stopped it, of this block node. */
+void guest_disk_failed(struct guest *g, const char *node, bool for_space);
 
 /* ---- its folders: guest_home.c --------------------------------------------------------------- */
 

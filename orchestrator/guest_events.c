@@ -109,14 +109,20 @@ static void on_panic(struct guest *g, const json_t *data)
 	}
 }
 
+void guest_disk_failed(struct guest *g, const char *node, bool for_space)
+{
+	/* the disk's target, or a layer that a snapshot put over it, "vda-s3.top" */
+	snprintf(g->failed_disk, sizeof(g->failed_disk), "%.*s", (int)strcspn(node, "-"), node);
+	g->failed_for_space = for_space;
+}
+
 static void on_io_error(struct guest *g, const json_t *data)
 {
 	if (!str_eq(json_get_str(data, "action", ""), "stop"))
 		return;
-	/* `device` is empty with -blockdev; the node is the disk's target */
-	snprintf(
-		g->failed_disk, sizeof(g->failed_disk), "%s", json_get_str(data, "node-name", "?"));
-	g->failed_for_space = json_get_bool(data, "nospace", false);
+	/* `device` is empty with -blockdev */
+	guest_disk_failed(g, json_get_str(data, "node-name", "?"),
+		json_get_bool(data, "nospace", false));
 	guest_tell(g, GUEST_IO_ERROR, "%s: %s", g->failed_disk,
 		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
 }

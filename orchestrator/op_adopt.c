@@ -118,9 +118,9 @@ static void learn_failed_disk(struct guest *g)
 		const char *io = json_get_str(b, "io-status", "ok");
 		if (str_eq(io, "ok"))
 			continue;
-		snprintf(g->failed_disk, sizeof(g->failed_disk), "%s",
-			json_get_str(json_object_get(b, "inserted"), "node-name", "?"));
-		g->failed_for_space = str_eq(io, "nospace");
+		guest_disk_failed(g,
+			json_get_str(json_object_get(b, "inserted"), "node-name", "?"),
+			str_eq(io, "nospace"));
 	}
 }
 

@@ -104,6 +104,31 @@ roost destroy two
 check_eq "after its end" "shut off (destroyed)" "$(roost domstate --reason two)"
 umount "$small"
 
+say "a disk with a snapshot is still the guest's disk"
+mount -t tmpfs -o size=8m,mode=711 none "$ROOST_STATE/guests"
+cp --sparse=always "$GUESTS/filler.raw" "$TMPDIR/layered.raw"
+cat >"$TMPDIR/layered.yaml" <<-END
+	name: layered
+	memory: 32M
+	disks:
+	  - path: $TMPDIR/layered.raw
+	    format: raw
+	interfaces: []
+END
+roost define "$TMPDIR/layered.yaml"
+roost start layered
+wait_until 20 console_has layered PICO-UP
+roost snapshot-create-as layered before --disk-only
+head -c 4M /dev/zero >"$ROOST_STATE/guests/ballast"
+printf f >"$ROOST_STATE/guests/layered/console.in"
+wait_until 30 is_told layered "io-error (vda: no space)"
+layer=$(find "$ROOST_STATE/guests/layered" -name '*.qcow2')
+before=$(written "$layer")
+rm "$ROOST_STATE/guests/ballast"
+wait_until 5 grows "$layer" "$before"
+roost destroy layered
+umount "$ROOST_STATE/guests"
+
 say "the state's file system is full"
 mkdir "$TMPDIR/state"
 mount -t tmpfs -o size=2m,mode=711 none "$TMPDIR/state"
