@@ -41,7 +41,7 @@ roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net v
 	verb_domcapabilities
 roostd += op_capabilities op_disk_size
 keeper += guest_ask consoles
-shared += usage disk_size
+shared += usage disk_size userdata_check
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
 roost  += verb_display
@@ -75,7 +75,7 @@ unit := base accel firmware qcow2_create qcow2_read chain image seed definition 
 unit += tool store checksums catalogue
 # what every unit test is linked with
 unit_all := peer
-fuzz := definition qcow2 ssh wire agent checksums
+fuzz := userdata definition qcow2 ssh wire agent checksums
 
 # ---- what is built -------------------------------------------------------------------------------
 

@@ -242,7 +242,7 @@ static int take_out(struct work *w, struct err *err)
 /* The last line of what it said: "qemu-img: Could not open 'x': ...", made one that may be printed. */
 static int fail(const struct work *w, int status, struct err *err)
 {
-	_cleanup_free_ char *text = xstrdup(w->words.data ? w->words.data : "");
+	_cleanup_free_ char *text = strndup(w->words.len ? w->words.data : "", w->words.len);
 	size_t len = strlen(text);
 	while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
 		text[--len] = '\0';

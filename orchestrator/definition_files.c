@@ -11,8 +11,9 @@
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
 #include "orchestrator/store_open.h"
+#include "orchestrator/userdata_check.h"
 
-enum { KEY_FILE_MAX = 256 * 1024 };
+enum { KEY_FILE_MAX = 256 * 1024, USER_DATA_MAX = 1024 * 1024 };
 
 /* "FILE:LINE: KEY: " before an error that names a file. */
 static int locate_file(const struct node *n, struct err *err)
@@ -171,6 +172,22 @@ static int read_keys(struct cloud_init_def *c, const struct node *cloud_init, st
 	return result;
 }
 
+/* ---- user-data ------------------------------------------------------------------------------- */
+
+static int check_user_data(const char *file, const struct node *n, struct err *err)
+{
+	struct userdata_strangers strangers;
+	_cleanup_buf_ struct buf text = {0};
+	if (!file)
+		return 0;
+	if (file_read(AT_FDCWD, file, USER_DATA_MAX, &text, err) < 0)
+		return locate_file(n, err);
+	if (userdata_check(file, text.data ? text.data : "", text.len, &strangers, err) < 0)
+		return -1;
+	userdata_tell(file, &strangers);
+	return 0;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 int definition_files(struct definition *d, const struct node *root, struct err *err)
@@ -188,7 +205,9 @@ int definition_files(struct definition *d, const struct node *root, struct err *
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (check_readable(files[i].path, files[i].place, err) < 0)
 			return -1;
-	if (look_at_disks(d, root, err) < 0)
+	if (look_at_disks(d, root, err) < 0 ||
+		check_user_data(d->cloud_init.user_data, node_place(cloud_init, "user_data"), err) <
+			0)
 		return -1;
 	return read_keys(&d->cloud_init, cloud_init, err);
 }

@@ -121,8 +121,8 @@ static void on_io_error(struct guest *g, const json_t *data)
 	if (!str_eq(json_get_str(data, "action", ""), "stop"))
 		return;
 	/* `device` is empty with -blockdev */
-	guest_disk_failed(g, json_get_str(data, "node-name", "?"),
-		json_get_bool(data, "nospace", false));
+	guest_disk_failed(
+		g, json_get_str(data, "node-name", "?"), json_get_bool(data, "nospace", false));
 	guest_tell(g, GUEST_IO_ERROR, "%s: %s", g->failed_disk,
 		g->failed_for_space ? "no space" : json_get_str(data, "reason", "failed"));
 }

@@ -118,8 +118,7 @@ static void learn_failed_disk(struct guest *g)
 		const char *io = json_get_str(b, "io-status", "ok");
 		if (str_eq(io, "ok"))
 			continue;
-		guest_disk_failed(g,
-			json_get_str(json_object_get(b, "inserted"), "node-name", "?"),
+		guest_disk_failed(g, json_get_str(json_object_get(b, "inserted"), "node-name", "?"),
 			str_eq(io, "nospace"));
 	}
 }

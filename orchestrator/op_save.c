@@ -178,7 +178,7 @@ static void stop_migration(struct guest *g)
 static void go_back(struct guest *g, bool running, bool managed)
 {
 	struct err ignored = ERR_INIT;
-	g->operation = NULL; /* nobody cancels this */
+	g->undoing = true;
 	stop_migration(g);
 	failpoint("save-before-back");
 	if (managed)

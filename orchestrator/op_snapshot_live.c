@@ -162,13 +162,13 @@ static int add_nodes(struct guest *g, const json_t *record, const struct disk_de
 /* Asked anew, for the freezing may have broken the talk; nobody cancels it. */
 static int thaw(struct guest *g, struct err *err)
 {
-	const struct command *operation = g->operation;
+	bool was = g->undoing;
 	unsigned count;
-	g->operation = NULL;
+	g->undoing = true;
 	struct agent *a = guest_agent(g, err);
 	int result = a ? agent_fsthaw(a, deadline_in(THAW_MS), &count, err) : -1;
 	agent_close(a);
-	g->operation = operation;
+	g->undoing = was;
 	return result;
 }
 

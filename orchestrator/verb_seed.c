@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "orchestrator/definition_yaml.h"
 #include "orchestrator/seed_write.h"
+#include "orchestrator/userdata_check.h"
 
 /* What cloud-localds writes, so that a seed made again does not make cloud-init run anew. */
 static const char instance_id[] = "iid-local01";
@@ -95,6 +96,15 @@ static int read_files(const struct cli *cli, struct seed_files *files, struct er
 	return read_option(cli, "network-config", &files->network_config, err);
 }
 
+static int check_user_data(const char *file, const char *text, struct err *err)
+{
+	struct userdata_strangers strangers;
+	if (userdata_check(file, text, strlen(text), &strangers, err) < 0)
+		return -1;
+	userdata_tell(file, &strangers);
+	return 0;
+}
+
 static int run_seed(const struct cli *cli, struct err *err)
 {
 	struct seed_files files = {0};
@@ -102,6 +112,8 @@ static int run_seed(const struct cli *cli, struct err *err)
 	if (check_out(out, err) < 0)
 		return -1;
 	int result = read_files(cli, &files, err);
+	if (result == 0 && !cli_flag(cli, "no-check"))
+		result = check_user_data(cli->operands[1], files.user_data, err);
 	bool empty = result == 0 && !files.user_data[0];
 	if (result == 0)
 		result = seed_write(&files, out, err);
@@ -126,5 +138,6 @@ const struct verb verb_seed = {"seed", "OUT USER-DATA [META-DATA]",
 		{"hostname", "NAME", 'H', "the host name, where no META-DATA is given"},
 		{"interfaces", "FILE", 'i', "/etc/network/interfaces, where no META-DATA is given"},
 		{"dsmode", "local|net", 'm', "when cloud-init acts, where no META-DATA is given"},
+		{"no-check", NULL, 0, "take the user-data as it is"},
 		{"verbose", NULL, 'v', "say what was written"}},
 	run_seed, "roost seed seed.img user-data", GROUP_IMAGES, GUESTS_ALL};

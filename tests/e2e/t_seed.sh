@@ -63,7 +63,7 @@ refused 2 "--dsmode is 'local' or 'net'" s.img user -m both
 refused 2 "usage" s.img
 printf 'a\0b' >nul
 refused 2 "'nul' has a NUL byte" s.img nul
-printf '\377\n' >latin
+printf '#!/bin/sh\n\377\n' >latin
 refused 2 "not UTF-8" s.img latin
 refused 2 "not to standard output" - user
 mkfifo fifo
@@ -71,3 +71,25 @@ refused 2 "is not a regular file" fifo user
 [ -p fifo ] || fail "the FIFO was replaced"
 check_status 3 roost seed no-folder/s.img user
 check_eq "nothing is left beside the seeds" "" "$(find . -name '.*' -type f)"
+
+say "a slip in the user-data is told before a guest boots with it"
+printf '#cloud-config\npackages: [git]\nruncmdd:\n  - ls\n' >typo
+check_status 2 roost seed x.img typo
+check_match "its line" "^roost: typo:3: cloud-init knows no key 'runcmdd'" "$out"
+check_match "the key that was meant" "did you mean 'runcmd'" "$out"
+[ ! -e x.img ] || fail "a seed was made of it"
+printf 'hostname: web1\n' >headless
+check_status 2 roost seed x.img headless
+check_match "no header" "headless:1: the first line does not say what it is" "$out"
+roost seed --no-check x.img typo
+printf '#cloud-config\nfrobnicate: 1\n' >stranger
+check_match "a key of its own is only told" "warning: stranger:2: .*'frobnicate'" "$(roost seed x.img stranger 2>&1)"
+cat >typo.yaml <<-END
+	name: web1
+	memory: 64M
+	disks: [{size: 1G}]
+	cloud_init: {user_data: typo}
+END
+check_status 2 roost define typo.yaml
+check_match "of a definition's, too" "typo:3: cloud-init knows no key 'runcmdd'" "$out"
+check_eq "nothing was defined" "" "$(roost list --all --name)"

@@ -68,8 +68,7 @@ static void put_image(const char *name)
 
 static int make_folder(void **state)
 {
-	static const char *const plain[] = {
-		"vmlinuz", "initrd.img", "install.iso", "user-data", "disk.txt"};
+	static const char *const plain[] = {"vmlinuz", "initrd.img", "install.iso", "disk.txt"};
 	static const char zeros[1024 * 1024];
 	static const char two_keys[] = "# mine\n\n  " PUBLIC_KEY " one\r\n" PUBLIC_KEY " two";
 	static const char private_key[] = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1r\n";
@@ -79,6 +78,7 @@ static int make_folder(void **state)
 	setenv("ROOST_STATE", store, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
 		put(plain[i], "some text\n", 10);
+	put("user-data", "#!/bin/sh\n", 10);
 	put("disk.raw", zeros, sizeof(zeros));
 	put("a, b.raw", zeros, 4096);
 	put("id.pub", two_keys, strlen(two_keys));

@@ -1,0 +1,34 @@
+/*
+ * A look at user-data before a guest boots with it, for cloud-init only warns in a log that nobody reads.
+ *
+ * Its first line must say what it is, as cloud-init wants it. Of a #cloud-config the YAML must be
+ * well-formed, its top a mapping, no key there twice; a key that is nearly one that cloud-init knows is
+ * taken for a typing mistake, and a known one must have a mapping, a list, or a plain value where that is
+ * wanted. Keys and kinds: the JSON schema schema-cloud-config-v1 of cloud-init 22.4, and what later releases
+ * added (https://docs.cloud-init.io/en/latest/reference/modules.html). What is rendered first (jinja), a
+ * script, or MIME is taken as it is.
+ */
+#ifndef ORCHESTRATOR_USERDATA_CHECK_H
+#define ORCHESTRATOR_USERDATA_CHECK_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+enum { USERDATA_STRANGERS_MAX = 8 };
+
+/* Keys that no cloud-init we know of reads, and that are like none of its own: perhaps a later one's. */
+struct userdata_strangers {
+	char names[USERDATA_STRANGERS_MAX][40];
+	unsigned lines[USERDATA_STRANGERS_MAX];
+	size_t count;
+};
+
+/* `what` names the text, which ends with a NUL, in errors: "FILE:LINE: ...", ERR_USAGE. Empty user-data is none, and right. */
+int userdata_check(const char *what, const char *text, size_t len, struct userdata_strangers *out,
+	struct err *err);
+
+/* A line on standard error for each stranger. */
+void userdata_tell(const char *what, const struct userdata_strangers *strangers);
+
+#endif
