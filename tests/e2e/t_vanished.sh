@@ -29,6 +29,10 @@ modes() {
 	stat -c '%n %u' "$ROOST_RUN" "$ROOST_RUN"/g/* "$ROOST_RUN"/g/*/guest.sock
 }
 
+lists_both() {
+	[ "$(roost list --name | sort | xargs)" = "a b" ]
+}
+
 started a b
 qemu_a=$(of_status a qemu_pid)
 qemu_b=$(of_status b qemu_pid)
@@ -93,7 +97,8 @@ say "and roostd dies before that"
 # shellcheck disable=SC2046 # several words are meant
 kill_and_wait KILL $(roostd_pids)
 rm -rf "$ROOST_RUN"
-check_eq "list is right at once" "a b" "$(roost list --name | sort | xargs)"
+# a keeper whose heartbeat came first may have begun to make it anew: then the other follows within its own second
+wait_until 2 lists_both
 check_status 5 roost start a
 check_match "it runs" "'a' is running already" "$out"
 wait_until 10 serves a
