@@ -388,19 +388,27 @@ int guest_look(const struct found *f, struct status *out, struct err *err)
 	return 0;
 }
 
-/* $RUN has vanished, or nothing has run since the boot: the guests' own folders tell. */
-static bool lost_exist(void)
+/*
+ * Guests that run and have no folder in $RUN, for it has vanished: their own folders tell. `runs`: $RUN/g,
+ * or -1. While a roostd lives it sees to them.
+ */
+static bool lost_exist(int runs)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **names = NULL;
 	bool found = false;
+	if (runs >= 0 && faccessat(runs, "../roostd.sock", F_OK, 0) == 0)
+		return false;
 	_cleanup_close_ int all = guests_open(&ignored);
 	if (all < 0 || dir_names(all, &names, NULL, &ignored) < 0)
 		return false;
 	for (char **name = names; *name && !found; name++) {
 		_cleanup_status_ struct status s = {0};
 		_cleanup_free_ char *file = str_fmt("%s/running", *name);
-		found = status_read(all, file, &s, &ignored) == 0 && status_of_this_boot(&s);
+		if (status_read(all, file, &s, &ignored) < 0 || !status_of_this_boot(&s))
+			continue;
+		_cleanup_free_ char *status = str_fmt("%s/status", s.id);
+		found = runs < 0 || faccessat(runs, status, F_OK, 0) < 0;
 	}
 	return found;
 }
@@ -411,9 +419,9 @@ bool orphans_exist(void)
 	_cleanup_names_ char **ids = NULL;
 	bool found = false;
 	_cleanup_close_ int all = runs_open(&ignored);
-	if (all < 0)
-		return lost_exist();
-	if (dir_names(all, &ids, NULL, &ignored) < 0)
+	if (lost_exist(all))
+		return true;
+	if (all < 0 || dir_names(all, &ids, NULL, &ignored) < 0)
 		return false;
 	for (char **id = ids; *id && !found; id++) {
 		_cleanup_free_ char *status = str_fmt("%s/status", *id),
@@ -448,9 +456,11 @@ int orphans_adopt(struct err *err)
 {
 	struct err none = ERR_INIT;
 	_cleanup_close_ int before = runs_open(&none);
+	bool lost = lost_exist(before);
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
 	if (!q)
 		return -1;
-	return before < 0 ? attend_all(q, guests_open(err), "running", err)
-			  : attend_all(q, runs_open(err), "status", err);
+	if (lost && attend_all(q, guests_open(err), "running", err) < 0)
+		return -1;
+	return attend_all(q, runs_open(err), "status", err);
 }
