@@ -21,10 +21,9 @@
 #include "orchestrator/block_job.h"
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
-#include "qmp/agent.h"
+#include "orchestrator/quiesce.h"
 
 #define PREFIX "backup-"
-enum { FREEZE_MS = 10000, THAW_MS = 30000 };
 
 /* ---- the targets --------------------------------------------------------------------------------- */
 
@@ -92,41 +91,10 @@ static json_t *actions(struct guest *g, const json_t *disks, const json_t *args,
 	return list;
 }
 
-/* Asked anew, for the freezing may have broken the talk; nobody cancels it. */
-static int thaw(struct guest *g, struct err *err)
-{
-	bool was = g->undoing;
-	unsigned count;
-	g->undoing = true;
-	struct agent *a = guest_agent(g, err);
-	int result = a ? agent_fsthaw(a, deadline_in(THAW_MS), &count, err) : -1;
-	agent_close(a);
-	g->undoing = was;
-	return result;
-}
-
-/* One that fails may have heard us all the same. */
-static int ask_to_freeze(struct guest *g, struct err *why)
-{
-	struct err ignored = ERR_INIT;
-	unsigned count;
-	struct agent *a = guest_agent(g, why);
-	if (!a)
-		return -1;
-	int result = journal_note(g, "frozen", json_true(), why);
-	failpoint("backup-before-freeze");
-	if (result == 0)
-		result = agent_fsfreeze(a, deadline_in(FREEZE_MS), &count, why);
-	agent_close(a);
-	if (result < 0)
-		thaw(g, &ignored);
-	return result;
-}
-
 /* 1: they stand still; 0: they do not, and *why says so; -1: that was demanded, or is not wanted any more. */
 static int freeze(struct guest *g, bool demanded, struct err *why, struct err *err)
 {
-	if (ask_to_freeze(g, why) == 0)
+	if (quiesce_freeze(g, why) == 0)
 		return 1;
 	if (g->cancelled)
 		return guest_cancelled(g, err);
@@ -157,7 +125,7 @@ static int begin_jobs(
 		QMP_HEAVY_MS, NULL, err);
 	failpoint("backup-began");
 	struct err stuck = ERR_INIT;
-	if (frozen && thaw(g, &stuck) < 0 && result == 0)
+	if (frozen && quiesce_thaw(g, &stuck) < 0 && result == 0)
 		result = (*err = stuck,
 			err_prefix(err, "the file systems of guest '%s' may still be frozen",
 				g->def->name));
@@ -200,10 +168,8 @@ int op_backup(
 
 int recover_backup(struct guest *g, const json_t *journal, struct err *err)
 {
-	struct err ignored = ERR_INIT;
 	(void)err;
-	if (json_get_bool(journal, "frozen", false))
-		thaw(g, &ignored);
+	quiesce_recover(g, journal);
 	block_jobs_undo(g, PREFIX);
 	block_remove_nodes(g, PREFIX);
 	return 0;

@@ -19,10 +19,8 @@
 #include "orchestrator/block_node.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/quiesce.h"
 #include "orchestrator/snapshots.h"
-#include "qmp/agent.h"
-
-enum { FREEZE_MS = 10000, THAW_MS = 30000 };
 
 static char *prefix_of(const char *target, int64_t number)
 {
@@ -157,52 +155,20 @@ static int add_nodes(struct guest *g, const json_t *record, const struct disk_de
 	return 0;
 }
 
-/* ---- quiescing --------------------------------------------------------------------------------------- */
-
-/* Asked anew, for the freezing may have broken the talk; nobody cancels it. */
-static int thaw(struct guest *g, struct err *err)
-{
-	bool was = g->undoing;
-	unsigned count;
-	g->undoing = true;
-	struct agent *a = guest_agent(g, err);
-	int result = a ? agent_fsthaw(a, deadline_in(THAW_MS), &count, err) : -1;
-	agent_close(a);
-	g->undoing = was;
-	return result;
-}
-
-static int freeze(struct guest *g, struct err *err)
-{
-	struct err ignored = ERR_INIT;
-	unsigned count;
-	struct agent *a = guest_agent(g, err);
-	if (!a)
-		return err_prefix(err, "guest '%s' was not quiesced", g->def->name);
-	int result = journal_note(g, "frozen", json_true(), err);
-	if (result == 0)
-		result = agent_fsfreeze(a, deadline_in(FREEZE_MS), &count, err);
-	agent_close(a);
-	if (result == 0)
-		return 0;
-	thaw(g, &ignored); /* it may have heard us all the same */
-	return err_prefix(err, "guest '%s' was not quiesced", g->def->name);
-}
-
 /* ---- the operation ----------------------------------------------------------------------------------- */
 
 static int take(struct guest *g, json_t *actions, bool quiesce, struct err *err)
 {
 	struct err stuck = ERR_INIT;
-	if (quiesce && freeze(g, err) < 0) {
+	if (quiesce && quiesce_freeze(g, err) < 0) {
 		json_decref(actions);
-		return -1;
+		return err_prefix(err, "guest '%s' was not quiesced", g->def->name);
 	}
 	failpoint("snapshot-before-transaction");
 	int result = guest_qmp(
 		g, "transaction", json_pack("{s:o}", "actions", actions), QMP_HEAVY_MS, NULL, err);
 	failpoint("snapshot-taken");
-	if (quiesce && thaw(g, &stuck) < 0 && result == 0)
+	if (quiesce && quiesce_thaw(g, &stuck) < 0 && result == 0)
 		return *err = stuck,
 		       err_prefix(err,
 			       "the snapshot is made, but the file systems of guest '%s' may still be frozen",
@@ -281,9 +247,7 @@ int op_snapshot_live(struct guest *g, const json_t *args, struct err *err)
 
 int recover_snapshot(struct guest *g, const json_t *journal, struct err *err)
 {
-	struct err ignored = ERR_INIT;
-	if (json_get_bool(journal, "frozen", false))
-		thaw(g, &ignored);
+	quiesce_recover(g, journal);
 	return settle(
 		g, json_object_get(journal, "disks"), json_get_int(journal, "number", 0), err);
 }

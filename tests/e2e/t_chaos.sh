@@ -231,7 +231,7 @@ for point in $points; do
 		try "$point" attach
 		either attached attach
 		;;
-	backup-before-freeze | backup-frozen)
+	quiesce-before-freeze | backup-frozen)
 		[ -r "$GUESTS/tiny-vmlinux" ] || continue # pico has no agent
 		roost define "$TMPDIR/tiny-backup.yaml"
 		roost start t >/dev/null 2>&1
