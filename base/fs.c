@@ -9,15 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int file_read_open(int fd, const char *name, size_t max, struct buf *out, struct err *err)
+/* `step`: how much is likely to be there. */
+static int read_all(
+	int fd, const char *name, size_t step, size_t max, struct buf *out, struct err *err)
 {
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_errno(err, "cannot read '%s'", name);
-	/* /proc files are regular and say size 0, so the size is no more than a first guess */
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, ERR_USAGE, "'%s' is not a regular file", name);
-	size_t start = out->len, step = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
+	size_t start = out->len;
 	for (;;) {
 		buf_reserve(out, step > max ? max + 1 : step);
 		ssize_t n = read(fd, out->data + out->len, out->cap - out->len - 1);
@@ -34,6 +30,23 @@ int file_read_open(int fd, const char *name, size_t max, struct buf *out, struct
 			return 0;
 		step = 4096;
 	}
+}
+
+int file_read_open(int fd, const char *name, size_t max, struct buf *out, struct err *err)
+{
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "cannot read '%s'", name);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_USAGE, "'%s' is not a regular file", name);
+	/* /proc files are regular and say size 0, so the size is no more than a first guess */
+	size_t step = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
+	return read_all(fd, name, step, max, out, err);
+}
+
+int fd_read(int fd, const char *name, size_t max, struct buf *out, struct err *err)
+{
+	return read_all(fd, name, 4096, max, out, err);
 }
 
 int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct err *err)

@@ -18,6 +18,8 @@
 int file_read(int dir_fd, const char *name, size_t max, struct buf *out, struct err *err);
 /* The same of a file that is open already; -1: the opening failed, and errno says why. */
 int file_read_open(int fd, const char *name, size_t max, struct buf *out, struct err *err);
+/* The same of whatever it is, a pipe too, to its end: waits for who writes. */
+int fd_read(int fd, const char *name, size_t max, struct buf *out, struct err *err);
 /*
  * Old content or new content, never a mixture: written beside it under a temporary name, then
  * renamed over it. `durable` adds fsync of the file and of its folder; without it the file

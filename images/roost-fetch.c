@@ -69,23 +69,9 @@ void fetch_note(const char *fmt, ...)
 static json_t *read_input(struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
-	for (;;) {
-		buf_reserve(&text, 64 * 1024);
-		ssize_t n = read(STDIN_FILENO, text.data + text.len, 64 * 1024);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			err_errno(err, "cannot read standard input");
-			return NULL;
-		}
-		if (n == 0)
-			return json_text_parse(text.data, text.len, err);
-		text.len += (size_t)n;
-		if (text.len > INPUT_MAX) {
-			err_set(err, ERR_USAGE, "standard input: too much");
-			return NULL;
-		}
-	}
+	if (fd_read(STDIN_FILENO, "standard input", INPUT_MAX, &text, err) < 0)
+		return NULL;
+	return json_text_parse(text.data, text.len, err);
 }
 
 /* Nobody else may write into the file once our parent has gone, and with it its lock. */

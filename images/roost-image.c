@@ -40,20 +40,8 @@ static const struct {
 static int read_input(json_t **out, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
-	for (;;) {
-		buf_reserve(&text, 64 * 1024);
-		ssize_t n = read(STDIN_FILENO, text.data + text.len, 64 * 1024);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(err, "cannot read standard input");
-		if (n == 0)
-			break;
-		text.len += (size_t)n;
-		if (text.len > INPUT_MAX)
-			return err_set(err, ERR_USAGE, "more than %s on standard input",
-				str_size(INPUT_MAX));
-	}
+	if (fd_read(STDIN_FILENO, "standard input", INPUT_MAX, &text, err) < 0)
+		return -1;
 	json_t *o = json_text_parse(text.data, text.len, err);
 	if (!o)
 		return err_prefix(err, "standard input");
