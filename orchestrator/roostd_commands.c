@@ -110,15 +110,17 @@ static int undefine(
 	return work_when_off(self, name, op_undefine, r, err);
 }
 
-static int rename_guest(
+/* What makes a guest of another name out of one: it gets that name, or a clone has it. */
+static int to_new_name(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
+	worker_fn *work = str_eq(r->command, "roost-clone") ? op_clone : op_rename;
 	(void)ret;
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
 		check_stays(self, json_get_str(args, "new-name", ""), err) < 0)
 		return -1;
-	return work_when_off(self, name, op_rename, r, err);
+	return work_when_off(self, name, work, r, err);
 }
 
 static int snapshot_guest(
@@ -132,17 +134,6 @@ static int snapshot_guest(
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
 	return work_when_off(self, name, work, r, err);
-}
-
-static int clone_guest(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	const char *name = json_get_str(args, "name", "");
-	(void)ret;
-	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
-		check_stays(self, json_get_str(args, "new-name", ""), err) < 0)
-		return -1;
-	return work_when_off(self, name, op_clone, r, err);
 }
 
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -238,7 +229,7 @@ const struct command supervisor_commands[] = {
 	{"roost-rename", "Gives another name to a guest that does not run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"new-name", ARG_STR, false, "which no other guest has"}},
-		CMD_CHANGING, rename_guest},
+		CMD_CHANGING, to_new_name},
 	{"roost-snapshot-create", "Makes a snapshot of a guest that does not run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"snapshot", ARG_STR, false, "what it is called"},
@@ -254,7 +245,7 @@ const struct command supervisor_commands[] = {
 	{"roost-clone", "Makes another guest of one that does not run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"new-name", ARG_STR, false, "which no guest has"}},
-		CMD_CHANGING, clone_guest},
+		CMD_CHANGING, to_new_name},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},
