@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/image.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/disk_holder.h"
 #include "orchestrator/lineage.h"
 #include "orchestrator/snapshots.h"
@@ -74,7 +75,9 @@ static int open_own(struct disk_files *f, int guest_dir, const char *name, bool 
 	struct stat folder;
 	if (fstat(guest_dir, &folder) < 0)
 		return err_errno(err, "cannot look at the guest's folder");
-	int fd = file_open_owned(guest_dir, name, use ? O_RDWR : O_RDONLY, folder.st_uid, err);
+	if (use == USE_MERGE && base_is_frozen(guest_dir, name))
+		use = USE_READ;
+	int fd = base_open_own(guest_dir, name, use ? O_RDWR : O_RDONLY, folder.st_uid, err);
 	if (fd < 0)
 		return err_prefix(err, "the guest's own disk");
 	int result = add_layer(f, fd, name, qcow2, use == USE_WRITE, err);

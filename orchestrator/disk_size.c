@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
 
 char *disk_size_path(const char *guest, const struct disk_def *d, struct err *err)
@@ -24,7 +25,7 @@ static int open_own(const char *guest, const char *file, struct stat *st, struct
 		return -1;
 	if (fstat(dir, st) < 0)
 		return err_errno(err, "cannot look at its folder");
-	_cleanup_close_ int fd = file_open_owned(dir, file, O_RDONLY, st->st_uid, err);
+	_cleanup_close_ int fd = base_open_own(dir, file, O_RDONLY, st->st_uid, err);
 	if (fd < 0)
 		return -1;
 	return fstat(fd, st) < 0 ? err_errno(err, "cannot look at '%s'", file) : TAKE_FD(fd);

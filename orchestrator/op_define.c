@@ -22,6 +22,7 @@
 #include "images/image.h"
 #include "images/qcow2.h"
 #include "orchestrator/access.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/lineage.h"
@@ -210,7 +211,7 @@ static int check_disk(int dir, const struct disk_def *disk, const struct definit
 	const char *wanted = disk->source == DISK_IMAGE ? disk->path : "";
 	const struct disk_def *was = same_disk(old, disk);
 	_cleanup_close_ int fd =
-		file_open_owned(dir, disk->file, O_RDONLY, d->issued.keeper_uid, err);
+		base_open_own(dir, disk->file, O_RDONLY, d->issued.keeper_uid, err);
 	if (fd < 0 || qcow2_read(fd, &info, err) < 0)
 		return err_prefix(err, "disk '%s'", disk->target);
 	/* what lies between it and its image was made since */

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -86,7 +87,7 @@ static int size_of(const struct off *o, const struct disk_def *d, const char *la
 	bool own = layer[0] || d->source != DISK_PATH;
 	const char *file = layer[0] ? layer : snapshot_bottom(d);
 	_cleanup_close_ int fd =
-		own ? file_open_owned(o->dir, file, O_RDONLY, o->d->issued.keeper_uid, err)
+		own ? base_open_own(o->dir, file, O_RDONLY, o->d->issued.keeper_uid, err)
 		    : image_open(d->path, &st, err);
 	if (fd < 0)
 		return -1;
@@ -157,7 +158,7 @@ static int merge(struct off *o, const struct loose_layer *l, struct err *err)
 static int tidy(struct off *o, struct err *err)
 {
 	struct loose_layer l;
-	while (snapshots_loose(o->record, &l)) {
+	while (snapshots_loose(o->dir, o->record, &l)) {
 		failpoint("snapshot-before-merge");
 		if (l.into && merge(o, &l, err) < 0)
 			return err_prefix(err, "merging '%s'", l.name);

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "images/qcow2.h"
 #include "orchestrator/access.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/firmware.h"
 
 #define RECORD "snapshots.json"
@@ -321,7 +322,13 @@ static size_t count_on(const json_t *record, const char *disk, const char *layer
 	return count;
 }
 
-bool snapshots_loose(const json_t *record, struct loose_layer *out)
+static bool is_frozen(int dir, const json_t *record, const char *disk, const char *layer)
+{
+	const char *bottom = json_get_str(json_object_get(record, "bottoms"), disk, "");
+	return base_is_frozen(dir, layer[0] ? layer : bottom);
+}
+
+bool snapshots_loose(int dir, const json_t *record, struct loose_layer *out)
 {
 	const char *name;
 	json_t *l;
@@ -331,7 +338,8 @@ bool snapshots_loose(const json_t *record, struct loose_layer *out)
 		if (!is_needed(record, disk, name) && !count_on(record, disk, name))
 			return true;
 		out->into = over;
-		if (!is_needed(record, disk, over) && count_on(record, disk, over) == 1)
+		if (!is_needed(record, disk, over) && count_on(record, disk, over) == 1 &&
+			!is_frozen(dir, record, disk, over))
 			return true;
 	}
 	return false;

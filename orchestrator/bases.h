@@ -1,0 +1,34 @@
+/*
+ * Bases: files that more than one guest stands on, because one was cloned of the other.
+ *
+ *	$STATE/guests/web1/disk0.qcow2	what web1 had written when it was cloned; disk-vda.1.qcow2 is its top now
+ *	$STATE/bases/ID/disk0.qcow2	the same file by another name, which the clone's lineage tells; ID is web1's
+ *
+ * Nobody writes to such a file any more: it is frozen. It has no write bit, and under root it is root's,
+ * not the keeper's in whose folder it lies. That is all that says so, there is no list. The name in the
+ * guest's folder and the one here go by themselves: whoever goes first, the other still has the file. Names
+ * of backing files, which are relative within a guest's folder, hold here as well: all that a frozen file
+ * stands on is frozen, too.
+ *
+ * A base that nobody's lineage tells is removed by bases_sweep(); the file is the guest's own again then.
+ *
+ * One limit: a guest that is cloned while it runs keeps its open files. A QEMU that has been broken into can
+ * write to what its clones stand on until it ends. They see it at their start, as of any changed base.
+ */
+#ifndef ORCHESTRATOR_BASES_H
+#define ORCHESTRATOR_BASES_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* May that file of a guest's folder not be written to, because other guests stand on it? */
+bool base_is_frozen(int guest_dir, const char *file);
+/*
+ * Opens a disk's file of a guest's own folder, which is its keeper's, or frozen. ERR_REFUSED: it is somebody
+ * else's, or frozen and opened for more than reading.
+ */
+int base_open_own(int guest_dir, const char *file, int flags, uid_t keeper, struct err *err);
+
+#endif
