@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "orchestrator/snapshots.h"
 
 /* "disk-vda", or "/machine/peripheral/disk-vda/virtio-backend": QEMU tells either. */
 static bool is_device(const char *qdev, const char *id)
@@ -18,14 +19,19 @@ static int no_disk(const struct guest *g, const char *target, struct err *err)
 	return err_hint(err, "`roost domblklist %s` lists them", g->def->name);
 }
 
+/* What QEMU calls the device of a disk. The variables' is the second flash chip: argv.c. */
+static char *device_id(const char *target)
+{
+	return str_eq(target, SNAPSHOT_VARS) ? xstrdup("system.flash1")
+					     : str_fmt("disk-%s", target);
+}
+
 char *block_top_node(struct guest *g, const char *target, struct err *err)
 {
 	_cleanup_json_ json_t *devices = NULL;
-	_cleanup_free_ char *id = str_fmt("disk-%s", target);
+	_cleanup_free_ char *id = device_id(target);
 	size_t i;
 	json_t *device;
-	if (str_eq(target, "vars"))
-		return xstrdup("vars");
 	if (guest_qmp(g, "query-block", NULL, QMP_HEAVY_MS, &devices, err) < 0)
 		return NULL;
 	json_array_foreach (devices, i, device) {
@@ -36,6 +42,43 @@ char *block_top_node(struct guest *g, const char *target, struct err *err)
 	}
 	no_disk(g, target, err);
 	return NULL;
+}
+
+json_t *block_chain(struct guest *g, const char *target, struct err *err)
+{
+	_cleanup_json_ json_t *devices = NULL;
+	_cleanup_free_ char *id = device_id(target);
+	size_t i;
+	json_t *device;
+	if (guest_qmp(g, "query-blockstats", NULL, QMP_HEAVY_MS, &devices, err) < 0)
+		return NULL;
+	json_array_foreach (devices, i, device) {
+		if (!is_device(json_get_str(device, "qdev", ""), id))
+			continue;
+		json_t *names = json_array();
+		for (const json_t *n = device; n; n = json_object_get(n, "backing"))
+			json_array_append(names, json_object_get(n, "node-name"));
+		return names;
+	}
+	no_disk(g, target, err);
+	return NULL;
+}
+
+int block_node_size(struct guest *g, const char *node, uint64_t *out, struct err *err)
+{
+	_cleanup_json_ json_t *nodes = NULL;
+	size_t i;
+	json_t *n;
+	if (guest_qmp(g, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), QMP_HEAVY_MS,
+		    &nodes, err) < 0)
+		return -1;
+	json_array_foreach (nodes, i, n)
+		if (str_eq(json_get_str(n, "node-name", NULL), node)) {
+			*out = (uint64_t)json_get_int(
+				json_object_get(n, "image"), "virtual-size", 0);
+			return 0;
+		}
+	return err_set(err, ERR_QEMU, "QEMU has no node '%s'", node);
 }
 
 /* One pass: nodes on which others stand cannot go yet. How many have gone. */

@@ -12,6 +12,10 @@
  * UEFI variables. Freed by the caller; NULL with *err.
  */
 char *block_top_node(struct guest *g, const char *target, struct err *err);
+/* The same and all below it, from the top down: an array of names. Owned by the caller. */
+json_t *block_chain(struct guest *g, const char *target, struct err *err);
+/* How many bytes a node shows. */
+int block_node_size(struct guest *g, const char *node, uint64_t *out, struct err *err);
 /* Removes all nodes and fdsets whose names begin with `prefix`: those over others first. */
 void block_remove_nodes(struct guest *g, const char *prefix);
 

@@ -262,6 +262,8 @@ int op_backup(
 int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err *err);
 /* All disks at one instant, into layers in the guest's folder. op_snapshot_live.c */
 int op_snapshot_live(struct guest *g, const json_t *args, struct err *err);
+/* Back to a snapshot, by QEMU's end. op_revert.c */
+int op_revert(struct guest *g, const char *name, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
@@ -273,6 +275,7 @@ int recover_attach_interface(struct guest *g, const json_t *journal, struct err 
 int recover_backup(struct guest *g, const json_t *journal, struct err *err);
 int recover_blockpull(struct guest *g, const json_t *journal, struct err *err);
 int recover_change_media(struct guest *g, const json_t *journal, struct err *err);
+int recover_revert(struct guest *g, const json_t *journal, struct err *err);
 int recover_snapshot(struct guest *g, const json_t *journal, struct err *err);
 int recover_save(struct guest *g, const json_t *journal, struct err *err);
 int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);

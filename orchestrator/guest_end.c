@@ -24,6 +24,7 @@
 #include "orchestrator/consoles.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/snapshots.h"
 #include "orchestrator/tpm.h"
 
 enum {
@@ -275,6 +276,7 @@ void guest_end(struct guest *g)
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		unlinkat(g->dir, own[i], 0);
 	status_write_last(g->dir, &g->status, &ignored);
+	snapshots_commit(g->dir, &ignored); /* nobody is left to ask: what was planned holds */
 	journal_end(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.log", "vnc.sock", "exit",
 		"qemu.err", "tpm.err", "argv", "guest.json", "attached", "lock"};

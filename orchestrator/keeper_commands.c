@@ -318,6 +318,14 @@ static int snapshot(
 	return op_snapshot_live(self, args, err);
 }
 
+static int revert(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	if (op_revert(self, json_get_str(args, "snapshot", ""), err) < 0)
+		return -1;
+	return guest_answer_at_end(self, r);
+}
+
 static int screenshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -465,6 +473,8 @@ const struct command keeper_commands[] = {
 			{"quiesce", ARG_BOOL, true,
 				"the agent freezes its file systems meanwhile"}},
 		CMD_CHANGING, snapshot},
+	{"roost-revert", "Goes back to a snapshot; the answer comes when QEMU has ended.",
+		{{"snapshot", ARG_STR, false, "which one"}}, CMD_CHANGING, revert},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",
 		{{0}}, CMD_CHANGING | CMD_UNTOLD, screenshot},
 	{"roost-agent", "Sends a raw command to the guest's agent; returns its answer.",

@@ -37,6 +37,7 @@ static const struct {
 	{"backup", recover_backup},
 	{"blockpull", recover_blockpull},
 	{"snapshot", recover_snapshot},
+	{"revert", recover_revert},
 };
 
 static int recover_operation(struct guest *g, struct err *err)

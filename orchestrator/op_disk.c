@@ -251,23 +251,6 @@ int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, stru
 
 /* ---- grow ------------------------------------------------------------------------------------------ */
 
-static int disk_size(struct guest *g, const char *node, uint64_t *out, struct err *err)
-{
-	_cleanup_json_ json_t *nodes = NULL;
-	size_t i;
-	json_t *n;
-	if (guest_qmp(g, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), QMP_BLOCK_MS,
-		    &nodes, err) < 0)
-		return -1;
-	json_array_foreach (nodes, i, n) {
-		if (!str_eq(json_get_str(n, "node-name", ""), node))
-			continue;
-		*out = (uint64_t)json_get_int(json_object_get(n, "image"), "virtual-size", 0);
-		return 0;
-	}
-	return err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s'", g->def->name, node);
-}
-
 int op_blockresize(struct guest *g, const char *word, uint64_t bytes, struct err *err)
 {
 	const json_t *entry = find_disk(g, word);
@@ -275,7 +258,7 @@ int op_blockresize(struct guest *g, const char *word, uint64_t bytes, struct err
 	const char *target = entry ? json_get_str(entry, "target", word) : d ? d->target : word;
 	_cleanup_free_ char *node = block_top_node(g, target, err);
 	uint64_t before, after;
-	if (!node || disk_size(g, node, &before, err) < 0)
+	if (!node || block_node_size(g, node, &before, err) < 0)
 		return -1;
 	if (bytes % 512)
 		return err_set(err, ERR_USAGE, "%llu bytes are no multiple of a sector's 512",
@@ -295,7 +278,7 @@ int op_blockresize(struct guest *g, const char *word, uint64_t bytes, struct err
 		NULL, err);
 	failpoint("blockresize-before-end");
 	journal_end(g);
-	if (result < 0 || disk_size(g, node, &after, err) < 0)
+	if (result < 0 || block_node_size(g, node, &after, err) < 0)
 		return -1;
 	if (after != bytes)
 		return err_set(err, ERR_QEMU, "disk '%s' is %s large now, not %s", node,

@@ -3,7 +3,8 @@
  *
  * Each is one change of the record (snapshots.h), before which the new layers are made and after which what
  * is not needed any more is merged and removed. Who is killed in between leaves the record before or the
- * one after, and the rest of the work to the next of these.
+ * one after, and the rest of the work to the next of these. What a running guest's keeper has begun (op_revert.c,
+ * op_snapshot_live.c) is finished here, too.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,7 +17,6 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
-#include "orchestrator/bases.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -70,12 +70,7 @@ static int off_begin(struct off *o, const char *name, struct err *err)
 
 static const struct disk_def *disk_of(const struct off *o, const char *target, struct err *err)
 {
-	for (size_t i = 0; i < o->count; i++)
-		if (str_eq(o->disks[i].target, target))
-			return &o->disks[i];
-	err_set(err, ERR_REFUSED, "guest '%s' has snapshots of a disk '%s', and no such disk now",
-		o->d->name, target);
-	return NULL;
+	return snapshot_disk(o->d, o->disks, o->count, target, err);
 }
 
 /* How many bytes a layer, or the bottom if "", shows. */
@@ -84,45 +79,29 @@ static int size_of(const struct off *o, const struct disk_def *d, const char *la
 {
 	struct stat st;
 	struct qcow2_info info;
-	bool own = layer[0] || d->source != DISK_PATH;
-	const char *file = layer[0] ? layer : snapshot_bottom(d);
-	_cleanup_close_ int fd =
-		own ? base_open_own(o->dir, file, O_RDONLY, o->d->issued.keeper_uid, err)
-		    : image_open(d->path, &st, err);
+	if (layer[0] || d->source != DISK_PATH)
+		return snapshot_layer_size(o->dir, o->d->issued.keeper_uid,
+			layer[0] ? layer : snapshot_bottom(d), out, err);
+	_cleanup_close_ int fd = image_open(d->path, &st, err);
 	if (fd < 0)
 		return -1;
-	if (!own && d->format == FORMAT_RAW) {
+	if (d->format == FORMAT_RAW) {
 		*out = raw_virtual_size(&st);
 		return 0;
 	}
 	if (qcow2_read(fd, &info, err) < 0)
-		return err_prefix(err, "'%s'", file);
+		return err_prefix(err, "'%s'", d->path);
 	*out = info.virtual_size;
 	return 0;
 }
 
 static int put_on_top(struct off *o, const struct disk_def *d, const char *over, struct err *err)
 {
-	const char *names[CHAIN_MAX];
-	size_t count;
 	uint64_t size = 0;
-	/* `over` may be the record's own text, which the new top replaces */
-	_cleanup_free_ char *below = xstrdup(over);
-	if (snapshot_chain(o->record, d, below, names, &count, err) < 0 ||
-		size_of(o, d, below, &size, err) < 0)
-		return -1;
-	if (count > CHAIN_MAX - 3)
-		return err_set(err, ERR_REFUSED,
-			"disk '%s' stands on %zu layers: delete snapshots before making more",
-			d->target, count);
-	const char *name = snapshot_new_top(o->record, d, below);
-	return snapshot_make_layer(o->dir, o->d->issued.keeper_uid, d, name, below, size, err);
-}
-
-static void next_number(struct off *o)
-{
-	json_object_set_new(
-		o->record, "next", json_integer(json_get_int(o->record, "next", 1) + 1));
+	return size_of(o, d, over, &size, err) < 0
+		       ? -1
+		       : snapshot_put_on_top(
+				 o->dir, o->d->issued.keeper_uid, o->record, d, over, size, err);
 }
 
 /* The change is made, or was planned and is believed: there is no way back. */
@@ -199,7 +178,7 @@ static int create(struct off *o, const json_t *args, struct err *err)
 		if (put_on_top(o, &o->disks[i], snapshot_top(o->record, o->disks[i].target), err) <
 			0)
 			return -1;
-	next_number(o);
+	snapshots_count_on(o->record);
 	return change(o, err);
 }
 
@@ -216,7 +195,7 @@ static int revert(struct off *o, const json_t *args, json_t **ret, struct err *e
 		if (!d || put_on_top(o, d, json_string_value(layer), err) < 0)
 			return -1;
 	}
-	next_number(o);
+	snapshots_count_on(o->record);
 	json_object_set_new(o->record, "current", json_string(name));
 	*ret = json_pack("{s:O, s:s*}", "state", json_object_get(s, "state"), "memory",
 		json_get_str(s, "memory", NULL));
@@ -293,6 +272,17 @@ int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err)
 	int result = off_begin(&o, json_get_str(args, "name", ""), err);
 	if (result == 0)
 		result = delete (&o, args, err);
+	off_end(&o, result);
+	return result;
+}
+
+int op_snapshot_tidy(const json_t *args, json_t **ret, struct err *err)
+{
+	struct off o = {.dir = -1};
+	(void)ret;
+	int result = off_begin(&o, json_get_str(args, "name", ""), err);
+	if (result == 0)
+		result = tidy(&o, err);
 	off_end(&o, result);
 	return result;
 }

@@ -66,23 +66,6 @@ static int check(const struct guest *g, const json_t *record, const char *name,
 
 /* ---- the layers -------------------------------------------------------------------------------------- */
 
-static int node_size(struct guest *g, const char *node, uint64_t *out, struct err *err)
-{
-	_cleanup_json_ json_t *nodes = NULL;
-	size_t i;
-	json_t *n;
-	if (guest_qmp(g, "query-named-block-nodes", json_pack("{s:b}", "flat", 1), QMP_HEAVY_MS,
-		    &nodes, err) < 0)
-		return -1;
-	json_array_foreach (nodes, i, n)
-		if (str_eq(json_get_str(n, "node-name", NULL), node)) {
-			*out = (uint64_t)json_get_int(
-				json_object_get(n, "image"), "virtual-size", 0);
-			return 0;
-		}
-	return err_set(err, ERR_QEMU, "QEMU has no node '%s'", node);
-}
-
 /* One action of the transaction for each disk; their layers are files then, and in `record`. */
 static int make_layers(struct guest *g, json_t *record, const struct disk_def *disks, size_t count,
 	json_t *actions, struct err *err)
@@ -91,28 +74,18 @@ static int make_layers(struct guest *g, json_t *record, const struct disk_def *d
 	for (size_t i = 0; i < count; i++) {
 		uint64_t size = 0;
 		const struct disk_def *d = &disks[i];
-		const char *chain[CHAIN_MAX];
-		size_t depth;
-		_cleanup_free_ char *over = xstrdup(snapshot_top(record, d->target));
 		_cleanup_free_ char *prefix = prefix_of(d->target, number);
 		_cleanup_free_ char *overlay = str_fmt("%stop", prefix);
 		_cleanup_free_ char *node = block_top_node(g, d->target, err);
-		if (!node || node_size(g, node, &size, err) < 0 ||
-			snapshot_chain(record, d, NULL, chain, &depth, err) < 0)
-			return -1;
-		if (depth > CHAIN_MAX - 3)
-			return err_set(err, ERR_REFUSED,
-				"disk '%s' stands on %zu layers: delete snapshots before making more",
-				d->target, depth);
-		const char *name = snapshot_new_top(record, d, over);
-		if (snapshot_make_layer(
-			    g->dir, g->def->issued.keeper_uid, d, name, over, size, err) < 0)
+		if (!node || block_node_size(g, node, &size, err) < 0 ||
+			snapshot_put_on_top(g->dir, g->def->issued.keeper_uid, record, d,
+				snapshot_top(record, d->target), size, err) < 0)
 			return -1;
 		json_array_append_new(
 			actions, json_pack("{s:s, s:{s:s, s:s}}", "type", "blockdev-snapshot",
 					 "data", "node", node, "overlay", overlay));
 	}
-	json_object_set_new(record, "next", json_integer(number + 1));
+	snapshots_count_on(record);
 	return 0;
 }
 

@@ -129,6 +129,7 @@ static int snapshot_guest(
 	const char *name = json_get_str(args, "name", "");
 	worker_fn *work = str_eq(r->command, "roost-snapshot-create")   ? op_snapshot_create
 			  : str_eq(r->command, "roost-snapshot-revert") ? op_snapshot_revert
+			  : str_eq(r->command, "roost-snapshot-tidy")   ? op_snapshot_tidy
 									: op_snapshot_delete;
 	(void)ret;
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
@@ -238,6 +239,9 @@ const struct command supervisor_commands[] = {
 	{"roost-snapshot-revert", "Brings back the disks of a guest that does not run.",
 		{{"name", ARG_STR, false, "the guest"}, {"snapshot", ARG_STR, false, "which one"}},
 		CMD_CHANGING, snapshot_guest},
+	{"roost-snapshot-tidy",
+		"Merges and removes what no snapshot needs, of a guest that does not run.",
+		{{"name", ARG_STR, false, "the guest"}}, CMD_CHANGING, snapshot_guest},
 	{"roost-snapshot-delete", "Removes snapshots of a guest that does not run.",
 		{{"name", ARG_STR, false, "the guest"}, {"snapshot", ARG_STR, false, "which one"},
 			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"}},

@@ -71,9 +71,14 @@ int snapshots_plan(int dir, uid_t keeper, const json_t *record, struct err *err)
 	return 0;
 }
 
+bool snapshots_are_planned(int dir)
+{
+	return faccessat(dir, PLAN, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int snapshots_commit(int dir, struct err *err)
 {
-	if (faccessat(dir, PLAN, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!snapshots_are_planned(dir))
 		return 0;
 	if (renameat(dir, PLAN, dir, RECORD) < 0)
 		return err_errno(err, "cannot write '" RECORD "'");
@@ -178,6 +183,17 @@ size_t snapshot_disks(int dir, const struct definition *d, struct disk_def out[S
 	return count;
 }
 
+const struct disk_def *snapshot_disk(const struct definition *d, const struct disk_def *disks,
+	size_t count, const char *target, struct err *err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_eq(disks[i].target, target))
+			return &disks[i];
+	err_set(err, ERR_REFUSED, "guest '%s' has snapshots of a disk '%s', and no such disk now",
+		d->name, target);
+	return NULL;
+}
+
 const char *snapshot_bottom(const struct disk_def *d)
 {
 	return d->source == DISK_PATH ? d->path : d->file;
@@ -223,7 +239,8 @@ int snapshot_chain(const json_t *record, const struct disk_def *d, const char *t
 	return 0;
 }
 
-const char *snapshot_new_top(json_t *record, const struct disk_def *d, const char *over)
+/* Its name, borrowed from the record. */
+static const char *new_top(json_t *record, const struct disk_def *d, const char *over)
 {
 	int64_t n = json_get_int(record, "next", 1);
 	bool vars = str_eq(d->target, SNAPSHOT_VARS);
@@ -243,7 +260,7 @@ const char *snapshot_backing_format(const struct disk_def *d, const char *over)
 	return raw ? "raw" : "qcow2";
 }
 
-int snapshot_make_layer(int dir, uid_t keeper, const struct disk_def *d, const char *name,
+static int make_layer(int dir, uid_t keeper, const struct disk_def *d, const char *name,
 	const char *over, uint64_t over_size, struct err *err)
 {
 	struct qcow2_new new = {.size = over_size,
@@ -253,6 +270,41 @@ int snapshot_make_layer(int dir, uid_t keeper, const struct disk_def *d, const c
 	if (qcow2_create(dir, name, &new, err) < 0)
 		return err_prefix(err, "disk '%s'", d->target);
 	return access_give_at(dir, name, keeper, err);
+}
+
+int snapshot_layer_size(int dir, uid_t keeper, const char *name, uint64_t *out, struct err *err)
+{
+	struct qcow2_info info;
+	_cleanup_close_ int fd = base_open_own(dir, name, O_RDONLY, keeper, err);
+	if (fd < 0)
+		return -1;
+	if (qcow2_read(fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", name);
+	*out = info.virtual_size;
+	return 0;
+}
+
+int snapshot_put_on_top(int dir, uid_t keeper, json_t *record, const struct disk_def *d,
+	const char *over, uint64_t over_size, struct err *err)
+{
+	const char *names[CHAIN_MAX];
+	size_t count;
+	/* `over` may be the record's own text, which the new top replaces */
+	_cleanup_free_ char *below = xstrdup(over);
+	if (snapshot_chain(record, d, below, names, &count, err) < 0)
+		return -1;
+	if (count > CHAIN_MAX - 3)
+		return err_set(err, ERR_REFUSED,
+			"disk '%s' stands on %zu layers: delete snapshots before making more",
+			d->target, count);
+	const char *name = new_top(record, d, below);
+	return make_layer(dir, keeper, d, name, below, over_size, err);
+}
+
+void snapshots_count_on(json_t *record)
+{
+	int64_t number = json_get_int(record, "next", 1);
+	json_object_set_new(record, "next", json_integer(number + 1));
 }
 
 json_t *snapshot_add(json_t *record, const struct disk_def *disks, size_t count, const char *name,

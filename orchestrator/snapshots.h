@@ -31,6 +31,7 @@ json_t *snapshots_read(int dir, struct err *err);
 int snapshots_plan(int dir, uid_t keeper, const json_t *record, struct err *err);
 /* The plan becomes the record; success where there is no plan. */
 int snapshots_commit(int dir, struct err *err);
+bool snapshots_are_planned(int dir);
 void snapshots_drop_plan(int dir);
 int snapshots_write(int dir, uid_t keeper, const json_t *record, struct err *err);
 /* Removes files of snapshots that the record does not name. */
@@ -45,6 +46,9 @@ int snapshots_check_name(
 
 /* What of a guest has snapshots: its writable disks, then the variables. Borrowed from `d`. */
 size_t snapshot_disks(int dir, const struct definition *d, struct disk_def out[SNAPSHOT_DISKS_MAX]);
+/* The one of that target; ERR_REFUSED: the guest has it no more. */
+const struct disk_def *snapshot_disk(const struct definition *d, const struct disk_def *disks,
+	size_t count, const char *target, struct err *err);
 /* The file that a layer "" of it is: its own, or its path. */
 const char *snapshot_bottom(const struct disk_def *d);
 /*
@@ -55,12 +59,17 @@ int snapshot_chain(const json_t *record, const struct disk_def *d, const char *t
 	const char *names[CHAIN_MAX], size_t *count, struct err *err);
 /* "" or the layer that the guest writes to. */
 const char *snapshot_top(const json_t *record, const char *target);
-/* A disk gets a new top over `over`; its name, borrowed from the record. */
-const char *snapshot_new_top(json_t *record, const struct disk_def *d, const char *over);
 const char *snapshot_backing_format(const struct disk_def *d, const char *over);
-/* The empty file of that layer. `over_size` is what it must be able to hold. */
-int snapshot_make_layer(int dir, uid_t keeper, const struct disk_def *d, const char *name,
+/* How many bytes a layer shows, by its header. */
+int snapshot_layer_size(int dir, uid_t keeper, const char *name, uint64_t *out, struct err *err);
+/*
+ * A new, empty top over `over`, which shows `over_size` bytes: in the record, and its file. ERR_REFUSED
+ * where there are too many below it.
+ */
+int snapshot_put_on_top(int dir, uid_t keeper, json_t *record, const struct disk_def *d,
 	const char *over, uint64_t over_size, struct err *err);
+/* All tops of a change have been made: the next one's files have another number. */
+void snapshots_count_on(json_t *record);
 /* Adds a snapshot of the tops as they are, and makes it the current one; borrowed. */
 json_t *snapshot_add(json_t *record, const struct disk_def *disks, size_t count, const char *name,
 	const char *description, const char *state);

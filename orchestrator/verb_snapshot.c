@@ -232,16 +232,48 @@ static int run_current(const struct cli *cli, struct err *err)
 
 /* ---- revert, delete ---------------------------------------------------------------------------------- */
 
+/* A guest that runs ends by it: only if that was asked for. */
+static int revert_running(
+	const struct cli *cli, const struct found *f, const char *name, struct err *err)
+{
+	json_t *reply = NULL;
+	if (!cli_flag(cli, "force")) {
+		err_set(err, ERR_REFUSED,
+			"guest '%s' is running: what it has in its RAM, and all since '%s', would be lost",
+			f->name, name);
+		return err_hint(err, "`roost shutdown %s` first, or add --force", f->name);
+	}
+	if (guest_call(f->name, "roost-revert", json_pack("{s:s}", "snapshot", name), &reply, err) <
+		0)
+		return -1;
+	json_decref(reply);
+	return supervisor_call(
+		"roost-snapshot-tidy", json_pack("{s:s}", "name", f->name), NULL, err);
+}
+
+static int revert(const struct cli *cli, const struct found *f, const char *name, struct err *err)
+{
+	if (guest_runs(f))
+		return revert_running(cli, f, name, err);
+	return supervisor_call("roost-snapshot-revert",
+		json_pack("{s:s, s:s}", "name", f->name, "snapshot", name), NULL, err);
+}
+
 static int run_revert(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	json_t *reply = NULL;
+	bool running = cli_flag(cli, "running"), paused = cli_flag(cli, "paused");
 	_cleanup_json_ json_t *record = look(cli, &f, err);
 	const char *name = record ? named(cli, &f, record, err) : NULL;
-	if (!name ||
-		supervisor_call("roost-snapshot-revert",
-			json_pack("{s:s, s:s}", "name", f.name, "snapshot", name), &reply, err) < 0)
+	if (!name || !snapshots_get(record, f.name, name, err))
 		return -1;
+	if (running && paused)
+		return err_set(err, ERR_USAGE, "snapshot-revert: --running or --paused, not both");
+	if (revert(cli, &f, name, err) < 0)
+		return -1;
+	if ((running || paused) && supervisor_start(f.name, paused, &reply, err) < 0)
+		return err_prefix(err, "the guest is as '%s' has kept it, but", name);
 	return told(cli, "Reverted to snapshot '%s' of guest '%s'\n", name, f.name, reply);
 }
 
@@ -283,8 +315,11 @@ const struct verb verb_snapshot_current = {"snapshot-current", "NAME",
 	"roost snapshot-current web1", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_revert = {"snapshot-revert", "NAME [SNAPSHOT]",
 	"Brings a guest back to what a snapshot has kept; what was written since is lost.", 1, 2,
-	false, {CURRENT}, run_revert, "roost snapshot-revert web1 before-upgrade", GROUP_LIFE,
-	GUESTS_ALL};
+	false,
+	{CURRENT, {"running", NULL, 0, "start it then"},
+		{"paused", NULL, 0, "start it then, with its CPUs stopped"},
+		{"force", NULL, 0, "although it is running: it ends first"}},
+	run_revert, "roost snapshot-revert web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_delete = {"snapshot-delete", "NAME [SNAPSHOT]",
 	"Gives up a snapshot; the guest, and other snapshots, stay as they are.", 1, 2, false,
 	{CURRENT, {"children", NULL, 0, "and all that stand on it"},

@@ -96,6 +96,67 @@ pico() {
 	[ $# -eq 0 ] || printf '%s\n' "$@" >>"$TMPDIR/$pico_name.yaml"
 	roost define "$TMPDIR/$pico_name.yaml"
 }
+# with_failpoints: roost is the build that dies at the point that $ROOST_RUN/fail names; die_at POINT says so
+with_failpoints() {
+	failing=$TOP/build/fail/bin
+	[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
+	PATH=$failing:$PATH
+}
+die_at() {
+	echo "$1" >"$ROOST_RUN/fail"
+	chmod 666 "$ROOST_RUN/fail"
+}
+# has_died POINT: somebody did
+has_died() {
+	[ ! -s "$ROOST_RUN/fail" ] || fail "nobody came by $1"
+	rm -f "$ROOST_RUN/fail"
+}
+# --- snapshots: of the guest `p`, with a second disk of its own, vdb; $folder is its folder
+two_disks() {
+	need pico.raw
+	folder=$ROOST_STATE/guests/p
+	cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
+	cat >"$TMPDIR/p.yaml" <<-END
+		name: p
+		memory: 32M
+		disks:
+		  - path: $TMPDIR/p.raw
+		    format: raw
+		  - size: 4M
+		interfaces: []
+	END
+	roost define "$TMPDIR/p.yaml"
+}
+record() {
+	cat "$folder/snapshots.json"
+}
+# as many files of snapshots as the record names, and no more; no plan, no journal
+nothing_left_over() {
+	[ ! -e "$folder/snapshots.next" ] || fail "a plan is left"
+	[ ! -e "$folder/journal" ] || fail "a journal is left"
+	check_eq "the layers' files" "$(record | jq -r '(.layers | keys[]), (.snapshots[].memory | values)' | sort)" \
+		"$(find "$folder" \( -name 'disk-*' -o -name 'memory.*' -o -name 'vars.*.qcow2' \) -printf '%f\n' | sort)"
+}
+# of a guest that does not run
+all_clean() {
+	for all_clean_file in "$folder"/*.qcow2; do
+		qemu-img check -q "$all_clean_file" || fail "$all_clean_file is not clean"
+	done
+}
+# what a disk's top, or the bottom under it, holds
+see() { # DISK
+	see_top=$(record | jq -r --arg disk "$1" '.tops[$disk] // empty')
+	case $1:$see_top in
+	vda:) qemu-img convert -f raw -O raw "$TMPDIR/p.raw" "$TMPDIR/content" ;;
+	*) qemu-img convert -f qcow2 -O raw "$folder/${see_top:-disk0.qcow2}" "$TMPDIR/content" ;;
+	esac
+	sha256sum <"$TMPDIR/content"
+}
+# boot_number NAME: what the pico guest has counted on its disk
+boot_number() {
+	console_log "$1" | grep -ao 'boot=[0-9a-f]*' | tail -n 1
+}
+
 state() {
 	roost domstate "$1"
 }

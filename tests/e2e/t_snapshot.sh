@@ -3,59 +3,17 @@
 # Snapshots of a guest that does not run: what each has kept comes back bit by bit, deleting one changes none of the
 # others nor the guest, and whoever is killed in between leaves the old or the new.
 . "$TOP/tests/e2e/lib.sh"
-failing=$TOP/build/fail/bin
-[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
-PATH=$failing:$PATH
-need pico.raw
+with_failpoints
+two_disks
 
-folder=$ROOST_STATE/guests/p
-cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
-cat >"$TMPDIR/p.yaml" <<END
-name: p
-memory: 32M
-disks:
-  - path: $TMPDIR/p.raw
-    format: raw
-  - size: 4M
-interfaces: []
-END
-roost define "$TMPDIR/p.yaml"
-
-# what the guest would see of disk vdb, and a write to it as the guest would do it
-record() {
-	cat "$folder/snapshots.json"
-}
-top() {
-	record | jq -r --arg disk "$1" '.tops[$disk] // .bottoms[$disk]'
-}
-path_of() {
-	case $1 in /*) echo "$1" ;; *) echo "$folder/$1" ;; esac
-}
-content() {
-	qemu-img convert -f "$2" -O raw "$1" "$TMPDIR/content"
-	sha256sum <"$TMPDIR/content"
-}
-see() { # DISK
-	see_top=$(top "$1")
-	case $see_top in *.raw) content "$see_top" raw ;; *) content "$folder/$see_top" qcow2 ;; esac
-}
+# a write to disk vdb as the guest would do it
 scribble() { # PATTERN OFFSET
-	qemu-io -f qcow2 -c "write -P $1 $2 64k" "$folder/$(top vdb)" >/dev/null
+	qemu-io -f qcow2 -c "write -P $1 $2 64k" "$folder/$(record | jq -r '.tops.vdb // .bottoms.vdb')" >/dev/null
 }
-all_clean() {
-	for file in "$folder"/*.qcow2; do
-		qemu-img check -q "$file" || fail "$file is not clean"
-	done
-}
-# as many files as the record names, and no more
-nothing_left_over() {
-	[ ! -e "$folder/snapshots.next" ] || fail "a plan is left"
-	check_eq "the layers' files" "$(record | jq -r '.layers | keys[]' | sort)" \
-		"$(find "$folder" -name 'disk-*.qcow2' -printf '%f\n' | sort)"
+# of no guest that runs
+settled() {
+	nothing_left_over
 	all_clean
-}
-boot_number() {
-	console_log p | grep -ao 'boot=[0-9a-f]*' | tail -n 1
 }
 run_once() {
 	roost start p
@@ -65,19 +23,19 @@ run_once() {
 
 say "three snapshots, one on another"
 run_once
-boot_one=$(boot_number)
+boot_one=$(boot_number p)
 check_match "made" "^Snapshot 's1' of guest 'p' created" "$(roost snapshot-create-as p s1 'the first one')"
 s1=$(see vda)$(see vdb)
 scribble 1 0
 run_once
-[ "$boot_one" != "$(boot_number)" ] || fail "it did not count its boot"
+[ "$boot_one" != "$(boot_number p)" ] || fail "it did not count its boot"
 roost snapshot-create-as p s2
 s2=$(see vda)$(see vdb)
 scribble 2 64k
 roost snapshot-create-as p s3
 scribble 3 128k
 now=$(see vda)$(see vdb)
-nothing_left_over
+settled
 check_eq "told" "s1 s2 s3" "$(roost snapshot-list p --name | paste -s -d ' ' -)"
 check_match "as a table" '^ s2 +20[0-9-]+ [0-9:]+ [+-][0-9]+ +shutoff' "$(roost snapshot-list p)"
 check_eq "as a tree" "s1
@@ -94,7 +52,7 @@ check_eq "which it goes on from" s3 "$(roost snapshot-current p)"
 say "back, bit by bit"
 roost snapshot-revert p s1
 check_eq "as s1 kept it" "$s1" "$(see vda)$(see vdb)"
-nothing_left_over
+settled
 run_once
 scribble 9 0
 roost snapshot-create-as p other
@@ -104,7 +62,7 @@ roost snapshot-revert p --current
 check_eq "as s2 kept it" "$s2" "$(see vda)$(see vdb)"
 roost snapshot-revert p s1
 check_eq "the other branch has changed nothing" "$s1" "$(see vda)$(see vdb)"
-nothing_left_over
+settled
 check_match "branches" "  \+- other" "$(roost snapshot-list p --tree)"
 
 say "deleted: the others, and the guest, stay as they are"
@@ -113,17 +71,17 @@ scribble 3 128k
 check_eq "as it was" "$now" "$(see vda)$(see vdb)"
 roost snapshot-delete p s2
 check_eq "the guest" "$now" "$(see vda)$(see vdb)"
-nothing_left_over
+settled
 check_json "what stood on it" '.parent == "s1"' "$(roost snapshot-info p s3 --json)"
 roost snapshot-delete p s1 # two stand on it: they share what it stands on
 check_eq "the guest" "$now" "$(see vda)$(see vdb)"
-nothing_left_over
+settled
 roost snapshot-delete p other
 check_eq "the guest" "$now" "$(see vda)$(see vdb)"
 roost snapshot-delete p --current
-check_eq "the guest" "$now" "$(content "$TMPDIR/p.raw" raw)$(content "$folder/disk0.qcow2" qcow2)"
+check_eq "the guest" "$now" "$(see vda)$(see vdb)"
 check_eq "none is left" "0 0" "$(record | jq -r '"\(.layers | length) \(.snapshots | length)"')"
-nothing_left_over
+settled
 run_once
 
 say "bad input changes nothing"
@@ -163,7 +121,7 @@ for step in before-plan planned before-merge merged forgotten; do
 		[ $act = revert ] || check_eq "$act, $step: the guest" "$before" "$(see vda)$(see vdb)"
 		roost snapshot-delete p after
 		[ $act = revert ] || check_eq "$act, $step: the guest" "$before" "$(see vda)$(see vdb)"
-		nothing_left_over
+		settled
 		roost snapshot-info p b >/dev/null 2>&1 || roost snapshot-create-as p b
 	done
 done

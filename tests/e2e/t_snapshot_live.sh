@@ -3,35 +3,11 @@
 # Snapshots of the disks of a guest that runs: it goes on, its disks are kept as they were at that instant, and whoever is
 # killed in between leaves the old or the new.
 . "$TOP/tests/e2e/lib.sh"
-failing=$TOP/build/fail/bin
-[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
-PATH=$failing:$PATH
-need pico.raw
-
-folder=$ROOST_STATE/guests/p
-cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
-cat >"$TMPDIR/p.yaml" <<END
-name: p
-memory: 32M
-disks:
-  - path: $TMPDIR/p.raw
-    format: raw
-  - size: 4M
-interfaces: []
-END
-roost define "$TMPDIR/p.yaml"
+with_failpoints
+two_disks
 roost start p
 wait_until 30 is_up p
 
-record() {
-	cat "$folder/snapshots.json"
-}
-nothing_left_over() {
-	[ ! -e "$folder/snapshots.next" ] || fail "a plan is left"
-	[ ! -e "$folder/journal" ] || fail "a journal is left"
-	check_eq "the layers' files" "$(record | jq -r '.layers | keys[]' | sort)" \
-		"$(find "$folder" -name 'disk-*.qcow2' -printf '%f\n' | sort)"
-}
 # what QEMU writes to, and what the record says that it does
 top_of_qemu() {
 	qmp "$(run_dir p)/guest.sock" query-block |
