@@ -14,7 +14,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 # ---- sources -------------------------------------------------------------------------------------
 
-base   := err mem str json fs clock sock proc
+base   := err mem str json fs clock sock proc answer
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
@@ -65,7 +65,7 @@ roost  += verb_clone
 shared += another
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
-image  := roost-image
+image  := roost-image seed_vfat
 digest := roost-digest
 shared += catalogue progress_bar pull
 roost  += verb_pull
@@ -106,6 +106,11 @@ else
 LEFT_OUT += roost-fetch(libcurl)
 endif
 
+# Of libarchive only the objects that are used, where the distribution has them: it links ICU, libxml2 and others, and
+# loading those takes longer than making a seed.
+archive := $(shell $(CC) -print-file-name=libarchive.a)
+archive := $(if $(filter /%,$(archive)),$(if $(call have,zlib),$(archive) -lz,-larchive),-larchive)
+
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
 LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
 	$(call room,orchestrator,shared)
@@ -138,7 +143,7 @@ $(LIBEXEC)/roost-ssh: $(call room,orchestrator,ssh) $(LIB)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lssh -ljansson
 $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -larchive -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(archive) -ljansson
 
 $(LIBEXEC)/roost-fetch: $(call room,images,fetch) $(LIB)
 	@mkdir -p $(@D)

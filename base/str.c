@@ -71,6 +71,13 @@ void buf_free(struct buf *b)
 	*b = (struct buf){0};
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->cap);
+	buf_free(b);
+}
+
 char *buf_steal(struct buf *b)
 {
 	char *text = b->data ? b->data : xstrdup("");

@@ -18,7 +18,8 @@ struct buf {
 	size_t cap;
 };
 
-#define _cleanup_buf_ _cleanup_(buf_free)
+#define _cleanup_buf_    _cleanup_(buf_free)
+#define _cleanup_secret_ _cleanup_(buf_wipe)
 
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_str(struct buf *b, const char *s);
@@ -28,6 +29,8 @@ void buf_reserve(struct buf *b, size_t len);
 /* Drops the first `len` bytes. */
 void buf_drop(struct buf *b, size_t len);
 void buf_free(struct buf *b);
+/* The same of a secret, which is wiped. What it left behind while it grew is not: reserve before. */
+void buf_wipe(struct buf *b);
 /* The text (never NULL, owned by the caller); the buffer is empty afterwards. */
 char *buf_steal(struct buf *b);
 

@@ -1,50 +1,70 @@
 /*
  * roost-image: what needs libarchive, as a program of its own so that nobody else links it.
  *
- *	roost-image seed OUT	a NoCloud seed of the texts in a JSON object on standard input
+ *	roost-image seed OUT	a NoCloud seed of what seed_request() (seed.h) says on standard input
  *
  * Nothing is printed on success. An error is one JSON line on standard output,
  * {"error":{"class":..., "desc":..., "hint":...}}, and the exit status of its kind.
+ *
+ * What it writes is not flushed to the disk, as little as genisoimage's is: a caller who needs that
+ * does it, with the rest of his.
  */
 #include <archive.h>
 #include <archive_entry.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "images/qcow2.h"
+#include "images/seed_vfat.h"
 
-#define INPUT_MAX (16UL << 20)
+#define INPUT_MAX ((size_t)VFAT_CONTENT_MAX)
 
 /* ECMA-119, 8.4: the primary volume descriptor is sector 16, its volume identifier at byte 40. */
 #define VOLUME_ID_AT (16 * 2048 + 40)
 static const char volume_id[] = "cidata";
 
-/* The files of a seed, as cloud-init's NoCloud names them, which are also the keys of the input. */
+/* The files of a seed, as cloud-init's NoCloud names them, in the order of the input. */
 static const struct {
-	const char *name;
+	const char *name, *alias; /* alias: on vfat */
 	bool needed;
 } seed_files[] = {
-	{"user-data", true},
-	{"meta-data", true},
-	{"vendor-data", false},
-	{"network-config", false},
+	{"user-data", "USER-D~1   ", true},
+	{"meta-data", "META-D~1   ", true},
+	{"vendor-data", "VENDOR~1   ", false},
+	{"network-config", "NETWOR~1   ", false},
+};
+static_assert(ARRAY_SIZE(seed_files) <= VFAT_FILES_MAX, "more files than vfat_image() takes");
+
+struct content {
+	struct vfat_file files[ARRAY_SIZE(seed_files)];
+	size_t count, size; /* size: in all */
 };
 
-static int read_input(json_t **out, struct err *err)
+/* ---- what is asked ------------------------------------------------------------------------------- */
+
+/* Its JSON line is taken out; what is left in `text` are the contents. */
+static int read_input(struct buf *text, json_t **out, struct err *err)
 {
-	_cleanup_buf_ struct buf text = {0};
-	if (fd_read(STDIN_FILENO, "standard input", INPUT_MAX, &text, err) < 0)
+	buf_reserve(text, 64 * 1024); /* a secret: no copies on the way */
+	if (fd_read(STDIN_FILENO, "standard input", INPUT_MAX, text, err) < 0)
 		return -1;
-	json_t *o = json_text_parse(text.data, text.len, err);
+	const char *end = memchr(text->data, '\n', text->len);
+	size_t len = end ? (size_t)(end - text->data) : text->len;
+	json_t *o = json_text_parse(text->data, len, err);
 	if (!o)
 		return err_prefix(err, "standard input");
+	buf_drop(text, end ? len + 1 : len);
 	if (!json_is_object(o)) {
 		json_decref(o);
 		return err_set(err, ERR_USAGE, "standard input: a JSON object is wanted");
@@ -53,27 +73,45 @@ static int read_input(json_t **out, struct err *err)
 	return 0;
 }
 
-static int check_seed_keys(const json_t *o, struct err *err)
+static int check_keys(const json_t *o, struct err *err)
 {
-	const char *names[ARRAY_SIZE(seed_files) + 1] = {0};
-	const char *key, *text = NULL;
+	const char *key;
 	json_t *value;
-	for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++) {
-		names[i] = seed_files[i].name;
-		int found = seed_files[i].needed ? json_str(o, names[i], &text, err)
-						 : json_str_opt(o, names[i], &text, err);
-		if (found < 0)
-			return -1;
-	}
 	json_object_foreach ((json_t *)o, key, value) {
-		size_t i = 0;
-		while (names[i] && !str_eq(names[i], key))
-			i++;
-		if (!names[i])
+		bool known = str_eq(key, "filesystem") || str_eq(key, "format");
+		for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++)
+			known = known || str_eq(seed_files[i].name, key);
+		if (!known)
 			return err_set(err, ERR_USAGE, "a seed has no file '%s'", key);
 	}
 	return 0;
 }
+
+/* The contents stay where they are, in `text`. */
+static int take_files(const json_t *o, const struct buf *text, struct content *c, struct err *err)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++) {
+		const char *name = seed_files[i].name;
+		int64_t len = -1;
+		if (seed_files[i].needed ? json_int(o, name, &len, err) < 0
+					 : json_int_opt(o, name, &len, err) < 0)
+			return -1;
+		if (!json_object_get(o, name))
+			continue;
+		if (len < 0 || (size_t)len > text->len - at)
+			return err_set(err, ERR_USAGE, "standard input: it ends within '%s'", name);
+		c->files[c->count++] =
+			(struct vfat_file){name, seed_files[i].alias, text->data + at, (size_t)len};
+		at += (size_t)len;
+	}
+	c->size = at;
+	return at == text->len
+		       ? 0
+		       : err_set(err, ERR_USAGE, "standard input: there is more than its files");
+}
+
+/* ---- ISO 9660 ------------------------------------------------------------------------------------ */
 
 static la_ssize_t to_buffer(struct archive *a, void *image, const void *data, size_t len)
 {
@@ -82,16 +120,16 @@ static la_ssize_t to_buffer(struct archive *a, void *image, const void *data, si
 	return (la_ssize_t)len;
 }
 
-static int add_file(struct archive *a, const char *name, const char *text, time_t now)
+static int add_file(struct archive *a, const struct vfat_file *f, time_t now)
 {
 	struct archive_entry *e = archive_entry_new();
-	archive_entry_set_pathname(e, name);
+	archive_entry_set_pathname(e, f->name);
 	archive_entry_set_filetype(e, AE_IFREG);
 	archive_entry_set_perm(e, 0400); /* in the guest too only root reads it */
-	archive_entry_set_size(e, (la_int64_t)strlen(text));
+	archive_entry_set_size(e, (la_int64_t)f->len);
 	archive_entry_set_mtime(e, now, 0);
 	bool ok = archive_write_header(a, e) == ARCHIVE_OK &&
-		  archive_write_data(a, text, strlen(text)) == (la_ssize_t)strlen(text);
+		  archive_write_data(a, f->data, f->len) == (la_ssize_t)f->len;
 	archive_entry_free(e);
 	return ok ? 0 : -1;
 }
@@ -100,7 +138,7 @@ static int add_file(struct archive *a, const char *name, const char *text, time_
  * The padding (300 KiB of zeroes) is for those who look for a label: busybox reads where other file
  * systems have theirs, and gives up on a disk that ends before.
  */
-static int write_iso(struct archive *a, const json_t *o, struct buf *image)
+static int write_iso(struct archive *a, const struct content *c, struct buf *image)
 {
 	time_t now = time(NULL);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
@@ -109,11 +147,9 @@ static int write_iso(struct archive *a, const json_t *o, struct buf *image)
 		archive_write_set_bytes_in_last_block(a, 2048) != ARCHIVE_OK ||
 		archive_write_open2(a, image, NULL, to_buffer, NULL, NULL) != ARCHIVE_OK)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(seed_files); i++) {
-		const char *text = json_get_str(o, seed_files[i].name, NULL);
-		if (text && add_file(a, seed_files[i].name, text, now) < 0)
+	for (size_t i = 0; i < c->count; i++)
+		if (add_file(a, &c->files[i], now) < 0)
 			return -1;
-	}
 	return archive_write_close(a) == ARCHIVE_OK ? 0 : -1;
 }
 
@@ -132,10 +168,11 @@ static int keep_temporaries_beside(const char *path, struct err *err)
 	return 0;
 }
 
-static int build_iso(const json_t *o, struct buf *image, struct err *err)
+static int build_iso(const struct content *c, struct buf *image, struct err *err)
 {
+	buf_reserve(image, c->size + (480 << 10));
 	struct archive *a = archive_write_new();
-	if (!a || write_iso(a, o, image) < 0) {
+	if (!a || write_iso(a, c, image) < 0) {
 		err_set(err, ERR_SYSTEM, "libarchive cannot make the ISO image: %s",
 			a && archive_error_string(a) ? archive_error_string(a) : "out of memory");
 		archive_write_free(a);
@@ -148,15 +185,53 @@ static int build_iso(const json_t *o, struct buf *image, struct err *err)
 	return 0;
 }
 
+/* ---- the image ----------------------------------------------------------------------------------- */
+
+static int build(const json_t *o, const char *out, const struct buf *text, struct buf *image,
+	struct err *err)
+{
+	struct content c = {0};
+	const char *filesystem = json_get_str(o, "filesystem", "");
+	if (check_keys(o, err) < 0 || take_files(o, text, &c, err) < 0)
+		return -1;
+	if (str_eq(filesystem, "vfat"))
+		vfat_image(c.files, c.count, volume_id, time(NULL), image);
+	else if (!str_eq(filesystem, "iso9660"))
+		return err_set(err, ERR_USAGE, "no file system '%s'", filesystem);
+	else if (keep_temporaries_beside(out, err) < 0 || build_iso(&c, image, err) < 0)
+		return -1;
+	return 0;
+}
+
+static int write_qcow2(const char *out, const struct buf *image, struct err *err)
+{
+	_cleanup_free_ char *temporary = str_fmt("%s.new.%d", out, (int)getpid());
+	_cleanup_close_ int raw = memfd_create("seed", MFD_CLOEXEC);
+	if (raw < 0 || write_all(raw, image->data, image->len) < 0)
+		return err_errno(err, "cannot keep the image in memory");
+	unlink(temporary);
+	if (qcow2_copy(AT_FDCWD, temporary, raw, false, err) < 0)
+		return -1;
+	if (rename(temporary, out) == 0)
+		return 0;
+	err_errno(err, "cannot write '%s'", out);
+	unlink(temporary);
+	return -1;
+}
+
 static int make_seed(const char *out, struct err *err)
 {
 	_cleanup_json_ json_t *o = NULL;
-	_cleanup_buf_ struct buf image = {0};
-	if (read_input(&o, err) < 0 || check_seed_keys(o, err) < 0)
+	_cleanup_secret_ struct buf text = {0}, image = {0};
+	umask(077); /* secrets */
+	if (read_input(&text, &o, err) < 0 || build(o, out, &text, &image, err) < 0)
 		return -1;
-	if (keep_temporaries_beside(out, err) < 0 || build_iso(o, &image, err) < 0)
-		return -1;
-	return file_replace_secret(AT_FDCWD, out, image.data, image.len, true, err);
+	const char *format = json_get_str(o, "format", "");
+	if (str_eq(format, "raw"))
+		return file_replace_secret(AT_FDCWD, out, image.data, image.len, false, err);
+	if (str_eq(format, "qcow2"))
+		return write_qcow2(out, &image, err);
+	return err_set(err, ERR_USAGE, "no image format '%s'", format);
 }
 
 static const struct {
@@ -171,7 +246,7 @@ static int run(int argc, char **argv, struct err *err)
 	for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(commands); i++)
 		if (str_eq(argv[1], commands[i].name))
 			return commands[i].run(argv[2], err);
-	return err_set(err, ERR_USAGE, "usage: roost-image seed OUT < JSON");
+	return err_set(err, ERR_USAGE, "usage: roost-image seed OUT < REQUEST");
 }
 
 int main(int argc, char **argv)

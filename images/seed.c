@@ -58,6 +58,17 @@ static int check_user(const char *user, struct err *err)
 	return 0;
 }
 
+int seed_check_text(const char *what, const struct buf *text, bool packed, struct err *err)
+{
+	const char *data = text->data ? text->data : "";
+	if (packed && str_starts(data, "\x1f\x8b"))
+		return 0;
+	if (memchr(data, '\0', text->len))
+		return err_set(err, ERR_USAGE, "%s has a NUL byte: it is not text", what);
+	_cleanup_json_ json_t *utf8 = json_stringn(data, text->len);
+	return utf8 ? 0 : err_set(err, ERR_USAGE, "%s is not UTF-8 text", what);
+}
+
 /* One line, UTF-8, and not the secret half by mistake. */
 static int check_public_key(const char *key, const char *what, struct err *err)
 {
@@ -95,6 +106,12 @@ static int check(const struct seed *s, struct err *err)
 	if (check_instance_id(s->instance_id, err) < 0 || seed_check_hostname(s->hostname, err) < 0)
 		return -1;
 	if (!s->user_data && check_user(s->user, err) < 0)
+		return -1;
+	if (s->user_data &&
+		seed_check_text("cloud-init seed: the user-data", s->user_data, true, err) < 0)
+		return -1;
+	if (s->network_config && seed_check_text("cloud-init seed: the network-config",
+					 s->network_config, false, err) < 0)
 		return -1;
 	for (size_t i = 0; !s->user_data && i < s->key_count; i++)
 		if (check_public_key(s->keys[i], "public key", err) < 0)
@@ -148,6 +165,13 @@ static void yaml_field(struct buf *b, const char *key, const char *value)
 	buf_str(b, "\n");
 }
 
+static void yaml_begin(struct buf *b)
+{
+	/* room at once: a buffer that grows leaves copies of the key behind in freed memory */
+	buf_reserve(b, 64 * 1024);
+	buf_str(b, "#cloud-config\n");
+}
+
 static void add_host_key(struct buf *b, const struct seed *s)
 {
 	if (!s->host_key_private)
@@ -161,89 +185,90 @@ static void add_host_key(struct buf *b, const struct seed *s)
 	yaml_field(b, "  ed25519_public", s->host_key_public);
 }
 
-static char *our_user_data(const struct seed *s)
+static void our_user_data(const struct seed *s, struct buf *b)
 {
-	struct buf b = {0};
-	/* room at once: a buffer that grows leaves copies of the key behind in freed memory */
-	buf_reserve(&b, 64 * 1024);
-	buf_str(&b, "#cloud-config\n");
-	yaml_field(&b, "hostname", s->hostname);
-	buf_str(&b, "users:\n");
-	yaml_field(&b, "  - name", s->user);
-	buf_str(&b, "    shell: /bin/bash\n"
-		    "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
-		    "    lock_passwd: true\n");
+	yaml_begin(b);
+	yaml_field(b, "hostname", s->hostname);
+	buf_str(b, "users:\n");
+	yaml_field(b, "  - name", s->user);
+	buf_str(b, "    shell: /bin/bash\n"
+		   "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+		   "    lock_passwd: true\n");
 	if (s->key_count)
-		buf_str(&b, "    ssh_authorized_keys:\n");
+		buf_str(b, "    ssh_authorized_keys:\n");
 	for (size_t i = 0; i < s->key_count; i++) {
-		buf_str(&b, "      - ");
-		yaml_quoted(&b, s->keys[i]);
-		buf_str(&b, "\n");
+		buf_str(b, "      - ");
+		yaml_quoted(b, s->keys[i]);
+		buf_str(b, "\n");
 	}
-	add_host_key(&b, s);
-	buf_str(&b, "disable_root: false\nssh_pwauth: false\n");
-	return buf_steal(&b);
+	add_host_key(b, s);
+	buf_str(b, "disable_root: false\nssh_pwauth: false\n");
 }
 
-static char *our_vendor_data(const struct seed *s)
+static void our_vendor_data(const struct seed *s, struct buf *b)
 {
 	if (!s->host_key_private)
-		return NULL;
-	struct buf b = {0};
-	buf_reserve(&b, 64 * 1024);
-	buf_str(&b, "#cloud-config\n");
-	add_host_key(&b, s);
-	return buf_steal(&b);
+		return;
+	yaml_begin(b);
+	add_host_key(b, s);
+}
+
+/* Written even if it is empty: that it is there counts. */
+static void as_written(const struct buf *text, struct buf *out)
+{
+	if (text)
+		buf_add(out, text->data, text->len);
 }
 
 int seed_build(const struct seed *s, struct seed_files *out, struct err *err)
 {
 	if (check(s, err) < 0)
 		return -1;
-	struct buf meta = {0};
-	yaml_field(&meta, "instance-id", s->instance_id);
-	yaml_field(&meta, "local-hostname", s->hostname);
-	*out = (struct seed_files){
-		.user_data = s->user_data ? xstrdup(s->user_data) : our_user_data(s),
-		.meta_data = buf_steal(&meta),
-		.vendor_data = s->user_data ? our_vendor_data(s) : NULL,
-		.network_config = xstrdup(s->network_config),
-	};
+	*out = (struct seed_files){0};
+	yaml_field(&out->meta_data, "instance-id", s->instance_id);
+	yaml_field(&out->meta_data, "local-hostname", s->hostname);
+	as_written(s->user_data, &out->user_data);
+	as_written(s->network_config, &out->network_config);
+	if (s->user_data)
+		our_vendor_data(s, &out->vendor_data);
+	else
+		our_user_data(s, &out->user_data);
 	return 0;
 }
 
 /* ---- freeing, and the way to roost-image --------------------------------------------------------- */
 
-static void wipe(char **text)
-{
-	if (*text)
-		explicit_bzero(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
-}
-
 void seed_files_free(struct seed_files *f)
 {
-	wipe(&f->user_data);
-	wipe(&f->meta_data);
-	wipe(&f->vendor_data);
-	wipe(&f->network_config);
+	buf_wipe(&f->user_data);
+	buf_wipe(&f->meta_data);
+	buf_wipe(&f->vendor_data);
+	buf_wipe(&f->network_config);
 }
 
-void seed_request_free(char **request)
+void seed_request(const struct seed_files *f, const struct seed_kind *kind, struct buf *out)
 {
-	wipe(request);
-}
-
-char *seed_request(const struct seed_files *f, struct err *err)
-{
-	_cleanup_json_ json_t *o = json_pack("{s:s, s:s, s:s*, s:s*}", "user-data", f->user_data,
-		"meta-data", f->meta_data, "vendor-data", f->vendor_data, "network-config",
-		f->network_config);
-	if (!o) {
-		err_set(err, ERR_USAGE,
-			"cloud-init seed: user-data or network-config is not UTF-8 text");
-		return NULL;
+	const struct {
+		const char *name;
+		const struct buf *content;
+	} files[] = {
+		{"user-data", &f->user_data},
+		{"meta-data", &f->meta_data},
+		{"vendor-data", &f->vendor_data},
+		{"network-config", &f->network_config},
+	};
+	_cleanup_json_ json_t *o =
+		json_pack("{s:s, s:s}", "filesystem", kind->filesystem, "format", kind->format);
+	size_t all = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		all += files[i].content->len;
+		if (files[i].content->data)
+			json_object_set_new(
+				o, files[i].name, json_integer((json_int_t)files[i].content->len));
 	}
-	return json_line(o);
+	_cleanup_free_ char *line = json_line(o);
+	buf_reserve(out, strlen(line) + 1 + all);
+	buf_fmt(out, "%s\n", line);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		buf_add(out, files[i].content->data, files[i].content->len);
 }

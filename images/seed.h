@@ -1,10 +1,10 @@
 /*
- * What a NoCloud seed says to cloud-init: the texts of its files. Pure: no file is touched here;
- * the program roost-image makes the ISO 9660 image of them (see seed_request()).
+ * What a NoCloud seed says to cloud-init: the content of its files. Pure: no file is touched here;
+ * the program roost-image makes the image of them (see seed_request()).
  *
  * The guest gets its name, one user with keys and sudo, and the SSH host key that was issued for
- * it, so that the first connection is verified. A user-data of the caller's own is passed as
- * written; the host key then travels in vendor-data, which cloud-init merges beneath it.
+ * it, so that the first connection is verified. What is the caller's own is passed as written. If
+ * user-data is, the host key travels in vendor-data, which cloud-init merges beneath it.
  *
  * Everything from outside is checked and quoted: a name or key with a line break is refused, so
  * none can add a line of its own. The private key is a secret: it is wiped when freed, and goes to
@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct seed {
 	const char *instance_id; /* printable ASCII; a new one makes cloud-init run anew */
@@ -25,27 +26,32 @@ struct seed {
 	size_t key_count;
 	const char *host_key_private; /* PEM text; both or NULL */
 	const char *host_key_public;  /* "ssh-ed25519 AAAA..." */
-	const char *user_data;        /* the caller's own, UTF-8, as written; NULL: ours */
-	const char *network_config;   /* as written; NULL: none */
+	/* the caller's own, which seed_check_text() takes; NULL: ours, or none */
+	const struct buf *user_data, *network_config;
 };
 
+/* Their content; one whose `data` is NULL is not there. */
 struct seed_files {
-	char *user_data;
-	char *meta_data;
-	char *vendor_data;    /* NULL: none */
-	char *network_config; /* NULL: none */
+	struct buf user_data, meta_data, vendor_data, network_config;
 };
 
 /* As struct seed wants it. */
 int seed_check_hostname(const char *name, struct err *err);
+/* UTF-8 without a NUL byte; or, if `packed` may be, gzip's. `what` names it: "user-data 'FILE'". */
+int seed_check_text(const char *what, const struct buf *text, bool packed, struct err *err);
 int seed_build(const struct seed *s, struct seed_files *out, struct err *err);
 void seed_files_free(struct seed_files *f);
 
+/* What is made of them, by the names that people use. */
+struct seed_kind {
+	const char *filesystem; /* "iso9660", "vfat" */
+	const char *format;     /* "raw", "qcow2" */
+};
 /*
- * The JSON object that `roost-image seed OUT` reads from its standard input; NULL if a text is not
- * UTF-8. Freed with seed_request_free(), which wipes it.
+ * What `roost-image seed OUT` reads from its standard input: a line with a JSON object, which has the
+ * kind and, under the name of each file that is there, its size in bytes; then their contents, in the
+ * order user-data, meta-data, vendor-data, network-config. A secret: buf_wipe().
  */
-char *seed_request(const struct seed_files *f, struct err *err);
-void seed_request_free(char **request);
+void seed_request(const struct seed_files *f, const struct seed_kind *kind, struct buf *out);
 
 #endif

@@ -4,14 +4,11 @@
 #include <assert.h>
 #include <ctype.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/proc.h"
-#include "base/sock.h"
+#include "base/answer.h"
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
 #include "orchestrator/paths.h"
@@ -246,21 +243,8 @@ void man_definition(void)
 static json_t *commands_of(const char *program, struct err *err)
 {
 	enum { ANSWER_MS = 5000 };
-	_cleanup_(child_end) struct child c = CHILD_NONE;
-	_cleanup_buf_ struct buf text = {0};
-	if (child_start((const char *const[]){libexec_path(program), "--commands", NULL}, false, &c,
-		    err) < 0)
-		return NULL;
-	for (int64_t deadline = deadline_in(ANSWER_MS);;) {
-		buf_reserve(&text, 4096);
-		if (fd_wait(c.out, POLLIN, deadline) <= 0)
-			break;
-		ssize_t n = read(c.out, text.data + text.len, 4096);
-		if (n <= 0)
-			break;
-		text.len += (size_t)n;
-	}
-	json_t *list = json_text_parse(text.data, text.len, err);
+	const char *argv[] = {libexec_path(program), "--commands", NULL};
+	json_t *list = child_answer(argv, NULL, 0, ANSWER_MS, err);
 	if (!list)
 		err_prefix(err, "%s --commands", program);
 	return list;

@@ -27,11 +27,11 @@ enum { TEXT_MAX = 1024 * 1024, IDENTITY_KEYS = KEYS_MAX + 1 };
 
 static json_t *new_key(const char *comment, struct err *err)
 {
-	char path[4096];
-	const char *argv[] = {seed_program("roost-ssh", path, err), "keygen", NULL};
 	_cleanup_json_ json_t *params = json_pack("{s:s}", "comment", comment);
-	_cleanup_free_ char *input = json_line(params);
-	return argv[0] ? seed_child(argv, input, err) : NULL;
+	_cleanup_buf_ struct buf input = {0};
+	_cleanup_free_ char *line = json_line(params);
+	buf_str(&input, line);
+	return seed_ask("roost-ssh", "keygen", NULL, &input, err);
 }
 
 static int write_pair(int dir, const char *name, const json_t *key, bool shared, struct err *err)
@@ -110,21 +110,43 @@ static int host_key(int dir, struct definition *d, char **private, struct err *e
 
 /* ---- the seed ------------------------------------------------------------------------------------- */
 
+static void mix(uint64_t *hash, const void *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) /* FNV-1a: no secret, only a difference */
+		*hash = (*hash ^ ((const unsigned char *)data)[i]) * 1099511628211ULL;
+}
+
+static void mix_text(uint64_t *hash, const char *text)
+{
+	mix(hash, text, strlen(text) + 1);
+}
+
+static void mix_file(uint64_t *hash, const char *name, const struct buf *content)
+{
+	if (!content)
+		return;
+	mix_text(hash, name);
+	mix(hash, content->data, content->len);
+}
+
 /* What decides the content, so that cloud-init runs anew when it changes, and only then. */
 static char *instance_id(const struct definition *d, const struct seed *s)
 {
-	uint64_t hash = 14695981039346656037ULL; /* FNV-1a: no secret, only a difference */
-	const char *parts[IDENTITY_KEYS + 4] = {
-		s->hostname, s->user, s->user_data ? s->user_data : ""};
+	uint64_t hash = 14695981039346656037ULL;
+	mix_text(&hash, s->hostname);
+	mix_text(&hash, s->user);
+	mix_text(&hash, s->user_data ? s->user_data->data : "");
 	for (size_t i = 0; i < s->key_count; i++)
-		parts[3 + i] = s->keys[i];
-	for (size_t i = 0; parts[i]; i++)
-		for (const char *p = parts[i];; p++) {
-			hash = (hash ^ (unsigned char)*p) * 1099511628211ULL;
-			if (!*p)
-				break;
-		}
+		mix_text(&hash, s->keys[i]);
+	mix_file(&hash, "network-config", s->network_config);
 	return str_fmt("%s-%08llx", d->uuid, (unsigned long long)(hash & 0xffffffff));
+}
+
+/* Before the record, which is flushed with the folder, says that it is there. */
+static int flush(int dir, const char *file, struct err *err)
+{
+	_cleanup_close_ int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 || fsync(fd) < 0 ? err_errno(err, "cannot write '%s'", file) : 0;
 }
 
 static int write_image(int dir, const struct seed *s, struct err *err)
@@ -138,9 +160,9 @@ static int write_image(int dir, const struct seed *s, struct err *err)
 	_cleanup_free_ char *out = str_fmt("%s/seed.iso", folder);
 	if (seed_build(s, &files, err) < 0)
 		return -1;
-	int result = seed_write(&files, out, err);
+	int result = seed_write(&files, &(struct seed_kind){"iso9660", "raw"}, out, err);
 	seed_files_free(&files);
-	return result;
+	return result < 0 ? -1 : flush(dir, "seed.iso", err);
 }
 
 int seed_make(int guest_dir, struct definition *d, struct err *err)
@@ -163,7 +185,7 @@ int seed_make(int guest_dir, struct definition *d, struct err *err)
 		.key_count = count,
 		.host_key_private = private,
 		.host_key_public = d->issued.host_key,
-		.user_data = user_data.data};
+		.user_data = c->user_data ? &user_data : NULL};
 	_cleanup_free_ char *id = instance_id(d, &s);
 	s.instance_id = id;
 	return write_image(guest_dir, &s, err);

@@ -5,11 +5,14 @@
 #include "base/json.h"
 #include "images/seed.h"
 
-/* The program's path, in `path`; NULL and an error if it is not installed. */
-const char *seed_program(const char *name, char path[4096], struct err *err);
-/* Runs it to its end; the one JSON object that it prints, or the error that it tells. */
-json_t *seed_child(const char *const argv[], const char *input, struct err *err);
-/* An ISO 9660 image of the files at `out`, 0600; whatever was there is replaced at once. */
-int seed_write(const struct seed_files *files, const char *out, struct err *err);
+/* Asks the program's subcommand (base/answer.h); `argument` may be NULL, `input`, too. */
+json_t *seed_ask(const char *program, const char *subcommand, const char *argument,
+	const struct buf *input, struct err *err);
+/*
+ * An image of the files at `out`, 0600; whatever was there is replaced at once. Not flushed: after a
+ * loss of power it may be empty.
+ */
+int seed_write(const struct seed_files *files, const struct seed_kind *kind, const char *out,
+	struct err *err);
 
 #endif

@@ -16,53 +16,49 @@
 
 /* What cloud-localds writes, so that a seed made again does not make cloud-init run anew. */
 static const char instance_id[] = "iid-local01";
+enum { PIPED_SIZE = 64 * 1024 };
 
-static int read_text(const char *file, const char *what, char **out, struct err *err)
+/* `packed`: it may be compressed by gzip. */
+static int read_text(
+	const char *file, const char *what, bool packed, struct buf *out, struct err *err)
 {
-	struct buf text = {0};
-	_cleanup_free_ char *folder = NULL;
-	buf_reserve(&text, 1); /* an empty file is a text, too */
-	text.data[0] = '\0';
-	int result = written_read(file, &text, &folder, err);
-	if (result < 0)
-		err_prefix(err, "%s", what);
-	else if (memchr(text.data, '\0', text.len))
-		result = err_set(
-			err, ERR_USAGE, "%s '%s' has a NUL byte: it is not text", what, file);
-	if (result == 0)
-		*out = buf_steal(&text);
-	buf_free(&text);
-	return result;
+	_cleanup_free_ char *folder = NULL, *named = str_fmt("%s '%s'", what, file);
+	/* even an empty file is one; and of what is typed or piped in no copies stay behind */
+	buf_reserve(out, str_eq(file, "-") ? PIPED_SIZE : 1);
+	if (written_read(file, out, &folder, err) < 0)
+		return err_prefix(err, "%s", what);
+	return seed_check_text(named, out, packed, err);
 }
 
 /* An option's file; without the option nothing. */
-static int read_option(const struct cli *cli, const char *name, char **out, struct err *err)
+static int read_option(
+	const struct cli *cli, const char *name, bool packed, struct buf *out, struct err *err)
 {
 	const char *file = cli_value(cli, name, NULL);
-	return file ? read_text(file, name, out, err) : 0;
+	return file ? read_text(file, name, packed, out, err) : 0;
 }
 
 /* JSON is YAML, and jansson quotes. */
-static int make_meta_data(const struct cli *cli, char **out, struct err *err)
+static int make_meta_data(const struct cli *cli, struct buf *out, struct err *err)
 {
-	_cleanup_free_ char *interfaces = NULL;
+	_cleanup_buf_ struct buf interfaces = {0};
 	const char *hostname = cli_value(cli, "hostname", NULL);
 	const char *dsmode = cli_value(cli, "dsmode", NULL);
 	if (hostname && seed_check_hostname(hostname, err) < 0)
 		return -1;
 	if (dsmode && !str_eq(dsmode, "local") && !str_eq(dsmode, "net"))
 		return err_set(err, ERR_USAGE, "--dsmode is 'local' or 'net', not '%s'", dsmode);
-	if (read_option(cli, "interfaces", &interfaces, err) < 0)
+	if (read_option(cli, "interfaces", false, &interfaces, err) < 0)
 		return -1;
-	_cleanup_json_ json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*}", "instance-id", instance_id,
-		"local-hostname", hostname, "network-interfaces", interfaces, "dsmode", dsmode);
-	if (!o)
-		return err_set(err, ERR_USAGE, "interfaces: the file is not UTF-8 text");
-	*out = json_line(o);
+	_cleanup_json_ json_t *o =
+		json_pack("{s:s, s:s*, s:s*, s:s*}", "instance-id", instance_id, "local-hostname",
+			hostname, "network-interfaces", interfaces.data, "dsmode", dsmode);
+	_cleanup_free_ char *line = json_line(o);
+	buf_str(out, line);
 	return 0;
 }
 
-static int read_meta_data(const struct cli *cli, char **out, struct err *err)
+static int read_meta_data(const struct cli *cli, struct buf *out, struct err *err)
 {
 	static const char *const made[] = {"hostname", "interfaces", "dsmode"};
 	if (cli->count < 3)
@@ -72,7 +68,7 @@ static int read_meta_data(const struct cli *cli, char **out, struct err *err)
 			return err_set(err, ERR_USAGE,
 				"--%s goes into a meta-data that is made, and META-DATA is given",
 				made[i]);
-	return read_text(cli->operands[2], "meta-data", out, err);
+	return read_text(cli->operands[2], "meta-data", false, out, err);
 }
 
 /* A rename puts the seed there: it must not take the place of a device or a FIFO. */
@@ -89,51 +85,77 @@ static int check_out(const char *out, struct err *err)
 
 static int read_files(const struct cli *cli, struct seed_files *files, struct err *err)
 {
-	if (read_text(cli->operands[1], "user-data", &files->user_data, err) < 0 ||
+	if (read_text(cli->operands[1], "user-data", true, &files->user_data, err) < 0 ||
 		read_meta_data(cli, &files->meta_data, err) < 0 ||
-		read_option(cli, "vendor-data", &files->vendor_data, err) < 0)
+		read_option(cli, "vendor-data", true, &files->vendor_data, err) < 0)
 		return -1;
-	return read_option(cli, "network-config", &files->network_config, err);
+	return read_option(cli, "network-config", false, &files->network_config, err);
 }
 
-static int check_user_data(const char *file, const char *text, struct err *err)
+static int check_user_data(const char *file, const struct buf *text, struct err *err)
 {
 	struct userdata_strangers strangers;
-	if (userdata_check(file, text, strlen(text), &strangers, err) < 0)
+	if (userdata_check(file, text->data, text->len, &strangers, err) < 0)
 		return -1;
 	userdata_tell(file, &strangers);
 	return 0;
 }
 
-static int run_seed(const struct cli *cli, struct err *err)
+/* vendor-data has the form of user-data. */
+static int check_files(const struct cli *cli, const struct seed_files *files, struct err *err)
 {
-	struct seed_files files = {0};
+	if (cli_flag(cli, "no-check"))
+		return 0;
+	if (check_user_data(cli->operands[1], &files->user_data, err) < 0)
+		return -1;
+	return files->vendor_data.data ? check_user_data(cli_value(cli, "vendor-data", ""),
+						 &files->vendor_data, err)
+				       : 0;
+}
+
+static int check_kind(const struct seed_kind *kind, struct err *err)
+{
+	if (!str_eq(kind->filesystem, "iso9660") && !str_eq(kind->filesystem, "vfat"))
+		return err_set(err, ERR_USAGE, "--filesystem is 'iso9660' or 'vfat', not '%s'",
+			kind->filesystem);
+	if (!str_eq(kind->format, "raw") && !str_eq(kind->format, "qcow2"))
+		return err_set(err, ERR_USAGE, "--disk-format is 'raw' or 'qcow2', not '%s'",
+			kind->format);
+	return 0;
+}
+
+static void tell(const struct cli *cli, const struct seed_kind *kind, bool empty)
+{
 	const char *out = cli->operands[0];
-	if (check_out(out, err) < 0)
-		return -1;
-	int result = read_files(cli, &files, err);
-	if (result == 0 && !cli_flag(cli, "no-check"))
-		result = check_user_data(cli->operands[1], files.user_data, err);
-	bool empty = result == 0 && !files.user_data[0];
-	if (result == 0)
-		result = seed_write(&files, out, err);
-	seed_files_free(&files);
-	if (result < 0)
-		return -1;
 	if (empty)
 		fprintf(stderr, "roost: warning: the user-data '%s' is empty\n", cli->operands[1]);
 	if (cli_flag(cli, "verbose"))
-		fprintf(stderr, "wrote %s with filesystem=iso9660 and diskformat=raw\n", out);
+		fprintf(stderr, "wrote %s with filesystem=%s and diskformat=%s\n", out,
+			kind->filesystem, kind->format);
 	if (cli->json)
-		cli_print_json(json_pack(
-			"{s:s, s:s, s:s}", "path", out, "filesystem", "iso9660", "format", "raw"));
+		cli_print_json(json_pack("{s:s, s:s, s:s}", "path", out, "filesystem",
+			kind->filesystem, "format", kind->format));
+}
+
+static int run_seed(const struct cli *cli, struct err *err)
+{
+	const struct seed_kind kind = {
+		cli_value(cli, "filesystem", "iso9660"), cli_value(cli, "disk-format", "raw")};
+	_cleanup_(seed_files_free) struct seed_files files = {0};
+	if (check_kind(&kind, err) < 0 || check_out(cli->operands[0], err) < 0 ||
+		read_files(cli, &files, err) < 0 || check_files(cli, &files, err) < 0 ||
+		seed_write(&files, &kind, cli->operands[0], err) < 0)
+		return -1;
+	tell(cli, &kind, !files.user_data.len);
 	return 0;
 }
 
 const struct verb verb_seed = {"seed", "OUT USER-DATA [META-DATA]",
-	"Writes a NoCloud seed for cloud-init, a raw ISO 9660 image whatever its suffix.", 2, 3,
-	false,
-	{{"network-config", "FILE", 'N', "the network's configuration"},
+	"Writes a NoCloud seed for cloud-init, whatever the suffix a raw ISO 9660 image unless told otherwise.",
+	2, 3, false,
+	{{"filesystem", "iso9660|vfat", 'f', "default iso9660"},
+		{"disk-format", "raw|qcow2", 'd', "default raw"},
+		{"network-config", "FILE", 'N', "the network's configuration"},
 		{"vendor-data", "FILE", 'V', "vendor-data, which user-data overrides"},
 		{"hostname", "NAME", 'H', "the host name, where no META-DATA is given"},
 		{"interfaces", "FILE", 'i', "/etc/network/interfaces, where no META-DATA is given"},

@@ -12,6 +12,7 @@ printf '#cloud-config\nhostname: web\npassword: s3cret-of-t-seed\n' >user
 printf 'instance-id: i-1\n' >meta
 printf 'version: 2\n' >net
 printf '#cloud-config\npackages: [jq]\n' >vendor
+printf '#cloud-config\npackagess: [jq]\n' >vendor.bad
 printf 'auto lo\niface "lo" inet loopback\n' >interfaces
 
 say "the chapter's line: empty files, a suffix that lies"
@@ -46,6 +47,24 @@ check_eq "interfaces" "$(cat interfaces)" "$(printf '%s' "$made" | jq -r '."netw
 roost seed bare.img user
 check_eq "without options" '{"instance-id":"iid-local01"}' "$(content meta-data bare.img | jq -c .)"
 
+say "vfat, qcow2, and what is compressed"
+if command -v mtype >/dev/null; then
+	check_status 0 roost seed -v -f vfat v.img user meta -N net -V vendor
+	check_match "the message" "^wrote v.img with filesystem=vfat and diskformat=raw$" "$out"
+	for pair in user-data=user meta-data=meta network-config=net vendor-data=vendor; do
+		mtype -i v.img "::${pair%=*}" >got
+		cmp -s "${pair#*=}" got || fail "${pair%=*} differs on vfat"
+	done
+fi
+check_json "qcow2" '.format == "qcow2" and .filesystem == "iso9660"' "$(roost seed --json -d qcow2 q.img user)"
+qemu-img check -q -f qcow2 q.img
+qemu-img convert -f qcow2 -O raw q.img q.raw
+check_eq "in qcow2" "$(cat user)" "$(content user-data q.raw)"
+gzip -c user >user.gz
+roost seed z.img user.gz -V user.gz
+content user-data z.img | cmp -s - user.gz || fail "the compressed user-data differs"
+content vendor-data z.img | cmp -s - user.gz || fail "the compressed vendor-data differs"
+
 say "bad input changes nothing"
 sum=$(sha256sum <s.img)
 refused() { # STATUS MESSAGE ARGUMENT...
@@ -61,6 +80,10 @@ refused 2 "--hostname goes into a meta-data that is made" s.img user meta -H vm
 refused 2 "host name may have" s.img user -H 'a b'
 refused 2 "--dsmode is 'local' or 'net'" s.img user -m both
 refused 2 "usage" s.img
+refused 2 "--filesystem is 'iso9660' or 'vfat', not 'ext4'" s.img user -f ext4
+refused 2 "--disk-format is 'raw' or 'qcow2', not 'vmdk'" s.img user -d vmdk
+refused 2 "meta-data 'user.gz' " s.img user user.gz
+refused 2 "vendor.bad:2: cloud-init knows no key 'packagess'" s.img user -V vendor.bad
 printf 'a\0b' >nul
 refused 2 "'nul' has a NUL byte" s.img nul
 printf '#!/bin/sh\n\377\n' >latin
@@ -93,3 +116,21 @@ END
 check_status 2 roost define typo.yaml
 check_match "of a definition's, too" "typo:3: cloud-init knows no key 'runcmdd'" "$out"
 check_eq "nothing was defined" "" "$(roost list --all --name)"
+
+say "a guest obeys a vfat one"
+need tiny-vmlinux tiny-initrd
+# shellcheck disable=SC2016 # for the guest's shell
+printf '#cloud-config\nruncmd: ["echo obeyed by $(hostname) >/dev/ttyS0"]\n' >told
+roost seed -f vfat -d qcow2 told.qcow2 told -H from-vfat
+cat >tiny.yaml <<-END
+	name: tiny
+	memory: 128M
+	accel: tcg
+	kernel: $GUESTS/tiny-vmlinux
+	initrd: $GUESTS/tiny-initrd
+	disks: [{path: told.qcow2, format: qcow2, readonly: true}]
+	interfaces: []
+END
+roost define tiny.yaml >/dev/null
+roost start tiny
+wait_until 60 grep -q "obeyed by from-vfat" "$ROOST_STATE/guests/tiny/console.log"

@@ -17,6 +17,8 @@
 	"-----END OPENSSH PRIVATE KEY-----\n"
 #define PUBLIC "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDI1NTE5 roost"
 
+#define text_of(text) ((struct buf){.data = (char *)(text), .len = strlen(text)})
+
 static const struct seed plain = {.instance_id = "0123abcd", .hostname = "g1", .user = "roost"};
 
 static struct seed_files build(const struct seed *s)
@@ -85,32 +87,32 @@ static void ours(void **state)
 	s.host_key_private = PRIVATE;
 	s.host_key_public = PUBLIC;
 	struct seed_files f = build(&s);
-	assert_true(str_starts(f.user_data, "#cloud-config\n"));
-	assert_yaml(f.user_data, "hostname", "g1");
-	assert_yaml(f.user_data, "users/0/name", "roost");
-	assert_yaml(f.user_data, "users/0/sudo", "ALL=(ALL) NOPASSWD:ALL");
-	assert_yaml(f.user_data, "users/0/lock_passwd", "true");
-	assert_yaml(f.user_data, "users/0/ssh_authorized_keys/0", keys[0]);
-	assert_yaml(f.user_data, "users/0/ssh_authorized_keys/1", keys[1]);
-	assert_yaml(f.user_data, "ssh_keys/ed25519_private", PRIVATE);
-	assert_yaml(f.user_data, "ssh_keys/ed25519_public", PUBLIC);
-	assert_yaml(f.user_data, "disable_root", "false");
-	assert_yaml(f.user_data, "ssh_pwauth", "false");
-	assert_yaml(f.meta_data, "instance-id", "0123abcd");
-	assert_yaml(f.meta_data, "local-hostname", "g1");
-	assert_null(f.vendor_data);
-	assert_null(f.network_config);
+	assert_true(str_starts(f.user_data.data, "#cloud-config\n"));
+	assert_yaml(f.user_data.data, "hostname", "g1");
+	assert_yaml(f.user_data.data, "users/0/name", "roost");
+	assert_yaml(f.user_data.data, "users/0/sudo", "ALL=(ALL) NOPASSWD:ALL");
+	assert_yaml(f.user_data.data, "users/0/lock_passwd", "true");
+	assert_yaml(f.user_data.data, "users/0/ssh_authorized_keys/0", keys[0]);
+	assert_yaml(f.user_data.data, "users/0/ssh_authorized_keys/1", keys[1]);
+	assert_yaml(f.user_data.data, "ssh_keys/ed25519_private", PRIVATE);
+	assert_yaml(f.user_data.data, "ssh_keys/ed25519_public", PUBLIC);
+	assert_yaml(f.user_data.data, "disable_root", "false");
+	assert_yaml(f.user_data.data, "ssh_pwauth", "false");
+	assert_yaml(f.meta_data.data, "instance-id", "0123abcd");
+	assert_yaml(f.meta_data.data, "local-hostname", "g1");
+	assert_null(f.vendor_data.data);
+	assert_null(f.network_config.data);
 	seed_files_free(&f);
-	assert_null(f.user_data);
+	assert_null(f.user_data.data);
 }
 
 static void without_keys(void **state)
 {
 	(void)state;
 	struct seed_files f = build(&plain);
-	assert_yaml(f.user_data, "users/0/name", "roost");
-	assert_yaml(f.user_data, "ssh_keys", NULL);
-	assert_null(strstr(f.user_data, "ssh_authorized_keys"));
+	assert_yaml(f.user_data.data, "users/0/name", "roost");
+	assert_yaml(f.user_data.data, "ssh_keys", NULL);
+	assert_null(strstr(f.user_data.data, "ssh_authorized_keys"));
 	seed_files_free(&f);
 }
 
@@ -119,21 +121,21 @@ static void the_callers_own(void **state)
 	(void)state;
 	struct seed s = plain;
 	s.user = NULL;
-	s.user_data = "#!/bin/sh\necho \"as written\"\n";
-	s.network_config = "version: 2\n";
+	s.user_data = &text_of("#!/bin/sh\necho \"as written\"\n");
+	s.network_config = &text_of("version: 2\n");
 	s.host_key_private = PRIVATE;
 	s.host_key_public = PUBLIC;
 	struct seed_files f = build(&s);
-	assert_string_equal(f.user_data, s.user_data);
-	assert_string_equal(f.network_config, s.network_config);
-	assert_true(str_starts(f.vendor_data, "#cloud-config\n"));
-	assert_yaml(f.vendor_data, "ssh_keys/ed25519_private", PRIVATE);
-	assert_yaml(f.vendor_data, "ssh_keys/ed25519_public", PUBLIC);
-	assert_yaml(f.meta_data, "local-hostname", "g1");
+	assert_string_equal(f.user_data.data, s.user_data->data);
+	assert_string_equal(f.network_config.data, s.network_config->data);
+	assert_true(str_starts(f.vendor_data.data, "#cloud-config\n"));
+	assert_yaml(f.vendor_data.data, "ssh_keys/ed25519_private", PRIVATE);
+	assert_yaml(f.vendor_data.data, "ssh_keys/ed25519_public", PUBLIC);
+	assert_yaml(f.meta_data.data, "local-hostname", "g1");
 	seed_files_free(&f);
 	s.host_key_private = s.host_key_public = NULL;
 	f = build(&s);
-	assert_null(f.vendor_data);
+	assert_null(f.vendor_data.data);
 	seed_files_free(&f);
 }
 
@@ -150,7 +152,7 @@ static void comments_survive(void **state)
 		s.keys = &key;
 		s.key_count = 1;
 		struct seed_files f = build(&s);
-		assert_yaml(f.user_data, "users/0/ssh_authorized_keys/0", key);
+		assert_yaml(f.user_data.data, "users/0/ssh_authorized_keys/0", key);
 		seed_files_free(&f);
 	}
 }
@@ -158,9 +160,9 @@ static void comments_survive(void **state)
 static void assert_refused(const struct seed *s, const char *why)
 {
 	struct err err = ERR_INIT;
-	struct seed_files f = {.user_data = scratch};
+	struct seed_files f = {.user_data = {.data = scratch}};
 	assert_int_equal(seed_build(s, &f, &err), -1);
-	assert_ptr_equal(f.user_data, scratch);
+	assert_ptr_equal(f.user_data.data, scratch);
 	assert_int_equal(err.kind, ERR_USAGE);
 	if (!strstr(err.message, why))
 		fail_msg("'%s' lacks '%s'", err.message, why);
@@ -199,7 +201,7 @@ static void hostile_names(void **state)
 		s = plain;
 		s.hostname = good[i];
 		struct seed_files f = build(&s);
-		assert_yaml(f.meta_data, "local-hostname", good[i]);
+		assert_yaml(f.meta_data.data, "local-hostname", good[i]);
 		seed_files_free(&f);
 	}
 }
@@ -255,19 +257,47 @@ static const char *program(void)
 }
 
 /* Feeds `request` to `roost-image seed out`; returns its exit status. */
-static int run_seed(const char *request, const char *out, struct buf *answer)
+static int run_seed(const struct buf *request, const char *out, struct buf *answer)
 {
-	write_file("request", request, strlen(request));
+	write_file("request", request->data, request->len);
 	_cleanup_free_ char *line = str_fmt("exec %s seed %s <request", program(), out);
 	return TOOL(answer, "/bin/sh", "-c", line);
 }
 
-static void assert_in_iso(const char *iso, const char *names, const char *file, const char *text)
+/* A seed with each of the four files, an empty one and a packed one among them; freed by the caller. */
+static struct seed_files of_four(void)
+{
+	struct seed s = plain;
+	s.user_data = &(struct buf){.data = (char *)"\x1f\x8b\0\xff", .len = 4};
+	s.network_config = &(struct buf){0};
+	s.host_key_private = PRIVATE;
+	s.host_key_public = PUBLIC;
+	return build(&s);
+}
+
+static void make(
+	const struct seed_files *f, const char *filesystem, const char *format, const char *out)
+{
+	_cleanup_buf_ struct buf answer = {0}, request = {0};
+	seed_request(f, &(struct seed_kind){filesystem, format}, &request);
+	if (run_seed(&request, out, &answer) != 0)
+		fail_msg("%s", answer.data);
+	assert_int_equal(answer.len, 0);
+}
+
+static void assert_same(const struct buf *found, const struct buf *content)
+{
+	assert_int_equal(found->len, content->len);
+	if (found->len)
+		assert_memory_equal(found->data, content->data, found->len);
+}
+
+static void assert_in_iso(
+	const char *iso, const char *names, const char *file, const struct buf *content)
 {
 	_cleanup_buf_ struct buf out = {0};
 	assert_int_equal(TOOL(&out, "/usr/bin/isoinfo", names, "-i", iso, "-x", file), 0);
-	assert_int_equal(out.len, strlen(text));
-	assert_memory_equal(out.data ? out.data : "", text, out.len);
+	assert_same(&out, content);
 }
 
 static void written(void **state)
@@ -276,25 +306,16 @@ static void written(void **state)
 	if (!program()[0])
 		skip();
 	struct err err = ERR_INIT;
-	struct seed s = plain;
-	s.user_data = "";
-	s.network_config = "version: 2\n";
-	s.host_key_private = PRIVATE;
-	s.host_key_public = PUBLIC;
-	struct seed_files f = build(&s);
-	char *request = seed_request(&f, &err);
-	assert_non_null(request);
-	_cleanup_buf_ struct buf out = {0};
+	_cleanup_(seed_files_free) struct seed_files f = of_four();
 	umask(0);
 	write_file("seed.iso", "the one before", 14);
-	assert_int_equal(run_seed(request, "seed.iso", &out), 0);
-	assert_int_equal(out.len, 0);
+	make(&f, "iso9660", "raw", "seed.iso");
 	static const char *const extensions[] = {"-R", "-J"};
 	for (size_t i = 0; i < 2; i++) {
-		assert_in_iso("seed.iso", extensions[i], "/user-data", "");
-		assert_in_iso("seed.iso", extensions[i], "/meta-data", f.meta_data);
-		assert_in_iso("seed.iso", extensions[i], "/vendor-data", f.vendor_data);
-		assert_in_iso("seed.iso", extensions[i], "/network-config", f.network_config);
+		assert_in_iso("seed.iso", extensions[i], "/user-data", &f.user_data);
+		assert_in_iso("seed.iso", extensions[i], "/meta-data", &f.meta_data);
+		assert_in_iso("seed.iso", extensions[i], "/vendor-data", &f.vendor_data);
+		assert_in_iso("seed.iso", extensions[i], "/network-config", &f.network_config);
 	}
 	struct stat st;
 	assert_int_equal(stat("seed.iso", &st), 0);
@@ -306,8 +327,73 @@ static void written(void **state)
 	_cleanup_buf_ struct buf iso = {0};
 	assert_int_equal(file_read(AT_FDCWD, "seed.iso", 1 << 20, &iso, &err), 0);
 	assert_memory_equal(iso.data + 32768 + 40, "cidata ", 7);
-	seed_request_free(&request);
-	seed_files_free(&f);
+}
+
+/* What mtools and libblkid see; tests/e2e/t_seed.sh asks the kernel of a guest. */
+static void written_as_vfat(void **state)
+{
+	(void)state;
+	if (!program()[0] || access("/usr/bin/mtype", X_OK) < 0)
+		skip();
+	_cleanup_(seed_files_free) struct seed_files f = of_four();
+	make(&f, "vfat", "raw", "seed.vfat");
+	MUST("/bin/sh", "-c",
+		"test \"$(blkid -p -o value -s LABEL -s TYPE seed.vfat | tr '\\n' ' ')\" = 'cidata vfat '");
+	const struct {
+		const char *name;
+		const struct buf *content;
+	} files[] = {{"::user-data", &f.user_data}, {"::meta-data", &f.meta_data},
+		{"::vendor-data", &f.vendor_data}, {"::network-config", &f.network_config}};
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		_cleanup_buf_ struct buf out = {0};
+		assert_int_equal(TOOL(&out, "/usr/bin/mtype", "-i", "seed.vfat", files[i].name), 0);
+		assert_same(&out, files[i].content);
+	}
+}
+
+/* Of every size of cluster, and at its edges: the file system is sound, and what is in it comes out. */
+static void vfat_of_all_sizes(void **state)
+{
+	(void)state;
+	if (!program()[0] || access("/usr/bin/mcopy", X_OK) < 0)
+		skip();
+	static const size_t sizes[] = {
+		0, 1, 511, 512, 513, 500000, 4084 * 512 - 512, 4084 * 512, 5000001, 12000000};
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct err err = ERR_INIT;
+		_cleanup_(seed_files_free) struct seed_files f = {0};
+		_cleanup_buf_ struct buf found = {0};
+		buf_str(&f.meta_data, "instance-id: i\n");
+		buf_reserve(&f.user_data, sizes[i]);
+		for (size_t k = 0; k < sizes[i]; k++)
+			f.user_data.data[k] = (char)(k * 31 + k / 512);
+		f.user_data.len = sizes[i];
+		make(&f, "vfat", "raw", "seed.vfat");
+		MUST("/usr/bin/mcopy", "-n", "-o", "-i", "seed.vfat", "::user-data", "got");
+		assert_int_equal(file_read(AT_FDCWD, "got", 1 << 24, &found, &err), 0);
+		assert_same(&found, &f.user_data);
+		if (access("/usr/sbin/fsck.vfat", X_OK) == 0)
+			MUST("/usr/sbin/fsck.vfat", "-n", "seed.vfat");
+	}
+}
+
+static void written_as_qcow2(void **state)
+{
+	(void)state;
+	if (!program()[0])
+		skip();
+	_cleanup_(seed_files_free) struct seed_files f = of_four();
+	umask(0);
+	make(&f, "iso9660", "raw", "seed.raw");
+	write_file("seed.qcow2", "the one before", 14);
+	make(&f, "iso9660", "qcow2", "seed.qcow2");
+	struct stat st;
+	assert_int_equal(stat("seed.qcow2", &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	MUST(QEMU_IMG, "check", "-q", "-f", "qcow2", "seed.qcow2");
+	MUST(QEMU_IMG, "convert", "-f", "qcow2", "-O", "raw", "seed.qcow2", "back.iso");
+	assert_in_iso("back.iso", "-R", "/vendor-data", &f.vendor_data);
+	MUST("/bin/sh", "-c", "test \"$(ls | grep -c seed.qcow2)\" = 1");
 }
 
 static void refused_by_the_program(void **state)
@@ -320,21 +406,33 @@ static void refused_by_the_program(void **state)
 		int status;
 		const char *answer;
 	} rows[] = {
+#define KIND "\"filesystem\":\"iso9660\",\"format\":\"raw\","
 		{"", "x.iso", 2, "\"class\":\"usage\""},
 		{"[]", "x.iso", 2, "a JSON object is wanted"},
-		{"{\"meta-data\":\"\"}", "x.iso", 2, "'user-data' is missing"},
-		{"{\"user-data\":1,\"meta-data\":\"\"}", "x.iso", 2, "user-data"},
-		{"{\"user-data\":\"\",\"meta-data\":\"\",\"vendor-data\":1}", "x.iso", 2,
+		{"{" KIND "\"meta-data\":0}", "x.iso", 2, "'user-data' is missing"},
+		{"{" KIND "\"user-data\":\"\",\"meta-data\":0}", "x.iso", 2, "user-data"},
+		{"{" KIND "\"user-data\":0,\"meta-data\":0,\"vendor-data\":true}", "x.iso", 2,
 			"vendor-data"},
-		{"{\"user-data\":\"\",\"meta-data\":\"\",\"../x\":\"\"}", "x.iso", 2,
+		{"{" KIND "\"user-data\":0,\"meta-data\":0,\"../x\":0}", "x.iso", 2,
 			"no file '../x'"},
-		{"{\"user-data\":\"\",\"meta-data\":\"\"}", "no/x.iso", 3, "'no/'"},
-		{"{\"user-data\":\"\",\"meta-data\":\"\"}", ".", 7, "\"class\":\"system\""},
+		{"{" KIND "\"user-data\":1,\"meta-data\":2}\nab", "x.iso", 2,
+			"it ends within 'meta-data'"},
+		{"{" KIND "\"user-data\":-1,\"meta-data\":2}\nab", "x.iso", 2,
+			"it ends within 'user-data'"},
+		{"{" KIND "\"user-data\":1,\"meta-data\":0}\nab", "x.iso", 2,
+			"more than its files"},
+		{"{\"format\":\"raw\",\"user-data\":0,\"meta-data\":0}", "x.iso", 2,
+			"no file system ''"},
+		{"{\"filesystem\":\"vfat\",\"format\":\"vmdk\",\"user-data\":0,\"meta-data\":0}",
+			"x.iso", 2, "no image format 'vmdk'"},
+		{"{" KIND "\"user-data\":0,\"meta-data\":0}", "no/x.iso", 3, "'no/'"},
+		{"{" KIND "\"user-data\":0,\"meta-data\":0}", ".", 7, "\"class\":\"system\""},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct err err = ERR_INIT;
-		_cleanup_buf_ struct buf out = {0};
-		assert_int_equal(run_seed(rows[i].request, rows[i].out, &out), rows[i].status);
+		_cleanup_buf_ struct buf out = {0}, request = {0};
+		buf_str(&request, rows[i].request);
+		assert_int_equal(run_seed(&request, rows[i].out, &out), rows[i].status);
 		_cleanup_json_ json_t *o = json_text_parse(out.data, out.len, &err);
 		assert_non_null(json_object_get(o, "error"));
 		if (!strstr(out.data, rows[i].answer))
@@ -346,6 +444,34 @@ static void refused_by_the_program(void **state)
 	assert_non_null(strstr(out.data, "usage: roost-image seed OUT"));
 }
 
+static void texts(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *data;
+		size_t len;
+		bool packed;
+		const char *why; /* NULL: it is taken */
+	} rows[] = {
+		{"", 0, false, NULL},
+		{"caf\xc3\xa9", 5, false, NULL},
+		{"\x1f\x8b\x08\0\xff", 5, true, NULL},
+		{"\x1f\x8b\x08\0\xff", 5, false, "meta 'm' has a NUL byte"},
+		{"a\0b", 3, true, "meta 'm' has a NUL byte"},
+		{"\xff", 1, true, "meta 'm' is not UTF-8 text"},
+		{"\x1f", 1, true, NULL},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = ERR_INIT;
+		_cleanup_buf_ struct buf text = {0};
+		buf_add(&text, rows[i].data, rows[i].len);
+		int result = seed_check_text("meta 'm'", &text, rows[i].packed, &err);
+		assert_int_equal(result, rows[i].why ? -1 : 0);
+		if (rows[i].why && !strstr(err.message, rows[i].why))
+			fail_msg("'%s' lacks '%s'", err.message, rows[i].why);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,7 +481,11 @@ int main(void)
 		cmocka_unit_test(comments_survive),
 		cmocka_unit_test(hostile_names),
 		cmocka_unit_test(hostile_keys),
+		cmocka_unit_test(texts),
 		cmocka_unit_test(written),
+		cmocka_unit_test(written_as_vfat),
+		cmocka_unit_test(vfat_of_all_sizes),
+		cmocka_unit_test(written_as_qcow2),
 		cmocka_unit_test(refused_by_the_program),
 	};
 	return cmocka_run_group_tests_name("seed", tests, scratch_enter, scratch_leave);
