@@ -188,15 +188,19 @@ static void read_stderr(struct guest *g, char out[128])
 
 /* ---- the verdict -------------------------------------------------------------------------------- */
 
+/* QEMU that aborts has said why; with any other signal its last line is of something else. */
 static void by_signal(struct guest *g, int number)
 {
+	char words[128] = "";
 	uint64_t kills = oom_kill_count(0);
 	bool killed_for_memory = number == SIGKILL && g->oom_kills != UINT64_MAX &&
 				 kills != UINT64_MAX && kills > g->oom_kills;
+	if (number == SIGABRT)
+		read_stderr(g, words);
 	if (killed_for_memory)
 		guest_tell(g, GUEST_CRASHED, "signal 9, the host's oom_kill rose: out of memory");
 	else
-		guest_tell(g, GUEST_CRASHED, "signal %d", number);
+		guest_tell(g, GUEST_CRASHED, "signal %d%s%s", number, words[0] ? ": " : "", words);
 }
 
 static void by_ending(struct guest *g)

@@ -124,14 +124,27 @@ def check_lines(what, text, gaps_allowed):
     return len(numbers), gaps
 
 
+def type_to(name, key, sign, fd):
+    """Types it, and waits until the guest's log has the sign that it has come."""
+    start, end = os.fstat(fd).st_size, time.monotonic() + PATIENCE
+    with subprocess.Popen(["roost", "console", name], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as console:
+        console.stdin.write(key)
+        console.stdin.flush()
+        while sign not in os.pread(fd, 1 << 20, start):
+            if time.monotonic() > end:
+                fail(f"no {sign!r} after {key!r} within {PATIENCE} s")
+            time.sleep(0.02)
+        console.terminate()
+
+
 def trims(log, name):
     out = os.path.join(os.environ["TMPDIR"], "followed")
     with open(out, "wb") as f:
         quick = subprocess.Popen(["roost", "logs", "--follow", name], stdout=f)
     # takes nothing until its pipe is long full and holes have come over what it has not had yet
     slow = subprocess.Popen(["roost", "logs", "--follow", name], stdout=subprocess.PIPE)
-    subprocess.run(["sh", "-c", f"printf c | roost console {name} >/dev/null & sleep 1; kill $!"], check=True)
     fd = os.open(log, os.O_RDWR)
+    type_to(name, b"c", b"line=", fd)
     done, punched, most, before = 0, 0, 0, 0
     end = time.monotonic() + 3 * PATIENCE
     while done < TRIMS:
@@ -149,7 +162,7 @@ def trims(log, name):
         most = max(most, os.fstat(fd).st_blocks * 512)
     if most > KEEP + 64 * 1024:
         fail(f"the log took {most} bytes of disk")
-    subprocess.run(["sh", "-c", f"printf . | roost console {name} >/dev/null & sleep 1; kill $!"], check=True)
+    type_to(name, b".", b".", fd)
     while os.path.getsize(out) < os.fstat(fd).st_size and time.monotonic() < end:
         time.sleep(0.05)
     subprocess.run(["roost", "destroy", name], check=True)

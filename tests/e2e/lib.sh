@@ -15,8 +15,10 @@ if [ -z "${ROOST_RUN-}" ] || [ -z "${TOP-}" ]; then
 	exit 2
 fi
 
+# with the time since the test began, in seconds
+say_since=$(date +%s)
 say() {
-	echo "-- $*"
+	echo "-- $(($(date +%s) - say_since)) s: $*"
 }
 fail() {
 	echo "FAILED: $*" >&2
@@ -190,6 +192,29 @@ type_to() {
 	# opening a FIFO whose reader has just gone would wait for ever
 	printf %s "$2" | timeout 10 tee "$ROOST_STATE/guests/$1/console.in" >/dev/null
 }
+# shows REGEX TEXT COMMAND...: a command that goes on for ever shows that when TEXT was typed to it; then it is ended. What
+# it showed is in $TMPDIR/shown.
+shows() {
+	shows_regex=$1
+	shows_text=$2
+	shift 2
+	printf %s "$shows_text" | "$@" >"$TMPDIR/shown" &
+	shows_pid=$!
+	wait_until 20 shows_it
+	kill $shows_pid
+	wait $shows_pid || :
+}
+shows_it() {
+	grep -aEq -e "$shows_regex" "$TMPDIR/shown"
+}
+# deafen NAME: the pico guest halts with its interrupts off, and hears no button any more. Its echo is its last word.
+deafen() {
+	type_to "$1" h
+	wait_until 20 is_deaf "$1"
+}
+is_deaf() {
+	[ "$(console_log "$1" | tail -c 1)" = h ]
+}
 # ticks NAME: how many seconds the pico guest has counted since its start or reset; 0 before the first
 ticks() {
 	ticks_from=$(of_status "$1" console_from) || ticks_from=0
@@ -257,6 +282,19 @@ kill_and_wait() {
 	wait_until 10 ended "$@"
 }
 
+# how_things_stood: what a test that failed tells: how its guests fare or have ended, then the ends of their files
+how_things_stood() {
+	echo "-- how things stood:"
+	roost list --all
+	for stood_guest in $(roost list --all --name 2>/dev/null); do
+		echo "$stood_guest: $(reason "$stood_guest" 2>&1)"
+		[ ! -s "$ROOST_STATE/guests/$stood_guest/journal" ] || echo "its journal: $(cat "$ROOST_STATE/guests/$stood_guest/journal")"
+	done
+	for stood_file in "$ROOST_RUN"/g/*/qemu.err "$ROOST_STATE"/guests/*/console.log "$ROOST_STATE"/guests/*/events.jsonl; do
+		[ ! -s "$stood_file" ] || { echo "-- $stood_file" && tail -c 2000 "$stood_file"; }
+	done
+}
+
 # What a test must undo however it ends: it may define this anew.
 at_end() {
 	:
@@ -266,13 +304,7 @@ finish() {
 	set +e
 	trap - EXIT
 	at_end
-	if [ $finish_status -ne 0 ] && [ $finish_status -ne 77 ]; then
-		echo "-- how things stood:"
-		roost list --all
-		for finish_file in "$ROOST_STATE"/guests/*/console.log "$ROOST_STATE"/guests/*/events.jsonl; do
-			[ ! -s "$finish_file" ] || { echo "-- $finish_file" && tail -c 2000 "$finish_file"; }
-		done
-	fi
+	[ $finish_status -eq 0 ] || [ $finish_status -eq 77 ] || how_things_stood
 	for finish_guest in $(roost list --name 2>/dev/null); do
 		roost destroy "$finish_guest" >/dev/null
 	done

@@ -19,17 +19,6 @@ stop() {
 result() {
 	printf '%s\n' "$out" | jq -r --arg name "$1" ".guests[] | select(.name == \$name).$2"
 }
-# deaf NAME: it halts with its interrupts off, and hears no button
-deaf() {
-	type_to "$1" h
-	deaf_guest=$1
-	wait_until 10 is_deaf
-}
-is_deaf() {
-	deaf_ticks=$(ticks "$deaf_guest")
-	sleep 1.5
-	[ "$(ticks "$deaf_guest")" = "$deaf_ticks" ]
-}
 again() {
 	for again_guest; do
 		again_boots=$(boots "$again_guest")
@@ -71,7 +60,7 @@ again a
 started deaf panicked sleeper qemu keeper orphan
 pico unborn
 roost start --paused unborn
-deaf deaf
+deafen deaf
 roost suspend sleeper
 type_to panicked p
 wait_until 10 is_state panicked crashed
@@ -107,7 +96,7 @@ stopped=
 
 say "one that does not obey is not destroyed if that is the wish"
 again deaf a
-deaf deaf
+deafen deaf
 pid=$(of_status deaf qemu_pid)
 check_status 1 roost halt --timeout 2s --no-destroy
 check_match "told" "^Guest 'deaf' still runs: has not acted on the ACPI button" "$out"
@@ -136,7 +125,7 @@ nothing_runs
 
 say "roostd and the keeper die on the ladder: it is climbed again"
 again a deaf
-deaf deaf
+deafen deaf
 roost suspend a
 roost halt --timeout 10s --json >"$TMPDIR/halt" 2>&1 &
 halting=$!
@@ -160,7 +149,7 @@ nothing_runs
 
 say "another is shutting it down at the same time"
 again a deaf
-deaf deaf
+deafen deaf
 roost shutdown deaf --timeout 4s >/dev/null 2>&1 &
 wait_until 10 is_state deaf "in shutdown"
 check_status 0 roost halt --timeout 6s --json

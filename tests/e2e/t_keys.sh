@@ -85,8 +85,7 @@ say "cancel"
 wait_until 20 is_up n
 check_status 5 roost cancel n
 check_match "nothing to cancel" "no operation" "$out"
-type_to n h # it halts, with its interrupts off: the button is not heard
-sleep 0.5
+deafen n
 waits() {
 	[ -n "$(of_status n busy)" ]
 }

@@ -357,11 +357,7 @@ looks() {
 	roost list --uuid
 }
 say "an operation is at work: everybody may look"
-type_to one h # it halts for good: it hears no button
-halted() {
-	console_log one | tail -n 1 | grep -aq h
-}
-wait_until 10 halted
+deafen one
 roost shutdown one --timeout 60s >/dev/null 2>&1 &
 asking=$!
 in_shutdown() {

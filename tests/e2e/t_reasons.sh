@@ -120,6 +120,19 @@ for signal in SEGV:11 KILL:9 ABRT:6; do
 	check_match "list --all tells it" "a +crashed \(signal ${signal#*:}\)" "$(roost list --all)"
 done
 
+say "an assertion that fails, in QEMU's own words"
+printf '#!/bin/sh\necho "qemu: spoilt.c:7: Assertion failed" >&2\nexec /usr/bin/qemu-system-x86_64 "$@"\n' >"$TMPDIR/asserts"
+chmod 755 "$TMPDIR/asserts"
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(roostd_pids)
+ROOST_QEMU=$TMPDIR/asserts roost start a
+wait_until 30 is_up a
+kill_and_wait ABRT "$(of_status a qemu_pid)"
+wait_until 2 is_state a crashed
+check_eq "reason" "crashed (signal 6: qemu: spoilt.c:7: Assertion failed)" "$(reason a)"
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(roostd_pids)
+
 say "quit, by somebody who talks to QEMU himself"
 up a
 pid=$(of_status a qemu_pid)
