@@ -71,7 +71,7 @@ shared += catalogue progress_bar pull
 roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part
 
-unit := base accel firmware qcow2_create qcow2_read chain image seed definition wire client replay server ssh agent interfaces schema qemu smoke save
+unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += tool store checksums catalogue
 # what every unit test is linked with
 unit_all := peer

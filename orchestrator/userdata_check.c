@@ -1,5 +1,6 @@
 #include "orchestrator/userdata_check.h"
 
+#include <regex.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,129 +11,134 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-/* What may stand behind a key. */
+/* What may stand behind a key; a scalar without quotes is what YAML 1.1 takes it for. */
 enum {
 	MAP = 1,
 	LIST = 2,
-	PLAIN = 4,   /* text, number, true or false: cloud-init makes one of the other */
-	FLAG = 8,    /* true or false only */
-	NOTHING = 16 /* no value at all */
+	TEXT = 4,
+	NUMBER = 8, /* a whole one */
+	FLAG = 16,
+	OTHER = 32, /* a fraction or a date */
+	NOTHING = 64,
+	PLAIN = TEXT | NUMBER | FLAG | OTHER /* where cloud-init's schema says nothing */
 };
 
 static const struct known {
 	const char *name;
 	int kinds;
+	const char *words; /* the only texts, if not NULL: "one two" */
 } known[] = {
-	{"allow_public_ssh_keys", FLAG},
-	{"ansible", MAP},
-	{"apk_repos", MAP},
-	{"apt", MAP},
-	{"apt_pipelining", PLAIN},
-	{"apt_reboot_if_required", FLAG},
-	{"apt_update", FLAG},
-	{"apt_upgrade", FLAG},
-	{"authkey_hash", PLAIN},
-	{"autoinstall", MAP},
-	{"bootcmd", LIST},
-	{"byobu_by_default", PLAIN},
-	{"ca-certs", MAP},
-	{"ca_certs", MAP},
-	{"chef", MAP},
-	{"chpasswd", MAP},
-	{"cloud_config_modules", LIST},
-	{"cloud_final_modules", LIST},
-	{"cloud_init_modules", LIST},
-	{"create_hostname_file", FLAG},
-	{"datasource", MAP},
-	{"datasource_list", LIST},
-	{"debug", MAP},
-	{"def_log_file", PLAIN},
-	{"def_log_file_mode", PLAIN},
-	{"device_aliases", MAP},
-	{"disable_ec2_metadata", FLAG},
-	{"disable_network_activation", FLAG},
-	{"disable_root", FLAG},
-	{"disable_root_opts", PLAIN},
-	{"disk_setup", MAP},
-	{"drivers", MAP},
-	{"fan", MAP},
-	{"final_message", PLAIN},
-	{"fqdn", PLAIN},
-	{"fs_setup", LIST},
-	{"groups", LIST | MAP | PLAIN},
-	{"growpart", MAP},
-	{"grub-dpkg", MAP},
-	{"grub_dpkg", MAP},
-	{"hostname", PLAIN},
-	{"keyboard", MAP},
-	{"landscape", MAP},
-	{"launch-index", PLAIN},
-	{"locale", PLAIN},
-	{"locale_configfile", PLAIN},
-	{"log_cfgs", LIST},
-	{"logcfg", PLAIN},
-	{"lxd", MAP},
-	{"manage_etc_hosts", PLAIN},
-	{"manage_resolv_conf", FLAG},
-	{"mcollective", MAP},
-	{"merge_how", LIST | PLAIN | MAP},
-	{"merge_type", LIST | PLAIN | MAP},
-	{"migrate", FLAG},
-	{"mount_default_fields", LIST},
-	{"mounts", LIST},
-	{"network", MAP},
-	{"no_ssh_fingerprints", FLAG},
-	{"ntp", MAP | NOTHING},
-	{"output", MAP},
-	{"package_reboot_if_required", FLAG},
-	{"package_update", FLAG},
-	{"package_upgrade", FLAG},
-	{"packages", LIST},
-	{"password", PLAIN},
-	{"phone_home", MAP},
-	{"power_state", MAP},
-	{"prefer_fqdn_over_hostname", FLAG},
-	{"preserve_hostname", FLAG},
-	{"puppet", MAP},
-	{"random_seed", MAP},
-	{"reporting", MAP},
-	{"resize_rootfs", PLAIN},
-	{"resolv_conf", MAP},
-	{"rh_subscription", MAP},
-	{"rpi", MAP},
-	{"rsyslog", LIST | MAP},
-	{"runcmd", LIST},
-	{"salt_minion", MAP},
-	{"snap", MAP},
-	{"spacewalk", MAP},
-	{"ssh", MAP},
-	{"ssh_authorized_keys", LIST},
-	{"ssh_deletekeys", FLAG},
-	{"ssh_fp_console_blacklist", LIST},
-	{"ssh_genkeytypes", LIST},
-	{"ssh_import_id", LIST},
-	{"ssh_key_console_blacklist", LIST},
-	{"ssh_keys", MAP},
-	{"ssh_publish_hostkeys", MAP},
-	{"ssh_pwauth", PLAIN},
-	{"ssh_quiet_keygen", FLAG},
-	{"swap", MAP},
-	{"syslog_fix_perms", LIST | PLAIN},
-	{"system_info", MAP},
-	{"timezone", PLAIN},
-	{"ubuntu_advantage", MAP},
-	{"ubuntu_autoinstall", MAP},
-	{"ubuntu_pro", MAP},
-	{"updates", MAP},
-	{"user", PLAIN | MAP},
-	{"users", LIST | MAP | PLAIN},
-	{"vendor_data", MAP},
-	{"vendor_data2", MAP},
-	{"wireguard", MAP | NOTHING},
-	{"write_files", LIST},
-	{"yum_repo_dir", PLAIN},
-	{"yum_repos", MAP},
-	{"zypper", MAP},
+	{"allow_public_ssh_keys", FLAG, NULL},
+	{"ansible", MAP, NULL},
+	{"apk_repos", MAP, NULL},
+	{"apt", MAP, NULL},
+	{"apt_pipelining", TEXT | NUMBER | FLAG, "none unchanged os"},
+	{"apt_reboot_if_required", FLAG, NULL},
+	{"apt_update", FLAG, NULL},
+	{"apt_upgrade", FLAG, NULL},
+	{"authkey_hash", TEXT, NULL},
+	{"autoinstall", MAP, NULL},
+	{"bootcmd", LIST, NULL},
+	{"byobu_by_default", TEXT,
+		"enable-system enable-user disable-system disable-user enable disable user system"},
+	{"ca-certs", MAP, NULL},
+	{"ca_certs", MAP, NULL},
+	{"chef", MAP, NULL},
+	{"chpasswd", MAP, NULL},
+	{"cloud_config_modules", LIST, NULL},
+	{"cloud_final_modules", LIST, NULL},
+	{"cloud_init_modules", LIST, NULL},
+	{"create_hostname_file", FLAG, NULL},
+	{"datasource", MAP, NULL},
+	{"datasource_list", LIST, NULL},
+	{"debug", MAP, NULL},
+	{"def_log_file", TEXT, NULL},
+	{"def_log_file_mode", PLAIN, NULL},
+	{"device_aliases", MAP, NULL},
+	{"disable_ec2_metadata", FLAG, NULL},
+	{"disable_network_activation", FLAG, NULL},
+	{"disable_root", FLAG, NULL},
+	{"disable_root_opts", TEXT, NULL},
+	{"disk_setup", MAP, NULL},
+	{"drivers", MAP, NULL},
+	{"fan", MAP, NULL},
+	{"final_message", TEXT, NULL},
+	{"fqdn", TEXT, NULL},
+	{"fs_setup", LIST, NULL},
+	{"groups", LIST | MAP | TEXT, NULL},
+	{"growpart", MAP, NULL},
+	{"grub-dpkg", MAP, NULL},
+	{"grub_dpkg", MAP, NULL},
+	{"hostname", TEXT, NULL},
+	{"keyboard", MAP, NULL},
+	{"landscape", MAP, NULL},
+	{"launch-index", PLAIN, NULL},
+	{"locale", TEXT | FLAG, NULL},
+	{"locale_configfile", TEXT, NULL},
+	{"log_cfgs", LIST, NULL},
+	{"logcfg", TEXT, NULL},
+	{"lxd", MAP, NULL},
+	{"manage_etc_hosts", FLAG | TEXT, "localhost template"},
+	{"manage_resolv_conf", FLAG, NULL},
+	{"mcollective", MAP, NULL},
+	{"merge_how", LIST | TEXT | MAP, NULL},
+	{"merge_type", LIST | TEXT | MAP, NULL},
+	{"migrate", FLAG, NULL},
+	{"mount_default_fields", LIST, NULL},
+	{"mounts", LIST, NULL},
+	{"network", MAP, NULL},
+	{"no_ssh_fingerprints", FLAG, NULL},
+	{"ntp", MAP | NOTHING, NULL},
+	{"output", MAP, NULL},
+	{"package_reboot_if_required", FLAG, NULL},
+	{"package_update", FLAG, NULL},
+	{"package_upgrade", FLAG, NULL},
+	{"packages", LIST, NULL},
+	{"password", TEXT, NULL},
+	{"phone_home", MAP, NULL},
+	{"power_state", MAP, NULL},
+	{"prefer_fqdn_over_hostname", FLAG, NULL},
+	{"preserve_hostname", FLAG, NULL},
+	{"puppet", MAP, NULL},
+	{"random_seed", MAP, NULL},
+	{"reporting", MAP, NULL},
+	{"resize_rootfs", FLAG | TEXT, "noblock"},
+	{"resolv_conf", MAP, NULL},
+	{"rh_subscription", MAP, NULL},
+	{"rpi", MAP, NULL},
+	{"rsyslog", MAP, NULL},
+	{"runcmd", LIST, NULL},
+	{"salt_minion", MAP, NULL},
+	{"snap", MAP, NULL},
+	{"spacewalk", MAP, NULL},
+	{"ssh", MAP, NULL},
+	{"ssh_authorized_keys", LIST, NULL},
+	{"ssh_deletekeys", FLAG, NULL},
+	{"ssh_fp_console_blacklist", LIST, NULL},
+	{"ssh_genkeytypes", LIST, NULL},
+	{"ssh_import_id", LIST, NULL},
+	{"ssh_key_console_blacklist", LIST, NULL},
+	{"ssh_keys", MAP, NULL},
+	{"ssh_publish_hostkeys", MAP, NULL},
+	{"ssh_pwauth", FLAG | TEXT, NULL},
+	{"ssh_quiet_keygen", FLAG, NULL},
+	{"swap", MAP, NULL},
+	{"syslog_fix_perms", LIST | TEXT, NULL},
+	{"system_info", MAP, NULL},
+	{"timezone", TEXT, NULL},
+	{"ubuntu_advantage", MAP, NULL},
+	{"ubuntu_autoinstall", MAP, NULL},
+	{"ubuntu_pro", MAP, NULL},
+	{"updates", MAP, NULL},
+	{"user", TEXT | MAP, NULL},
+	{"users", LIST | MAP | TEXT, NULL},
+	{"vendor_data", MAP, NULL},
+	{"vendor_data2", MAP, NULL},
+	{"wireguard", MAP | NOTHING, NULL},
+	{"write_files", LIST, NULL},
+	{"yum_repo_dir", TEXT, NULL},
+	{"yum_repos", MAP, NULL},
+	{"zypper", MAP, NULL},
 };
 
 /* ---- the first line ---------------------------------------------------------------------------------- */
@@ -203,44 +209,81 @@ static int pass_over(struct look *l, struct err *err)
 	}
 }
 
-static bool is_plain_word(const struct look *l, const char *const words[])
+/* What a scalar without quotes is: the expressions of https://yaml.org/type/, as PyYAML has them. */
+static const struct {
+	int kind;
+	const char *expression;
+} resolved[] = {
+	{NOTHING, "^(~|null|Null|NULL)?$"},
+	{FLAG, "^(yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$"},
+	{NUMBER,
+		"^([-+]?0b[01_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0[0-7_]*|[-+]?[1-9][0-9_]*(:[0-5]?[0-9])*)$"},
+	{OTHER, "^([-+]?[0-9][0-9_]*\\.[0-9_]*([eE][-+][0-9]+)?|\\.[0-9][0-9_]*([eE][-+][0-9]+)?|"
+		"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\\.[0-9_]*|[-+]?\\.(inf|Inf|INF)|\\.(nan|NaN|NAN))$"},
+	{OTHER, "^[0-9]{4}-[0-9]{2}-[0-9]{2}$|^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]|[ \t]+)[0-9]{1,2}:"
+		"[0-9]{2}:[0-9]{2}(\\.[0-9]*)?([ \t]*(Z|[-+][0-9]{1,2}(:[0-9]{2})?))?$"},
+};
+
+static int kind_of_plain(const char *text)
 {
-	const char *text = (const char *)l->event.data.scalar.value;
-	for (size_t i = 0; l->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && words[i]; i++)
-		if (strcasecmp(text, words[i]) == 0)
-			return true;
-	return false;
+	int kind = TEXT;
+	for (size_t i = 0; kind == TEXT && i < ARRAY_SIZE(resolved); i++) {
+		regex_t r;
+		if (regcomp(&r, resolved[i].expression, REG_EXTENDED | REG_NOSUB) != 0)
+			continue;
+		if (regexec(&r, text, 0, NULL, 0) == 0)
+			kind = resolved[i].kind;
+		regfree(&r);
+	}
+	return kind;
 }
 
-/* What the value that begins is, of the kinds above; of an alias anything. */
+/* What the value that begins is; of an alias, or with a tag of its own, anything. */
 static int kinds_of(const struct look *l)
 {
-	static const char *const truths[] = {"true", "false", "yes", "no", "on", "off", NULL};
-	static const char *const nothings[] = {"", "~", "null", NULL};
 	switch (l->event.type) {
 	case YAML_MAPPING_START_EVENT:
 		return MAP;
 	case YAML_SEQUENCE_START_EVENT:
 		return LIST;
 	case YAML_SCALAR_EVENT:
-		if (is_plain_word(l, nothings))
-			return NOTHING;
-		return PLAIN | (is_plain_word(l, truths) ? FLAG : 0);
+		if (l->event.data.scalar.tag)
+			break;
+		return l->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE
+			       ? kind_of_plain((const char *)l->event.data.scalar.value)
+			       : TEXT;
 	default:
-		return MAP | LIST | PLAIN | FLAG | NOTHING;
+		break;
 	}
+	return ~0;
 }
 
-static const char *wanted(int kinds)
+static bool is_word(const char *text, const char *words)
 {
-	if (kinds & FLAG)
-		return "true or false";
-	if (kinds & MAP && kinds & LIST)
-		return "a list or a mapping";
-	if (kinds & LIST)
-		return "a list";
-	return kinds & MAP ? (kinds & PLAIN ? "a value or a mapping" : "a mapping")
-			   : "a plain value";
+	size_t len = strlen(text);
+	for (const char *w = words; *w; w += strcspn(w, " "), w += strspn(w, " "))
+		if (strcspn(w, " ") == len && strncmp(w, text, len) == 0)
+			return true;
+	return false;
+}
+
+/* "a list, a mapping or a text" */
+static void wanted(const struct known *k, struct buf *out)
+{
+	static const struct {
+		int kind;
+		const char *name;
+	} names[] = {{LIST, "a list"}, {MAP, "a mapping"}, {TEXT, "a text"}, {NUMBER, "a number"},
+		{FLAG, "true or false"}};
+	int left = k->kinds & (LIST | MAP | TEXT | NUMBER | FLAG);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!(left & names[i].kind))
+			continue;
+		left &= ~names[i].kind;
+		buf_fmt(out, "%s%s", out->len ? (left ? ", " : " or ") : "", names[i].name);
+		if (k->words && names[i].kind == TEXT)
+			buf_fmt(out, " of: %s", k->words);
+	}
 }
 
 static int unknown_key(struct look *l, const char *key, struct err *err)
@@ -267,10 +310,17 @@ static int unknown_key(struct look *l, const char *key, struct err *err)
 
 static int check_value(struct look *l, const struct known *k, unsigned line, struct err *err)
 {
-	if (k->kinds & kinds_of(l))
+	int kinds = kinds_of(l);
+	bool scalar = l->event.type == YAML_SCALAR_EVENT;
+	const char *text = scalar ? (const char *)l->event.data.scalar.value : "";
+	if (k->kinds & kinds && !(kinds == TEXT && k->words && !is_word(text, k->words)))
 		return 0;
-	return err_set(
-		err, ERR_USAGE, "%s:%u: '%s' wants %s", l->what, line, k->name, wanted(k->kinds));
+	_cleanup_buf_ struct buf right = {0};
+	wanted(k, &right);
+	err_set(err, ERR_USAGE, "%s:%u: '%s' wants %s", l->what, line, k->name, right.data);
+	if (k->kinds & TEXT && !k->words && kinds & (NUMBER | FLAG | OTHER))
+		err_hint(err, "put it in quotes: \"%.60s\"", text);
+	return -1;
 }
 
 /* A key and its value; the last event is the key. */

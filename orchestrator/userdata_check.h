@@ -3,8 +3,9 @@
  *
  * Its first line must say what it is, as cloud-init wants it. Of a #cloud-config the YAML must be
  * well-formed, its top a mapping, no key there twice; a key that is nearly one that cloud-init knows is
- * taken for a typing mistake, and a known one must have a mapping, a list, or a plain value where that is
- * wanted. Keys and kinds: the JSON schema schema-cloud-config-v1 of cloud-init 22.4, and what later releases
+ * taken for a typing mistake, and a known one must have a mapping, a list, a text and so on where that is
+ * wanted, as tests/e2e/t_userdata.sh holds against cloud-init itself. Keys and kinds: the JSON schema
+ * schema-cloud-config-v1 of cloud-init 22.4, and what later releases
  * added (https://docs.cloud-init.io/en/latest/reference/modules.html). What is rendered first (jinja), a
  * script, or MIME is taken as it is.
  */
