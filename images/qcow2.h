@@ -49,6 +49,12 @@ int qcow2_may_stand(const struct qcow2_info *info, const char *what, struct err 
 /* May it enter from outside? The same, and it must stand alone: a backing file is refused too. */
 int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err *err);
 
+/*
+ * Has nothing been written to it yet? Then it shows what its backing file does, or nothing: 1. By its L1 table,
+ * so for an image that nobody has open for writing. 0: something has; -1.
+ */
+int qcow2_is_empty(int fd, const struct qcow2_info *info, struct err *err);
+
 struct qcow2_new {
 	uint64_t size;         /* bytes, rounded up to 512; at most qcow2_max_size(21), 2 EiB */
 	unsigned cluster_bits; /* 0: 16 (64 KiB); larger where the size demands it */

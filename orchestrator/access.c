@@ -117,6 +117,7 @@ int access_make_folders(struct err *err)
 		_cleanup_close_ int top = dir_open(AT_FDCWD, state, err);
 		_cleanup_close_ int all = dir_open(AT_FDCWD, guests, err);
 		rank_old_folder(top, "ssh", group);
+		rank_old_folder(top, "bases", group);
 		rank_old_guests(all, group);
 	}
 	return changed < 0 ? -1 : 0;

@@ -3,6 +3,21 @@
 #include "base/json.h"
 #include "base/str.h"
 
+int definition_may_be_cloned(const struct definition *d, struct err *err)
+{
+	for (size_t i = 0; i < d->disk_count; i++) {
+		const struct disk_def *disk = &d->disks[i];
+		if (disk->source != DISK_PATH || !disk->path || disk->cdrom || disk->readonly)
+			continue;
+		err_set(err, ERR_REFUSED,
+			"guest '%s' cannot be cloned: its disk '%s' is the file '%s', which two guests cannot share",
+			d->name, disk->target, disk->path);
+		return err_hint(
+			err, "`roost image import` the file, and name the image in `disks`");
+	}
+	return 0;
+}
+
 void definition_make_another(json_t *definition, const char *name)
 {
 	json_t *cloud_init = json_object_get(definition, "cloud_init"), *nic;

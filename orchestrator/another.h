@@ -2,12 +2,14 @@
 #ifndef ORCHESTRATOR_ANOTHER_H
 #define ORCHESTRATOR_ANOTHER_H
 
-#include <jansson.h>
+#include "orchestrator/definition.h"
 
 /*
  * Nothing that tells the two guests apart stays: UUID, MAC addresses, what was issued. A host name that
  * was the guest's name is the new one's.
  */
 void definition_make_another(json_t *definition, const char *name);
+/* Two guests that write to one file would spoil it: ERR_REFUSED for one with a disk of the user's own. */
+int definition_may_be_cloned(const struct definition *d, struct err *err);
 
 #endif

@@ -31,4 +31,26 @@ bool base_is_frozen(int guest_dir, const char *file);
  */
 int base_open_own(int guest_dir, const char *file, int flags, uid_t keeper, struct err *err);
 
+/*
+ * Held while bases come and go, until the record that tells them is there; made if missing. Released by
+ * closing.
+ */
+int bases_lock(struct err *err);
+/* "$STATE/bases/ID/FILE"; freed by the caller. */
+char *base_path(const char *id, const char *file, struct err *err);
+/* Is it the path of a base? Then `id` and `file` say which; the latter is borrowed from `path`. */
+bool base_of_path(const char *path, char id[13], const char **file);
+/*
+ * Freezes the open file `fd`, which is `file` in the folder of the guest `id`, after all that it stands on. Who
+ * writes to it must have another top already.
+ */
+int base_freeze(const char *id, const char *file, int fd, struct err *err);
+/*
+ * Removes the bases that nobody stands on: no guest, running or not, no kept disk, by all records; if one of
+ * those cannot be read, nothing. A template's stay. Calls `removed`, if not NULL, with the path of each. Takes
+ * the lock unless it is the caller's already.
+ */
+typedef void base_removed_fn(void *about, const char *path);
+int bases_sweep(bool locked, base_removed_fn *removed, void *about, struct err *err);
+
 #endif

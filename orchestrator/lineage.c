@@ -83,15 +83,20 @@ void lineage_drop(struct disk_def *d)
 	d->lineage_known = false;
 }
 
+void lineage_add(struct disk_def *d, const struct disk_def *from)
+{
+	for (size_t i = 0; i < from->lineage_count && d->lineage_count < LINEAGE_MAX; i++) {
+		struct lineage_link *link = &d->lineage[d->lineage_count++];
+		*link = from->lineage[i];
+		link->path = xstrdup(from->lineage[i].path);
+		link->digest = xstrdup(from->lineage[i].digest);
+	}
+}
+
 void lineage_take(struct disk_def *d, const struct disk_def *from)
 {
 	lineage_drop(d);
-	for (size_t i = 0; i < from->lineage_count; i++) {
-		d->lineage[i] = from->lineage[i];
-		d->lineage[i].path = xstrdup(from->lineage[i].path);
-		d->lineage[i].digest = xstrdup(from->lineage[i].digest);
-	}
-	d->lineage_count = from->lineage_count;
+	lineage_add(d, from);
 	d->lineage_known = from->lineage_known;
 }
 

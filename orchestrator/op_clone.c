@@ -1,15 +1,21 @@
 /*
- * Cloning a guest that does not run: another guest with the same hardware and copies of its disks. Runs in
- * a worker of roostd.
+ * Cloning a guest: another guest with the same hardware, which goes on from what this one has written, and
+ * with an identity of its own. Runs in a worker of roostd.
  *
- * The disks in the guest's folder are copied, their blocks shared where the file system can; what they
- * stand on is read-only and serves both. The original is only read. The new guest is built in a folder of
- * another name and appears by one rename (op_define.c): it is wholly there or not at all.
+ * No disk is copied. What the original wrote to gets a new, empty layer on top, in its own record
+ * (snapshots.h); what lies below becomes a base (bases.h), on which the clone's own overlay stands. In this
+ * order, so that nobody writes to a base at any moment; whoever is killed in between leaves an empty layer,
+ * which the next clone finds to be empty and takes for nothing, and a base without users. The new guest is
+ * built in a folder of another name and appears by one rename (op_define.c): it is wholly there or not at all.
+ *
+ * Small things are copied: UEFI variables, the TPM's state, and disks that the guest only reads.
  */
 #include "orchestrator/roostd.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -17,6 +23,8 @@
 #include "images/image.h"
 #include "orchestrator/access.h"
 #include "orchestrator/another.h"
+#include "orchestrator/bases.h"
+#include "orchestrator/disk_open.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/firmware.h"
@@ -25,44 +33,204 @@
 #include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
 
-struct cloning {
-	const struct definition *from;
-	int dir; /* its folder */
+/* A disk of the original, and which of its layers the clone stands on. */
+struct part {
+	struct disk_files files; /* from the top down, opened for reading */
+	char *names[CHAIN_MAX];  /* of those in the guest's folder; the last one is its bottom */
+	size_t own;              /* so many are */
+	size_t first;            /* the first that has been written to; `own`: none has */
+	uint64_t size;
+	bool linked; /* it is one of those that are not copied */
 };
 
-/* Two guests that write to one file would spoil it. */
-static int check_disk(const struct definition *d, const struct disk_def *disk, struct err *err)
+struct cloning {
+	struct definition *from; /* its disks' lineages become the clone's */
+	int dir;                 /* its folder */
+	json_t *record;          /* of its snapshots */
+	json_t *before;          /* the same before it was changed; NULL: it was not */
+	struct part parts[DISKS_MAX];
+};
+
+static void cloning_end(struct cloning *c)
 {
-	if (disk->source == DISK_PATH) {
-		if (!disk->path || disk->cdrom || disk->readonly)
-			return 0;
-		err_set(err, ERR_REFUSED,
-			"guest '%s' cannot be cloned: its disk '%s' is the file '%s', which two guests cannot share",
-			d->name, disk->target, disk->path);
-		return err_hint(
-			err, "`roost image import` the file, and name the image in `disks`");
+	for (size_t i = 0; i < DISKS_MAX; i++) {
+		disk_files_close(&c->parts[i].files);
+		for (size_t j = 0; j < c->parts[i].own; j++)
+			free(c->parts[i].names[j]);
 	}
-	for (size_t i = 0; i < disk->lineage_count; i++)
-		if (disk->lineage[i].path[0] != '/')
-			return err_set(err, ERR_REFUSED,
-				"guest '%s' cannot be cloned: its disk '%s' stands on '%s' in its own folder",
-				d->name, disk->target, disk->lineage[i].path);
+	definition_free(c->from);
+	cleanup_close(&c->dir);
+	json_decref(c->record);
+	json_decref(c->before);
+}
+
+/* ---- what there is --------------------------------------------------------------------------------- */
+
+/* Which layer was written to last? */
+static int find_first(struct part *p, struct err *err)
+{
+	for (p->first = 0; p->first < p->own; p->first++) {
+		struct qcow2_info info;
+		int fd = p->files.layers[p->first].fd, empty = -1;
+		if (qcow2_read(fd, &info, err) == 0)
+			empty = qcow2_is_empty(fd, &info, err);
+		if (empty < 0)
+			return err_prefix(err, "'%s'", p->names[p->first]);
+		if (p->first == 0)
+			p->size = info.virtual_size;
+		if (!empty)
+			break;
+	}
 	return 0;
 }
 
-/* What a guest with snapshots writes to is another file than its definition names. */
-static int check_no_snapshots(int dir, const char *name, struct err *err)
+static int look_at_disk(
+	struct cloning *c, const struct disk_def *d, struct part *p, struct err *err)
 {
-	_cleanup_json_ json_t *record =
-		snapshots_commit(dir, err) == 0 ? snapshots_read(dir, err) : NULL;
-	if (!record)
+	struct disk_def look = *d;
+	const char *layers[CHAIN_MAX];
+	size_t count = 0;
+	look.readonly = true;
+	if (snapshot_chain(c->record, d, NULL, layers, &count, err) < 0 ||
+		disk_open_layers(&look, c->dir, layers, count, &p->files, err) < 0)
 		return -1;
-	if (json_object_size(json_object_get(record, "layers")) == 0 &&
-		json_array_size(json_object_get(record, "snapshots")) == 0)
+	for (size_t i = 0; i < count; i++)
+		p->names[p->own++] = xstrdup(layers[i]);
+	p->names[p->own++] = xstrdup(d->file);
+	p->linked = true;
+	if (find_first(p, err) < 0)
+		return -1;
+	if (p->files.count <= CHAIN_MAX - 2)
 		return 0;
-	err_set(err, ERR_REFUSED, "guest '%s' cannot be cloned: it has snapshots", name);
-	return err_hint(err, "`roost snapshot-list %s`, and `roost snapshot-delete` those", name);
+	err_set(err, ERR_REFUSED, "disk '%s' stands on %zu files: too many for clones of it",
+		d->target, p->files.count - 1);
+	return err_hint(err, "`roost blockpull` makes a disk of a running guest stand alone");
 }
+
+static int look_at_disks(struct cloning *c, struct err *err)
+{
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		const struct disk_def *d = &c->from->disks[i];
+		if (d->source != DISK_PATH && !d->readonly &&
+			look_at_disk(c, d, &c->parts[i], err) < 0)
+			return err_prefix(err, "guest '%s' cannot be cloned", c->from->name);
+	}
+	return 0;
+}
+
+static int check_not_saved(const struct cloning *c, struct err *err)
+{
+	const char *name = c->from->name;
+	if (faccessat(c->dir, SAVE_MANAGED, F_OK, 0) < 0)
+		return 0;
+	err_set(err, ERR_REFUSED,
+		"guest '%s' has been saved by managedsave: its RAM knows its disks as they are",
+		name);
+	return err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
+}
+
+static int begin(struct cloning *c, const char *name, struct err *err)
+{
+	c->from = record_read(name, err);
+	c->dir = c->from ? guest_dir_open(name, err) : -1;
+	if (c->dir < 0 || definition_may_be_cloned(c->from, err) < 0 ||
+		check_not_saved(c, err) < 0 || snapshots_commit(c->dir, err) < 0)
+		return -1;
+	c->record = snapshots_read(c->dir, err);
+	if (!c->record)
+		return -1;
+	snapshots_sweep(c->dir, c->record);
+	return look_at_disks(c, err);
+}
+
+/* ---- the original's disks become bases --------------------------------------------------------------- */
+
+/* What it wrote to is written to no more: it has new tops. */
+static int put_on_tops(struct cloning *c, struct err *err)
+{
+	uid_t keeper = c->from->issued.keeper_uid;
+	_cleanup_json_ json_t *before = json_deep_copy(c->record);
+	bool changed = false;
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		const struct disk_def *d = &c->from->disks[i];
+		const struct part *p = &c->parts[i];
+		if (!p->linked || p->first > 0)
+			continue;
+		if (snapshot_put_on_top(c->dir, keeper, c->record, d,
+			    snapshot_top(c->record, d->target), p->size, err) < 0)
+			return -1;
+		changed = true;
+	}
+	failpoint("clone-tops");
+	if (!changed)
+		return 0;
+	c->before = TAKE(before);
+	snapshots_count_on(c->record);
+	if (snapshots_plan(c->dir, keeper, c->record, err) < 0)
+		return -1;
+	failpoint("clone-planned");
+	return snapshots_commit(c->dir, err);
+}
+
+static void add_link(struct disk_def *d, char *path, enum disk_format format, const struct stat *st)
+{
+	d->lineage[d->lineage_count++] = (struct lineage_link){.path = path,
+		.format = format,
+		.size = (uint64_t)st->st_size,
+		.inode = st->st_ino,
+		.mtime_ns = stat_mtime_ns(st)};
+}
+
+/* The bases, then what the original's disk stands on. */
+static int stand_on_bases(
+	const struct cloning *c, struct disk_def *d, struct part *p, struct err *err)
+{
+	const char *id = c->from->issued.id;
+	struct disk_def now = {.target = ""};
+	struct stat st;
+	for (size_t i = p->own; i-- > p->first;)
+		if (base_freeze(id, p->names[i], p->files.layers[i].fd, err) < 0)
+			return -1;
+	for (size_t i = p->first; i < p->own; i++) {
+		if (fstat(p->files.layers[i].fd, &st) < 0)
+			return err_errno(err, "cannot look at '%s'", p->names[i]);
+		add_link(&now, base_path(id, p->names[i], err), FORMAT_QCOW2, &st);
+	}
+	lineage_add(&now, d);
+	now.lineage_known = true;
+	lineage_take(d, &now);
+	lineage_drop(&now);
+	for (size_t i = 0; i < d->lineage_count; i++) { /* as the clone's start will find it */
+		_cleanup_close_ int fd = lineage_open(d, i, c->dir, err);
+		if (fd < 0)
+			return err_prefix(err, "guest '%s' cannot be cloned", c->from->name);
+	}
+	return 0;
+}
+
+static int freeze(struct cloning *c, struct err *err)
+{
+	for (size_t i = 0; i < c->from->disk_count; i++)
+		if (c->parts[i].linked &&
+			stand_on_bases(c, &c->from->disks[i], &c->parts[i], err) < 0)
+			return -1;
+	failpoint("clone-frozen");
+	return 0;
+}
+
+/* Nobody stands on the bases yet: the original is as it was. */
+static void undo(struct cloning *c)
+{
+	struct err ignored = ERR_INIT;
+	bases_sweep(true, NULL, NULL, &ignored);
+	if (c->before &&
+		snapshots_write(c->dir, c->from->issued.keeper_uid, c->before, &ignored) < 0)
+		return;
+	if (c->record)
+		snapshots_sweep(c->dir, c->before ? c->before : c->record);
+}
+
+/* ---- the clone's folder ------------------------------------------------------------------------------ */
 
 static int copy_file(
 	int dir, const struct definition *d, const char *file, int from, struct err *err)
@@ -80,46 +248,74 @@ static int copy_file(
 
 static int open_of(const struct cloning *c, const char *file, struct err *err)
 {
-	return file_open_owned(c->dir, file, O_RDONLY, c->from->issued.keeper_uid, err);
+	return base_open_own(c->dir, file, O_RDONLY, c->from->issued.keeper_uid, err);
 }
 
 static int copy_disk(int dir, const struct cloning *c, const struct definition *d,
 	const struct disk_def *disk, struct err *err)
 {
-	if (disk->source == DISK_PATH)
-		return 0;
 	_cleanup_close_ int from = open_of(c, disk->file, err);
 	if (from < 0 || lineage_check_top(disk, from, err) < 0)
-		return err_prefix(err, "disk '%s'", disk->target);
+		return -1;
 	return copy_file(dir, d, disk->file, from, err);
+}
+
+static int make_overlay(int dir, const struct definition *d, const struct disk_def *disk,
+	const struct part *p, struct err *err)
+{
+	struct qcow2_new new = {.size = p->size, .durable = true};
+	if (disk->lineage_count) {
+		new.backing = disk->lineage[0].path;
+		new.backing_format = disk_format_name(disk->lineage[0].format);
+	}
+	if (qcow2_create(dir, disk->file, &new, err) < 0)
+		return -1;
+	return access_give_at(dir, disk->file, d->issued.keeper_uid, err);
+}
+
+static int make_disks(int dir, const struct cloning *c, const struct definition *d, struct err *err)
+{
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		const struct disk_def *disk = &c->from->disks[i];
+		const struct part *p = &c->parts[i];
+		int result = p->linked                   ? make_overlay(dir, d, disk, p, err)
+			     : disk->source == DISK_PATH ? 0
+							 : copy_disk(dir, c, d, disk, err);
+		if (result < 0)
+			return err_prefix(err, "disk '%s'", disk->target);
+	}
+	return 0;
 }
 
 static int copy_vars(int dir, const struct cloning *c, const struct definition *d, struct err *err)
 {
 	const char *file = firmware_vars_name(d->secure_boot);
+	const char *top = snapshot_top(c->record, SNAPSHOT_VARS);
 	if (d->firmware != FIRMWARE_UEFI)
 		return 0;
+	if (top[0])
+		return err_set(err, ERR_REFUSED,
+			"guest '%s' cannot be cloned: its UEFI variables have snapshots",
+			c->from->name);
 	_cleanup_close_ int from = open_of(c, file, err);
 	return from < 0 ? err_prefix(err, "UEFI variables") : copy_file(dir, d, file, from, err);
 }
 
-static int copy_files(int dir, const struct definition *d, const void *about, struct err *err)
+static int make_files(int dir, const struct definition *d, const void *about, struct err *err)
 {
 	const struct cloning *c = about;
 	failpoint("clone-folder");
-	for (size_t i = 0; i < c->from->disk_count; i++)
-		if (copy_disk(dir, c, d, &c->from->disks[i], err) < 0)
-			return -1;
-	failpoint("clone-copied");
+	if (make_disks(dir, c, d, err) < 0)
+		return -1;
+	failpoint("clone-disks");
 	return copy_vars(dir, c, d, err);
 }
+
+/* ---- the operation ----------------------------------------------------------------------------------- */
 
 static struct definition *definition_of_clone(
 	const struct definition *from, const char *name, struct err *err)
 {
-	for (size_t i = 0; i < from->disk_count; i++)
-		if (check_disk(from, &from->disks[i], err) < 0)
-			return NULL;
 	_cleanup_json_ json_t *json = definition_to_json(from);
 	definition_make_another(json, name);
 	return definition_from_json(json, err);
@@ -136,21 +332,36 @@ static int check_new_name(const char *name, struct err *err)
 	return name_check_free(name, NULL, err);
 }
 
+static int make(struct cloning *c, const char *to, struct definition **out, struct err *err)
+{
+	failpoint("clone-begin");
+	if (put_on_tops(c, err) < 0 || freeze(c, err) < 0)
+		return -1;
+	struct definition *d = definition_of_clone(c->from, to, err);
+	if (!d || define_another(d, c->from, make_files, c, err) < 0) {
+		definition_free(d);
+		return -1;
+	}
+	failpoint("clone-done");
+	*out = d;
+	return 0;
+}
+
 int op_clone(const json_t *args, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", ""), *to = json_get_str(args, "new-name", "");
+	struct err ignored = ERR_INIT;
+	_cleanup_(cloning_end) struct cloning c = {.dir = -1};
+	_cleanup_definition_ struct definition *d = NULL;
 	if (check_new_name(to, err) < 0)
 		return -1;
-	_cleanup_definition_ struct definition *from = record_read(name, err);
-	_cleanup_definition_ struct definition *d =
-		from ? definition_of_clone(from, to, err) : NULL;
-	_cleanup_close_ int dir = d ? guest_dir_open(name, err) : -1;
-	struct cloning c = {.from = from, .dir = dir};
-	if (dir < 0 || check_no_snapshots(dir, name, err) < 0 ||
-		define_another(d, from, copy_files, &c, err) < 0)
+	_cleanup_close_ int lock = bases_lock(err);
+	if (lock < 0 || begin(&c, name, err) < 0)
 		return -1;
-	failpoint("clone-done");
-	struct err ignored = ERR_INIT;
+	if (make(&c, to, &d, err) < 0) {
+		undo(&c);
+		return -1;
+	}
 	_cleanup_close_ int made = guest_dir_open(to, &ignored);
 	_cleanup_json_ json_t *event = event_new("ROOST_COMMAND",
 		event_command(to, "roost-clone", json_incref(json_object_get(args, "by"))));

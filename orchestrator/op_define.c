@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -295,6 +296,7 @@ static int define_new(struct definition *d, const struct definition *like, defin
 		return err_errno(err, "cannot make a folder for guest '%s'", d->name);
 	_cleanup_close_ int dir = dir_open(guests, temporary, err);
 	struct err ignored = ERR_INIT;
+	flock(dir, LOCK_EX); /* while somebody lives who fills it: roostd_clean.c */
 	int result = dir < 0 ? -1 : first(dir, d, about, err);
 	if (result == 0)
 		result = fill_folder(dir, d, like, false, err);

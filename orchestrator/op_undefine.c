@@ -14,6 +14,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
@@ -125,6 +126,7 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 		json_decref(kept);
 		return err_prefix(err, "guest '%s' is undefined, but", name);
 	}
+	bases_sweep(false, NULL, NULL, &none); /* it was a clone, perhaps the last one */
 	*ret = json_pack("{s:o}", "kept", kept);
 	return 0;
 }

@@ -154,6 +154,7 @@ int main(int argc, char **argv)
 	if (ready >= 0)
 		tell_ready(ready);
 	keepers_find_all(&s);
+	leftovers_clean(false);
 	while (!s.quit && !idle(&s)) {
 		hear_signals(&s);
 		serve(&s);

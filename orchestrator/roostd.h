@@ -131,6 +131,12 @@ void workers_look(struct supervisor *s);
 const char *worker_changes(const struct supervisor *s, const char *name);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 
+/*
+ * Removes what workers that were killed have left; `surely`: one was, else it is looked whether there is
+ * something. roostd_clean.c
+ */
+void leftovers_clean(bool surely);
+
 /* What workers do; one file each. */
 int op_define(const json_t *args, json_t **ret, struct err *err);
 /* The "files" of roost-define into a new guest's folder, each checked: define_files.c */

@@ -114,6 +114,7 @@ static void answer(struct supervisor *s, struct worker *w)
 		server_raw(s->server, w->request, reply);
 		return;
 	}
+	leftovers_clean(true);
 	err_set(&err, ERR_SYSTEM, "%s: its worker process died", w->request->command);
 	server_error(s->server, w->request, &err);
 }

@@ -29,5 +29,5 @@ static int run_clone(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_clone = {"clone", "NAME NEW_NAME",
-	"Makes another guest of one that does not run, with an identity of its own and copies of its disks.",
+	"Makes another guest of one, in milliseconds, with an identity of its own: both go on from the same disks.",
 	2, 2, false, {{0}}, run_clone, "roost clone web1 web3", GROUP_DEFINITION, GUESTS_STOPPED};

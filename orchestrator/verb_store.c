@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "images/foreign.h"
 #include "images/image.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/image_name.h"
@@ -166,7 +167,8 @@ static int run_gc(const struct cli *cli, struct err *err)
 	_cleanup_json_ json_t *removed = json_array();
 	const json_t *name;
 	size_t i;
-	if (store_open_to_change(&s, err) < 0 || store_clean(&s, note_removed, removed, err) < 0)
+	if (store_open_to_change(&s, err) < 0 || store_clean(&s, note_removed, removed, err) < 0 ||
+		bases_sweep(false, note_removed, removed, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(json_pack("{s:O}", "removed", removed));
@@ -295,8 +297,8 @@ const struct verb verb_image_rm = {"image rm", "IMAGE-NAME",
 	"Removes an image that nothing stands on from the store.", 1, 1, false, {{0}}, run_rm,
 	"roost image rm debian-12", GROUP_IMAGES, GUESTS_ALL};
 const struct verb verb_image_gc = {"image gc", "",
-	"Removes what imports and pulls that were killed have left in the store.", 0, 0, false,
-	{{0}}, run_gc, "roost image gc", GROUP_IMAGES, GUESTS_ALL};
+	"Removes what nobody stands on: of imports, pulls and clones that were killed.", 0, 0,
+	false, {{0}}, run_gc, "roost image gc", GROUP_IMAGES, GUESTS_ALL};
 const struct verb verb_image_verify = {"image verify", "[IMAGE-NAME]",
 	"Looks whether images still have the digests with which they entered.", 0, 1, false, {{0}},
 	run_verify, "roost image verify debian-12", GROUP_IMAGES, GUESTS_ALL};

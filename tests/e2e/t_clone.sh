@@ -30,24 +30,46 @@ of() { # FILTER GUEST
 names() {
 	roost list --all --name | sed '/^$/d' | sort | paste -s -d ' ' -
 }
+# what GUEST's disk N, which is TARGET, is written to: the top of its layers, or its own file
+top() { # GUEST N TARGET
+	layer=$(jq -r --arg target "$3" '.tops[$target] // empty' "$guests/$1/snapshots.json" 2>/dev/null) || layer=
+	echo "$guests/$1/${layer:-disk$2.qcow2}"
+}
 content() { # what stands in the disks of a guest
-	for disk in disk0 disk1; do
-		qemu-img convert -f qcow2 -O raw "$guests/$1/$disk.qcow2" "$TMPDIR/content"
+	for content_disk in "0 vda" "1 vdb"; do
+		# shellcheck disable=SC2086 # two words are meant
+		qemu-img convert -U -O raw "$(top "$1" $content_disk)" "$TMPDIR/content"
 		sha256sum <"$TMPDIR/content"
 	done
 	rm "$TMPDIR/content"
 }
-whole() { # the folder of a guest
-	(cd "$guests/$1" && find . -type f ! -name events.jsonl -exec sha256sum {} + | sort)
+bases() {
+	find "$ROOST_STATE/bases" -type f ! -name lock | wc -l
+}
+all_clean() {
+	find "$guests" "$ROOST_STATE/bases" -name '*.qcow2' >"$TMPDIR/files"
+	while read -r file; do
+		qemu-img check -q "$file" || fail "$file is not clean"
+	done <"$TMPDIR/files"
+}
+sees() { # FILE PATTERN: at 64k
+	qemu-io -U -f qcow2 -r -c "read -q -P $2 64k 64k" "$1" | grep . && fail "$1 does not hold $2"
+	return 0
 }
 
 say "it is cloned"
-was=$(whole a)
+was=$(content a)
+record=$(of . a)
 check_eq "told" "Clone 'b' created successfully." "$(roost clone a b)"
 check_eq "two guests" "a b" "$(names)"
-check_eq "the original is as it was" "$was" "$(whole a)"
-check_eq "the same content" "$(content a)" "$(content b)"
-same='del(.name, .uuid, .issued, .interfaces[].mac, .cloud_init.hostname)'
+check_eq "the original's record is as it was" "$record" "$(of . a)"
+check_eq "so are its disks" "$was" "$(content a)"
+check_eq "the same content" "$was" "$(content b)"
+# disk0 was never written to: nothing of it but its image is shared
+check_eq "what they share" 1 "$(bases)"
+check_eq "no disk is copied" 0 "$(find "$guests/b" -name 'disk*' -size +300k | wc -l)"
+all_clean
+same='del(.name, .uuid, .issued, .interfaces[].mac, .cloud_init.hostname, .disks[].lineage)'
 check_eq "the same hardware, on the same base" "$(of "$same" a)" "$(of "$same" b)"
 for what in .name .uuid .issued.id .issued.host_key '.interfaces[0].mac' .cloud_init.hostname; do
 	[ "$(of "$what" a)" != "$(of "$what" b)" ] || fail "both have $what: $(of "$what" a)"
@@ -56,12 +78,9 @@ done
 if cmp -s "$guests/a/seed.iso" "$guests/b/seed.iso"; then
 	fail "both have the same seed"
 fi
-for disk in disk0 disk1; do
-	qemu-img check -q "$guests/b/$disk.qcow2"
-	check_eq "whose $disk is" "$(stat -c %a "$guests/a/$disk.qcow2")" "$(stat -c %a "$guests/b/$disk.qcow2")"
-done
-check_eq "whose they are" "$(of .issued.keeper_uid b | grep . | sed 's/null/'"$(id -u)/")" \
-	"$(stat -c %u "$guests/b/disk0.qcow2")"
+uid=$(of .issued.keeper_uid b | grep . | sed 's/null/'"$(id -u)/")
+check_eq "whose the clone's disk is" "600 $uid" "$(stat -c '%a %u' "$guests/b/disk1.qcow2")"
+check_eq "whose the base is" "444 $(id -u) 2" "$(stat -c '%a %u %h' "$guests/a/disk1.qcow2")"
 check_json "it is told" '.data.guest == "b"' "$(roost logs --events b | grep roost-clone)"
 
 say "both run, each on its own disks"
@@ -69,24 +88,43 @@ roost start a
 roost start b
 wait_until 30 is_up a
 wait_until 30 is_up b
-check_status 5 roost clone a c
-check_match "running" "guest 'a' is running" "$out"
-roost suspend a
-check_status 5 roost clone a c
-check_eq "nothing is made" "a b" "$(names)"
+type_to a w # it writes its boot counter
+ticks_go_on a b
 roost destroy a
 roost destroy b
-qemu-io -f qcow2 -c 'write -q -P 9 64k 64k' "$guests/b/disk1.qcow2" >/dev/null
-qemu-io -f qcow2 -r -c 'read -q -P 7 64k 64k' "$guests/a/disk1.qcow2" | grep . && fail "the original's disk has changed"
+qemu-io -f qcow2 -c 'write -q -P 9 64k 64k' "$(top b 1 vdb)" >/dev/null
+qemu-io -f qcow2 -c 'write -q -P 8 64k 64k' "$(top a 1 vdb)" >/dev/null
+sees "$(top a 1 vdb)" 8
+sees "$(top b 1 vdb)" 9
+sees "$(find "$ROOST_STATE/bases" -name disk1.qcow2)" 7
+all_clean
 
-say "the original goes, the clone stays, and keeps its base"
+say "a clone of a clone, and what it is told by"
 roost clone b c --json >"$TMPDIR/json"
 check_json "--json" '.name == "c" and .original == "b" and (.uuid | length) == 36' "$(cat "$TMPDIR/json")"
+check_eq "the same content" "$(content b)" "$(content c)"
+sees "$(top c 1 vdb)" 9
+roost image tree base >"$TMPDIR/tree"
+check_match "the image's overlays" "guest a \(vda\)" "$(cat "$TMPDIR/tree")"
+
+say "another clone of the same finds nothing new and makes no more layers"
+roost clone a e
+had=$(ls "$guests/a")
+roost clone a f
+check_eq "no new layer" "$had" "$(ls "$guests/a")"
+check_eq "the same content" "$(content e)" "$(content f)"
+roost undefine e --remove-all-storage
+roost undefine f --remove-all-storage
+
+say "the original goes, the clones stay, and keep what they stand on"
+kept=$(content c)
 roost undefine b --remove-all-storage
 check_status 5 roost image rm base
+check_eq "the clone of the clone" "$kept" "$(content c)"
 roost start c
 wait_until 30 is_up c
 roost destroy c
+roost clone a b
 
 say "bad names"
 for bad in '' a/b ../x -x 123 a..b "a b"; do
@@ -99,7 +137,7 @@ check_status 5 roost clone a C
 check_match "taken but for its case" "differs in case only" "$out"
 check_status 3 roost clone nosuch d
 check_status 2 roost clone a
-check_eq "nothing is made" "a c" "$(names)"
+check_eq "nothing is made" "a b c" "$(names)"
 
 say "what two guests cannot share"
 cp "$GUESTS/pico.raw" "$TMPDIR/own.raw"
@@ -116,25 +154,61 @@ check_status 5 roost clone own d
 check_match "a file" "disk 'vda' is the file '$TMPDIR/own.raw', which two guests cannot share" "$out"
 roost undefine own
 
-say "a guest with snapshots: it writes to a layer that no definition names"
+say "a guest with snapshots: the clone has what it holds now, and none of them"
 had=$(content a)
 roost snapshot-create-as a before >/dev/null
-check_status 5 roost clone a d
-check_match "refused" "guest 'a' cannot be cloned: it has snapshots" "$out"
-check_eq "nothing is made" "a c" "$(names)"
+qemu-io -f qcow2 -c 'write -q -P 5 64k 64k' "$(top a 1 vdb)" >/dev/null
+now=$(content a)
+roost clone a d >/dev/null
+check_eq "what it holds now" "$now" "$(content d)"
+check_eq "without them" "" "$(roost snapshot-list d --name)"
+roost snapshot-revert a before >/dev/null
+check_eq "back" "$had" "$(content a)"
+check_eq "the clone stays" "$now" "$(content d)"
 roost snapshot-delete a before >/dev/null
 check_eq "nothing is lost" "$had" "$(content a)"
-roost clone a d >/dev/null
-check_eq "without them" "$(content a)" "$(content d)"
+check_eq "nor of the clone" "$now" "$(content d)"
+all_clean
 roost undefine d --remove-all-storage
+
+say "nobody stands on them any more: they are the guest's own again, and merged"
+roost undefine b --remove-all-storage
+roost undefine c --remove-all-storage
+check_eq "no base is left" 0 "$(bases)"
+roost snapshot-create-as a before >/dev/null
+roost snapshot-delete a before >/dev/null
+check_eq "no layer is left" "{}" "$(jq -c .layers "$guests/a/snapshots.json")"
+check_eq "nothing is lost" "$had" "$(content a)"
+check_eq "whose it is" "600" "$(stat -c %a "$guests/a/disk1.qcow2")"
+
+say "a disk that was kept of a clone still stands on its base"
+roost clone a c >/dev/null
+had=$(content c)
+roost undefine c >/dev/null
+check_eq "the bases stay" 2 "$(bases)"
+roost image gc >/dev/null
+kept=$(find "$ROOST_STATE/kept" -name disk1.qcow2)
+sees "$kept" 8
+rm -r "$ROOST_STATE/kept"
+check_match "its base is told" "removed: $ROOST_STATE/bases/.*disk1.qcow2" "$(roost image gc)"
+check_eq "no base is left" 0 "$(bases)"
+
+say "saved with its RAM"
+roost start a
+wait_until 30 is_up a
+roost managedsave a >/dev/null
+check_status 5 roost clone a c
+check_match "refused" "saved by managedsave" "$out"
+roost managedsave-remove a >/dev/null
 
 say "a header that names another file than was recorded"
 cp "$guests/a/disk1.qcow2" "$TMPDIR/kept"
 qemu-img rebase -u -f qcow2 -F raw -b "$TMPDIR/own.raw" "$guests/a/disk1.qcow2"
+was=$(ls "$guests/a")
 check_status 5 roost clone a d
 check_match "refused" "disk 'vdb'" "$out"
 cat "$TMPDIR/kept" >"$guests/a/disk1.qcow2"
-check_eq "nothing is made" "a c" "$(names)"
+check_eq "nothing is made" "a $was" "$(names) $(ls "$guests/a")"
 check_eq "nothing is left" "" "$(find "$guests" -name '.new-*')"
 
 say "many at the same time: one wins"
@@ -143,36 +217,47 @@ for i in 1 2 3 4; do
 done
 wait
 check_eq "one was told so" 1 "$(cat "$TMPDIR"/?.out | grep -c 'created successfully')"
-check_eq "one guest" "a c many" "$(names)"
+check_eq "one guest" "a many" "$(names)"
 check_eq "it is whole" "$(content a)" "$(content many)"
 roost undefine many --remove-all-storage
 
 # --- killed in between --------------------------------------------------------------------------------------------
-failing=$TOP/build/fail/bin
-[ -x "$failing/roost" ] || {
+[ -x "$TOP/build/fail/bin/roost" ] || {
 	echo "not tried for want of build/fail: kill -9 in between"
 	exit 0
 }
+with_failpoints
 # shellcheck disable=SC2046 # several words are meant
 kill_and_wait TERM $(roostd_pids)
-PATH=$failing:$PATH
-was=$(whole a)
+was=$(content a)
 # killed_at FAILPOINT NAMES_AFTERWARDS
 killed_at() {
 	say "kill -9 at $1"
-	echo "$1" >"$ROOST_RUN/fail"
+	roost snapshot-create-as a before >/dev/null
+	roost snapshot-delete a before >/dev/null
+	qemu-io -f qcow2 -c 'write -q -P 6 128k 64k' "$(top a 1 vdb)" >/dev/null
+	was=$(content a)
+	die_at "$1"
 	check_status 7 roost clone a d
-	[ ! -s "$ROOST_RUN/fail" ] || fail "it did not come past $1"
-	rm -f "$ROOST_RUN/fail"
+	has_died "$1"
 	check_eq "the guests" "$2" "$(names)"
-	check_eq "the original is as it was" "$was" "$(whole a)"
-	[ "$2" = "a c d" ] || roost clone a d
-	check_eq "it is whole" "$(content a)" "$(content d)"
+	check_eq "the original is as it was" "$was" "$(content a)"
+	all_clean
+	# the rest is cleaned by a child
+	no_folder_is_left() {
+		[ -z "$(find "$guests" -name '.new-*')" ]
+	}
+	wait_until 10 no_folder_is_left
+	[ "$2" = "a d" ] || check_eq "no base is left" 0 "$(bases)"
+	[ "$2" = "a d" ] || roost clone a d
+	check_eq "it is whole" "$was" "$(content d)"
+	check_eq "one new layer for each disk" 2 "$(jq '.layers | length' "$guests/a/snapshots.json")"
 	roost start d
 	wait_until 30 is_up d
 	roost destroy d
 	roost undefine d --remove-all-storage
 }
-killed_at clone-folder "a c"
-killed_at clone-copied "a c"
-killed_at clone-done "a c d"
+for point in clone-begin clone-tops clone-planned clone-frozen clone-folder clone-disks; do
+	killed_at $point a
+done
+killed_at clone-done "a d"
