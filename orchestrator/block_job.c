@@ -11,7 +11,7 @@ static const struct event_match status_change = {.name = "JOB_STATUS_CHANGE"};
 
 struct jobs {
 	json_t *list; /* query-jobs' rows of the prefix */
-	size_t ended, failed;
+	size_t ended, ready, failed;
 	const char *why; /* of one that failed by itself, if any did */
 	int64_t done, total;
 };
@@ -39,6 +39,7 @@ static void count(struct jobs *j, const json_t *job)
 	const char *error = json_get_str(job, "error", NULL);
 	j->done += json_get_int(job, "current-progress", 0);
 	j->total += json_get_int(job, "total-progress", 0);
+	j->ready += job_is(job, "ready");
 	if (!job_is(job, "concluded"))
 		return;
 	j->ended++;
@@ -144,8 +145,9 @@ static int fail(struct guest *g, const char *step, const struct jobs *j, struct 
 	return err_set(err, ERR_QEMU, "guest '%s': %s: %s", g->def->name, step, j->why);
 }
 
-/* 1: all are done; 0: not yet. */
-static int go_on(struct guest *g, const char *step, const char *prefix, struct err *err)
+/* 1: all are done, or if `only_ready`, would be; 0: not yet. */
+static int go_on(
+	struct guest *g, const char *step, const char *prefix, bool only_ready, struct err *err)
 {
 	struct jobs j;
 	if (look(g, prefix, &j, err) < 0)
@@ -153,21 +155,25 @@ static int go_on(struct guest *g, const char *step, const char *prefix, struct e
 	int result = 0;
 	if (j.failed) {
 		result = fail(g, step, &j, err);
+	} else if (only_ready && j.ended + j.ready == json_array_size(j.list)) {
+		result = 1;
 	} else if (j.ended == json_array_size(j.list)) {
 		dismiss_all(g, &j);
 		result = 1;
 	} else {
-		complete_ready(g, &j);
+		if (!only_ready)
+			complete_ready(g, &j);
 		guest_progress(g, step, j.done, j.total);
 	}
 	json_decref(j.list);
 	return result;
 }
 
-int block_jobs_await(struct guest *g, const char *step, const char *prefix, struct err *err)
+static int await(
+	struct guest *g, const char *step, const char *prefix, bool only_ready, struct err *err)
 {
 	int result;
-	while ((result = go_on(g, step, prefix, err)) == 0) {
+	while ((result = go_on(g, step, prefix, only_ready, err)) == 0) {
 		enum wake wake = await_change(g);
 		if (wake == WAKE_GONE)
 			return err_set(err, ERR_GONE, "guest '%s' has ended", g->def->name);
@@ -183,4 +189,14 @@ int block_jobs_await(struct guest *g, const char *step, const char *prefix, stru
 	if (result < 0)
 		block_jobs_undo(g, prefix);
 	return result < 0 ? -1 : 0;
+}
+
+int block_jobs_await(struct guest *g, const char *step, const char *prefix, struct err *err)
+{
+	return await(g, step, prefix, false, err);
+}
+
+int block_jobs_await_ready(struct guest *g, const char *step, const char *prefix, struct err *err)
+{
+	return await(g, step, prefix, true, err);
 }

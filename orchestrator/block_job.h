@@ -32,6 +32,8 @@ int block_job_start(
  * cancels, all are undone as below; -1. ERR_GONE when QEMU has ended.
  */
 int block_jobs_await(struct guest *g, const char *step, const char *prefix, struct err *err);
+/* The same, but only until they have ended or are ready: then block_jobs_await() completes them. */
+int block_jobs_await_ready(struct guest *g, const char *step, const char *prefix, struct err *err);
 /*
  * Cancels those that run and dismisses all. True when there were some and each had ended well before
  * it could be cancelled: then what they do is done. After it the operation cannot be cancelled.

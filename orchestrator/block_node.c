@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "orchestrator/disk_open.h"
 #include "orchestrator/snapshots.h"
 
 /* "disk-vda", or "/machine/peripheral/disk-vda/virtio-backend": QEMU tells either. */
@@ -113,6 +114,46 @@ static void remove_sets(struct guest *g, const char *prefix)
 				json_pack("{s:O}", "fdset-id", json_object_get(set, "fdset-id")),
 				QMP_BLOCK_MS, NULL, &ignored);
 	}
+}
+
+int block_add_layer(struct guest *g, const struct disk_def *d, int fd, const char *prefix,
+	const char *below, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	_cleanup_free_ char *top = str_fmt("%stop", prefix), *file = str_fmt("%sfile", prefix);
+	const struct disk_files layer = {
+		.count = 1, .layers = {{.fd = -1, .qcow2 = true, .writable = true}}};
+	if (guest_qmp_fds(g, "add-fd", json_pack("{s:s}", "opaque", file), &fd, 1, QMP_BLOCK_MS,
+		    &reply, err) < 0)
+		return -1;
+	json_t *node = disk_file_node(d, &layer, 0, (int)json_get_int(reply, "fdset-id", 0));
+	json_object_set_new(node, "node-name", json_string(file));
+	if (guest_qmp(g, "blockdev-add", node, QMP_BLOCK_MS, NULL, err) < 0)
+		return -1;
+	json_t *format = disk_format_node(d, &layer, 0);
+	json_object_set_new(format, "node-name", json_string(top));
+	json_object_set_new(format, "file", json_string(file));
+	if (below)
+		json_object_set_new(format, "backing", json_string(below));
+	return guest_qmp(g, "blockdev-add", format, QMP_BLOCK_MS, NULL, err);
+}
+
+/* "vda-1-file" of "vda-1", "vda-s3.file" of "vda-s3.top". */
+static char *file_node(const char *node)
+{
+	size_t len = strlen(node) - (str_ends(node, ".top") ? strlen("top") : 0);
+	return str_fmt("%.*s%s", (int)len, node, str_ends(node, ".top") ? "file" : "-file");
+}
+
+void block_remove_node(struct guest *g, const char *node)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *file = file_node(node);
+	const char *const both[] = {node, file};
+	for (size_t i = 0; i < ARRAY_SIZE(both); i++)
+		guest_qmp(g, "blockdev-del", json_pack("{s:s}", "node-name", both[i]), QMP_HEAVY_MS,
+			NULL, &ignored);
+	remove_sets(g, file);
 }
 
 void block_remove_nodes(struct guest *g, const char *prefix)

@@ -77,7 +77,7 @@ struct guest {
 
 	struct restore *restore; /* starting from what was saved: save.h; else NULL */
 	bool restored;           /* it was */
-	bool saving;             /* its CPUs stand still for op_save.c, for nobody else */
+	bool saving; /* its CPUs stand still for an operation of ours, for nobody else */
 
 	int console_fds[CONSOLES_MAX]; /* the logs, for punching holes; -1: not there */
 	int qmp_log_fd;
@@ -230,6 +230,8 @@ int keeper_drop(const struct guest *g, struct err *err);
 /* Bounds the console's and QMP's logs by punching holes over their old parts. */
 void guest_bound_logs(struct guest *g);
 void guest_add_place(struct guest *g, const char *target, int disk_fd);
+/* The same of a disk of the definition, by the record of its snapshots. */
+void guest_find_place(struct guest *g, const json_t *record, const struct disk_def *d);
 
 /* Asks the guest to power off: agent, then the ACPI button again and again. op_shutdown.c */
 enum { ASK_AGENT = 1, ASK_ACPI = 2 };
@@ -264,6 +266,8 @@ int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err 
 int op_snapshot_live(struct guest *g, const json_t *args, struct err *err);
 /* Back to a snapshot, by QEMU's end. op_revert.c */
 int op_revert(struct guest *g, const char *name, struct err *err);
+/* Gives up snapshots, merging by block jobs. op_snapshot_delete.c */
+int op_snapshot_delete_live(struct guest *g, const json_t *args, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
@@ -277,6 +281,7 @@ int recover_blockpull(struct guest *g, const json_t *journal, struct err *err);
 int recover_change_media(struct guest *g, const json_t *journal, struct err *err);
 int recover_revert(struct guest *g, const json_t *journal, struct err *err);
 int recover_snapshot(struct guest *g, const json_t *journal, struct err *err);
+int recover_snapshot_delete(struct guest *g, const json_t *journal, struct err *err);
 int recover_save(struct guest *g, const json_t *journal, struct err *err);
 int recover_setvcpus(struct guest *g, const json_t *journal, struct err *err);
 

@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/snapshots.h"
 
 enum {
 	RESET_LOOP_COUNT = 5,
@@ -265,6 +266,16 @@ void guest_add_place(struct guest *g, const char *target, int disk_fd)
 		close(p->fd);
 	snprintf(p->target, sizeof(p->target), "%s", target);
 	p->fd = fd;
+}
+
+void guest_find_place(struct guest *g, const json_t *record, const struct disk_def *d)
+{
+	const char *top = snapshot_top(record, d->target);
+	const char *file = top[0] ? top : snapshot_bottom(d);
+	/* nothing of it is read; a drive without a medium has none */
+	_cleanup_close_ int fd = file ? openat(g->dir, file, O_PATH | O_CLOEXEC) : -1;
+	if (fd >= 0)
+		guest_add_place(g, d->target, fd);
 }
 
 static bool has_space(const struct guest *g)

@@ -318,6 +318,13 @@ static int snapshot(
 	return op_snapshot_live(self, args, err);
 }
 
+static int delete_snapshot(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_snapshot_delete_live(self, args, err);
+}
+
 static int revert(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)ret;
@@ -473,6 +480,11 @@ const struct command keeper_commands[] = {
 			{"quiesce", ARG_BOOL, true,
 				"the agent freezes its file systems meanwhile"}},
 		CMD_CHANGING, snapshot},
+	{"roost-snapshot-delete", "Gives up a snapshot; the guest, and other snapshots, stay.",
+		{{"snapshot", ARG_STR, false, "which one"},
+			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"},
+			{"bytes-per-second", ARG_INT, true, "of each merge, at most"}},
+		CMD_CHANGING, delete_snapshot},
 	{"roost-revert", "Goes back to a snapshot; the answer comes when QEMU has ended.",
 		{{"snapshot", ARG_STR, false, "which one"}}, CMD_CHANGING, revert},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",

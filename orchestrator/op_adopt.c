@@ -18,6 +18,7 @@
 #include "orchestrator/consoles.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/record.h"
+#include "orchestrator/snapshots.h"
 #include "orchestrator/tpm.h"
 #include "orchestrator/save.h"
 #include "orchestrator/vnc.h"
@@ -38,6 +39,7 @@ static const struct {
 	{"blockpull", recover_blockpull},
 	{"snapshot", recover_snapshot},
 	{"revert", recover_revert},
+	{"snapshot-delete", recover_snapshot_delete},
 };
 
 static int recover_operation(struct guest *g, struct err *err)
@@ -82,16 +84,9 @@ static void reopen(struct guest *g)
 	uid_t keeper = g->def->issued.keeper_uid;
 	consoles_reopen(g);
 	g->qmp_log_fd = file_open_owned(g->run, "qmp.log", O_WRONLY, keeper, &ignored);
-	for (size_t i = 0; i < g->def->disk_count; i++) {
-		const struct disk_def *d = &g->def->disks[i];
-		bool own = d->source != DISK_PATH;
-		if (!own && !d->path) /* a drive without a medium */
-			continue;
-		_cleanup_close_ int fd = openat(own ? g->dir : AT_FDCWD, own ? d->file : d->path,
-			O_PATH | O_CLOEXEC); /* nothing of it is read */
-		if (fd >= 0)
-			guest_add_place(g, d->target, fd);
-	}
+	_cleanup_json_ json_t *record = snapshots_read(g->dir, &ignored);
+	for (size_t i = 0; i < g->def->disk_count; i++)
+		guest_find_place(g, record, &g->def->disks[i]);
 }
 
 /* Under TCG a vCPU that was taken away is still plugged: there the status file knows better. */

@@ -10,8 +10,8 @@
 #include "orchestrator/journal.h"
 #include "orchestrator/snapshots.h"
 
-/* The bottom may be a file of the user's that our uid cannot open: QEMU has it, below `depth` layers. */
-static int bottom_size(
+/* What QEMU has need not be a file that our uid may open: the bottom, what clones stand on. */
+static int size_in_chain(
 	struct guest *g, const char *target, size_t depth, uint64_t *out, struct err *err)
 {
 	_cleanup_json_ json_t *nodes = block_chain(g, target, err);
@@ -33,8 +33,12 @@ static int go_over(struct guest *g, json_t *record, const struct disk_def *d, co
 	uid_t keeper = g->def->issued.keeper_uid;
 	if (snapshot_chain(record, d, NULL, names, &depth, err) < 0)
 		return -1;
-	int result = layer[0] ? snapshot_layer_size(g->dir, keeper, layer, &size, err)
-			      : bottom_size(g, d->target, depth, &size, err);
+	size_t at = 0;
+	while (at < depth && !str_eq(names[at], layer))
+		at++;
+	int result = at < depth || !layer[0]
+			     ? size_in_chain(g, d->target, at, &size, err)
+			     : snapshot_layer_size(g->dir, keeper, layer, &size, err);
 	if (result < 0)
 		return -1;
 	return snapshot_put_on_top(g->dir, keeper, record, d, layer, size, err);

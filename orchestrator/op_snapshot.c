@@ -204,38 +204,12 @@ static int revert(struct off *o, const json_t *args, json_t **ret, struct err *e
 
 /* ---- delete ------------------------------------------------------------------------------------------ */
 
-static const char *child_of(const json_t *record, const char *name)
-{
-	size_t i;
-	json_t *s;
-	json_array_foreach (json_object_get(record, "snapshots"), i, s)
-		if (str_eq(json_get_str(s, "parent", NULL), name))
-			return json_get_str(s, "name", NULL);
-	return NULL;
-}
-
-/* All that stand on it: from the leaves on. */
-static void take_out_children(json_t *record, const char *name)
-{
-	const char *child, *leaf;
-	while ((leaf = child_of(record, name))) {
-		while ((child = child_of(record, leaf)))
-			leaf = child;
-		_cleanup_free_ char *own = xstrdup(leaf);
-		snapshot_take_out(record, own);
-	}
-}
-
 static int delete (struct off *o, const json_t *args, struct err *err)
 {
 	const char *name = json_get_str(args, "snapshot", "");
-	const char *children = json_get_str(args, "children", "");
 	if (!snapshots_get(o->record, o->d->name, name, err))
 		return -1;
-	if (children[0])
-		take_out_children(o->record, name);
-	if (!str_eq(children, "only"))
-		snapshot_take_out(o->record, name);
+	snapshot_take_out_with(o->record, name, json_get_str(args, "children", ""));
 	if (change(o, err) < 0)
 		return -1;
 	snapshots_sweep(o->dir, o->record);

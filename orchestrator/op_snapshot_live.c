@@ -17,7 +17,6 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/block_node.h"
-#include "orchestrator/disk_open.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/quiesce.h"
 #include "orchestrator/snapshots.h"
@@ -92,30 +91,13 @@ static int make_layers(struct guest *g, json_t *record, const struct disk_def *d
 static int add_node(struct guest *g, const struct disk_def *d, const char *file, int64_t number,
 	struct err *err)
 {
-	_cleanup_json_ json_t *reply = NULL;
 	_cleanup_free_ char *prefix = prefix_of(d->target, number);
-	_cleanup_free_ char *top = str_fmt("%stop", prefix), *below = str_fmt("%sfile", prefix);
 	_cleanup_close_ int fd =
 		file_open_owned(g->dir, file, O_RDWR, g->def->issued.keeper_uid, err);
 	if (fd < 0)
 		return -1;
 	guest_add_place(g, d->target, fd);
-	if (guest_qmp_fds(g, "add-fd", json_pack("{s:s}", "opaque", below), &fd, 1, QMP_BLOCK_MS,
-		    &reply, err) < 0)
-		return -1;
-	struct disk_def named = *d;
-	struct disk_files layer = {
-		.count = 1, .layers = {{.fd = -1, .qcow2 = true, .writable = true}}};
-	json_t *node = disk_file_node(&named, &layer, 0, (int)json_get_int(reply, "fdset-id", 0));
-	json_t *format = disk_format_node(&named, &layer, 0);
-	json_object_set_new(node, "node-name", json_string(below));
-	json_object_set_new(format, "node-name", json_string(top));
-	json_object_set_new(format, "file", json_string(below));
-	if (guest_qmp(g, "blockdev-add", node, QMP_BLOCK_MS, NULL, err) < 0) {
-		json_decref(format);
-		return -1;
-	}
-	return guest_qmp(g, "blockdev-add", format, QMP_BLOCK_MS, NULL, err);
+	return block_add_layer(g, d, fd, prefix, NULL, err);
 }
 
 static int add_nodes(struct guest *g, const json_t *record, const struct disk_def *disks,

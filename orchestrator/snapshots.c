@@ -332,7 +332,7 @@ static void replace_text(json_t *o, const char *key, const char *was, const char
 		json_object_del(o, key);
 }
 
-void snapshot_take_out(json_t *record, const char *name)
+static void take_out(json_t *record, const char *name)
 {
 	json_t *list = json_object_get(record, "snapshots"), *s;
 	size_t i, at = 0;
@@ -345,6 +345,36 @@ void snapshot_take_out(json_t *record, const char *name)
 	}
 	json_array_remove(list, at);
 	replace_text(record, "current", name, parent);
+}
+
+static const char *child_of(const json_t *record, const char *name)
+{
+	size_t i;
+	json_t *s;
+	json_array_foreach (json_object_get(record, "snapshots"), i, s)
+		if (str_eq(json_get_str(s, "parent", NULL), name))
+			return json_get_str(s, "name", NULL);
+	return NULL;
+}
+
+/* All that stand on it: from the leaves on. */
+static void take_out_children(json_t *record, const char *name)
+{
+	const char *child, *leaf;
+	while ((leaf = child_of(record, name))) {
+		while ((child = child_of(record, leaf)))
+			leaf = child;
+		_cleanup_free_ char *own = xstrdup(leaf);
+		take_out(record, own);
+	}
+}
+
+void snapshot_take_out_with(json_t *record, const char *name, const char *children)
+{
+	if (children[0])
+		take_out_children(record, name);
+	if (!str_eq(children, "only"))
+		take_out(record, name);
 }
 
 /* ---- what is not needed any more -------------------------------------------------------------------- */

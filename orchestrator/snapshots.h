@@ -73,8 +73,11 @@ void snapshots_count_on(json_t *record);
 /* Adds a snapshot of the tops as they are, and makes it the current one; borrowed. */
 json_t *snapshot_add(json_t *record, const struct disk_def *disks, size_t count, const char *name,
 	const char *description, const char *state);
-/* Takes a snapshot out of the record; what stood on it stands on its parent. */
-void snapshot_take_out(json_t *record, const char *name);
+/*
+ * Takes a snapshot out of the record; what stood on it stands on its parent. `children`: "", "too": all that stand on
+ * it as well, or "only" those.
+ */
+void snapshot_take_out_with(json_t *record, const char *name, const char *children);
 
 /*
  * A layer whose content nobody needs by itself: to be removed, or, where it has `into`, to be merged into

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "orchestrator/connect.h"
+#include "orchestrator/long_call.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/snapshots.h"
 #include "orchestrator/table.h"
@@ -286,10 +287,20 @@ static int run_delete(const struct cli *cli, struct err *err)
 	const char *children = cli_flag(cli, "children-only") ? "only"
 			       : cli_flag(cli, "children")    ? "too"
 							      : NULL;
-	if (!name || supervisor_call("roost-snapshot-delete",
-			     json_pack("{s:s, s:s, s:s*}", "name", f.name, "snapshot", name,
-				     "children", children),
-			     &reply, err) < 0)
+	uint64_t speed = 0;
+	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
+	if (!name || (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0))
+		return -1;
+	json_t *args = json_pack("{s:s, s:s*}", "snapshot", name, "children", children);
+	if (guest_runs(&f)) {
+		json_object_set_new(args, "bytes-per-second", json_integer((json_int_t)speed));
+		if (long_call(&f, "roost-snapshot-delete", args, NULL, 0, cli->json, &reply, err) <
+			0)
+			return -1;
+		return told(cli, "Snapshot '%s' of guest '%s' deleted\n", name, f.name, reply);
+	}
+	json_object_set_new(args, "name", json_string(f.name));
+	if (supervisor_call("roost-snapshot-delete", args, &reply, err) < 0)
 		return -1;
 	return told(cli, "Snapshot '%s' of guest '%s' deleted\n", name, f.name, reply);
 }
@@ -323,5 +334,6 @@ const struct verb verb_snapshot_revert = {"snapshot-revert", "NAME [SNAPSHOT]",
 const struct verb verb_snapshot_delete = {"snapshot-delete", "NAME [SNAPSHOT]",
 	"Gives up a snapshot; the guest, and other snapshots, stay as they are.", 1, 2, false,
 	{CURRENT, {"children", NULL, 0, "and all that stand on it"},
-		{"children-only", NULL, 0, "only those that stand on it"}},
+		{"children-only", NULL, 0, "only those that stand on it"},
+		{"bandwidth", "SIZE", 0, "of a running guest: bytes per second, at most"}},
 	run_delete, "roost snapshot-delete web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};

@@ -139,18 +139,24 @@ nothing_left_over() {
 	check_eq "the layers' files" "$(record | jq -r '(.layers | keys[]), (.snapshots[].memory | values)' | sort)" \
 		"$(find "$folder" \( -name 'disk-*' -o -name 'memory.*' -o -name 'vars.*.qcow2' \) -printf '%f\n' | sort)"
 }
+# is_taken_over PID: by another keeper than that one, which has finished or undone what it was at
+is_taken_over() {
+	[ "$(of_status p keeper_pid)" != "$1" ] && [ "$(of_status p state)" = running ] &&
+		[ -z "$(of_status p busy)" ] && [ ! -e "$folder/journal" ]
+}
 # of a guest that does not run
 all_clean() {
 	for all_clean_file in "$folder"/*.qcow2; do
 		qemu-img check -q "$all_clean_file" || fail "$all_clean_file is not clean"
 	done
 }
-# what a disk's top, or the bottom under it, holds
-see() { # DISK
-	see_top=$(record | jq -r --arg disk "$1" '.tops[$disk] // empty')
-	case $1:$see_top in
-	vda:) qemu-img convert -f raw -O raw "$TMPDIR/p.raw" "$TMPDIR/content" ;;
-	*) qemu-img convert -f qcow2 -O raw "$folder/${see_top:-disk0.qcow2}" "$TMPDIR/content" ;;
+# see DISK [SNAPSHOT]: what it holds, or what that snapshot has kept of it
+see() {
+	see_layer=$(record | jq -r --arg disk "$1" --arg name "${2-}" \
+		'(if $name == "" then .tops else (.snapshots[] | select(.name == $name) | .disks) end)[$disk] // empty')
+	case $1:$see_layer in
+	vda:) qemu-img convert -U -f raw -O raw "$TMPDIR/p.raw" "$TMPDIR/content" ;;
+	*) qemu-img convert -U -f qcow2 -O raw "$folder/${see_layer:-disk0.qcow2}" "$TMPDIR/content" ;;
 	esac
 	sha256sum <"$TMPDIR/content"
 }

@@ -13,9 +13,6 @@ top_of_qemu() {
 	qmp "$(run_dir p)/guest.sock" query-block |
 		jq -r '[.[] | select(.qdev // "" | test("disk-vda")) | .inserted."node-name"] | first'
 }
-is_adopted() {
-	roost domstate p | grep -qx running && [ -z "$(of_status p busy)" ] && [ "$(of_status p keeper_pid)" != "$1" ]
-}
 count() {
 	record 2>/dev/null | jq '.snapshots | length' || echo 0
 }
@@ -50,7 +47,7 @@ for step in begin live-planned nodes before-transaction taken settled; do
 	roost snapshot-create-as p "$step" --disk-only >/dev/null 2>&1 || :
 	[ ! -s "$ROOST_RUN/fail" ] || fail "nobody came by snapshot-$step"
 	rm -f "$ROOST_RUN/fail"
-	wait_until 20 is_adopted "$keeper"
+	wait_until 20 is_taken_over "$keeper"
 	case $step in
 	taken | settled) check_eq "$step: the new" $((was + 1)) "$(count)" ;;
 	*) check_eq "$step: the old" "$was" "$(count)" ;;
