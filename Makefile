@@ -47,7 +47,7 @@ roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke
 roost  += verb_display
 roost  += verb_image verb_image_make verb_image_tool
 roost  += verb_seed
-shared += seed_write
+shared += seed_write password definition_cloud userdata_keys
 shared += definition_hardware
 shared += save_file store_open lineage
 roost  += verb_store verb_image_list image_name image_users failpoint
@@ -65,7 +65,7 @@ roost  += verb_clone
 shared += another
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
-image  := roost-image seed_vfat
+image  := roost-image seed_vfat seed_password
 digest := roost-digest
 shared += catalogue progress_bar pull
 roost  += verb_pull
@@ -90,10 +90,10 @@ PROGRAMS += $(LIBEXEC)/roost-ssh
 else
 LEFT_OUT += roost-ssh(libssh)
 endif
-ifeq ($(call have,libarchive),yes)
+ifeq ($(call have,libarchive libcrypt),yes)
 PROGRAMS += $(LIBEXEC)/roost-image
 else
-LEFT_OUT += roost-image(libarchive)
+LEFT_OUT += roost-image(libarchive,libcrypt)
 endif
 ifeq ($(call have,libcrypto),yes)
 PROGRAMS += $(LIBEXEC)/roost-digest
@@ -143,7 +143,7 @@ $(LIBEXEC)/roost-ssh: $(call room,orchestrator,ssh) $(LIB)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lssh -ljansson
 $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(archive) -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(archive) -lcrypt -ljansson
 
 $(LIBEXEC)/roost-fetch: $(call room,images,fetch) $(LIB)
 	@mkdir -p $(@D)

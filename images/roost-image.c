@@ -1,12 +1,15 @@
 /*
- * roost-image: what needs libarchive, as a program of its own so that nobody else links it.
+ * roost-image: what needs libarchive and libcrypt, as a program of its own so that nobody else links
+ * them.
  *
  *	roost-image seed OUT	a NoCloud seed of what seed_request() (seed.h) says on standard input
+ *	roost-image password	of two lines, a hash that may be its already, or none, and a password:
+ *				{"hash": "$6$..."}
  *
- * Nothing is printed on success. An error is one JSON line on standard output,
+ * Nothing else is printed on success. An error is one JSON line on standard output,
  * {"error":{"class":..., "desc":..., "hint":...}}, and the exit status of its kind.
  *
- * What it writes is not flushed to the disk, as little as genisoimage's is: a caller who needs that
+ * A seed is not flushed to the disk, as little as genisoimage's is: a caller who needs that
  * does it, with the rest of his.
  */
 #include <archive.h>
@@ -26,6 +29,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "images/qcow2.h"
+#include "images/seed_password.h"
 #include "images/seed_vfat.h"
 
 #define INPUT_MAX ((size_t)VFAT_CONTENT_MAX)
@@ -234,19 +238,42 @@ static int make_seed(const char *out, struct err *err)
 	return err_set(err, ERR_USAGE, "no image format '%s'", format);
 }
 
+static int hash_password(const char *out, struct err *err)
+{
+	enum { PASSWORD_MAX = 4096 };
+	_cleanup_secret_ struct buf text = {0};
+	(void)out;
+	buf_reserve(&text, 2 * PASSWORD_MAX);
+	if (fd_read(STDIN_FILENO, "standard input", PASSWORD_MAX, &text, err) < 0)
+		return -1;
+	char *password = text.data + strcspn(text.data, "\n");
+	if (*password)
+		*password++ = '\0';
+	_cleanup_free_ char *hash = seed_hash_password(password, text.data, err);
+	if (!hash)
+		return -1;
+	_cleanup_json_ json_t *o = json_pack("{s:s}", "hash", hash);
+	_cleanup_free_ char *line = json_line(o);
+	puts(line);
+	return 0;
+}
+
 static const struct {
 	const char *name;
+	int operands;
 	int (*run)(const char *out, struct err *err);
 } commands[] = {
-	{"seed", make_seed},
+	{"seed", 1, make_seed},
+	{"password", 0, hash_password},
 };
 
 static int run(int argc, char **argv, struct err *err)
 {
-	for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(commands); i++)
-		if (str_eq(argv[1], commands[i].name))
+	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++)
+		if (str_eq(argv[1], commands[i].name) && argc == 2 + commands[i].operands)
 			return commands[i].run(argv[2], err);
-	return err_set(err, ERR_USAGE, "usage: roost-image seed OUT < REQUEST");
+	return err_set(
+		err, ERR_USAGE, "usage: roost-image seed OUT < REQUEST, or password < PASSWORD");
 }
 
 int main(int argc, char **argv)

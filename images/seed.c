@@ -101,17 +101,42 @@ static int check_private_key(const char *pem, struct err *err)
 	return p == end ? 0 : refuse(err, "host key", "is not an OpenSSH private key");
 }
 
+/* gzip is for what cloud-init makes parts of. */
+static int check_texts(const struct seed *s, struct err *err)
+{
+	const struct {
+		const char *what;
+		const struct buf *text;
+		bool packed;
+	} texts[] = {
+		{"user-data", s->user_data, true},
+		{"meta-data", s->meta_data, false},
+		{"vendor-data", s->vendor_data, true},
+		{"network-config", s->network_config, false},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_free_ char *what = str_fmt("cloud-init seed: the %s", texts[i].what);
+		if (texts[i].text && seed_check_text(what, texts[i].text, texts[i].packed, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int check_password_hash(const char *hash, struct err *err)
+{
+	for (const char *p = hash; p && *p; p++)
+		if (*p <= ' ' || *p > '~')
+			return refuse(err, "password", "is not hashed");
+	return 0;
+}
+
 static int check(const struct seed *s, struct err *err)
 {
 	if (check_instance_id(s->instance_id, err) < 0 || seed_check_hostname(s->hostname, err) < 0)
 		return -1;
 	if (!s->user_data && check_user(s->user, err) < 0)
 		return -1;
-	if (s->user_data &&
-		seed_check_text("cloud-init seed: the user-data", s->user_data, true, err) < 0)
-		return -1;
-	if (s->network_config && seed_check_text("cloud-init seed: the network-config",
-					 s->network_config, false, err) < 0)
+	if (check_texts(s, err) < 0 || check_password_hash(s->password_hash, err) < 0)
 		return -1;
 	for (size_t i = 0; !s->user_data && i < s->key_count; i++)
 		if (check_public_key(s->keys[i], "public key", err) < 0)
@@ -191,9 +216,13 @@ static void our_user_data(const struct seed *s, struct buf *b)
 	yaml_field(b, "hostname", s->hostname);
 	buf_str(b, "users:\n");
 	yaml_field(b, "  - name", s->user);
-	buf_str(b, "    shell: /bin/bash\n"
-		   "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
-		   "    lock_passwd: true\n");
+	buf_fmt(b,
+		"    shell: /bin/bash\n"
+		"    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n"
+		"    lock_passwd: %s\n",
+		s->password_hash ? "false" : "true");
+	if (s->password_hash) /* unlike `passwd` it counts for a user, too, who is there already */
+		yaml_field(b, "    hashed_passwd", s->password_hash);
 	if (s->key_count)
 		buf_str(b, "    ssh_authorized_keys:\n");
 	for (size_t i = 0; i < s->key_count; i++) {
@@ -205,14 +234,6 @@ static void our_user_data(const struct seed *s, struct buf *b)
 	buf_str(b, "disable_root: false\nssh_pwauth: false\n");
 }
 
-static void our_vendor_data(const struct seed *s, struct buf *b)
-{
-	if (!s->host_key_private)
-		return;
-	yaml_begin(b);
-	add_host_key(b, s);
-}
-
 /* Written even if it is empty: that it is there counts. */
 static void as_written(const struct buf *text, struct buf *out)
 {
@@ -220,19 +241,63 @@ static void as_written(const struct buf *text, struct buf *out)
 		buf_add(out, text->data, text->len);
 }
 
+/* cloud-init takes an archive's parts by their first lines, but opens no further ones in it. */
+static int check_joins(const struct buf *vendor_data, struct err *err)
+{
+	static const char *const plain[] = {"#cloud-config\n", "#cloud-config\r", "#cloud-config ",
+		"#!", "#cloud-boothook", "#part-handler", "## template:"};
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+		if (str_starts(vendor_data->data, plain[i]))
+			return 0;
+	refuse(err, "vendor-data", "cannot be joined with the guest's host key");
+	return err_hint(
+		err, "beside a user-data of its own it must be a #cloud-config or a script");
+}
+
+/* The host key, where it has no other place; and the caller's. */
+static int make_vendor_data(const struct seed *s, struct buf *out, struct err *err)
+{
+	_cleanup_secret_ struct buf ours = {0};
+	bool theirs = s->vendor_data && s->vendor_data->len;
+	if (!s->user_data || !s->host_key_private) {
+		as_written(s->vendor_data, out);
+		return 0;
+	}
+	yaml_begin(theirs ? &ours : out);
+	add_host_key(theirs ? &ours : out, s);
+	if (!theirs)
+		return 0;
+	if (check_joins(s->vendor_data, err) < 0)
+		return -1;
+	buf_reserve(out, 64 * 1024 + 12 * s->vendor_data->len);
+	buf_str(out, "#cloud-config-archive\n- content: ");
+	yaml_quoted(out, ours.data);
+	buf_str(out, "\n- content: ");
+	yaml_quoted(out, s->vendor_data->data);
+	buf_str(out, "\n");
+	return 0;
+}
+
 int seed_build(const struct seed *s, struct seed_files *out, struct err *err)
 {
 	if (check(s, err) < 0)
 		return -1;
-	*out = (struct seed_files){0};
-	yaml_field(&out->meta_data, "instance-id", s->instance_id);
-	yaml_field(&out->meta_data, "local-hostname", s->hostname);
-	as_written(s->user_data, &out->user_data);
-	as_written(s->network_config, &out->network_config);
+	_cleanup_(seed_files_free) struct seed_files f = {0};
+	if (make_vendor_data(s, &f.vendor_data, err) < 0)
+		return -1;
 	if (s->user_data)
-		our_vendor_data(s, &out->vendor_data);
+		as_written(s->user_data, &f.user_data);
 	else
-		our_user_data(s, &out->user_data);
+		our_user_data(s, &f.user_data);
+	if (s->meta_data) {
+		as_written(s->meta_data, &f.meta_data);
+	} else {
+		yaml_field(&f.meta_data, "instance-id", s->instance_id);
+		yaml_field(&f.meta_data, "local-hostname", s->hostname);
+	}
+	as_written(s->network_config, &f.network_config);
+	*out = f;
+	f = (struct seed_files){0};
 	return 0;
 }
 

@@ -4,7 +4,8 @@
  *
  * The guest gets its name, one user with keys and sudo, and the SSH host key that was issued for
  * it, so that the first connection is verified. What is the caller's own is passed as written. If
- * user-data is, the host key travels in vendor-data, which cloud-init merges beneath it.
+ * user-data is, the host key travels in vendor-data, which cloud-init merges beneath it, together with
+ * a vendor-data of the caller's.
  *
  * Everything from outside is checked and quoted: a name or key with a line break is refused, so
  * none can add a line of its own. The private key is a secret: it is wiped when freed, and goes to
@@ -26,8 +27,9 @@ struct seed {
 	size_t key_count;
 	const char *host_key_private; /* PEM text; both or NULL */
 	const char *host_key_public;  /* "ssh-ed25519 AAAA..." */
+	const char *password_hash; /* of the user, as crypt(3) makes it; NULL: none, and locked */
 	/* the caller's own, which seed_check_text() takes; NULL: ours, or none */
-	const struct buf *user_data, *network_config;
+	const struct buf *user_data, *meta_data, *vendor_data, *network_config;
 };
 
 /* Their content; one whose `data` is NULL is not there. */

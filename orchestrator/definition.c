@@ -206,7 +206,18 @@ static const struct key cloud_init_rows[] = {
 	{"keys", KEY_LIST, KEY_SPARSE, AT(keys), .aux = offsetof(struct cloud_init_def, key_count),
 		.max = KEYS_MAX, .item = &key_item, .size = sizeof(char *),
 		.doc = "public keys that may log in, as text or files"},
+	{"password_hash", KEY_TEXT, AT(password_hash), .check = check_password_hash,
+		.doc = "the user's password, for the console, as `openssl passwd -6` makes it"},
+	{"password_file", KEY_FILE, KEY_PEOPLE, AT(password_file),
+		.doc = "the same, of the one line in that file: it is hashed at once"},
 	{"user_data", KEY_FILE, AT(user_data), .doc = "a file taken as written, instead of ours"},
+	{"meta_data", KEY_FILE, AT(meta_data), .doc = "a file taken as written, instead of ours"},
+	{"vendor_data", KEY_FILE, AT(vendor_data),
+		.doc = "a file taken as written, which user-data overrides"},
+	{"network_config", KEY_FILE, AT(network_config),
+		.doc = "a file taken as written: the network's configuration"},
+	{"host_key", KEY_TEXT, AT(host_key), .check = check_public_key,
+		.doc = "public, the one that `user_data` installs; found by itself in a #cloud-config"},
 };
 #undef AT
 static const struct keys cloud_init_keys = {

@@ -45,7 +45,10 @@
  *	  user: roost			# default "roost"
  *	  hostname: web1		# default the guest's name
  *	  keys: ["ssh-ed25519 AAAA...", /home/me/.ssh/id_ed25519.pub]
+ *	  password_file: FILE		# of the user, kept hashed; or password_hash: "$6$..."
  *	  user_data: FILE		# taken as written, instead of ours
+ *	  meta_data: FILE		# the same; vendor_data and network_config: there are none else
+ *	  host_key: ssh-ed25519 AAAA...	# what user_data installs; found by itself in a #cloud-config
  *	ready:
  *	  rung: login			# what `run` waits for; see readiness.h
  *	  timeout: 180s
@@ -187,7 +190,10 @@ struct cloud_init_def {
 	char *hostname;       /* never NULL if enabled */
 	char *keys[KEYS_MAX]; /* public keys as text, read from files on entry */
 	size_t key_count;
-	char *user_data; /* a file's absolute path, or NULL */
+	char *password_hash; /* crypt(3)'s, or NULL */
+	char *password_file; /* until it is hashed, on entry */
+	char *user_data, *meta_data, *vendor_data, *network_config; /* absolute paths, or NULL */
+	char *host_key; /* public: what user_data installs, instead of ours; or NULL */
 };
 
 struct vnc_def {

@@ -369,10 +369,23 @@ static void complete_cloud_init(struct definition *d)
 
 static int check_cloud_init(const struct definition *d, const struct node *root, struct err *err)
 {
-	const struct node *keys = node_get(node_place(root, "cloud_init"), "keys");
-	if (!d->cloud_init.user_data || !d->cloud_init.key_count)
+	const struct cloud_init_def *c = &d->cloud_init;
+	const struct node *map = node_place(root, "cloud_init");
+	if (c->password_file && c->password_hash)
+		return node_error(
+			node_place(map, "password_file"), err, "there is a 'password_hash', too");
+	if (c->host_key && !c->user_data) {
+		node_error(node_place(map, "host_key"), err, "there is no 'user_data' that has it");
+		return err_hint(err, "leave it out: one is issued for the guest");
+	}
+	if (c->user_data && (c->password_file || c->password_hash))
+		return node_error(
+			node_place(map, c->password_file ? "password_file" : "password_hash"), err,
+			"it has no effect, for 'user_data' is taken as written");
+	if (!c->user_data || !c->key_count)
 		return 0;
-	node_error(keys, err, "they have no effect, for 'user_data' is taken as written");
+	node_error(node_get(map, "keys"), err,
+		"they have no effect, for 'user_data' is taken as written");
 	return err_hint(err, "write the keys into that file, or leave 'user_data' out");
 }
 

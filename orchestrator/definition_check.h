@@ -25,6 +25,7 @@ int check_hostname(const char *text, const struct node *n, struct err *err);
 int check_public_key(const char *text, const struct node *n, struct err *err);
 /* A public key, or in what people write the name of a file with one. */
 int check_key_or_file(const char *text, const struct node *n, struct err *err);
+int check_password_hash(const char *text, const struct node *n, struct err *err);
 int check_rung(const char *text, const struct node *n, struct err *err);
 int check_qemu_arg(const char *text, const struct node *n, struct err *err);
 

@@ -7,16 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
 #include "orchestrator/store_open.h"
-#include "orchestrator/userdata_check.h"
 
-enum { KEY_FILE_MAX = 256 * 1024, USER_DATA_MAX = 1024 * 1024 };
-
-/* "FILE:LINE: KEY: " before an error that names a file. */
-static int locate_file(const struct node *n, struct err *err)
+int locate_file(const struct node *n, struct err *err)
 {
 	_cleanup_free_ char *key = node_path(n);
 	err_prefix(err, "%s", key);
@@ -114,80 +109,6 @@ static int look_at_disks(struct definition *d, const struct node *root, struct e
 	return 0;
 }
 
-/* ---- public keys ----------------------------------------------------------------------------- */
-
-static int take_key(
-	struct cloud_init_def *c, const char *text, const struct node *n, struct err *err)
-{
-	if (c->key_count == KEYS_MAX)
-		return node_error(n, err, "more than %d keys, with those in files", KEYS_MAX);
-	c->keys[c->key_count++] = xstrdup(text);
-	return 0;
-}
-
-/* A line is a key, as in authorized_keys; comments and empty lines are passed over. */
-static int take_key_file(struct cloud_init_def *c, const struct node *n, struct err *err)
-{
-	_cleanup_buf_ struct buf content = {0};
-	_cleanup_free_ char *file = node_file(n, err);
-	size_t before = c->key_count;
-	if (!file)
-		return -1;
-	if (file_read(AT_FDCWD, file, KEY_FILE_MAX, &content, err) < 0)
-		return locate_file(n, err);
-	if (strstr(content.data, "PRIVATE KEY")) {
-		node_error(n, err, "'%s' is a private key, which must not leave its owner", file);
-		return err_hint(err, "give the public one: %s.pub", file);
-	}
-	char *rest = content.data, *line;
-	while ((line = strsep(&rest, "\n"))) {
-		line += strspn(line, " \t");
-		line[strcspn(line, "\r")] = '\0';
-		if (!line[0] || line[0] == '#')
-			continue;
-		if (check_public_key(line, n, err) < 0)
-			return err_hint(err, "it was read from '%s'", file);
-		if (take_key(c, line, n, err) < 0)
-			return -1;
-	}
-	return c->key_count > before ? 0 : node_error(n, err, "'%s' holds no public key", file);
-}
-
-static int read_keys(struct cloud_init_def *c, const struct node *cloud_init, struct err *err)
-{
-	const struct node *list = c->key_count ? node_get(cloud_init, "keys") : NULL;
-	char *given[KEYS_MAX] = {0};
-	size_t count = c->key_count;
-	int result = 0;
-	memcpy(given, c->keys, sizeof(given));
-	memset(c->keys, 0, sizeof(c->keys));
-	c->key_count = 0;
-	for (size_t i = 0; i < count; i++) {
-		const struct node *n = list->children[i];
-		if (result == 0)
-			result = looks_like_public_key(given[i]) ? take_key(c, given[i], n, err)
-								 : take_key_file(c, n, err);
-		free(given[i]);
-	}
-	return result;
-}
-
-/* ---- user-data ------------------------------------------------------------------------------- */
-
-static int check_user_data(const char *file, const struct node *n, struct err *err)
-{
-	struct userdata_strangers strangers;
-	_cleanup_buf_ struct buf text = {0};
-	if (!file)
-		return 0;
-	if (file_read(AT_FDCWD, file, USER_DATA_MAX, &text, err) < 0)
-		return locate_file(n, err);
-	if (userdata_check(file, text.data ? text.data : "", text.len, &strangers, err) < 0)
-		return -1;
-	userdata_tell(file, &strangers);
-	return 0;
-}
-
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 int definition_files(struct definition *d, const struct node *root, struct err *err)
@@ -199,15 +120,15 @@ int definition_files(struct definition *d, const struct node *root, struct err *
 	} files[] = {
 		{d->kernel, node_place(root, "kernel")},
 		{d->initrd, node_place(root, "initrd")},
+		{d->cloud_init.password_file, node_place(cloud_init, "password_file")},
 		{d->cloud_init.user_data, node_place(cloud_init, "user_data")},
+		{d->cloud_init.meta_data, node_place(cloud_init, "meta_data")},
+		{d->cloud_init.vendor_data, node_place(cloud_init, "vendor_data")},
+		{d->cloud_init.network_config, node_place(cloud_init, "network_config")},
 		{d->ready.identity, node_place(node_place(root, "ready"), "identity")},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (check_readable(files[i].path, files[i].place, err) < 0)
 			return -1;
-	if (look_at_disks(d, root, err) < 0 ||
-		check_user_data(d->cloud_init.user_data, node_place(cloud_init, "user_data"), err) <
-			0)
-		return -1;
-	return read_keys(&d->cloud_init, cloud_init, err);
+	return look_at_disks(d, root, err) < 0 ? -1 : definition_cloud_files(d, cloud_init, err);
 }

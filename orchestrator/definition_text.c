@@ -194,6 +194,30 @@ int check_key_or_file(const char *text, const struct node *n, struct err *err)
 	return check_public_key(text, n, err);
 }
 
+/* ---- passwords ------------------------------------------------------------------------------ */
+
+enum { PASSWORD_HASH_MAX = 384 }; /* crypt(3)'s */
+
+/* "$6$SALT$HASH" or another of crypt(3)'s forms. */
+static bool is_password_hash(const char *text)
+{
+	const char *second = text[0] == '$' ? strchr(text + 1, '$') : NULL;
+	const char *third = second && second > text + 1 ? strchr(second + 1, '$') : NULL;
+	for (const char *p = text; *p; p++)
+		if (*p <= ' ' || *p > '~' || strchr(":;*!\\", *p))
+			return false;
+	return third && third[1] && strlen(text) <= PASSWORD_HASH_MAX;
+}
+
+/* What it is instead is not told: it may be a password. */
+int check_password_hash(const char *text, const struct node *n, struct err *err)
+{
+	if (is_password_hash(text))
+		return 0;
+	node_error(n, err, "this is no hash as crypt(3) makes it: \"$6$SALT$HASH\"");
+	return err_hint(err, "write the password into a file, and name that in 'password_file'");
+}
+
 /* ---- qemu_args ------------------------------------------------------------------------------- */
 
 /* What would take the guest out of roost's hands, or speak over what a key says already. */

@@ -24,5 +24,9 @@ int written_read(const char *file, struct buf *text, char **folder, struct err *
  * format, the text of public keys. definition_files.c
  */
 int definition_files(struct definition *d, const struct node *root, struct err *err);
+/* Of them, those under `cloud_init`: keys, a password, the seed's own files. definition_cloud.c */
+int definition_cloud_files(struct definition *d, const struct node *cloud_init, struct err *err);
+/* "FILE:LINE: KEY: " before an error that names a file. */
+int locate_file(const struct node *n, struct err *err);
 
 #endif

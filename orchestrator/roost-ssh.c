@@ -2,7 +2,7 @@
  * roost-ssh: all that roost does over SSH, in a program of its own, because libssh blocks without
  * an fd to poll and costs a millisecond to link (DESIGN.md 1 and 3).
  *
- *	roost-ssh [--params-fd N] keygen|climb|exec|copy
+ *	roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy
  *
  * One JSON object of parameters is read to the end of standard input, or of fd N (the usual one is
  * 3; `exec` demands it, for its standard input is the user's). So no secret stands in argv.
@@ -15,6 +15,9 @@
  * keygen        {"comment": TEXT}          or {}
  *	A fresh ed25519 pair, for a guest's host key or for roost's own login:
  *	{"private": PEM in OpenSSH's format, "public": "ssh-ed25519 AAAA... COMMENT"}
+ *
+ * pubkey        {"private": PEM}
+ *	{"public": "TYPE BASE64"}, its other half
  *
  * The other three share these parameters:
  *	address      text    literal IPv4 or IPv6 (%scope allowed). A name is refused.
@@ -114,6 +117,19 @@ static int run_keygen(json_t *params)
 	return 0;
 }
 
+static int run_pubkey(json_t *params)
+{
+	struct err err = ERR_INIT;
+	const char *private;
+	if (pubkey_params(params, &private, &err) < 0)
+		return report_error(&err);
+	_cleanup_free_ char *public = key_public(private, &err);
+	if (!public)
+		return report_error(&err);
+	report(json_pack("{s:s}", "public", public));
+	return 0;
+}
+
 static int run_climb(json_t *params)
 {
 	struct err err = ERR_INIT;
@@ -158,6 +174,7 @@ static const struct command {
 	bool quiet; /* errors are text on standard error, and the status is EXEC_FAILED */
 } commands[] = {
 	{"keygen", run_keygen, false},
+	{"pubkey", run_pubkey, false},
 	{"climb", run_climb, false},
 	{"exec", run_exec, true},
 	{"copy", run_copy, false},
@@ -173,7 +190,7 @@ static const struct command *find_command(const char *name)
 
 static int usage(void)
 {
-	fputs("usage: roost-ssh [--params-fd N] keygen|climb|exec|copy\n"
+	fputs("usage: roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy\n"
 	      "Run by roost; the parameters are a JSON object on standard input or fd N.\n",
 		stderr);
 	return err_exit_code(ERR_USAGE);

@@ -88,23 +88,45 @@ static char *instance_public_key(struct err *err)
 	return public ? read_line(AT_FDCWD, public, err) : NULL;
 }
 
-/* The guest's host key: made once, at the first definition. */
-static int host_key(int dir, struct definition *d, char **private, struct err *err)
+/* What is ours, in a folder that is the keeper's: what he may have put in its place is not read. */
+static int read_own(int dir, const char *file, struct buf *out, struct err *err)
 {
-	struct buf text = {0};
+	_cleanup_close_ int fd = file_open_owned(dir, file, O_RDONLY, geteuid(), err);
+	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", fd);
+	return fd < 0 ? -1 : file_read(AT_FDCWD, self, TEXT_MAX, out, err);
+}
+
+static void set_issued(struct definition *d, const char *public)
+{
+	char *key = xstrdup(public);
+	free(d->issued.host_key);
+	d->issued.host_key = key;
+}
+
+/* The guest's host key: made once, when first needed. */
+static int own_host_key(int dir, struct definition *d, struct buf *private, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf public = {0};
 	if (!d->issued.host_key || faccessat(dir, "host_key", F_OK, 0) < 0) {
 		_cleanup_json_ json_t *key = new_key(d->name, err);
 		if (!key || write_pair(dir, "host_key", key, false, err) < 0)
 			return -1;
-		free(d->issued.host_key);
-		d->issued.host_key = xstrdup(json_get_str(key, "public", ""));
+		set_issued(d, json_get_str(key, "public", ""));
+	} else if (read_own(dir, "host_key.pub", &public, &ignored) == 0) {
+		/* it was perhaps one of the user's meanwhile */
+		public.data[strcspn(public.data, "\n")] = '\0';
+		set_issued(d, public.data);
 	}
-	/* ours, in a folder that is the keeper's: what he may have put in its place is not read */
-	_cleanup_close_ int fd = file_open_owned(dir, "host_key", O_RDONLY, geteuid(), err);
-	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", fd);
-	if (fd < 0 || file_read(AT_FDCWD, self, TEXT_MAX, &text, err) < 0)
-		return -1;
-	*private = buf_steal(&text);
+	return read_own(dir, "host_key", private, err);
+}
+
+/* By which the guest is known: what its user-data installs, else ours. */
+static int settle_host_key(int dir, struct definition *d, struct buf *private, struct err *err)
+{
+	if (!d->cloud_init.host_key)
+		return own_host_key(dir, d, private, err);
+	set_issued(d, d->cloud_init.host_key);
 	return 0;
 }
 
@@ -138,7 +160,10 @@ static char *instance_id(const struct definition *d, const struct seed *s)
 	mix_text(&hash, s->user_data ? s->user_data->data : "");
 	for (size_t i = 0; i < s->key_count; i++)
 		mix_text(&hash, s->keys[i]);
+	mix_file(&hash, "vendor-data", s->vendor_data);
 	mix_file(&hash, "network-config", s->network_config);
+	if (s->password_hash)
+		mix_text(&hash, s->password_hash);
 	return str_fmt("%s-%08llx", d->uuid, (unsigned long long)(hash & 0xffffffff));
 }
 
@@ -165,28 +190,56 @@ static int write_image(int dir, const struct seed *s, struct err *err)
 	return result < 0 ? -1 : flush(dir, "seed.iso", err);
 }
 
+struct own_files {
+	struct buf user_data, meta_data, vendor_data, network_config;
+};
+
+static void own_files_free(struct own_files *f)
+{
+	buf_wipe(&f->user_data);
+	buf_wipe(&f->meta_data);
+	buf_wipe(&f->vendor_data);
+	buf_wipe(&f->network_config);
+}
+
+/* *out is NULL without one. */
+static int read_file(const char *file, struct buf *text, const struct buf **out, struct err *err)
+{
+	if (file && file_read(AT_FDCWD, file, TEXT_MAX, text, err) < 0)
+		return -1;
+	*out = file ? text : NULL;
+	return 0;
+}
+
+static int read_files(
+	const struct cloud_init_def *c, struct own_files *f, struct seed *s, struct err *err)
+{
+	if (read_file(c->user_data, &f->user_data, &s->user_data, err) < 0 ||
+		read_file(c->meta_data, &f->meta_data, &s->meta_data, err) < 0 ||
+		read_file(c->vendor_data, &f->vendor_data, &s->vendor_data, err) < 0)
+		return -1;
+	return read_file(c->network_config, &f->network_config, &s->network_config, err);
+}
+
 int seed_make(int guest_dir, struct definition *d, struct err *err)
 {
 	const struct cloud_init_def *c = &d->cloud_init;
-	_cleanup_free_ char *own = instance_public_key(err), *private = NULL;
-	_cleanup_buf_ struct buf user_data = {0};
+	_cleanup_free_ char *own = instance_public_key(err), *id = NULL;
+	_cleanup_secret_ struct buf private = {0};
+	_cleanup_(own_files_free) struct own_files files = {0};
 	char *keys[IDENTITY_KEYS];
-	size_t count = 0;
-	if (!own || host_key(guest_dir, d, &private, err) < 0)
-		return -1;
-	for (size_t i = 0; i < c->key_count; i++)
-		keys[count++] = c->keys[i];
-	keys[count++] = own;
-	if (c->user_data && file_read(AT_FDCWD, c->user_data, TEXT_MAX, &user_data, err) < 0)
-		return -1;
 	struct seed s = {.hostname = c->hostname ? c->hostname : d->name,
 		.user = c->user ? c->user : "roost",
 		.keys = keys,
-		.key_count = count,
-		.host_key_private = private,
-		.host_key_public = d->issued.host_key,
-		.user_data = c->user_data ? &user_data : NULL};
-	_cleanup_free_ char *id = instance_id(d, &s);
-	s.instance_id = id;
+		.password_hash = c->password_hash};
+	if (!own || settle_host_key(guest_dir, d, &private, err) < 0 ||
+		read_files(c, &files, &s, err) < 0)
+		return -1;
+	for (size_t i = 0; i < c->key_count; i++)
+		keys[s.key_count++] = c->keys[i];
+	keys[s.key_count++] = own;
+	s.host_key_private = private.data;
+	s.host_key_public = private.data ? d->issued.host_key : NULL;
+	s.instance_id = id = instance_id(d, &s);
 	return write_image(guest_dir, &s, err);
 }

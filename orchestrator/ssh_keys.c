@@ -82,6 +82,22 @@ ssh_key identity_load(const char *identity, struct err *err)
 	return NULL;
 }
 
+char *key_public(const char *private_pem, struct err *err)
+{
+	_cleanup_key_ ssh_key private = NULL, public = NULL;
+	if (!identity_is_text(private_pem)) {
+		err_set(err, ERR_USAGE, "is no private key");
+		return NULL;
+	}
+	private = identity_load(private_pem, err);
+	if (!private)
+		return NULL;
+	if (ssh_pki_export_privkey_to_pubkey(private, &public) == SSH_OK)
+		return key_text(public);
+	err_set(err, ERR_SYSTEM, "libssh cannot tell its public half");
+	return NULL;
+}
+
 /* libssh writes the whole key in one line; 70 columns are what every reader knows. */
 static char *folded(const char *pem)
 {

@@ -160,6 +160,13 @@ int keygen_params(json_t *o, const char **comment, struct err *err)
 	return 0;
 }
 
+int pubkey_params(json_t *o, const char **private, struct err *err)
+{
+	static const char *const own[] = {"private", NULL};
+	static const char *const none[] = {NULL};
+	return check_keys(o, own, none, err) < 0 ? -1 : json_str(o, "private", private, err);
+}
+
 /* ---- climb ------------------------------------------------------------------------------------- */
 
 static int read_rungs(json_t *o, struct climb_params *c, struct err *err)

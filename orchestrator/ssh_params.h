@@ -70,6 +70,7 @@ struct copy_params {
  * return borrows from `o`.
  */
 int keygen_params(json_t *o, const char **comment, struct err *err);
+int pubkey_params(json_t *o, const char **private, struct err *err);
 int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct err *err);
 int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err *err);
 int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err *err);

@@ -44,8 +44,9 @@ static const struct {
 	[REASON_KEY_UNKNOWN] = {"host-key-unknown", ERR_REFUSED,
 		"no host key was issued for this guest, so nothing proves that it is the one"},
 	[REASON_KEY_MISMATCH] = {"host-key-mismatch", ERR_REFUSED,
-		"the guest has not installed the host key that its seed carries (cloud-init failed, or "
-		"the image was not made clean), or another machine answers at its address"},
+		"the guest has not installed the host key that its seed carries (cloud-init failed, the "
+		"image was not made clean, or a user-data of its own has another key: "
+		"cloud_init.host_key names that), or another machine answers at its address"},
 	[REASON_LOGIN_REFUSED] = {"login-refused", ERR_REFUSED,
 		"the user does not exist in the guest, or its authorized_keys does not hold our key "
 		"(cloud-init has not run, or failed), or the server forbids this login"},

@@ -58,6 +58,8 @@ int talk_write(struct talk *t, const void *data, size_t len, struct err *err);
 void talk_errors(struct talk *t, char *text, size_t len);
 void talk_close(struct talk *t);
 
+/* The public half of a private key's PEM text, "TYPE BASE64"; freed by the caller. */
+char *key_public(const char *private_pem, struct err *err);
 /* A fresh ed25519 pair: OpenSSH's PEM format, and the line for authorized_keys. */
 int keys_generate(const char *comment, char **private_pem, char **public_text, struct err *err);
 

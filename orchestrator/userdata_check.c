@@ -345,15 +345,30 @@ static int check_pair(struct look *l, struct err *err)
 	return pass_over(l, err);
 }
 
-static int check_config(struct look *l, struct err *err)
+/* Up to the first value; 0: there is none. */
+static int begin(struct look *l, struct err *err)
 {
 	do { /* the stream's and the document's beginning */
 		if (next(l, err) < 0)
 			return -1;
 	} while (l->event.type == YAML_STREAM_START_EVENT ||
 		 l->event.type == YAML_DOCUMENT_START_EVENT);
-	if (l->event.type == YAML_STREAM_END_EVENT || kinds_of(l) == NOTHING)
-		return 0; /* a header alone */
+	return l->event.type != YAML_STREAM_END_EVENT && kinds_of(l) != NOTHING;
+}
+
+static int finish(struct look *l, struct err *err)
+{
+	while (l->event.type != YAML_STREAM_END_EVENT)
+		if (next(l, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int check_config(struct look *l, struct err *err)
+{
+	int begins = begin(l, err);
+	if (begins <= 0)
+		return begins; /* 0: a header alone */
 	if (l->event.type != YAML_MAPPING_START_EVENT)
 		return err_set(err, ERR_USAGE,
 			"%s:%u: a #cloud-config is a mapping: keys, each with its value", l->what,
@@ -362,14 +377,39 @@ static int check_config(struct look *l, struct err *err)
 		if (next(l, err) < 0)
 			return -1;
 		if (l->event.type == YAML_MAPPING_END_EVENT)
-			break;
+			return finish(l, err);
 		if (check_pair(l, err) < 0)
 			return -1;
 	}
-	while (l->event.type != YAML_STREAM_END_EVENT)
-		if (next(l, err) < 0)
-			return -1;
-	return 0;
+}
+
+static int check_map(struct look *l, struct err *err)
+{
+	int begins = begin(l, err);
+	if (begins <= 0)
+		return begins;
+	if (l->event.type != YAML_MAPPING_START_EVENT)
+		return err_set(err, ERR_USAGE, "%s:%u: it is no mapping: keys, each with its value",
+			l->what, line_of(l));
+	return finish(l, err);
+}
+
+static int run(struct look *l, int (*check)(struct look *l, struct err *err), const char *text,
+	size_t len, struct err *err)
+{
+	if (!yaml_parser_initialize(&l->parser))
+		return err_set(err, ERR_SYSTEM, "%s: out of memory", l->what);
+	yaml_parser_set_input_string(&l->parser, (const unsigned char *)text, len);
+	int result = check(l, err);
+	yaml_event_delete(&l->event);
+	yaml_parser_delete(&l->parser);
+	return result;
+}
+
+int userdata_check_map(const char *what, const char *text, size_t len, struct err *err)
+{
+	struct look l = {.what = what};
+	return run(&l, check_map, text, len, err);
 }
 
 int userdata_check(const char *what, const char *text, size_t len, struct userdata_strangers *out,
@@ -382,13 +422,7 @@ int userdata_check(const char *what, const char *text, size_t len, struct userda
 		return no_header(what, err);
 	if (form == FORM_OTHER)
 		return 0;
-	if (!yaml_parser_initialize(&l.parser))
-		return err_set(err, ERR_SYSTEM, "%s: out of memory", what);
-	yaml_parser_set_input_string(&l.parser, (const unsigned char *)text, len);
-	int result = check_config(&l, err);
-	yaml_event_delete(&l.event);
-	yaml_parser_delete(&l.parser);
-	return result;
+	return run(&l, check_config, text, len, err);
 }
 
 void userdata_tell(const char *what, const struct userdata_strangers *strangers)

@@ -29,6 +29,9 @@ struct userdata_strangers {
 int userdata_check(const char *what, const char *text, size_t len, struct userdata_strangers *out,
 	struct err *err);
 
+/* Of meta-data or a network-config: well-formed YAML (or JSON), a mapping if there is anything. */
+int userdata_check_map(const char *what, const char *text, size_t len, struct err *err);
+
 /* A line on standard error for each stranger. */
 void userdata_tell(const char *what, const struct userdata_strangers *strangers);
 

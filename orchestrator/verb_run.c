@@ -17,14 +17,15 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/definition.h"
 #include "orchestrator/image_name.h"
+#include "orchestrator/password.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
 #include "orchestrator/store_open.h"
 
 /* What makes sense only with an image: a definition says these things itself. */
-static const char *const image_options[] = {
-	"name", "memory", "vcpus", "size", "user", "key", "accel", "restrict"};
+static const char *const image_options[] = {"name", "memory", "vcpus", "size", "user", "key",
+	"password-file", "cloud-init", "accel", "restrict"};
 
 static bool is_image(const char *path)
 {
@@ -90,23 +91,102 @@ static void set_text(json_t *o, const char *key, const char *value)
 		json_object_set_new(o, key, json_string(value));
 }
 
+/* ---- --cloud-init, as virt-install has it ----------------------------------------------------- */
+
+static const struct {
+	const char *word, *key;
+} cloud_words[] = {
+	{"user-data", "user_data"}, {"meta-data", "meta_data"}, {"vendor-data", "vendor_data"},
+	{"network-config", "network_config"}, {"user", "user"}, {"hostname", "hostname"},
+	{"password-file", "password_file"}, {"ssh-key", "keys"},
+	{"clouduser-ssh-key", "keys"}, /* virt-install's name */
+};
+
+static int unknown_word(const char *word, struct err *err)
+{
+	const char *words[ARRAY_SIZE(cloud_words) + 1] = {0};
+	_cleanup_buf_ struct buf all = {0};
+	for (size_t i = 0; i < ARRAY_SIZE(cloud_words); i++) {
+		words[i] = cloud_words[i].word;
+		buf_fmt(&all, "%s%s", i ? ", " : "", words[i]);
+	}
+	err_set(err, ERR_USAGE, "--cloud-init: there is no '%.40s'", word);
+	const char *near = str_nearest(word, words);
+	return near ? err_hint(err, "did you mean '%s'?", near)
+		    : err_hint(err, "it takes KEY=VALUE,..., the keys are %s", all.data);
+}
+
+/* One KEY=VALUE. */
+static int take_cloud_word(json_t *cloud, char *pair, struct err *err)
+{
+	char *value = strchr(pair, '=');
+	if (value)
+		*value++ = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(cloud_words); i++) {
+		const char *key = cloud_words[i].key;
+		if (!str_eq(pair, cloud_words[i].word))
+			continue;
+		if (!value || !*value)
+			return err_set(err, ERR_USAGE, "--cloud-init: '%s' wants a value", pair);
+		if (str_eq(key, "keys"))
+			return json_array_append_new(
+				json_object_get(cloud, key), json_string(value));
+		if (json_object_get(cloud, key))
+			return err_set(err, ERR_USAGE, "--cloud-init: '%s' is there twice", pair);
+		return json_object_set_new(cloud, key, json_string(value));
+	}
+	return unknown_word(pair, err);
+}
+
+static int take_cloud_words(const char *words, json_t *cloud, struct err *err)
+{
+	_cleanup_free_ char *copy = xstrdup(words);
+	char *rest = copy, *pair;
+	while ((pair = strsep(&rest, ",")))
+		if (*pair && take_cloud_word(cloud, pair, err) < 0)
+			return err->message[0]
+				       ? -1
+				       : err_set(err, ERR_USAGE, "--cloud-init is not valid UTF-8");
+	return 0;
+}
+
+/* Keys and a password are the user's whom we make, not of a user-data that makes its own. */
+static json_t *cloud_of(const struct cli *cli, struct err *err)
+{
+	const char *key = cli_value(cli, "key", NULL), *words = cli_value(cli, "cloud-init", NULL),
+		   *password = cli_value(cli, "password-file", NULL);
+	_cleanup_json_ json_t *cloud =
+		json_pack("{s:o}", "keys", key ? json_pack("[s]", key) : json_array());
+	set_text(cloud, "user", cli_value(cli, "user", NULL));
+	if (words && take_cloud_words(words, cloud, err) < 0)
+		return NULL;
+	if (!json_array_size(json_object_get(cloud, "keys")) &&
+		!json_object_get(cloud, "user_data"))
+		json_object_set_new(cloud, "keys", usual_keys());
+	if (password) {
+		_cleanup_free_ char *hash = password_hash_of(password, NULL, err);
+		if (!hash)
+			return NULL;
+		set_text(cloud, "password_hash", hash);
+	}
+	return TAKE(cloud);
+}
+
 /* What a person would have written for it; JSON is YAML, so it is read and checked as that. */
 static struct definition *definition_of_image(
 	const struct cli *cli, const char *image, bool stored, struct err *err)
 {
-	const char *name = cli_value(cli, "name", NULL), *key = cli_value(cli, "key", NULL);
+	const char *name = cli_value(cli, "name", NULL);
 	_cleanup_free_ char *chosen = name ? xstrdup(name) : free_name(image, err);
-	if (!chosen)
+	_cleanup_json_ json_t *cloud = chosen ? cloud_of(cli, err) : NULL;
+	if (!cloud)
 		return NULL;
 	/* without a '/' it would be looked for in the store first */
 	_cleanup_free_ char *path = stored ? xstrdup(image) : realpath(image, NULL);
 	json_t *disk = json_pack("{s:s}", "image", path ? path : image);
-	json_t *cloud = json_object();
-	json_object_set_new(cloud, "keys", key ? json_pack("[s]", key) : usual_keys());
 	set_text(disk, "size", cli_value(cli, "size", NULL));
-	set_text(cloud, "user", cli_value(cli, "user", NULL));
 	_cleanup_json_ json_t *o =
-		json_pack("{s:s, s:[o], s:o}", "name", chosen, "disks", disk, "cloud_init", cloud);
+		json_pack("{s:s, s:[o], s:O}", "name", chosen, "disks", disk, "cloud_init", cloud);
 	if (!o) {
 		err_set(err, ERR_USAGE, "an option of `roost run` is not valid UTF-8");
 		return NULL;
@@ -139,7 +219,10 @@ static struct definition *read_definition(const struct cli *cli, struct err *err
 			image_options[i], file);
 		err_hint(err, "write `%s` in the definition",
 			str_eq(image_options[i], "key") ? "cloud_init: {keys: [...]}"
-							: image_options[i]);
+			: str_eq(image_options[i], "password-file")
+				? "cloud_init: {password_file: ...}"
+			: str_eq(image_options[i], "cloud-init") ? "cloud_init: {...}"
+								 : image_options[i]);
 		return NULL;
 	}
 	return definition_read(file, err);
@@ -201,6 +284,10 @@ const struct verb verb_run = {"run", "FILE",
 		{"size", "SIZE", 0, "of its disk; default the image's own size"},
 		{"user", "USER", 0, "the account that is made; default roost"},
 		{"key", "FILE", 0, "a public key; default yours in ~/.ssh, and always roost's own"},
+		{"password-file", "FILE", 0,
+			"the user's password, one line (-: asked for); for the console, SSH takes keys"},
+		{"cloud-init", "KEY=VALUE,...", 0,
+			"user-data, meta-data, vendor-data, network-config, password-file, ssh-key=FILE; user, hostname"},
 		{"accel", "ACCEL", 0, "auto, kvm or tcg"},
 		{"restrict", NULL, 0, "the guest reaches nothing outside"}},
 	run_run, "roost run web1.yaml --for login", GROUP_LIFE, GUESTS_ALL};

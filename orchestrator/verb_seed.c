@@ -104,13 +104,17 @@ static int check_user_data(const char *file, const struct buf *text, struct err 
 /* vendor-data has the form of user-data. */
 static int check_files(const struct cli *cli, const struct seed_files *files, struct err *err)
 {
+	const char *vendor = cli_value(cli, "vendor-data", NULL),
+		   *network = cli_value(cli, "network-config", NULL);
+	const struct buf *meta = &files->meta_data, *config = &files->network_config;
 	if (cli_flag(cli, "no-check"))
 		return 0;
-	if (check_user_data(cli->operands[1], &files->user_data, err) < 0)
+	if (check_user_data(cli->operands[1], &files->user_data, err) < 0 ||
+		(vendor && check_user_data(vendor, &files->vendor_data, err) < 0) ||
+		(cli->count > 2 &&
+			userdata_check_map(cli->operands[2], meta->data, meta->len, err) < 0))
 		return -1;
-	return files->vendor_data.data ? check_user_data(cli_value(cli, "vendor-data", ""),
-						 &files->vendor_data, err)
-				       : 0;
+	return network ? userdata_check_map(network, config->data, config->len, err) : 0;
 }
 
 static int check_kind(const struct seed_kind *kind, struct err *err)
@@ -160,6 +164,6 @@ const struct verb verb_seed = {"seed", "OUT USER-DATA [META-DATA]",
 		{"hostname", "NAME", 'H', "the host name, where no META-DATA is given"},
 		{"interfaces", "FILE", 'i', "/etc/network/interfaces, where no META-DATA is given"},
 		{"dsmode", "local|net", 'm', "when cloud-init acts, where no META-DATA is given"},
-		{"no-check", NULL, 0, "take the user-data as it is"},
+		{"no-check", NULL, 0, "take the files as they are"},
 		{"verbose", NULL, 'v', "say what was written"}},
 	run_seed, "roost seed seed.img user-data", GROUP_IMAGES, GUESTS_ALL};

@@ -10,9 +10,12 @@ need cloud.qcow2
 sum=$(sha256sum <"$GUESTS/cloud.qcow2")
 mkdir -p "$HOME/.ssh"
 ssh-keygen -q -t ed25519 -N '' -f "$HOME/.ssh/id_ed25519" </dev/null
+echo 'a password' >"$TMPDIR/pw"
+printf '#cloud-config\nwrite_files: [{path: /etc/by-vendor, content: vendor}]\n' >"$TMPDIR/vendor"
 
 say "run"
 out=$(roost run "$GUESTS/cloud.qcow2" --name deb --memory 512M --size 5G --user ann --accel tcg --restrict \
+	--password-file "$TMPDIR/pw" --cloud-init "vendor-data=$TMPDIR/vendor" \
 	--for cloud-init --timeout $((500 * E2E_PATIENCE))s)
 check_match "ready" '^deb is ready \(cloud-init\): 127\.0\.0\.1 port [0-9]+, user ann; roost ssh deb$' "$(echo "$out" | tail -n 1)"
 guest() {
@@ -23,6 +26,9 @@ say "the user, the keys, the names"
 check_eq "who" ann "$(guest id -un)"
 check_eq "sudo asks for nothing" root "$(guest sudo -n id -un)"
 guest cat .ssh/authorized_keys | grep -qF "$(cut -d ' ' -f 2 "$HOME/.ssh/id_ed25519.pub")" || fail "the caller's key is not there"
+check_eq "the password" "$(jq -r .cloud_init.password_hash "$ROOST_STATE/guests/deb/guest.json")" \
+	"$(guest sudo getent shadow ann | cut -d : -f 2)"
+check_eq "what vendor-data writes" vendor "$(guest cat /etc/by-vendor)"
 check_eq "the host key" "$(cut -d ' ' -f 1,2 "$ROOST_STATE/guests/deb/host_key.pub")" \
 	"$(guest sudo cat /etc/ssh/ssh_host_ed25519_key.pub | cut -d ' ' -f 1,2)"
 check_eq "the host name" deb "$(guest hostname)"
@@ -48,6 +54,7 @@ status=0
 out=$(roost wait deb --for login --timeout 20s 2>&1) || status=$?
 [ $status -ne 0 ] || fail "a guest with another host key is waited for: $out"
 check_match "the rung" 'hostkey' "$out"
+check_match "what may be the cause" 'cloud_init.host_key' "$out"
 
 say "shutdown: by its agent, or by the ACPI button where that takes the guest too long"
 out=$(roost shutdown deb --timeout 120s)

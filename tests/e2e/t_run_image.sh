@@ -25,6 +25,15 @@ check_eq "the second" running "$(state Tiny-image_1.0-2)"
 check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --name 'a b'
 check_match "its name" "guest 'a b': the name may not contain ' '" "$out"
 
+say "cloud-init's files, as virt-install takes them"
+echo 's3cret' >"$TMPDIR/pw"
+printf 'version: 2\n' >"$TMPDIR/net"
+roost run "$TMPDIR/Tiny image_1.0.img" --name third --memory 256M --accel tcg --restrict --for qmp --quiet --password-file - \
+	--cloud-init "network-config=$TMPDIR/net,ssh-key=$HOME/.ssh/id_ed25519.pub,hostname=web9,user=bob" <"$TMPDIR/pw" 2>/dev/null
+# shellcheck disable=SC2016 # so has a hash
+check_json "what it became" '.cloud_init | .hostname == "web9" and .user == "bob" and (.keys | length) == 1 and
+	(.network_config | endswith("/net")) and (.password_hash | startswith("$6$"))' "$(roost dominfo third --json)"
+
 say "what is wrong changes nothing"
 before=$(roost list --all --name)
 echo 'name: text' >"$TMPDIR/text.qcow2"
@@ -34,6 +43,15 @@ check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --name other --memory 12
 check_match "a size without a unit" '^roost: memory: .*12' "$out"
 check_status 3 roost run "$TMPDIR/Tiny image_1.0.img" --name other --key /nonexistent.pub
 check_match "a key that is not there" '^roost: cloud_init.keys.0.: .*/nonexistent.pub' "$out"
+check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --name other --cloud-init user-dat=x
+check_match "a slip in --cloud-init" "there is no 'user-dat'" "$out"
+check_match "what was meant" "did you mean 'user-data'" "$out"
+check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --name other --cloud-init user=a,user=b
+check_match "said twice" "'user' is there twice" "$out"
+check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --name other --cloud-init hostname
+check_match "without a value" "'hostname' wants a value" "$out"
+check_status 2 roost run "$TMPDIR/text.qcow2" --cloud-init user=a
+check_match "of a definition" "write .cloud_init: {...}. in the definition" "$out"
 check_status 3 roost run "$TMPDIR/nothing.qcow2"
 check_match "no such file" 'nothing.qcow2' "$out"
 check_eq "guests" "$before" "$(roost list --all --name)"

@@ -82,12 +82,36 @@ cat >own.yaml <<-END
 	disks: [{size: 1M}]
 	cloud_init: {user_data: own}
 END
-roost define ours.yaml
-roost define own.yaml
-for file in ours/user-data own/vendor-data; do
+printf '#cloud-config\ntimezone: Europe/Vienna # "caf\303\251"\n' >vendor
+sed "s/name: own/name: joined/; s/user_data: own/user_data: own, vendor_data: vendor/" own.yaml >joined.yaml
+printf 'secret\n' >pw
+sed 's/name: ours/name: locked/; s/user: ann/user: ann, password_file: pw/' ours.yaml >locked.yaml
+for guest in ours own joined locked; do
+	roost define $guest.yaml
+done
+for file in ours/user-data own/vendor-data locked/user-data; do
 	isoinfo -R -i "$ROOST_STATE/guests/${file%/*}/seed.iso" -x "/${file#*/}" >written
 	grep -q ed25519_private written || fail "$file: $(cat written)"
 	check_eq "cloud-init on $file" "yes" "$(theirs written)"
 	check_match "without a word" '^Valid cloud-config: written$' "$(cat theirs.out)"
 	check_eq "roost on $file" "yes" "$(ours written)"
 done
+
+say "two vendor-data in one: what cloud-init takes out of it"
+isoinfo -R -i "$ROOST_STATE/guests/joined/seed.iso" -x /vendor-data >archive
+/usr/bin/python3 - archive >parts <<-END
+	import sys
+	from cloudinit import helpers, user_data
+	message = user_data.UserDataProcessor(helpers.Paths({})).process(open(sys.argv[1]).read())
+	for part in message.walk():
+	    if part.get_content_maintype() != "multipart":
+	        print("==", part.get_content_type())
+	        print(part.get_payload(decode=True).decode(), end="")
+END
+check_eq "two parts" "2" "$(grep -c '^== text/cloud-config$' parts)"
+{
+	echo "== text/cloud-config"
+	cat vendor
+} >expected
+tail -c "$(wc -c <expected)" parts | cmp -s - expected || fail "theirs is not as it was written: $(cat parts)"
+check_match "ours" '^  ed25519_private: \|' "$(cat parts)"

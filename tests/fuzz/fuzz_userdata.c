@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "orchestrator/userdata_check.h"
+#include "orchestrator/userdata_keys.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,5 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (strangers.count > USERDATA_STRANGERS_MAX)
 		abort();
+	struct userdata_keys keys;
+	userdata_keys_find(text, strlen(text), &keys);
+	userdata_keys_free(&keys);
+	userdata_check_map("fuzz", text, strlen(text), &err);
 	return 0;
 }

@@ -139,6 +139,39 @@ static void the_callers_own(void **state)
 	seed_files_free(&f);
 }
 
+static void a_password(void **state)
+{
+	(void)state;
+	struct seed s = plain;
+	s.password_hash = "$6$salt$hash";
+	struct seed_files f = build(&s);
+	assert_yaml(f.user_data.data, "users/0/hashed_passwd", "$6$salt$hash");
+	assert_yaml(f.user_data.data, "users/0/lock_passwd", "false");
+	seed_files_free(&f);
+}
+
+/* The host key joins a vendor-data where there is no other place for it. */
+static void vendor_data(void **state)
+{
+	(void)state;
+	struct seed s = plain;
+	s.vendor_data = &text_of("#!/bin/sh\necho \"caf\xc3\xa9\"\n");
+	s.meta_data = &text_of("instance-id: mine\n");
+	s.host_key_private = PRIVATE;
+	s.host_key_public = PUBLIC;
+	struct seed_files f = build(&s);
+	assert_string_equal(f.vendor_data.data, s.vendor_data->data);
+	assert_string_equal(f.meta_data.data, s.meta_data->data);
+	seed_files_free(&f);
+	s.user_data = &text_of("#cloud-config\n");
+	f = build(&s);
+	assert_true(str_starts(f.vendor_data.data, "#cloud-config-archive\n"));
+	_cleanup_free_ char *ours = yaml_at(f.vendor_data.data, "0/content");
+	assert_yaml(ours, "ssh_keys/ed25519_private", PRIVATE);
+	assert_yaml(f.vendor_data.data, "1/content", s.vendor_data->data);
+	seed_files_free(&f);
+}
+
 /* Whatever a key's comment has in it comes out as it went in, and nothing else changes. */
 static void comments_survive(void **state)
 {
@@ -204,6 +237,25 @@ static void hostile_names(void **state)
 		assert_yaml(f.meta_data.data, "local-hostname", good[i]);
 		seed_files_free(&f);
 	}
+}
+
+static void vendor_data_that_does_not_join(void **state)
+{
+	(void)state;
+	const char *const texts[] = {"\x1f\x8b\x08",
+		"Content-Type: multipart/mixed; boundary=x\n\n", "#include\nhttp://x\n",
+		"#cloud-config-archive\n- content: x\n", "hello\n"};
+	struct seed s = plain;
+	s.user_data = &text_of("#cloud-config\n");
+	s.host_key_private = PRIVATE;
+	s.host_key_public = PUBLIC;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		s.vendor_data = &text_of(texts[i]);
+		assert_refused(&s, "cannot be joined");
+	}
+	s.vendor_data = NULL;
+	s.password_hash = "in clear";
+	assert_refused(&s, "is not hashed");
 }
 
 static void hostile_keys(void **state)
@@ -478,6 +530,9 @@ int main(void)
 		cmocka_unit_test(ours),
 		cmocka_unit_test(without_keys),
 		cmocka_unit_test(the_callers_own),
+		cmocka_unit_test(a_password),
+		cmocka_unit_test(vendor_data),
+		cmocka_unit_test(vendor_data_that_does_not_join),
 		cmocka_unit_test(comments_survive),
 		cmocka_unit_test(hostile_names),
 		cmocka_unit_test(hostile_keys),
