@@ -16,7 +16,7 @@
 
 struct sweep {
 	json_t *used;   /* {PATH: true} */
-	json_t *guests; /* {ID: {"name": ..., "keeper": UID, "template": ...}} */
+	json_t *guests; /* {ID: {"name": ..., "keeper": UID, "template": ..., "runs": ...}} */
 	base_removed_fn *removed;
 	void *about;
 };
@@ -28,7 +28,10 @@ static void add_record(struct sweep *s, const char *name, const json_t *record)
 {
 	const json_t *disk, *link, *issued = json_object_get(record, "issued");
 	size_t i, j;
-	if (name)
+	json_t *known = json_object_get(s->guests, json_get_str(issued, "id", ""));
+	if (!name)
+		json_object_set_new(known, "runs", json_true());
+	else
 		json_object_set_new(s->guests, json_get_str(issued, "id", ""),
 			json_pack("{s:s, s:I, s:b}", "name", name, "keeper",
 				(json_int_t)json_get_int(issued, "keeper_uid", 0), "template",
@@ -102,8 +105,8 @@ static void add_kept(struct sweep *s)
 
 /* ---- the others ------------------------------------------------------------------------------------ */
 
-/* The file is the guest's own again. Before its second name goes: a frozen one always has two. */
-static void thaw(const json_t *guest, int base, const char *file)
+/* The file is the guest's own again. Before its second name goes: a frozen one always has two. False: not now. */
+static bool thaw(const json_t *guest, int base, const char *file)
 {
 	struct err ignored = ERR_INIT;
 	struct stat st, its;
@@ -115,9 +118,10 @@ static void thaw(const json_t *guest, int base, const char *file)
 	uid_t keeper = (uid_t)json_get_int(guest, "keeper", 0);
 	if (fd < 0 || fstat(fd, &its) < 0 || fstatat(base, file, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		st.st_ino != its.st_ino || st.st_dev != its.st_dev)
-		return;
-	if (geteuid() != 0 || fchown(fd, keeper, (gid_t)-1) == 0)
-		(void)!fchmod(fd, 0600);
+		return true;
+	if (json_get_bool(guest, "runs", false)) /* its QEMU has it open for reading, for good */
+		return false;
+	return (geteuid() != 0 || fchown(fd, keeper, (gid_t)-1) == 0) && fchmod(fd, 0600) == 0;
 }
 
 static void sweep_folder(const struct sweep *s, int bases, const char *id)
@@ -133,7 +137,8 @@ static void sweep_folder(const struct sweep *s, int bases, const char *id)
 		_cleanup_free_ char *path = base_path(id, *file, &ignored);
 		if (json_object_get(s->used, path))
 			continue;
-		thaw(guest, dir, *file);
+		if (!thaw(guest, dir, *file))
+			continue;
 		if (unlinkat(dir, *file, 0) == 0 && s->removed)
 			s->removed(s->about, path);
 	}

@@ -1,5 +1,6 @@
 #include "orchestrator/block_node.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -121,8 +122,9 @@ int block_add_layer(struct guest *g, const struct disk_def *d, int fd, const cha
 {
 	_cleanup_json_ json_t *reply = NULL;
 	_cleanup_free_ char *top = str_fmt("%stop", prefix), *file = str_fmt("%sfile", prefix);
+	bool writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
 	const struct disk_files layer = {
-		.count = 1, .layers = {{.fd = -1, .qcow2 = true, .writable = true}}};
+		.count = 1, .layers = {{.fd = -1, .qcow2 = true, .writable = writable}}};
 	if (guest_qmp_fds(g, "add-fd", json_pack("{s:s}", "opaque", file), &fd, 1, QMP_BLOCK_MS,
 		    &reply, err) < 0)
 		return -1;

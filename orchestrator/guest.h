@@ -264,6 +264,8 @@ int op_backup(
 int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err *err);
 /* All disks at one instant, into layers in the guest's folder. op_snapshot_live.c */
 int op_snapshot_live(struct guest *g, const json_t *args, struct err *err);
+/* The layers alone; *ret: {"layers": {"vda": what is written to no more}}. */
+int op_freeze_disks(struct guest *g, json_t **ret, struct err *err);
 /* Back to a snapshot, by QEMU's end. op_revert.c */
 int op_revert(struct guest *g, const char *name, struct err *err);
 /* Gives up snapshots, merging by block jobs. op_snapshot_delete.c */

@@ -325,6 +325,13 @@ static int delete_snapshot(
 	return op_snapshot_delete_live(self, args, err);
 }
 
+static int freeze_disks(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)r;
+	return op_freeze_disks(self, ret, err);
+}
+
 static int revert(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	(void)ret;
@@ -485,6 +492,9 @@ const struct command keeper_commands[] = {
 			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"},
 			{"bytes-per-second", ARG_INT, true, "of each merge, at most"}},
 		CMD_CHANGING, delete_snapshot},
+	{"roost-freeze-disks",
+		"Puts an empty layer on all disks at one instant, with quiet file systems if the agent answers; tells what lies below, for roost-clone.",
+		{{0}}, CMD_CHANGING, freeze_disks},
 	{"roost-revert", "Goes back to a snapshot; the answer comes when QEMU has ended.",
 		{{"snapshot", ARG_STR, false, "which one"}}, CMD_CHANGING, revert},
 	{"roost-screenshot", "Draws the guest's display as PNG into the file that comes along.",

@@ -18,6 +18,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/block_job.h"
 #include "orchestrator/block_node.h"
 #include "orchestrator/disk_open.h"
@@ -73,8 +74,9 @@ static int open_branch(struct guest *g, struct merge *m, const json_t *record,
 		xstrdup(node_at(m->nodes, own < count ? find(chain, depth, names[own]) : depth));
 	for (size_t i = own; i-- > 0;) {
 		_cleanup_free_ char *prefix = str_fmt("%s-b%zu.", m->d->target, i);
+		int flags = base_is_frozen(g->dir, names[i]) ? O_RDONLY : O_RDWR;
 		_cleanup_close_ int fd =
-			file_open_owned(g->dir, names[i], O_RDWR, g->def->issued.keeper_uid, err);
+			base_open_own(g->dir, names[i], flags, g->def->issued.keeper_uid, err);
 		if (fd < 0 || block_add_layer(g, m->d, fd, prefix, below, err) < 0)
 			return -1;
 		free(below);

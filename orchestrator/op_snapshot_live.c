@@ -6,6 +6,8 @@
  * planned (snapshots.h); after it the plan holds. A keeper that finds the journal asks QEMU which of the two
  * is the case; where no QEMU is left to ask, the plan holds: an empty layer is as good as none.
  *
+ * The same without a snapshot is what a clone begins with: what lies below the new layers becomes its base.
+ *
  * Around the transaction the guest's agent can hold its file systems still; they are thawed whatever happens.
  */
 #include "orchestrator/guest.h"
@@ -16,6 +18,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/another.h"
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/quiesce.h"
@@ -59,8 +62,9 @@ static int check(const struct guest *g, const json_t *record, const char *name,
 		return err_set(err, ERR_REFUSED,
 			"guest '%s' has UEFI variables of roost 0.1, which snapshots cannot hold",
 			g->def->name);
-	return snapshots_check_name(record, g->def->name, name, err) < 0 ? -1
-									 : check_plugged(g, err);
+	if (name && snapshots_check_name(record, g->def->name, name, err) < 0)
+		return -1;
+	return check_plugged(g, err);
 }
 
 /* ---- the layers -------------------------------------------------------------------------------------- */
@@ -112,11 +116,16 @@ static int add_nodes(struct guest *g, const json_t *record, const struct disk_de
 
 /* ---- the operation ----------------------------------------------------------------------------------- */
 
-static int take(struct guest *g, json_t *actions, bool quiesce, struct err *err)
+enum quiesce { QUIESCE_NO, QUIESCE_TRY, QUIESCE_DEMAND };
+
+/* `actions` stolen. */
+static int take(struct guest *g, json_t *actions, enum quiesce how, struct err *err)
 {
-	struct err stuck = ERR_INIT;
-	if (quiesce && quiesce_freeze(g, err) < 0) {
+	struct err stuck = ERR_INIT, why = ERR_INIT;
+	bool quiesce = how != QUIESCE_NO && quiesce_freeze(g, &why) == 0;
+	if (!quiesce && (how == QUIESCE_DEMAND || g->cancelled)) {
 		json_decref(actions);
+		*err = why;
 		return err_prefix(err, "guest '%s' was not quiesced", g->def->name);
 	}
 	failpoint("snapshot-before-transaction");
@@ -163,20 +172,21 @@ static int settle(struct guest *g, const json_t *disks, int64_t number, struct e
 	return 0;
 }
 
-int op_snapshot_live(struct guest *g, const json_t *args, struct err *err)
+/* The snapshot `name`, or without a name the layers alone. *kept, if not NULL: what lies below, {"vda": LAYER}. */
+static int put_layers(struct guest *g, const char *name, const char *description, enum quiesce how,
+	json_t **kept, struct err *err)
 {
 	struct err late = ERR_INIT;
 	struct disk_def disks[SNAPSHOT_DISKS_MAX];
 	size_t count = snapshot_disks(g->dir, g->def, disks);
-	const char *name = json_get_str(args, "snapshot", "");
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
 	json_t *actions;
 	if (!record || check(g, record, name, disks, count, err) < 0)
 		return -1;
 	int64_t number = json_get_int(record, "next", 1);
-	_cleanup_json_ json_t *s = json_incref(snapshot_add(record, disks, count, name,
-		json_get_str(args, "description", NULL), "disk-snapshot"));
-	const json_t *targets = json_object_get(s, "disks");
+	_cleanup_json_ json_t *targets = snapshot_tops(record, disks, count);
+	if (name)
+		snapshot_add(record, disks, count, name, description, "disk-snapshot");
 	if (journal_begin(g, "snapshot",
 		    json_pack("{s:O, s:I}", "disks", targets, "number", (json_int_t)number),
 		    err) < 0)
@@ -191,13 +201,33 @@ int op_snapshot_live(struct guest *g, const json_t *args, struct err *err)
 		result = add_nodes(g, record, disks, count, err);
 	failpoint("snapshot-nodes");
 	if (result == 0)
-		result = take(g, json_incref(actions), json_get_bool(args, "quiesce", false), err);
+		result = take(g, json_incref(actions), how, err);
 	json_decref(actions);
 	if (settle(g, targets, number, result < 0 ? &late : err) < 0)
 		result = -1;
 	failpoint("snapshot-settled");
 	journal_end(g);
+	if (result == 0 && kept)
+		*kept = json_incref(targets);
 	return result;
+}
+
+int op_snapshot_live(struct guest *g, const json_t *args, struct err *err)
+{
+	return put_layers(g, json_get_str(args, "snapshot", ""),
+		json_get_str(args, "description", NULL),
+		json_get_bool(args, "quiesce", false) ? QUIESCE_DEMAND : QUIESCE_NO, NULL, err);
+}
+
+int op_freeze_disks(struct guest *g, json_t **ret, struct err *err)
+{
+	json_t *kept = NULL;
+	bool running = g->status.state == GUEST_RUNNING; /* paused, its agent would say nothing */
+	if (definition_may_be_cloned(g->def, err) < 0 ||
+		put_layers(g, NULL, NULL, running ? QUIESCE_TRY : QUIESCE_NO, &kept, err) < 0)
+		return -1;
+	*ret = json_pack("{s:o}", "layers", kept);
+	return 0;
 }
 
 int recover_snapshot(struct guest *g, const json_t *journal, struct err *err)

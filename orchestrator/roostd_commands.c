@@ -120,6 +120,10 @@ static int to_new_name(
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0 ||
 		check_stays(self, json_get_str(args, "new-name", ""), err) < 0)
 		return -1;
+	if (json_object_get(args, "layers")) { /* its keeper has seen to that */
+		json_object_set_new(r->args, "by", event_who(&r->peer));
+		return worker_start(self, work, r, err) < 0 ? -1 : 1;
+	}
 	return work_when_off(self, name, work, r, err);
 }
 
@@ -246,9 +250,11 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"}, {"snapshot", ARG_STR, false, "which one"},
 			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"}},
 		CMD_CHANGING, snapshot_guest},
-	{"roost-clone", "Makes another guest of one that does not run.",
+	{"roost-clone", "Makes another guest of one.",
 		{{"name", ARG_STR, false, "the guest"},
-			{"new-name", ARG_STR, false, "which no guest has"}},
+			{"new-name", ARG_STR, false, "which no guest has"},
+			{"layers", ARG_OBJECT, true,
+				"of a guest that runs: what roost-freeze-disks has told"}},
 		CMD_CHANGING, to_new_name},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},

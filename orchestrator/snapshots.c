@@ -307,13 +307,19 @@ void snapshots_count_on(json_t *record)
 	json_object_set_new(record, "next", json_integer(number + 1));
 }
 
+json_t *snapshot_tops(const json_t *record, const struct disk_def *disks, size_t count)
+{
+	json_t *tops = json_object();
+	for (size_t i = 0; i < count; i++)
+		json_object_set_new(
+			tops, disks[i].target, json_string(snapshot_top(record, disks[i].target)));
+	return tops;
+}
+
 json_t *snapshot_add(json_t *record, const struct disk_def *disks, size_t count, const char *name,
 	const char *description, const char *state)
 {
-	json_t *layers = json_object();
-	for (size_t i = 0; i < count; i++)
-		json_object_set_new(layers, disks[i].target,
-			json_string(snapshot_top(record, disks[i].target)));
+	json_t *layers = snapshot_tops(record, disks, count);
 	json_t *s = json_pack("{s:s, s:s*, s:I, s:s*, s:s, s:o}", "name", name, "description",
 		description, "created", (json_int_t)time(NULL), "parent",
 		json_get_str(record, "current", NULL), "state", state, "disks", layers);

@@ -70,6 +70,8 @@ int snapshot_put_on_top(int dir, uid_t keeper, json_t *record, const struct disk
 	const char *over, uint64_t over_size, struct err *err);
 /* All tops of a change have been made: the next one's files have another number. */
 void snapshots_count_on(json_t *record);
+/* {"vda": what it is written to}, "" for a bottom; owned by the caller. */
+json_t *snapshot_tops(const json_t *record, const struct disk_def *disks, size_t count);
 /* Adds a snapshot of the tops as they are, and makes it the current one; borrowed. */
 json_t *snapshot_add(json_t *record, const struct disk_def *disks, size_t count, const char *name,
 	const char *description, const char *state);
