@@ -57,7 +57,7 @@ keeper += block_job block_node quiesce op_backup op_blockpull
 roost  += long_call backup_folder verb_backup backup_stopped restore_backup verb_blockpull
 roostd += define_files
 shared += snapshots bases bases_sweep
-roostd += op_snapshot snapshot_merge
+roostd += op_snapshot snapshot_off snapshot_merge
 keeper += op_snapshot_live op_snapshot_delete op_revert snapshot_merge
 roost  += verb_snapshot
 roostd += op_clone roostd_clean
@@ -67,6 +67,10 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password
 digest := roost-digest
+roostd += op_sysprep disk_server argv launch
+roost  += verb_sysprep
+sysprep := roost-sysprep nbd cached_disk ext_volume ext_file ext_tree sysprep_jail
+images += sysprep_ops partition
 shared += catalogue progress_bar pull
 roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part
@@ -99,6 +103,11 @@ ifeq ($(call have,libcrypto),yes)
 PROGRAMS += $(LIBEXEC)/roost-digest
 else
 LEFT_OUT += roost-digest(libcrypto)
+endif
+ifeq ($(call have,ext2fs),yes)
+PROGRAMS += $(LIBEXEC)/roost-sysprep
+else
+LEFT_OUT += roost-sysprep(libext2fs)
 endif
 ifeq ($(call have,libcurl),yes)
 PROGRAMS += $(LIBEXEC)/roost-fetch
@@ -151,6 +160,9 @@ $(LIBEXEC)/roost-fetch: $(call room,images,fetch) $(LIB)
 $(LIBEXEC)/roost-digest: $(call room,images,digest) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcrypto -ljansson
+$(LIBEXEC)/roost-sysprep: $(call room,images,sysprep) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lext2fs -lcom_err -ljansson
 
 $(SHARE)/%/roost: made_by = completion bash
 $(SHARE)/%/_roost: made_by = completion zsh

@@ -192,7 +192,7 @@ static void add_flash_file(struct launch *l, int *fd, const char *node, bool rea
 				"filename", path, "read-only", readonly));
 }
 
-static void add_layers(
+void argv_add_layers(
 	struct launch *l, const struct disk_def *disk, struct disk_files *files, int *set)
 {
 	for (size_t layer = files->count; layer-- > 0; (*set)++) {
@@ -213,7 +213,7 @@ static void add_firmware(struct launch *l, struct opened *o, int *set)
 	bool qcow2 = o->firmware.vars_qcow2;
 	add_flash_file(l, &o->firmware.code, "code", true, set);
 	if (o->vars.count) {
-		add_layers(l, &(struct disk_def){.target = SNAPSHOT_VARS}, &o->vars, set);
+		argv_add_layers(l, &(struct disk_def){.target = SNAPSHOT_VARS}, &o->vars, set);
 		return;
 	}
 	add_flash_file(l, &o->firmware.vars, qcow2 ? "vars-file" : "vars", false, set);
@@ -245,7 +245,7 @@ static void add_disk(struct launch *l, const struct definition *d, size_t index,
 {
 	const struct disk_def *disk = &d->disks[index];
 	struct disk_files *files = &o->disks[index];
-	add_layers(l, disk, files, set);
+	argv_add_layers(l, disk, files, set);
 	json_t *device = disk_device(disk);
 	if (!files->count) /* a drive without a medium */
 		json_object_del(device, "drive");
@@ -415,7 +415,7 @@ void argv_build(const struct definition *d, enum accel accel, bool proven, const
 	launch_arg(l, "shutdown=pause,panic=pause,reboot=reset,watchdog=%s",
 		watchdog_action_name(d->watchdog.action));
 	launch_arg(l, "-sandbox");
-	launch_arg(l, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	launch_arg(l, QEMU_SANDBOX);
 	add_boot(l, d);
 	add_machine(l, d, accel, proven);
 	add_memory(l, d);

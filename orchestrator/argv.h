@@ -62,6 +62,10 @@ struct opened {
 /* `accel` is the one chosen; `forwards` come from the status (free ports filled in). */
 void argv_build(const struct definition *d, enum accel accel, bool proven, const json_t *forwards,
 	struct opened *o, struct launch *l);
+/* The nodes of one disk, from the bottom up, each file in an fdset from `*set` on; takes the fds. */
+void argv_add_layers(
+	struct launch *l, const struct disk_def *disk, struct disk_files *files, int *set);
+#define QEMU_SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 void opened_close(struct opened *o);
 #define _cleanup_opened_ _cleanup_(opened_close)
 

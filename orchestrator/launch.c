@@ -9,7 +9,7 @@
  *	6. no_new_privs			nothing it runs can gain any
  *	7. a fixed environment, exec
  *
- * seccomp is QEMU's own `-sandbox` line (argv.c). It has no PDEATHSIG: a guest outlives us.
+ * seccomp is QEMU's own `-sandbox` line (argv.c). A guest has no PDEATHSIG: it outlives us.
  */
 #include "orchestrator/launch.h"
 
@@ -136,7 +136,7 @@ static void drop_privilege(const struct launch *l, gid_t kvm_group)
 		die("taking its own uid");
 }
 
-static _Noreturn void enter_jail(const struct launch *l)
+static _Noreturn void enter_jail(const struct launch *l, pid_t parent)
 {
 	static char *const environment[] = {
 		"LC_ALL=C", "PATH=/usr/bin:/bin", "HOME=/nonexistent", "TMPDIR=/nonexistent", NULL};
@@ -159,6 +159,9 @@ static _Noreturn void enter_jail(const struct launch *l)
 		drop_privilege(l, kvm_group);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		die("no_new_privs");
+	/* now, for a change of the uid undoes it; who started us waits in vfork() or is dead */
+	if (l->dies_with_us && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
+		die("its end with ours");
 	execve(l->argv[0], l->argv, environment);
 	dprintf(STDERR_FILENO, "roost: cannot run '%s': %s\n", l->argv[0], strerror(errno));
 	_exit(127);
@@ -168,11 +171,11 @@ int launch_run(struct launch *l, struct proc *out, struct err *err)
 {
 	l->argv[l->argc] = NULL;
 	/* what fork() copies is not needed: enter_jail() neither allocates nor returns */
-	pid_t pid = vfork();
+	pid_t self = getpid(), pid = vfork();
 	if (pid < 0)
 		return err_errno(err, "cannot fork a QEMU");
 	if (pid == 0)
-		enter_jail(l);
+		enter_jail(l, self);
 	/* our copies would keep image locks and the QMP listener alive after QEMU's death */
 	for (size_t i = 0; i < l->fd_count; i++)
 		cleanup_close(&l->fds[i]);

@@ -20,6 +20,7 @@ struct launch {
 	int folder_fd; /* owned: the folder it works in; -1: the root */
 	uid_t uid;     /* QEMU's; 0 in it means "stay who we are" */
 	bool kvm;
+	bool dies_with_us; /* a guest does not, a helper does */
 };
 #define LAUNCH_FD_FIRST 3
 #define LAUNCH_NONE                                                                                \

@@ -141,6 +141,15 @@ static int snapshot_guest(
 	return work_when_off(self, name, work, r, err);
 }
 
+static int sysprep(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	(void)ret;
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
+		return -1;
+	return work_when_off(self, name, op_sysprep, r, err);
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
@@ -256,6 +265,10 @@ const struct command supervisor_commands[] = {
 			{"layers", ARG_OBJECT, true,
 				"of a guest that runs: what roost-freeze-disks has told"}},
 		CMD_CHANGING, to_new_name},
+	{"roost-sysprep", "Removes from the disks of a guest that does not run what makes it one.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"operations", ARG_ARRAY, false, "what is done, by name"}},
+		CMD_CHANGING, sysprep},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

@@ -157,6 +157,8 @@ const char *worker_changes(const struct supervisor *s, const char *name)
 			return "snapshotted";
 		if (is_about(w, name) && str_eq(w->request->command, "roost-clone"))
 			return "cloned";
+		if (is_about(w, name) && str_eq(w->request->command, "roost-sysprep"))
+			return "cleaned";
 	}
 	return NULL;
 }

@@ -205,6 +205,7 @@ static void check_programs(struct validate_row *r)
 		{"roost-ssh", "no SSH: guests are never seen to be ready", "libssh-dev"},
 		{"roost-image", "no cloud-init seeds", "libarchive-dev"},
 		{"roost-fetch", "images are not fetched from servers", "libcurl4-openssl-dev"},
+		{"roost-sysprep", "no sysprep of guests", "libext2fs-dev"},
 	};
 	static const char *const needed[] = {"roostd", "roost-keeper"};
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {

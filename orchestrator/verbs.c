@@ -71,6 +71,7 @@ const struct verb *const verbs[] = {
 	&verb_image_rm,
 	&verb_image_gc,
 	&verb_seed,
+	&verb_sysprep,
 	&verb_save,
 	&verb_restore,
 	&verb_backup,

@@ -24,7 +24,7 @@ extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domn
 extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel,
 	verb_save, verb_restore, verb_managedsave, verb_managedsave_remove, verb_change_media;
 
-extern const struct verb verb_seed;
+extern const struct verb verb_seed, verb_sysprep;
 extern const struct verb verb_snapshot_create_as, verb_snapshot_list, verb_snapshot_info,
 	verb_snapshot_current, verb_snapshot_revert, verb_snapshot_delete;
 extern const struct verb verb_image_info, verb_image_create, verb_image_resize, verb_image_map,

@@ -329,6 +329,7 @@ for point in $points; do
 		check_eq "$point: no file is left" "" "$(find "$TMPDIR" "$ROOST_STATE/guests/g" -name '*.save*')"
 		;;
 	clone-*) ;; # t_clone
+	sysprep-*) ;; # t_sysprep
 	snapshot-before-plan | snapshot-planned | snapshot-before-merge | snapshot-merged | snapshot-forgotten) ;; # t_snapshot
 	snapshot-begin | snapshot-live-planned | snapshot-nodes | snapshot-before-transaction | snapshot-taken | \
 		snapshot-settled) ;; # t_snapshot_live

@@ -129,6 +129,15 @@ catalogue_of_ours() {
 		>"$ROOST_STATE/catalogue.yaml"
 }
 
+# a system that can be cleaned without being booted; web1 has none on its disk
+template_of_ours() {
+	mkdir -p system/etc system/usr
+	truncate -s 8M system.raw
+	PATH=$PATH:/usr/sbin:/sbin mke2fs -q -F -d system system.raw
+	printf 'name: template\ndisks: [{path: system.raw, format: raw}]\n' >template.yaml
+	roost define template.yaml
+}
+
 # before VERB: what its example needs besides a running guest
 before() {
 	running
@@ -146,6 +155,7 @@ before() {
 		stopped
 		has_snapshot || roost snapshot-create-as web1 before-upgrade
 		;;
+	sysprep) template_of_ours ;;
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
 	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed
@@ -196,6 +206,10 @@ try() {
 	clone)
 		sh -ec "$2" </dev/null
 		roost undefine web3 --remove-all-storage
+		;;
+	sysprep)
+		sh -ec "$2" </dev/null
+		roost undefine template
 		;;
 	edit) EDITOR='sed -i s/^memory:.*/memory:\ 320M/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;

@@ -1,0 +1,35 @@
+/*
+ * Partition tables of a disk that is read through a function: GPT (UEFI specification, 5.3) and MBR with
+ * logical partitions. Numbers are Linux's, vda1 is 1. What is not inside the disk is left out; nothing is
+ * allocated, and how much is read does not depend on what the tables say.
+ */
+#ifndef IMAGES_PARTITION_H
+#define IMAGES_PARTITION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { PARTITIONS_MAX = 128 };
+enum partition_table { TABLE_NONE, TABLE_MBR, TABLE_GPT };
+
+struct partition {
+	unsigned number;
+	uint64_t at, size;    /* bytes */
+	uint8_t mbr_type;     /* 0x83: Linux; of an MBR */
+	uint8_t gpt_type[16]; /* as it stands on the disk: the first three parts little-endian */
+};
+
+struct partitions {
+	enum partition_table table;
+	size_t count;
+	struct partition all[PARTITIONS_MAX];
+};
+
+typedef int partition_read_fn(void *about, void *data, uint64_t at, size_t len, struct err *err);
+/* `size` of the disk in bytes. No table is TABLE_NONE, success; -1: it could not be read. */
+int partitions_read(partition_read_fn *read, void *about, uint64_t size, struct partitions *out,
+	struct err *err);
+
+#endif

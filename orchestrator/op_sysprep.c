@@ -1,0 +1,231 @@
+/*
+ * Sysprep of a guest that does not run: what makes it one and no other is removed from its disks, so that it
+ * can be copied. Runs in a worker of roostd.
+ *
+ * The disks get a new top each, of which nobody knows yet, and a QEMU in its jail serves them with these
+ * (disk_server.h) to roost-sysprep, another child in a jail, which reads and changes the file systems. If
+ * that has gone well the new tops are the guest's, by one change of the record; then they are merged into
+ * what they stand on. Until that change nothing has happened to the guest, whoever is killed.
+ */
+#include "orchestrator/roostd.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "images/sysprep_ops.h"
+#include "orchestrator/disk_server.h"
+#include "orchestrator/event_log.h"
+#include "orchestrator/failpoint.h"
+#include "orchestrator/launch.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/snapshot_off.h"
+
+enum { WORK_MS = 300000, END_MS = 5000, ANSWER_MAX = 1 << 20 };
+
+struct sysprep {
+	struct off off;
+	struct disk_server server;
+	struct disk_def disks[DISKS_MAX]; /* borrowed */
+	size_t count;
+	json_t *answer; /* roost-sysprep's */
+};
+
+/* ---- what it works on ---------------------------------------------------------------------------------- */
+
+/* Opens a disk with a new top, in which all changes are. */
+static int open_disk(
+	struct off *o, const struct disk_def *d, struct disk_files *out, struct err *err)
+{
+	const char *layers[CHAIN_MAX];
+	size_t count;
+	if (off_put_on_top(o, d, snapshot_top(o->record, d->target), err) < 0 ||
+		snapshot_chain(o->record, d, NULL, layers, &count, err) < 0)
+		return -1;
+	return disk_open_layers(d, o->dir, layers, count, out, err);
+}
+
+static int serve(struct sysprep *s, struct err *err)
+{
+	struct disk_files files[DISKS_MAX] = {0};
+	struct off *o = &s->off;
+	int result = 0;
+	for (size_t i = 0; i < o->count && result == 0; i++) {
+		if (str_eq(o->disks[i].target, SNAPSHOT_VARS))
+			continue;
+		s->disks[s->count] = o->disks[i];
+		result = open_disk(o, &o->disks[i], &files[s->count++], err);
+	}
+	if (result == 0 && !s->count)
+		result = err_set(
+			err, ERR_REFUSED, "guest '%s' has no disk that it writes to", o->d->name);
+	failpoint("sysprep-layered");
+	if (result == 0)
+		result =
+			disk_server_start(&s->server, o->dir, o->d, s->disks, files, s->count, err);
+	for (size_t i = 0; i < s->count; i++)
+		disk_files_close(&files[i]);
+	return result;
+}
+
+/* ---- the program that does it -------------------------------------------------------------------------- */
+
+static const char *find_program(struct err *err)
+{
+	const char *path = libexec_path("roost-sysprep");
+	if (access(path, X_OK) == 0)
+		return path;
+	err_set(err, ERR_SYSTEM, "the program roost-sysprep is not installed");
+	err_hint(err, "build roost with libext2fs: `apt install libext2fs-dev`, then `make`");
+	return NULL;
+}
+
+/* Its fds come to it in the order in which they are added. */
+static json_t *plan(struct sysprep *s, struct launch *l, const json_t *args)
+{
+	json_t *disks = json_array();
+	for (size_t i = 0; i < s->count; i++)
+		json_array_append_new(disks,
+			json_pack("{s:i, s:s}", "fd", launch_fd(l, TAKE_FD(s->server.fds[i])),
+				"name", s->disks[i].target));
+	return json_pack(
+		"{s:o, s:O}", "disks", disks, "operations", json_object_get(args, "operations"));
+}
+
+static int start(
+	struct sysprep *s, const json_t *args, struct proc *program, int *said, struct err *err)
+{
+	_cleanup_launch_ struct launch l = LAUNCH_NONE;
+	const char *path = find_program(err);
+	int ends[2];
+	if (!path)
+		return -1;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_errno(err, "cannot make a pipe");
+	*said = ends[0];
+	l.stderr_fd = ends[1];
+	l.uid = geteuid() == 0 ? s->off.d->issued.qemu_uid : 0;
+	l.dies_with_us = true;
+	launch_arg(&l, "%s", path);
+	launch_arg_json(&l, plan(s, &l, args));
+	return launch_run(&l, program, err);
+}
+
+/* Its answer, when it has ended. */
+static json_t *hear(struct proc *program, int said, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	int64_t deadline = deadline_in(WORK_MS);
+	int status = 0;
+	for (ssize_t n = 1; n > 0 && text.len < ANSWER_MAX;) {
+		if (fd_wait(said, POLLIN, deadline) <= 0) {
+			err_set(err, ERR_TIMEOUT, "roost-sysprep does not end");
+			return NULL;
+		}
+		buf_reserve(&text, 8192);
+		n = read(said, text.data + text.len, 8192);
+		text.len += n > 0 ? (size_t)n : 0;
+	}
+	if (proc_reap(program, deadline, &status, err) < 0)
+		return NULL;
+	_cleanup_json_ json_t *answer = json_text_parse(text.data ? text.data : "", text.len, err);
+	if (!answer)
+		err_set(err, ERR_SYSTEM, "roost-sysprep %s", proc_status_text(status));
+	else if (json_object_get(answer, "error"))
+		json_to_err(json_object_get(answer, "error"), err);
+	return json_incref(json_object_get(answer, "return"));
+}
+
+static void program_end(struct proc *p)
+{
+	struct err ignored = ERR_INIT;
+	int status;
+	if (p->pidfd >= 0 && proc_signal(p, SIGKILL, &ignored) == 0)
+		proc_reap(p, deadline_in(END_MS), &status, &ignored);
+	proc_close(p);
+}
+
+static int clean(struct sysprep *s, const json_t *args, struct err *err)
+{
+	_cleanup_(program_end) struct proc program = PROC_NONE;
+	_cleanup_close_ int said = -1;
+	if (start(s, args, &program, &said, err) < 0)
+		return -1;
+	failpoint("sysprep-started");
+	s->answer = hear(&program, said, err);
+	return s->answer ? 0 : err_prefix(err, "guest '%s'", s->off.d->name);
+}
+
+/* ---- the change ---------------------------------------------------------------------------------------- */
+
+/* A top in which nothing was written is none. */
+static void drop_unchanged(struct sysprep *s)
+{
+	json_t *changed = json_object_get(s->answer, "changed"), *name;
+	for (size_t i = 0; i < s->count; i++) {
+		const char *target = s->disks[i].target;
+		size_t at;
+		bool is = false;
+		json_array_foreach (changed, at, name)
+			is = is || str_eq(json_string_value(name), target);
+		const char *top = snapshot_top(s->off.record, target);
+		const json_t *layer =
+			json_object_get(json_object_get(s->off.record, "layers"), top);
+		if (!is)
+			snapshots_forget_layer(
+				s->off.record, &(struct loose_layer){top, target,
+						       json_get_str(layer, "over", "")});
+	}
+}
+
+static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
+{
+	if (off_tidy(&s->off, err) < 0 || serve(s, err) < 0)
+		return -1;
+	failpoint("sysprep-served");
+	if (clean(s, args, err) < 0)
+		return -1;
+	failpoint("sysprep-cleaned");
+	drop_unchanged(s);
+	snapshots_count_on(s->off.record);
+	/* until the change is made QEMU holds the disks: nobody starts the guest on what it was */
+	if (off_change(&s->off, err) < 0)
+		return -1;
+	disk_server_end(&s->server);
+	snapshots_sweep(s->off.dir, s->off.record);
+	return off_tidy(&s->off, err);
+}
+
+static void tell(const struct off *o, const json_t *args)
+{
+	_cleanup_json_ json_t *event =
+		event_new("ROOST_COMMAND", event_command(o->d->name, "roost-sysprep",
+						   json_incref(json_object_get(args, "by"))));
+	event_log_append_as(o->dir, o->d->issued.keeper_uid, event);
+}
+
+int op_sysprep(const json_t *args, json_t **ret, struct err *err)
+{
+	struct sysprep s = {.off = {.dir = -1}, .server = DISK_SERVER_NONE};
+	int64_t began = clock_ms();
+	int result = off_begin(&s.off, json_get_str(args, "name", ""), err);
+	if (result == 0)
+		result = sysprep(&s, args, err);
+	disk_server_end(&s.server);
+	if (result == 0) {
+		tell(&s.off, args);
+		json_object_set_new(s.answer, "way", json_string("offline"));
+		json_object_set_new(s.answer, "ms", json_integer(clock_ms() - began));
+		*ret = json_incref(s.answer);
+	}
+	json_decref(s.answer);
+	off_end(&s.off, result);
+	return result;
+}

@@ -1,0 +1,98 @@
+/* sysprep. */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "images/sysprep_ops.h"
+#include "orchestrator/connect.h"
+
+enum { WORK_MS = 600000 };
+
+/* As virt-sysprep has it: the name, a star if it is done unless told otherwise, what it is. */
+static int list_operations(const struct cli *cli)
+{
+	if (!cli->json) {
+		for (const struct sysprep_op *op = sysprep_ops; op->name; op++)
+			printf("%s %s %s\n", op->name, op->usual ? "*" : " ", op->doc);
+		return 0;
+	}
+	json_t *list = json_array();
+	for (const struct sysprep_op *op = sysprep_ops; op->name; op++)
+		json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "name", op->name,
+						    "default", op->usual, "about", op->doc));
+	cli_print_json(list);
+	return 0;
+}
+
+/* --operations or --enable: these and no others; --skip: without these. */
+static json_t *operations(const struct cli *cli, struct err *err)
+{
+	const char *only = cli_value(cli, "operations", cli_value(cli, "enable", NULL));
+	const char *skip = cli_value(cli, "skip", NULL);
+	sysprep_set set = only ? 0 : sysprep_usual(), without = 0;
+	if ((only && sysprep_choose(&set, only, err) < 0) ||
+		(skip && sysprep_choose(&without, skip, err) < 0))
+		return NULL;
+	json_t *names = json_array();
+	for (size_t i = 0; sysprep_ops[i].name; i++)
+		if ((set & ~without) >> i & 1)
+			json_array_append_new(names, json_string(sysprep_ops[i].name));
+	return names;
+}
+
+static void print(const char *guest, const json_t *reply)
+{
+	size_t i;
+	json_t *op, *fs;
+	json_array_foreach (json_object_get(reply, "operations"), i, op) {
+		int64_t files = json_get_int(op, "files", 0),
+			folders = json_get_int(op, "folders", 0);
+		if (files || folders)
+			printf("%-24s %lld files, %lld folders, %s\n", json_get_str(op, "name", ""),
+				(long long)files, (long long)folders,
+				str_size((uint64_t)json_get_int(op, "bytes", 0)));
+	}
+	json_array_foreach (json_object_get(reply, "filesystems"), i, fs)
+		if (str_eq(json_get_str(fs, "mounted", NULL), "/"))
+			printf("Guest '%s' was cleaned %s (%s on %s) in %lld ms.\n", guest,
+				json_get_str(reply, "way", ""), json_get_str(fs, "type", ""),
+				json_get_str(fs, "device", ""),
+				(long long)json_get_int(reply, "ms", 0));
+}
+
+static int run_sysprep(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	json_t *reply = NULL;
+	if (cli_flag(cli, "list-operations"))
+		return list_operations(cli);
+	if (!cli->count)
+		return err_set(err, ERR_USAGE, "roost sysprep: which guest?");
+	json_t *names = operations(cli, err);
+	if (!names || guest_find(cli->operands[0], &f, err) < 0) {
+		json_decref(names);
+		return -1;
+	}
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	json_t *args = json_pack("{s:s, s:o}", "name", f.name, "operations", names);
+	if (!q || qmp_call(q, "roost-sysprep", args, deadline_in(WORK_MS), &reply, err) < 0)
+		return -1;
+	if (cli->json) {
+		cli_print_json(reply);
+		return 0;
+	}
+	print(f.name, reply);
+	json_decref(reply);
+	return 0;
+}
+
+const struct verb verb_sysprep = {"sysprep", "[NAME]",
+	"Removes from the disks of a guest that does not run what makes it one: keys, ids, logs, histories, caches.",
+	0, 1, false,
+	{{"operations", "LIST", 0,
+		 "only these, by commas; `defaults`, `all`, and -NAME for without it"},
+		{"enable", "LIST", 0, "the same"}, {"skip", "LIST", 0, "without these"},
+		{"list-operations", NULL, 0,
+			"what there is to do; * is done unless told otherwise"}},
+	run_sysprep, "roost sysprep template --skip ssh-userdir", GROUP_IMAGES, GUESTS_STOPPED};
