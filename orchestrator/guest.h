@@ -262,8 +262,8 @@ int op_backup(
 	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err);
 /* Copies up what lies below a disk's active layer; at most `speed` bytes per second if not 0. */
 int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err *err);
-/* All disks at one instant, into layers in the guest's folder. op_snapshot_live.c */
-int op_snapshot_live(struct guest *g, const json_t *args, struct err *err);
+/* All disks at one instant, and RAM if asked for, into layers in the guest's folder. op_snapshot_live.c */
+int op_snapshot_live(struct guest *g, const json_t *args, struct request *files, struct err *err);
 /* The layers alone; *ret: {"layers": {"vda": what is written to no more}}. */
 int op_freeze_disks(struct guest *g, json_t **ret, struct err *err);
 /* Back to a snapshot, by QEMU's end. op_revert.c */

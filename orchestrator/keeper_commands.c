@@ -13,6 +13,7 @@
 #include "orchestrator/guest_ask.h"
 #include "qmp/agent.h"
 #include "orchestrator/save.h"
+#include "orchestrator/snapshots.h"
 
 static int look_status(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -65,7 +66,7 @@ static void give_up(struct guest *g)
 static int prepare_start(struct guest *g, const json_t *args, struct request *r, struct err *err)
 {
 	const json_t *restore = json_object_get(args, "restore");
-	bool saved = faccessat(g->dir, SAVE_MANAGED, F_OK, 0) == 0;
+	bool saved = snapshots_saved(g->dir);
 	if (saved && !json_get_bool(args, "force-boot", false) &&
 		!json_get_bool(restore, "managed", false)) {
 		err_set(err, ERR_REFUSED, "guest '%s' has been saved by managedsave", g->def->name);
@@ -314,8 +315,8 @@ static int blockpull(
 static int snapshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	(void)r, (void)ret;
-	return op_snapshot_live(self, args, err);
+	(void)ret;
+	return op_snapshot_live(self, args, r, err);
 }
 
 static int delete_snapshot(
@@ -481,11 +482,12 @@ const struct command keeper_commands[] = {
 		{{"target", ARG_STR, false, "the disk"},
 			{"bytes-per-second", ARG_INT, true, "at most"}},
 		CMD_CHANGING, blockpull},
-	{"roost-snapshot", "Makes a snapshot of all disks as they are at one instant.",
+	{"roost-snapshot", "Makes a snapshot of the guest as it is at one instant.",
 		{{"snapshot", ARG_STR, false, "what it is called"},
 			{"description", ARG_STR, true, "for people"},
-			{"quiesce", ARG_BOOL, true,
-				"the agent freezes its file systems meanwhile"}},
+			{"quiesce", ARG_BOOL, true, "the agent freezes its file systems meanwhile"},
+			{"memory", ARG_BOOL, true,
+				"of its RAM, too, into the pipe that comes along: see op_save.c"}},
 		CMD_CHANGING, snapshot},
 	{"roost-snapshot-delete", "Gives up a snapshot; the guest, and other snapshots, stay.",
 		{{"snapshot", ARG_STR, false, "which one"},

@@ -187,7 +187,7 @@ int op_adopt(struct guest *g, struct err *err)
 	if (recover_operation(g, err) < 0)
 		return -1;
 	if (!g->qemu_ended) /* what runs is not what was saved any more */
-		unlinkat(g->dir, SAVE_MANAGED, 0);
+		snapshots_forget_saved(g->dir, g->def->issued.keeper_uid);
 	learn_cpu_and_memory(g);
 	guest_note_running(g);
 	guest_fill_home(g);

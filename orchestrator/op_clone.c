@@ -156,10 +156,9 @@ static int look_at_disks(struct cloning *c, struct err *err)
 static int check_not_saved(const struct cloning *c, struct err *err)
 {
 	const char *name = c->from->name;
-	if (faccessat(c->dir, SAVE_MANAGED, F_OK, 0) < 0)
+	if (!snapshots_saved(c->dir))
 		return 0;
-	err_set(err, ERR_REFUSED,
-		"guest '%s' has been saved by managedsave: its RAM knows its disks as they are",
+	err_set(err, ERR_REFUSED, "guest '%s' has been saved: its RAM knows its disks as they are",
 		name);
 	return err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
 }

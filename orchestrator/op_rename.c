@@ -23,6 +23,7 @@
 #include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/snapshots.h"
 
 /* Does some definition, the guest's own or another's, name a file in the guest's folder? */
 static int check_nobody_refers(int guests, const char *name, struct err *err)
@@ -69,9 +70,9 @@ int op_rename(const json_t *args, json_t **ret, struct err *err)
 	_cleanup_definition_ struct definition *d = record_read(name, err);
 	_cleanup_close_ int guests = d ? guests_open(err) : -1;
 	_cleanup_close_ int dir = guests < 0 ? -1 : guest_dir_open(name, err);
-	if (dir >= 0 && faccessat(dir, SAVE_MANAGED, F_OK, 0) == 0)
-		return err_set(err, ERR_REFUSED,
-			       "guest '%s' has been saved by managedsave, under that name", name),
+	if (dir >= 0 && snapshots_saved(dir))
+		return err_set(err, ERR_REFUSED, "guest '%s' has been saved, under that name",
+			       name),
 		       err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
 	if (dir < 0 || name_check_free(to, name, err) < 0 ||
 		check_nobody_refers(guests, name, err) < 0 ||

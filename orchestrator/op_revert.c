@@ -58,6 +58,7 @@ static int plan(struct guest *g, json_t *record, const char *name, struct err *e
 	}
 	snapshots_count_on(record);
 	json_object_set_new(record, "current", json_string(name));
+	snapshots_resume_at(g->dir, record, snapshots_find(record, name));
 	failpoint("revert-before-plan");
 	return snapshots_plan(g->dir, g->def->issued.keeper_uid, record, err);
 }

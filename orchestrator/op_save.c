@@ -131,8 +131,18 @@ static bool said_yes(int control)
 	return recv(control, &byte, 1, MSG_DONTWAIT) == 1 && byte == 'c';
 }
 
+int save_send(struct guest *g, bool running, int *stream, json_t **told, struct err *err)
+{
+	_cleanup_json_ json_t *cpus = plugged_cpus(g, err);
+	_cleanup_json_ json_t *o = facts(g, running, cpus);
+	if (err->kind || send_ram(g, stream, err) < 0)
+		return -1;
+	*told = TAKE(o);
+	return 0;
+}
+
 /* The client has it all: now it makes the file last, and says so. */
-static int agree(struct guest *g, int control, const json_t *told, struct err *err)
+int save_agree(struct guest *g, int control, const json_t *told, struct err *err)
 {
 	_cleanup_free_ char *line = json_line(told);
 	_cleanup_free_ char *text = str_fmt("%s\n", line);
@@ -174,15 +184,11 @@ static void stop_migration(struct guest *g)
 	guest_qmp(g, "closefd", json_pack("{s:s}", "fdname", "save"), QMP_BLOCK_MS, NULL, &ignored);
 }
 
-/* The guest goes on as it was; nothing is there that a later start would take for its RAM. */
-static void go_back(struct guest *g, bool running, bool managed)
+void save_go_on(struct guest *g, bool running, const char *why)
 {
 	struct err ignored = ERR_INIT;
 	g->undoing = true;
 	stop_migration(g);
-	failpoint("save-before-back");
-	if (managed)
-		unlinkat(g->dir, SAVE_MANAGED, 0);
 	if (running)
 		guest_qmp(g, "cont", NULL, QMP_HEAVY_MS, NULL, &ignored);
 	g->saving = false;
@@ -190,9 +196,20 @@ static void go_back(struct guest *g, bool running, bool managed)
 		return;
 	g->paused_by_user = !running;
 	if (running)
-		guest_tell(g, GUEST_RUNNING, "was not saved");
+		guest_tell(g, GUEST_RUNNING, "%s", why);
 	else
 		guest_tell(g, GUEST_PAUSED, "user");
+}
+
+/* The guest goes on as it was; nothing is there that a later start would take for its RAM. */
+static void go_back(struct guest *g, bool running, bool managed)
+{
+	g->undoing = true;
+	stop_migration(g);
+	failpoint("save-before-back");
+	if (managed)
+		unlinkat(g->dir, SAVE_MANAGED, 0);
+	save_go_on(g, running, "was not saved");
 }
 
 /* ---- the operation ------------------------------------------------------------------------------- */
@@ -203,9 +220,8 @@ static int save(struct guest *g, int *stream, int control, bool running, struct 
 	if (guest_qmp(g, "stop", NULL, QMP_HEAVY_MS, NULL, err) < 0)
 		return -1;
 	failpoint("save-stopped");
-	_cleanup_json_ json_t *cpus = plugged_cpus(g, err);
-	_cleanup_json_ json_t *told = facts(g, running, cpus);
-	if (err->kind || send_ram(g, stream, err) < 0 || agree(g, control, told, err) < 0)
+	_cleanup_json_ json_t *told = NULL;
+	if (save_send(g, running, stream, &told, err) < 0 || save_agree(g, control, told, err) < 0)
 		return -1;
 	failpoint("save-agreed");
 	return journal_note(g, "committed", json_true(), err);

@@ -58,6 +58,7 @@ static int revert(struct off *o, const json_t *args, json_t **ret, struct err *e
 	}
 	snapshots_count_on(o->record);
 	json_object_set_new(o->record, "current", json_string(name));
+	snapshots_resume_at(o->dir, o->record, s);
 	*ret = json_pack("{s:O, s:s*}", "state", json_object_get(s, "state"), "memory",
 		json_get_str(s, "memory", NULL));
 	return off_change(o, err) < 0 ? -1 : off_tidy(o, err);
@@ -92,7 +93,7 @@ int op_snapshot_create(const json_t *args, json_t **ret, struct err *err)
 
 int op_snapshot_revert(const json_t *args, json_t **ret, struct err *err)
 {
-	struct off o = {.dir = -1};
+	struct off o = {.dir = -1, .may_resume = true};
 	int result = off_begin(&o, json_get_str(args, "name", ""), err);
 	if (result == 0)
 		result = revert(&o, args, ret, err);
@@ -113,7 +114,7 @@ int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err)
 
 int op_snapshot_tidy(const json_t *args, json_t **ret, struct err *err)
 {
-	struct off o = {.dir = -1};
+	struct off o = {.dir = -1, .may_resume = true};
 	(void)ret;
 	int result = off_begin(&o, json_get_str(args, "name", ""), err);
 	if (result == 0)

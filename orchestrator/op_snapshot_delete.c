@@ -126,7 +126,10 @@ static int start(struct guest *g, const struct merge *m, int64_t speed, struct e
 static int forget(struct guest *g, json_t *record, const struct loose_layer *l, struct err *err)
 {
 	snapshots_forget_layer(record, l);
-	return snapshots_write(g->dir, g->def->issued.keeper_uid, record, err);
+	if (snapshots_write(g->dir, g->def->issued.keeper_uid, record, err) < 0)
+		return -1;
+	snapshots_sweep(g->dir, record);
+	return 0;
 }
 
 /* The layer below the top takes its place, and the record says so, before the guest goes on. */
@@ -234,10 +237,10 @@ int op_snapshot_delete_live(struct guest *g, const json_t *args, struct err *err
 	failpoint("snapdel-begin");
 	int result = snapshots_write(g->dir, g->def->issued.keeper_uid, record, err);
 	failpoint("snapdel-written");
-	while (result == 0 && snapshots_loose(g->dir, record, &l)) {
+	while (result == 0 && snapshots_loose(g->dir, record, &l))
 		result = merge_or_remove(g, record, &l, speed, err);
-		snapshots_sweep(g->dir, record);
-	}
+	if (result == 0)
+		snapshots_sweep(g->dir, record); /* what has been kept of its RAM, above all */
 	failpoint("snapdel-before-end");
 	journal_end(g);
 	if (result < 0)

@@ -1,5 +1,5 @@
 /*
- * A snapshot of the disks of a running guest, all at one instant.
+ * A snapshot of a running guest: of its disks, all at one instant, and of its RAM if that is asked for.
  *
  * Each disk gets an empty layer, made by us, with an fdset and two nodes, "vda-s3.top" and "vda-s3.file" (3:
  * the layers' number in the record). One transaction puts them all on top. Before it the new record is
@@ -7,6 +7,9 @@
  * is the case; where no QEMU is left to ask, the plan holds: an empty layer is as good as none.
  *
  * The same without a snapshot is what a clone begins with: what lies below the new layers becomes its base.
+ *
+ * RAM goes into a file of the client's before that (op_save.c has the protocol), with the CPUs stopped until the
+ * transaction is done: RAM and disks are of one instant, too.
  *
  * Around the transaction the guest's agent can hold its file systems still; they are thawed whatever happens.
  */
@@ -22,6 +25,7 @@
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/quiesce.h"
+#include "orchestrator/save.h"
 #include "orchestrator/snapshots.h"
 
 static char *prefix_of(const char *target, int64_t number)
@@ -114,7 +118,7 @@ static int add_nodes(struct guest *g, const json_t *record, const struct disk_de
 	return 0;
 }
 
-/* ---- the operation ----------------------------------------------------------------------------------- */
+/* ---- the transaction --------------------------------------------------------------------------------- */
 
 enum quiesce { QUIESCE_NO, QUIESCE_TRY, QUIESCE_DEMAND };
 
@@ -148,20 +152,12 @@ static bool is_taken(struct guest *g, const char *target, int64_t number)
 	return node && str_starts(node, prefix);
 }
 
-/* By what QEMU says: the snapshot is there, or nothing of it stays. `disks`: {"vda": ...}. */
-static int settle(struct guest *g, const json_t *disks, int64_t number, struct err *err)
+/* Nothing of it stays in QEMU nor as a file. */
+static void clean_up(struct guest *g, const json_t *disks, int64_t number)
 {
 	struct err ignored = ERR_INIT;
 	const char *target;
 	json_t *any;
-	bool taken = false;
-	json_object_foreach ((json_t *)disks, target, any)
-		taken = taken || is_taken(g, target, number);
-	if (g->qemu_ended) /* nobody is left to ask: the next start goes by the plan */
-		return 0;
-	if (taken)
-		return snapshots_commit(g->dir, err);
-	snapshots_drop_plan(g->dir);
 	json_object_foreach ((json_t *)disks, target, any) {
 		_cleanup_free_ char *prefix = prefix_of(target, number);
 		block_remove_nodes(g, prefix);
@@ -169,70 +165,148 @@ static int settle(struct guest *g, const json_t *disks, int64_t number, struct e
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, &ignored);
 	if (record)
 		snapshots_sweep(g->dir, record);
-	return 0;
 }
 
-/* The snapshot `name`, or without a name the layers alone. *kept, if not NULL: what lies below, {"vda": LAYER}. */
-static int put_layers(struct guest *g, const char *name, const char *description, enum quiesce how,
-	json_t **kept, struct err *err)
+/*
+ * By what QEMU says: the snapshot is there, or nothing of it stays. The CPUs, if they stand still for it, go on
+ * when that is written down, and before it is cleaned up: QEMU closes no file while they stand.
+ */
+static int settle(struct guest *g, const json_t *journal, struct err *err)
+{
+	const json_t *disks = json_object_get(journal, "disks");
+	int64_t number = json_get_int(journal, "number", 0);
+	const char *target;
+	json_t *any;
+	bool taken = false;
+	json_object_foreach ((json_t *)disks, target, any)
+		taken = taken || is_taken(g, target, number);
+	if (g->qemu_ended) /* nobody is left to ask: the next start goes by the plan */
+		return 0;
+	int result = taken ? snapshots_commit(g->dir, err) : 0;
+	if (!taken)
+		snapshots_drop_plan(g->dir);
+	failpoint("snapshot-decided");
+	if (json_get_bool(journal, "memory", false)) {
+		g->saving = true;
+		save_go_on(g, json_get_bool(journal, "running", false), "a snapshot was made");
+	}
+	if (!taken)
+		clean_up(g, disks, number);
+	return result;
+}
+
+/* ---- RAM --------------------------------------------------------------------------------------------- */
+
+/* Into the client's file, whose name it is told; from here on the CPUs stand still. */
+static int keep_memory(struct guest *g, const json_t *snapshot, struct request *files, bool running,
+	struct err *err)
+{
+	_cleanup_close_ int stream = request_take_fd(files), control = request_take_fd(files);
+	_cleanup_json_ json_t *told = NULL;
+	if (stream < 0 || control < 0)
+		return err_set(err, ERR_USAGE, "no pipe and socket came with the request");
+	g->saving = true;
+	guest_tell(g, GUEST_MIGRATING, "a snapshot is being made");
+	if (guest_qmp(g, "stop", NULL, QMP_HEAVY_MS, NULL, err) < 0)
+		return -1;
+	failpoint("snapshot-stopped");
+	if (save_send(g, running, &stream, &told, err) < 0)
+		return -1;
+	json_object_set(told, "snapshot", json_object_get(snapshot, "name"));
+	json_object_set(told, "file", json_object_get(snapshot, "memory"));
+	failpoint("snapshot-memory-sent");
+	return save_agree(g, control, told, err);
+}
+
+/* ---- the operation ------------------------------------------------------------------------------------ */
+
+/* The snapshot `name`, or without a name the layers alone. */
+struct layers {
+	const char *name, *description;
+	enum quiesce quiesce;
+	struct request *memory; /* RAM is to be kept, too, in the files of this; else NULL */
+	json_t *kept;           /* out: what lies below, {"vda": LAYER}; owned by the caller */
+};
+
+static int make(struct guest *g, const struct layers *l, json_t *record,
+	const struct disk_def *disks, size_t count, const json_t *journal, struct err *err)
+{
+	_cleanup_json_ json_t *actions = json_array();
+	failpoint("snapshot-begin");
+	if (make_layers(g, record, disks, count, actions, err) < 0 ||
+		add_nodes(g, record, disks, count, err) < 0)
+		return -1;
+	failpoint("snapshot-nodes");
+	if (l->memory && keep_memory(g, snapshots_find(record, l->name), l->memory,
+				 json_get_bool(journal, "running", false), err) < 0)
+		return -1;
+	if (snapshots_plan(g->dir, g->def->issued.keeper_uid, record, err) < 0)
+		return -1;
+	failpoint("snapshot-live-planned");
+	return take(g, json_incref(actions), l->quiesce, err);
+}
+
+static void note_snapshot(json_t *record, const struct layers *l, const struct disk_def *disks,
+	size_t count, bool running)
+{
+	const char *state = !l->memory ? "disk-snapshot" : running ? "running" : "paused";
+	json_t *s = snapshot_add(record, disks, count, l->name, l->description, state);
+	if (l->memory)
+		json_object_set_new(s, "memory",
+			json_sprintf(
+				"memory.%lld.save", (long long)json_get_int(record, "next", 1)));
+}
+
+static int put_layers(struct guest *g, struct layers *l, struct err *err)
 {
 	struct err late = ERR_INIT;
 	struct disk_def disks[SNAPSHOT_DISKS_MAX];
 	size_t count = snapshot_disks(g->dir, g->def, disks);
+	bool running = g->status.state == GUEST_RUNNING;
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
-	json_t *actions;
-	if (!record || check(g, record, name, disks, count, err) < 0)
+	if (!record || check(g, record, l->name, disks, count, err) < 0)
 		return -1;
-	int64_t number = json_get_int(record, "next", 1);
-	_cleanup_json_ json_t *targets = snapshot_tops(record, disks, count);
-	if (name)
-		snapshot_add(record, disks, count, name, description, "disk-snapshot");
-	if (journal_begin(g, "snapshot",
-		    json_pack("{s:O, s:I}", "disks", targets, "number", (json_int_t)number),
-		    err) < 0)
+	_cleanup_json_ json_t *journal =
+		json_pack("{s:o, s:I, s:b, s:b}", "disks", snapshot_tops(record, disks, count),
+			"number", (json_int_t)json_get_int(record, "next", 1), "memory",
+			l->memory != NULL, "running", running);
+	if (l->name)
+		note_snapshot(record, l, disks, count, running);
+	if (journal_begin(g, "snapshot", json_deep_copy(journal), err) < 0)
 		return -1;
-	failpoint("snapshot-begin");
-	actions = json_array();
-	int result = make_layers(g, record, disks, count, actions, err);
-	if (result == 0)
-		result = snapshots_plan(g->dir, g->def->issued.keeper_uid, record, err);
-	failpoint("snapshot-live-planned");
-	if (result == 0)
-		result = add_nodes(g, record, disks, count, err);
-	failpoint("snapshot-nodes");
-	if (result == 0)
-		result = take(g, json_incref(actions), how, err);
-	json_decref(actions);
-	if (settle(g, targets, number, result < 0 ? &late : err) < 0)
+	int result = make(g, l, record, disks, count, journal, err);
+	if (settle(g, journal, result < 0 ? &late : err) < 0)
 		result = -1;
 	failpoint("snapshot-settled");
 	journal_end(g);
-	if (result == 0 && kept)
-		*kept = json_incref(targets);
+	if (result == 0)
+		l->kept = json_incref(json_object_get(journal, "disks"));
 	return result;
 }
 
-int op_snapshot_live(struct guest *g, const json_t *args, struct err *err)
+int op_snapshot_live(struct guest *g, const json_t *args, struct request *files, struct err *err)
 {
-	return put_layers(g, json_get_str(args, "snapshot", ""),
-		json_get_str(args, "description", NULL),
-		json_get_bool(args, "quiesce", false) ? QUIESCE_DEMAND : QUIESCE_NO, NULL, err);
+	struct layers l = {.name = json_get_str(args, "snapshot", ""),
+		.description = json_get_str(args, "description", NULL),
+		.quiesce = json_get_bool(args, "quiesce", false) ? QUIESCE_DEMAND : QUIESCE_NO,
+		.memory = json_get_bool(args, "memory", false) ? files : NULL};
+	int result = put_layers(g, &l, err);
+	json_decref(l.kept);
+	return result;
 }
 
 int op_freeze_disks(struct guest *g, json_t **ret, struct err *err)
 {
-	json_t *kept = NULL;
 	bool running = g->status.state == GUEST_RUNNING; /* paused, its agent would say nothing */
-	if (definition_may_be_cloned(g->def, err) < 0 ||
-		put_layers(g, NULL, NULL, running ? QUIESCE_TRY : QUIESCE_NO, &kept, err) < 0)
+	struct layers l = {.quiesce = running ? QUIESCE_TRY : QUIESCE_NO};
+	if (definition_may_be_cloned(g->def, err) < 0 || put_layers(g, &l, err) < 0)
 		return -1;
-	*ret = json_pack("{s:o}", "layers", kept);
+	*ret = json_pack("{s:o}", "layers", l.kept);
 	return 0;
 }
 
 int recover_snapshot(struct guest *g, const json_t *journal, struct err *err)
 {
 	quiesce_recover(g, journal);
-	return settle(
-		g, json_object_get(journal, "disks"), json_get_int(journal, "number", 0), err);
+	return settle(g, journal, err);
 }

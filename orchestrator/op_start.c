@@ -256,7 +256,8 @@ int start_finish(struct guest *g, struct err *err)
 		guest_tell(g, GUEST_PAUSED, "user");
 	}
 	failpoint("start-after-cont");
-	unlinkat(g->dir, SAVE_MANAGED, 0); /* what was saved has been used, or given up */
+	/* what was saved has been used, or given up */
+	snapshots_forget_saved(g->dir, g->def->issued.keeper_uid);
 	return 0;
 }
 

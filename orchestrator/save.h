@@ -30,6 +30,14 @@ int restore_load(struct guest *g, struct err *err);
 int restore_adopt(struct guest *g, struct err *err);
 void restore_free(struct guest *g);
 
+/*
+ * Saving, with the CPUs stopped and g->saving set. First RAM and devices go into `stream`, which is closed; *told,
+ * owned by the caller, is what else a start from it must know. Then the client is told that, and says that the file
+ * stands (op_save.c has the protocol). save_go_on() lets the guest go on, from wherever that was left.
+ */
+int save_send(struct guest *g, bool running, int *stream, json_t **told, struct err *err);
+int save_agree(struct guest *g, int control, const json_t *told, struct err *err);
+void save_go_on(struct guest *g, bool running, const char *why);
 /* The migration's side of QEMU; op_save.c. */
 int migration_tell_events(struct guest *g, struct err *err);
 int migration_status(struct guest *g, json_t **info, struct err *err);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -24,8 +25,20 @@ char *saved_managed_path(const char *name, struct err *err)
 bool saved_exists(const char *name)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_free_ char *path = saved_managed_path(name, &ignored);
-	return path && access(path, F_OK) == 0;
+	_cleanup_close_ int dir = guest_dir_open(name, &ignored);
+	return dir >= 0 && snapshots_saved(dir);
+}
+
+char *saved_path(const char *name, struct err *err)
+{
+	char *managed = saved_managed_path(name, err);
+	_cleanup_close_ int dir = managed ? guest_dir_open(name, err) : -1;
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, err);
+	const char *memory = snapshots_resume(record);
+	if (!record || !memory || strchr(memory, '/') || access(managed, F_OK) == 0)
+		return managed;
+	free(managed);
+	return str_fmt("%s/guests/%s/%s", paths_state(err), name, memory);
 }
 
 /* ---- disks, as they were when it was saved --------------------------------------------------------- */
@@ -100,6 +113,26 @@ static int check_tops(const json_t *facts, struct err *err)
 	return err_hint(err, "its RAM knows another content of them: going on would destroy it");
 }
 
+/* Those of a snapshot are what its record says, if the guest has gone back to it and was not started since. */
+static int check_snapshot(json_t *facts, bool managed, struct err *err)
+{
+	const char *name = json_get_str(facts, "name", ""),
+		   *snapshot = json_get_str(facts, "snapshot", "");
+	if (!managed) {
+		err_set(err, ERR_REFUSED, "it is the RAM of the snapshot '%s' of guest '%s'",
+			snapshot, name);
+		return err_hint(
+			err, "`roost snapshot-revert %s %s` goes back to it", name, snapshot);
+	}
+	_cleanup_close_ int dir = guest_dir_open(name, err);
+	if (dir < 0) {
+		return err_hint(
+			err, "the guest must have the name that it had when the snapshot was made");
+	}
+	_cleanup_json_ json_t *record = snapshots_read(dir, err);
+	return record ? snapshots_check_resume(dir, record, err) : -1;
+}
+
 /* ---- opening ------------------------------------------------------------------------------------------ */
 
 static int add_layers(struct saved *s, json_t *entry, struct err *err)
@@ -136,10 +169,11 @@ int saved_open(const char *path, bool managed, struct saved *out, struct err *er
 	if (s.fds[0] < 0)
 		return -1;
 	s.fd_count = 1;
-	int result = 0;
+	bool snapshot = json_object_get(s.facts, "snapshot");
+	int result = snapshot ? check_snapshot(s.facts, managed, err) : 0;
 	json_array_foreach (json_object_get(s.facts, "disks"), i, disk)
 		result = result < 0 ? result : check_disk(disk, err);
-	if (result == 0)
+	if (result == 0 && !snapshot)
 		result = check_tops(s.facts, err);
 	json_array_foreach (json_object_get(s.facts, "plugged"), i, entry)
 		if (result == 0 && str_eq(json_get_str(entry, "kind", ""), "disk"))

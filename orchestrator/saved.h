@@ -7,6 +7,11 @@
 /* "$STATE/guests/NAME/managed.save"; freed by the caller. */
 char *saved_managed_path(const char *name, struct err *err);
 bool saved_exists(const char *name);
+/*
+ * Where the guest's next start goes on: its managed save, or the RAM of the snapshot that it went back to. Freed by the
+ * caller.
+ */
+char *saved_path(const char *name, struct err *err);
 /* [{path, size, mtime_ns}] of all that the guest writes to, as they are now; NULL with *err. */
 json_t *saved_disks(const struct definition *d, const json_t *plugged, struct err *err);
 

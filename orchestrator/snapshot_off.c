@@ -32,21 +32,19 @@ int off_begin(struct off *o, const char *name, struct err *err)
 {
 	o->dir = guest_dir_open(name, err);
 	o->d = o->dir < 0 ? NULL : record_read(name, err);
-	if (!o->d)
-		return -1;
-	if (faccessat(o->dir, SAVE_MANAGED, F_OK, 0) == 0) {
-		err_set(err, ERR_REFUSED,
-			"guest '%s' has been saved by managedsave: its RAM knows its disks as they are",
-			name);
-		return err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
-	}
-	if (snapshots_commit(o->dir, err) < 0)
+	if (!o->d || snapshots_commit(o->dir, err) < 0)
 		return -1;
 	o->record = snapshots_read(o->dir, err);
+	if (!o->record)
+		return -1;
+	if (snapshots_saved(o->dir) && !(o->may_resume && snapshots_resume(o->record))) {
+		err_set(err, ERR_REFUSED,
+			"guest '%s' has been saved: its RAM knows its disks as they are", name);
+		return err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
+	}
 	o->count = snapshot_disks(o->dir, o->d, o->disks);
-	if (o->record)
-		snapshots_sweep(o->dir, o->record);
-	return o->record ? 0 : -1;
+	snapshots_sweep(o->dir, o->record);
+	return 0;
 }
 
 const struct disk_def *off_disk(const struct off *o, const char *target, struct err *err)
@@ -116,12 +114,18 @@ static int merge(struct off *o, const struct loose_layer *l, struct err *err)
 int off_tidy(struct off *o, struct err *err)
 {
 	struct loose_layer l;
+	struct err changed = ERR_INIT;
+	/* to merge what is below a top may be to write its header */
+	bool resumes = snapshots_resume(o->record) &&
+		       snapshots_check_resume(o->dir, o->record, &changed) == 0;
 	while (snapshots_loose(o->dir, o->record, &l)) {
 		failpoint("snapshot-before-merge");
 		if (l.into && merge(o, &l, err) < 0)
 			return err_prefix(err, "merging '%s'", l.name);
 		failpoint("snapshot-merged");
 		snapshots_forget_layer(o->record, &l);
+		if (resumes)
+			snapshots_resume_anew(o->dir, o->record);
 		if (snapshots_write(o->dir, o->d->issued.keeper_uid, o->record, err) < 0)
 			return -1;
 		failpoint("snapshot-forgotten");

@@ -22,8 +22,10 @@ struct off {
 	json_t *record;
 	struct disk_def disks[SNAPSHOT_DISKS_MAX]; /* borrowed from `d` */
 	size_t count;
+	bool may_resume; /* asked for: it may have gone back to a snapshot with RAM, and not been started since */
 };
 
+/* ERR_REFUSED of a guest that has been saved: its RAM knows its disks as they are. */
 int off_begin(struct off *o, const char *name, struct err *err);
 /* If `result` is not 0, files that belong to nothing go. */
 void off_end(struct off *o, int result);

@@ -13,6 +13,7 @@
 #include "orchestrator/access.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/firmware.h"
+#include "orchestrator/record.h"
 
 #define RECORD "snapshots.json"
 #define PLAN   "snapshots.next"
@@ -166,6 +167,82 @@ int snapshots_check_name(const json_t *record, const char *guest, const char *na
 	if (!snapshots_find(record, name))
 		return 0;
 	return err_set(err, ERR_REFUSED, "guest '%s' has a snapshot '%s' already", guest, name);
+}
+
+/* ---- where the next start goes on ---------------------------------------------------------------------- */
+
+static json_t *look_of(int dir, const char *file)
+{
+	struct stat st;
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return json_null();
+	return json_pack("[I, I]", (json_int_t)st.st_size,
+		(json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+}
+
+void snapshots_resume_at(int dir, json_t *record, const json_t *snapshot)
+{
+	json_t *tops = json_object(), *layer;
+	const char *target;
+	if (!json_get_str(snapshot, "memory", NULL)) {
+		json_decref(tops);
+		json_object_del(record, "resume");
+		return;
+	}
+	json_object_foreach (json_object_get(snapshot, "disks"), target, layer)
+		json_object_set_new(tops, target, look_of(dir, snapshot_top(record, target)));
+	json_object_set_new(record, "resume",
+		json_pack("{s:O, s:O, s:o}", "snapshot", json_object_get(snapshot, "name"),
+			"memory", json_object_get(snapshot, "memory"), "tops", tops));
+}
+
+void snapshots_resume_anew(int dir, json_t *record)
+{
+	json_t *s = snapshots_find(
+		record, json_get_str(json_object_get(record, "resume"), "snapshot", ""));
+	if (s)
+		snapshots_resume_at(dir, record, s);
+}
+
+const char *snapshots_resume(const json_t *record)
+{
+	return json_get_str(json_object_get(record, "resume"), "memory", NULL);
+}
+
+int snapshots_check_resume(int dir, const json_t *record, struct err *err)
+{
+	json_t *was;
+	const char *target;
+	json_object_foreach (
+		json_object_get(json_object_get(record, "resume"), "tops"), target, was) {
+		_cleanup_json_ json_t *now = look_of(dir, snapshot_top(record, target));
+		if (json_equal(now, was))
+			continue;
+		err_set(err, ERR_REFUSED,
+			"disk '%s' has been changed since the guest went back to a snapshot",
+			target);
+		return err_hint(err,
+			"its RAM knows another content of that disk: going on would destroy what is on it");
+	}
+	return 0;
+}
+
+bool snapshots_saved(int dir)
+{
+	struct err ignored = ERR_INIT;
+	if (faccessat(dir, SAVE_MANAGED, F_OK, 0) == 0)
+		return true;
+	_cleanup_json_ json_t *record = snapshots_read(dir, &ignored);
+	return snapshots_resume(record);
+}
+
+void snapshots_forget_saved(int dir, uid_t keeper)
+{
+	struct err ignored = ERR_INIT;
+	unlinkat(dir, SAVE_MANAGED, 0);
+	_cleanup_json_ json_t *record = snapshots_read(dir, &ignored);
+	if (record && json_object_del(record, "resume") == 0)
+		snapshots_write(dir, keeper, record, &ignored);
 }
 
 /* ---- layers ---------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  *	bottoms		{"vda": FILE}: what a disk was before its first snapshot: its own file, or its path
  *	layers		{"disk-vda.2.qcow2": {"disk": "vda", "over": "disk-vda.1.qcow2"}}; over "": the bottom
  *	tops		{"vda": "disk-vda.2.qcow2"}: what the guest writes to; absent: the bottom
+ *	resume		see snapshots_resume_at(); absent: none
  *	snapshots	[{name, description, created, parent, state, disks: {"vda": LAYER}, memory: FILE}]
  *
  * A snapshot is a layer per disk that nobody writes to any more. "vars" are the UEFI variables, which are
@@ -43,6 +44,21 @@ json_t *snapshots_get(const json_t *record, const char *guest, const char *name,
 /* May a snapshot of that name be added? */
 int snapshots_check_name(
 	const json_t *record, const char *guest, const char *name, struct err *err);
+
+/*
+ * After a revert to a snapshot with RAM the record has `resume`: {snapshot, memory, tops: {"vda": [bytes, mtime in
+ * ns]}}. The guest's next start goes on from that RAM, as from a managed save, if its tops are still as they were made.
+ */
+void snapshots_resume_at(int dir, json_t *record, const json_t *snapshot);
+/* The tops as they are now are those that it goes on with. */
+void snapshots_resume_anew(int dir, json_t *record);
+/* The file's name, borrowed; NULL: none. */
+const char *snapshots_resume(const json_t *record);
+int snapshots_check_resume(int dir, const json_t *record, struct err *err);
+/* Does the next start go on from RAM: of a snapshot, or of a managed save? */
+bool snapshots_saved(int dir);
+/* It does no more: it has been used, or is given up. */
+void snapshots_forget_saved(int dir, uid_t keeper);
 
 /* What of a guest has snapshots: its writable disks, then the variables. Borrowed from `d`. */
 size_t snapshot_disks(int dir, const struct definition *d, struct disk_def out[SNAPSHOT_DISKS_MAX]);

@@ -1,6 +1,7 @@
 /* snapshot-create-as, snapshot-list, snapshot-info, snapshot-current, snapshot-revert, snapshot-delete. */
 #include "orchestrator/verbs.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,6 +9,9 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/long_call.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/save_file.h"
+#include "orchestrator/saved.h"
+#include "orchestrator/saving.h"
 #include "orchestrator/snapshots.h"
 #include "orchestrator/table.h"
 
@@ -51,19 +55,39 @@ static int told(const struct cli *cli, const char *format, const char *snapshot,
 
 /* ---- create ------------------------------------------------------------------------------------------ */
 
+/* Its file lies in the guest's own folder: a member of the group may read there, and not write. */
+static int keep_memory(const struct cli *cli, const struct found *f, json_t *args, struct err *err)
+{
+	_cleanup_json_ json_t *owned = args;
+	uint64_t size;
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	const char *state = dir < 0 ? NULL : paths_state(err);
+	if (!state)
+		return -1;
+	if (cli_flag(cli, "quiesce")) {
+		err_set(err, ERR_USAGE,
+			"snapshot-create-as: --quiesce is for --disk-only: with its RAM nothing is half written");
+		return err_hint(err, "add --disk-only, or leave --quiesce out");
+	}
+	if (faccessat(dir, ".", W_OK, AT_EACCESS) < 0) {
+		err_set(err, ERR_REFUSED,
+			"guest '%s': a snapshot with its RAM is only root's to make", f->name);
+		return err_hint(err, "--disk-only keeps its disks");
+	}
+	_cleanup_free_ char *path = str_fmt("%s/guests/%s/memory.save", state, f->name);
+	return saving_run(f, "roost-snapshot", json_incref(owned), path, cli->json, &size, err);
+}
+
 static int create_running(const struct cli *cli, const struct found *f, const char *name,
 	const char *description, struct err *err)
 {
 	json_t *reply = NULL;
-	if (!cli_flag(cli, "disk-only")) {
-		err_set(err, ERR_REFUSED,
-			"guest '%s' is running: only its disks can be kept, not its RAM", f->name);
-		return err_hint(err, "add --disk-only, or --disk-only --quiesce");
-	}
-	if (guest_call(f->name, "roost-snapshot",
-		    json_pack("{s:s, s:s*, s:b}", "snapshot", name, "description", description,
-			    "quiesce", cli_flag(cli, "quiesce")),
-		    &reply, err) < 0)
+	bool memory = !cli_flag(cli, "disk-only"), quiesce = cli_flag(cli, "quiesce");
+	json_t *args = json_pack("{s:s, s:s*, s:b, s:b}", "snapshot", name, "description",
+		description, "quiesce", quiesce, "memory", memory);
+	int result = memory ? keep_memory(cli, f, args, err)
+			    : guest_call(f->name, "roost-snapshot", args, &reply, err);
+	if (result < 0)
 		return -1;
 	return told(cli, "Snapshot '%s' of guest '%s' created\n", name, f->name, reply);
 }
@@ -260,22 +284,58 @@ static int revert(const struct cli *cli, const struct found *f, const char *name
 		json_pack("{s:s, s:s}", "name", f->name, "snapshot", name), NULL, err);
 }
 
+/* Is the snapshot's RAM there, and sound? Asked before the guest gives up anything. */
+static int check_memory(const struct found *f, const json_t *snapshot, struct err *err)
+{
+	const char *memory = json_get_str(snapshot, "memory", NULL);
+	_cleanup_json_ json_t *facts = NULL;
+	if (!memory)
+		return 0;
+	_cleanup_free_ char *path = str_fmt("%s/guests/%s/%s", paths_state(err), f->name, memory);
+	_cleanup_close_ int fd = save_open(path, geteuid(), &facts, err);
+	if (fd < 0)
+		return err_prefix(err, "its RAM");
+	const char *was = json_get_str(facts, "name", "");
+	if (str_eq(was, f->name))
+		return 0;
+	err_set(err, ERR_REFUSED, "its RAM knows the guest as '%s'", was);
+	return err_hint(err, "`roost domrename %s %s` first", f->name, was);
+}
+
+/* As its CPUs did when its RAM was kept, unless something else is asked for; one of disks alone stays off. */
+static int start_again(
+	const struct cli *cli, const struct found *f, const json_t *snapshot, struct err *err)
+{
+	bool running = cli_flag(cli, "running"), paused = cli_flag(cli, "paused");
+	_cleanup_saved_ struct saved s = {0};
+	_cleanup_json_ json_t *reply = NULL;
+	if (!json_get_str(snapshot, "memory", NULL))
+		return running || paused ? supervisor_start(f->name, paused, &reply, err) : 0;
+	_cleanup_free_ char *path = saved_path(f->name, err);
+	if (!path || saved_open(path, true, &s, err) < 0)
+		return -1;
+	paused = paused || (str_eq(json_get_str(snapshot, "state", ""), "paused") && !running);
+	return supervisor_start_from(f->name, paused ? START_PAUSED : 0, &s, &reply, err);
+}
+
 static int run_revert(const struct cli *cli, struct err *err)
 {
 	struct found f;
-	json_t *reply = NULL;
-	bool running = cli_flag(cli, "running"), paused = cli_flag(cli, "paused");
 	_cleanup_json_ json_t *record = look(cli, &f, err);
 	const char *name = record ? named(cli, &f, record, err) : NULL;
-	if (!name || !snapshots_get(record, f.name, name, err))
+	const json_t *s = name ? snapshots_get(record, f.name, name, err) : NULL;
+	if (!s)
 		return -1;
-	if (running && paused)
+	if (cli_flag(cli, "running") && cli_flag(cli, "paused"))
 		return err_set(err, ERR_USAGE, "snapshot-revert: --running or --paused, not both");
+	if (check_memory(&f, s, err) < 0)
+		return err_prefix(err, "snapshot '%s'", name);
 	if (revert(cli, &f, name, err) < 0)
 		return -1;
-	if ((running || paused) && supervisor_start(f.name, paused, &reply, err) < 0)
-		return err_prefix(err, "the guest is as '%s' has kept it, but", name);
-	return told(cli, "Reverted to snapshot '%s' of guest '%s'\n", name, f.name, reply);
+	if (start_again(cli, &f, s, err) < 0)
+		return err_prefix(
+			err, "guest '%s' has gone back to '%s', and was not started", f.name, name);
+	return told(cli, "Reverted to snapshot '%s' of guest '%s'\n", name, f.name, NULL);
 }
 
 static int run_delete(const struct cli *cli, struct err *err)
@@ -311,7 +371,7 @@ static int run_delete(const struct cli *cli, struct err *err)
 	}
 
 const struct verb verb_snapshot_create_as = {"snapshot-create-as", "NAME [SNAPSHOT [DESCRIPTION]]",
-	"Keeps a guest as it is, to come back to it later.", 1, 3, false,
+	"Keeps a guest as it is, its RAM too if it runs, to come back to it later.", 1, 3, false,
 	{{"disk-only", NULL, 0, "of a running guest: its disks, without its RAM"},
 		{"quiesce", NULL, 0, "its agent freezes its file systems meanwhile"}},
 	run_create, "roost snapshot-create-as web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
@@ -327,8 +387,8 @@ const struct verb verb_snapshot_current = {"snapshot-current", "NAME",
 const struct verb verb_snapshot_revert = {"snapshot-revert", "NAME [SNAPSHOT]",
 	"Brings a guest back to what a snapshot has kept; what was written since is lost.", 1, 2,
 	false,
-	{CURRENT, {"running", NULL, 0, "start it then"},
-		{"paused", NULL, 0, "start it then, with its CPUs stopped"},
+	{CURRENT, {"running", NULL, 0, "start it then, or let it go on"},
+		{"paused", NULL, 0, "the same, with its CPUs stopped"},
 		{"force", NULL, 0, "although it is running: it ends first"}},
 	run_revert, "roost snapshot-revert web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_delete = {"snapshot-delete", "NAME [SNAPSHOT]",

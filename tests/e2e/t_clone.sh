@@ -198,7 +198,7 @@ roost start a
 wait_until 30 is_up a
 roost managedsave a >/dev/null
 check_status 5 roost clone a c
-check_match "refused" "saved by managedsave" "$out"
+check_match "refused" "has been saved" "$out"
 roost managedsave-remove a >/dev/null
 
 say "a header that names another file than was recorded"

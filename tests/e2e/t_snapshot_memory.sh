@@ -1,0 +1,162 @@
+#!/bin/sh
+# limit: 240
+# A snapshot of a guest that runs, with its RAM: it goes on at once, and a revert lets it run on from just there, with the
+# disks of that instant; whoever is killed in between leaves the old or the new, and the guest running.
+. "$TOP/tests/e2e/lib.sh"
+with_failpoints
+two_disks
+
+# reset_it: the guest writes its next boot number on its disk, and counts its ticks anew
+reset_it() {
+	before=$(boots p)
+	type_to p r
+	wait_until 20 has_booted "$before"
+	wait_until 20 is_up p
+}
+has_booted() {
+	[ "$(boots p)" -gt "$1" ]
+}
+lasts() {
+	console_log p | grep -ao 'tick=[0-9a-f]*' | tail -n 1 | sed 's/tick=/0x/'
+}
+# runs_on_from TICK COMMAND...: without a boot, and from that tick on
+runs_on_from() {
+	from=$1
+	shift
+	before=$(boots p)
+	lines=$(console_log p | wc -l)
+	"$@" >/dev/null
+	more() {
+		[ "$(console_log p | wc -l)" -gt "$lines" ]
+	}
+	wait_until 20 more
+	check_eq "it has not booted" "$before" "$(boots p)"
+	first=$(console_log p | tail -n "+$((lines + 1))" | grep -ao 'tick=[0-9a-f]*' | head -n 1 | sed 's/tick=/0x/')
+	if [ $((first)) -le $((from)) ] || [ $((first)) -gt $((from + 3)) ]; then
+		fail "it went on with tick $((first)), not after $((from))"
+	fi
+}
+
+say "kept, and it goes on"
+roost start p
+wait_until 30 is_up p
+wait_until 30 beyond p 3
+at=$(lasts)
+roost snapshot-create-as p m1 'in the middle'
+ticks_go_on p
+check_match "told" ' m1 .* running' "$(roost snapshot-list p)"
+check_match "its file" 'Memory: +memory.1.save' "$(roost snapshot-info p m1)"
+check_eq "nobody else reads it" 600 "$(stat -c %a "$folder/memory.1.save")"
+nothing_left_over
+m1=$(see vda m1)$(see vdb m1)
+reset_it
+[ "$m1" != "$(see vda)$(see vdb)" ] || fail "it has written nothing"
+
+say "and back: running, and stopped"
+check_status 5 roost snapshot-revert p m1
+runs_on_from "$at" roost snapshot-revert p m1 --force
+check_eq "its state" "running (restored)" "$(reason p)"
+check_eq "its disks" "$m1" "$(see vda)$(see vdb)"
+reset_it
+roost destroy p
+runs_on_from "$at" roost snapshot-revert p m1
+check_eq "its disks" "$m1" "$(see vda)$(see vdb)"
+nothing_left_over
+
+say "paused"
+roost suspend p
+at=$(lasts)
+roost snapshot-create-as p m2
+check_eq "it still is" paused "$(state p)"
+check_match "told" ' m2 .* paused' "$(roost snapshot-list p)"
+roost snapshot-revert p m2 --force
+check_eq "it is again" paused "$(state p)"
+runs_on_from "$at" roost resume p
+runs_on_from "$at" roost snapshot-revert p m2 --force --running
+
+say "who is gone before it is started: the next start goes on from there"
+roost destroy p
+qmp "$ROOST_RUN/roostd.sock" roost-snapshot-revert '{"name": "p", "snapshot": "m1"}' >/dev/null
+check_match "dominfo" "Managed save: +yes" "$(roost dominfo p)"
+check_status 5 roost snapshot-delete p m2
+check_status 5 roost snapshot-create-as p x
+check_match "why" "has been saved" "$out"
+check_match "start" "restored from its managed save" "$(roost start p)"
+roost destroy p
+qmp "$ROOST_RUN/roostd.sock" roost-snapshot-revert '{"name": "p", "snapshot": "m1"}' >/dev/null
+touch "$folder/$(record | jq -r .tops.vda)"
+check_status 5 roost start p
+check_match "why" "has been changed since" "$out"
+roost snapshot-revert p m2 --running
+wait_until 30 is_up p
+roost destroy p
+qmp "$ROOST_RUN/roostd.sock" roost-snapshot-revert '{"name": "p", "snapshot": "m1"}' >/dev/null
+check_match "given up" "Removed" "$(roost managedsave-remove p)"
+before=$(boots p)
+roost start p
+wait_until 30 has_booted "$before"
+wait_until 30 is_up p
+
+say "refused"
+check_status 2 roost snapshot-create-as p x --quiesce
+check_status 5 roost restore "$folder/memory.1.save"
+check_match "what it is" "RAM of the snapshot 'm1'" "$out"
+cp "$folder/memory.1.save" "$TMPDIR/kept"
+truncate -s -1 "$folder/memory.1.save"
+check_status 5 roost snapshot-revert p m1 --force
+check_match "why" "truncated" "$out"
+ticks_go_on p
+cp "$TMPDIR/kept" "$folder/memory.1.save"
+roost snapshot-delete p m1
+nothing_left_over
+ticks_go_on p
+
+say "killed at each step"
+count() {
+	record | jq '.snapshots | length'
+}
+for step in snapshot-begin snapshot-nodes snapshot-stopped save-after-getfd save-streaming snapshot-memory-sent save-told \
+	snapshot-live-planned snapshot-before-transaction snapshot-taken snapshot-decided snapshot-settled; do
+	keeper=$(of_status p keeper_pid)
+	was=$(count)
+	die_at $step
+	roost snapshot-create-as p $step >/dev/null 2>&1 || :
+	has_died $step
+	wait_until 20 is_taken_over "$keeper"
+	case $step in
+	*-taken | *-decided | *-settled) check_eq "$step: the new" $((was + 1)) "$(count)" ;;
+	*) check_eq "$step: the old" "$was" "$(count)" ;;
+	esac
+	nothing_left_over
+	ticks_go_on p
+done
+check_eq "what QEMU holds beside the chains" "" \
+	"$(roost qmp p query-named-block-nodes | jq -r '.[]."node-name"' | grep 'vd[ab]-s.*top' | sort | uniq -d)"
+
+say "the keeper dies, and QEMU with it: what was planned holds"
+at=$(lasts)
+die_at snapshot-live-planned
+qemu=$(of_status p qemu_pid)
+kill -STOP "$(roostd_pids)"
+roost snapshot-create-as p both >/dev/null 2>&1 &
+has_struck() {
+	[ ! -s "$ROOST_RUN/fail" ]
+}
+wait_until 20 has_struck
+kill -9 "$qemu"
+kill -CONT "$(roostd_pids)"
+wait || :
+has_died snapshot-live-planned
+has_ended() {
+	roost domstate p | grep -qE 'shut off|crashed'
+}
+wait_until 20 has_ended
+runs_on_from "$at" roost snapshot-revert p both
+nothing_left_over
+for name in $(roost snapshot-list p --name); do
+	roost snapshot-delete p "$name" >/dev/null
+done
+ticks_go_on p
+nothing_left_over
+roost destroy p
+all_clean
