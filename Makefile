@@ -60,8 +60,8 @@ shared += snapshots bases bases_sweep
 roostd += op_snapshot snapshot_off snapshot_merge
 keeper += op_snapshot_live op_snapshot_delete op_revert snapshot_merge
 roost  += verb_snapshot
-roostd += op_clone roostd_clean
-roost  += verb_clone
+roostd += op_clone clone_source op_template roostd_clean
+roost  += verb_clone verb_template
 shared += another
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch

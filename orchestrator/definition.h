@@ -239,6 +239,7 @@ struct identity {
 	uid_t keeper_uid; /* root instance only; else our own uid */
 	uid_t qemu_uid;
 	char *host_key; /* public, "ssh-ed25519 AAAA..."; NULL without cloud_init */
+	bool template;  /* it never runs, others are cloned of it: op_template.c */
 };
 
 struct definition {

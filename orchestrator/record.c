@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,20 +122,26 @@ int record_add_seed(struct definition *d, struct err *err)
 	return 0;
 }
 
-bool record_looks_sound(int guests_dir, const char *name)
+bool record_looks_sound(int guests_dir, const char *name, bool *template)
 {
-	char path[96], text[4096], last[2];
+	char path[96], text[4096 + 1];
 	struct stat st;
 	snprintf(path, sizeof(path), "%s/guest.json", name);
 	_cleanup_close_ int fd =
 		openat(guests_dir, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text), 0);
+	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
 	if (n < 4 || text[0] != '{')
 		return false;
-	if (n < (ssize_t)sizeof(text)) /* all of it, as nearly always: no more to ask */
-		return text[n - 2] == '}' && text[n - 1] == '\n';
-	return fstat(fd, &st) == 0 && pread(fd, last, 2, st.st_size - 2) == 2 && last[0] == '}' &&
-	       last[1] == '\n';
+	if (n ==
+		(ssize_t)sizeof(text) - 1) { /* more than nearly all have: its end is what counts */
+		if (fstat(fd, &st) < 0 || st.st_size < n)
+			return false;
+		n = pread(fd, text, sizeof(text) - 1, st.st_size - n);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	/* no text that people wrote holds a bare quote, and what was issued stands at the end */
+	*template = strstr(text, "\"template\": true");
+	return n > 2 && text[n - 2] == '}' && text[n - 1] == '\n';
 }
 
 bool record_autostarts(int guests_dir, const char *name)

@@ -32,8 +32,8 @@ int record_keep_running(int run, const struct definition *d, struct err *err);
 struct definition *record_read_running(int run, struct err *err);
 /* The seed is a disk like others, which the definition does not name: the last one. */
 int record_add_seed(struct definition *d, struct err *err);
-/* A quick look for `list`: there, ours, not empty, ends as a record ends. */
-bool record_looks_sound(int guests_dir, const char *name);
+/* A quick look for `list`: there, ours, not empty, ends as a record ends; and is it a template's? */
+bool record_looks_sound(int guests_dir, const char *name, bool *template);
 /* The same for `list --autostart`: of a record that cannot be read it is not known, so no. */
 bool record_autostarts(int guests_dir, const char *name);
 

@@ -152,6 +152,7 @@ int op_snapshot_tidy(const json_t *args, json_t **ret, struct err *err);
 int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 int op_sysprep(const json_t *args, json_t **ret, struct err *err);
 int op_clone(const json_t *args, json_t **ret, struct err *err);
+int op_template(const json_t *args, json_t **ret, struct err *err);
 /* Puts into a new guest's folder what it begins with; the rest is made. */
 typedef int define_first_fn(
 	int dir, const struct definition *d, const void *about, struct err *err);

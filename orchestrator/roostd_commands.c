@@ -127,6 +127,16 @@ static int to_new_name(
 	return work_when_off(self, name, work, r, err);
 }
 
+static int template_guest(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	(void)ret;
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
+		return -1;
+	return work_when_off(self, name, op_template, r, err);
+}
+
 static int snapshot_guest(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -159,6 +169,13 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	struct definition *d = record_read(name, err);
 	if (!d)
 		return -1;
+	if (d->issued.template) {
+		definition_free(d);
+		err_set(err, ERR_REFUSED, "guest '%s' is a template, which never runs", name);
+		return err_hint(err,
+			"`roost clone %s NAME` makes a guest of it; `roost template --undo %s` makes it one again",
+			name, name);
+	}
 	int result = keeper_start(self, d, args, r, err);
 	definition_free(d);
 	return result < 0 ? -1 : 1;
@@ -269,6 +286,11 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"},
 			{"operations", ARG_ARRAY, false, "what is done, by name"}},
 		CMD_CHANGING, sysprep},
+	{"roost-template",
+		"Makes a template of a guest that does not run, or a guest of a template.",
+		{{"name", ARG_STR, false, "the guest"},
+			{"undo", ARG_BOOL, true, "it may run again"}},
+		CMD_CHANGING, template_guest},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

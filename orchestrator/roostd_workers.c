@@ -159,6 +159,8 @@ const char *worker_changes(const struct supervisor *s, const char *name)
 			return "cloned";
 		if (is_about(w, name) && str_eq(w->request->command, "roost-sysprep"))
 			return "cleaned";
+		if (is_about(w, name) && str_eq(w->request->command, "roost-template"))
+			return "made a template";
 	}
 	return NULL;
 }

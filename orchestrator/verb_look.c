@@ -23,6 +23,7 @@ struct row {
 	char state[200];    /* with the reason where it matters */
 	char *uuid, *title; /* NULL unless asked for: they are in the guest's record */
 	bool saved;         /* by managedsave */
+	bool template;      /* it never runs */
 };
 
 static int by_number(const void *a, const void *b)
@@ -95,7 +96,7 @@ static void list_stopped(struct row **rows, size_t *count)
 		struct row *r = new_row(rows, count);
 		char crashed[96];
 		snprintf(crashed, sizeof(crashed), "%s/crashed", *name);
-		if (!record_looks_sound(guests, *name)) {
+		if (!record_looks_sound(guests, *name, &r->template)) {
 			r->status.state = GUEST_BROKEN;
 			snprintf(r->status.reason, sizeof(r->status.reason),
 				"its record cannot be read");
@@ -106,6 +107,8 @@ static void list_stopped(struct row **rows, size_t *count)
 		r->status.number = 0;
 		snprintf(r->status.name, sizeof(r->status.name), "%s", *name);
 		name_state(r);
+		if (r->template)
+			snprintf(r->state, sizeof(r->state), "template");
 	}
 }
 
@@ -201,6 +204,8 @@ static void print_json(const struct cli *cli, const struct row *rows, size_t cou
 		}
 		if (rows[i].saved)
 			json_object_set_new(o, "managed_save", json_true());
+		if (rows[i].template)
+			json_object_set_new(o, "template", json_true());
 		if (rows[i].uuid && cli_flag(cli, "uuid"))
 			json_object_set_new(o, "uuid", json_string(rows[i].uuid));
 		if (cli_flag(cli, "title"))
@@ -453,6 +458,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		printf("%-16s%s\n", "VNC:", vnc);
 	printf("%-16s%s\n", "Persistent:", "yes");
 	printf("%-16s%s\n", "Autostart:", d->autostart ? "enable" : "disable");
+	if (d->issued.template)
+		printf("%-16s%s\n", "Template:", "yes");
 	printf("%-16s%s\n", "Managed save:", !running && saved_exists(d->name) ? "yes" : "no");
 	return 0;
 }

@@ -9,6 +9,7 @@ const struct verb *const verbs[] = {
 	&verb_desc,
 	&verb_domrename,
 	&verb_clone,
+	&verb_template,
 	&verb_start,
 	&verb_list,
 	&verb_domstate,

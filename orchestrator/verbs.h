@@ -14,7 +14,8 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 	verb_completion;
 
 /* a guest's definition */
-extern const struct verb verb_dumpyaml, verb_edit, verb_desc, verb_domrename, verb_clone;
+extern const struct verb verb_dumpyaml, verb_edit, verb_desc, verb_domrename, verb_clone,
+	verb_template;
 
 /* those that look */
 extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid,

@@ -330,6 +330,7 @@ for point in $points; do
 		;;
 	clone-*) ;; # t_clone
 	sysprep-*) ;; # t_sysprep
+	template-*) ;; # t_template
 	snapshot-before-plan | snapshot-planned | snapshot-before-merge | snapshot-merged | snapshot-forgotten) ;; # t_snapshot
 	snapshot-begin | snapshot-live-planned | snapshot-nodes | snapshot-before-transaction | snapshot-taken | \
 		snapshot-settled) ;; # t_snapshot_live

@@ -143,7 +143,7 @@ before() {
 	running
 	case $1 in
 	start | run | boot | domrename) stopped ;;
-	undefine | clone)
+	undefine | clone | template)
 		stopped
 		! has_snapshot || roost snapshot-delete web1 before-upgrade
 		;;
@@ -210,6 +210,10 @@ try() {
 	sysprep)
 		sh -ec "$2" </dev/null
 		roost undefine template
+		;;
+	template)
+		sh -ec "$2" </dev/null
+		roost template --undo web1
 		;;
 	edit) EDITOR='sed -i s/^memory:.*/memory:\ 320M/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;

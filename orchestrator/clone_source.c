@@ -1,0 +1,254 @@
+#include "orchestrator/clone_source.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "images/image.h"
+#include "orchestrator/another.h"
+#include "orchestrator/bases.h"
+#include "orchestrator/failpoint.h"
+#include "orchestrator/lineage.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/snapshots.h"
+
+static void part_end(struct part *p)
+{
+	disk_files_close(&p->files);
+	for (size_t i = 0; i < p->own; i++)
+		free(p->names[i]);
+}
+
+void cloning_end(struct cloning *c)
+{
+	for (size_t i = 0; i < DISKS_MAX; i++)
+		part_end(&c->parts[i]);
+	part_end(&c->vars);
+	definition_free(c->from);
+	cleanup_close(&c->dir);
+	json_decref(c->record);
+	json_decref(c->before);
+}
+
+/* ---- what there is --------------------------------------------------------------------------------- */
+
+/* Which layer was written to last? */
+static int find_first(struct part *p, struct err *err)
+{
+	for (p->first = 0; p->first < p->own; p->first++) {
+		struct qcow2_info info;
+		int fd = p->files.layers[p->first].fd, empty = -1;
+		if (qcow2_read(fd, &info, err) == 0)
+			empty = qcow2_is_empty(fd, &info, err);
+		if (empty < 0)
+			return err_prefix(err, "'%s'", p->names[p->first]);
+		if (p->first == 0)
+			p->size = info.virtual_size;
+		if (!empty)
+			break;
+	}
+	return 0;
+}
+
+/* Its layers in the guest's folder, and what they stand on. */
+static int open_part(struct cloning *c, const struct disk_def *d, struct part *p, struct err *err)
+{
+	struct disk_def look = *d;
+	const char *layers[CHAIN_MAX];
+	size_t count = 0;
+	look.readonly = true;
+	const char *top = c->layers ? json_get_str(c->layers, d->target, NULL) : NULL;
+	if (c->layers && !top)
+		return err_set(err, ERR_REFUSED,
+			"it was started without its disk '%s', which is new in its definition",
+			d->target);
+	if (snapshot_chain(c->record, d, top, layers, &count, err) < 0 ||
+		disk_open_layers(&look, c->dir, layers, count, &p->files, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		p->names[p->own++] = xstrdup(layers[i]);
+	p->names[p->own++] = xstrdup(d->file);
+	return 0;
+}
+
+static int look_at_disk(
+	struct cloning *c, const struct disk_def *d, struct part *p, struct err *err)
+{
+	p->linked = true;
+	if (open_part(c, d, p, err) < 0 || find_first(p, err) < 0)
+		return -1;
+	if (p->files.count <= CHAIN_MAX - 2)
+		return 0;
+	err_set(err, ERR_REFUSED, "disk '%s' stands on %zu files: too many for clones of it",
+		d->target, p->files.count - 1);
+	return err_hint(err, "`roost blockpull` makes a disk of a running guest stand alone");
+}
+
+/* Variables with snapshots are a chain, which becomes one file again in the clone. */
+static int look_at_vars(struct cloning *c, struct err *err)
+{
+	struct disk_def disks[SNAPSHOT_DISKS_MAX];
+	size_t count = snapshot_disks(c->dir, c->from, disks);
+	const struct disk_def *vars = &disks[count ? count - 1 : 0];
+	if (!count || !str_eq(vars->target, SNAPSHOT_VARS) ||
+		!snapshot_top(c->record, SNAPSHOT_VARS)[0])
+		return 0;
+	return open_part(c, vars, &c->vars, err);
+}
+
+static int look_at_disks(struct cloning *c, struct err *err)
+{
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		const struct disk_def *d = &c->from->disks[i];
+		if (d->source != DISK_PATH && !d->readonly &&
+			look_at_disk(c, d, &c->parts[i], err) < 0)
+			return err_prefix(err, "guest '%s' cannot be cloned", c->from->name);
+	}
+	return look_at_vars(c, err);
+}
+
+static int check_not_saved(const struct cloning *c, struct err *err)
+{
+	const char *name = c->from->name;
+	if (!snapshots_saved(c->dir))
+		return 0;
+	err_set(err, ERR_REFUSED, "guest '%s' has been saved: its RAM knows its disks as they are",
+		name);
+	return err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
+}
+
+int cloning_begin(struct cloning *c, const char *name, struct err *err)
+{
+	c->from = record_read(name, err);
+	c->dir = c->from ? guest_dir_open(name, err) : -1;
+	if (c->dir < 0 || definition_may_be_cloned(c->from, err) < 0)
+		return -1;
+	/* while it runs its keeper tends its snapshots, not we */
+	if (!c->layers && (check_not_saved(c, err) < 0 || snapshots_commit(c->dir, err) < 0))
+		return -1;
+	c->record = snapshots_read(c->dir, err);
+	if (!c->record)
+		return -1;
+	if (!c->layers)
+		snapshots_sweep(c->dir, c->record);
+	return look_at_disks(c, err);
+}
+
+/* ---- the original's disks become bases --------------------------------------------------------------- */
+
+static int put_on(struct cloning *c, bool (*wanted)(const struct cloning *c, const struct part *p),
+	struct err *err)
+{
+	uid_t keeper = c->from->issued.keeper_uid;
+	_cleanup_json_ json_t *before = json_deep_copy(c->record);
+	bool changed = false;
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		const struct disk_def *d = &c->from->disks[i];
+		const struct part *p = &c->parts[i];
+		if (!p->linked || !wanted(c, p))
+			continue;
+		if (snapshot_put_on_top(c->dir, keeper, c->record, d,
+			    snapshot_top(c->record, d->target), p->size, err) < 0)
+			return -1;
+		changed = true;
+	}
+	failpoint("clone-tops");
+	if (!changed)
+		return 0;
+	c->before = TAKE(before);
+	snapshots_count_on(c->record);
+	if (snapshots_plan(c->dir, keeper, c->record, err) < 0)
+		return -1;
+	failpoint("clone-planned");
+	return snapshots_commit(c->dir, err);
+}
+
+static bool has_frozen_top(const struct cloning *c, const struct part *p)
+{
+	return base_is_frozen(c->dir, p->names[0]);
+}
+
+/* Those of one that runs are new already, and nobody writes to those of a template. */
+static bool has_written_top(const struct cloning *c, const struct part *p)
+{
+	return !c->layers && !c->from->issued.template && (!p->first || has_frozen_top(c, p));
+}
+
+int cloning_put_on_tops(struct cloning *c, struct err *err)
+{
+	return put_on(c, has_written_top, err);
+}
+
+int cloning_put_on_frozen(struct cloning *c, struct err *err)
+{
+	return put_on(c, has_frozen_top, err);
+}
+
+static void add_link(struct disk_def *d, char *path, enum disk_format format, const struct stat *st)
+{
+	d->lineage[d->lineage_count++] = (struct lineage_link){.path = path,
+		.format = format,
+		.size = (uint64_t)st->st_size,
+		.inode = st->st_ino,
+		.mtime_ns = stat_mtime_ns(st)};
+}
+
+static int freeze_part(const struct cloning *c, const struct part *p, struct err *err)
+{
+	for (size_t i = p->own; i-- > p->first;)
+		if (base_freeze(c->from->issued.id, p->names[i], p->files.layers[i].fd, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* The bases, then what the original's disk stands on. */
+static int stand_on_bases(
+	const struct cloning *c, struct disk_def *d, struct part *p, struct err *err)
+{
+	const char *id = c->from->issued.id;
+	struct disk_def now = {.target = ""};
+	struct stat st;
+	if (freeze_part(c, p, err) < 0)
+		return -1;
+	for (size_t i = p->first; i < p->own; i++) {
+		if (fstat(p->files.layers[i].fd, &st) < 0)
+			return err_errno(err, "cannot look at '%s'", p->names[i]);
+		add_link(&now, base_path(id, p->names[i], err), FORMAT_QCOW2, &st);
+	}
+	lineage_add(&now, d);
+	now.lineage_known = true;
+	lineage_take(d, &now);
+	lineage_drop(&now);
+	for (size_t i = 0; i < d->lineage_count; i++) { /* as the clone's start will find it */
+		_cleanup_close_ int fd = lineage_open(d, i, c->dir, err);
+		if (fd < 0)
+			return err_prefix(err, "guest '%s' cannot be cloned", c->from->name);
+	}
+	return 0;
+}
+
+int cloning_freeze(struct cloning *c, struct err *err)
+{
+	for (size_t i = 0; i < c->from->disk_count; i++)
+		if (c->parts[i].linked &&
+			stand_on_bases(c, &c->from->disks[i], &c->parts[i], err) < 0)
+			return -1;
+	failpoint("clone-frozen");
+	return freeze_part(c, &c->vars, err);
+}
+
+/* Nobody stands on the bases yet: the original is as it was. */
+void cloning_undo(struct cloning *c)
+{
+	struct err ignored = ERR_INIT;
+	bases_sweep(true, NULL, NULL, &ignored);
+	if (c->before &&
+		snapshots_write(c->dir, c->from->issued.keeper_uid, c->before, &ignored) < 0)
+		return;
+	if (c->record && !c->layers)
+		snapshots_sweep(c->dir, c->before ? c->before : c->record);
+}
