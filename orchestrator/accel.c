@@ -460,3 +460,14 @@ int accel_choose(enum accel asked, bool fallback_tcg, bool unproven,
 			separated(proof->remedy), proof->remedy);
 	return 0;
 }
+
+bool accel_tcg_threads(const char *machine, unsigned max_vcpus)
+{
+	unsigned major = 0, minor = 0;
+	const char *version = machine ? strrchr(machine, '-') : NULL;
+	if (max_vcpus == 1)
+		return true;
+	if (!version || sscanf(version, "-%u.%u", &major, &minor) != 2)
+		return false;
+	return major > 10 || (major == 10 && minor >= 1);
+}

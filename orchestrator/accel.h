@@ -54,4 +54,12 @@ int accel_choose(enum accel asked, bool fallback_tcg, bool unproven,
 	const struct accel_proof *proof, enum accel *chosen, char said[ACCEL_SAID_MAX],
 	struct err *err);
 
+/*
+ * Under TCG, may each vCPU have a thread of its own? Else all take turns in one. QEMU before 10.1 dies now and
+ * then (SIGSEGV) with several threads: one vCPU writes to a device by what was true before another
+ * one has plugged, unplugged or moved a device (QEMU's issues 1864 and 3040; tried with 7.2). A
+ * machine type of 10.1 is in no QEMU before it. `machine` may be NULL.
+ */
+bool accel_tcg_threads(const char *machine, unsigned max_vcpus);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "orchestrator/accel.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/snapshots.h"
 
@@ -85,7 +86,10 @@ static void add_machine(struct launch *l, const struct definition *d, enum accel
 		launch_arg(l, "driver=cfi.pflash01,property=secure,value=on");
 	}
 	launch_arg(l, "-accel");
-	launch_arg(l, "%s", accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi");
+	launch_arg(l, "%s",
+		accel == ACCEL_KVM                            ? "kvm"
+		: accel_tcg_threads(d->machine, d->max_vcpus) ? "tcg,thread=multi"
+							      : "tcg,thread=single");
 	launch_arg(l, "-cpu");
 	/* `host` aborts QEMU where KVM only claims to run */
 	launch_arg(l, "%s",

@@ -177,6 +177,10 @@ int restore_argv(struct guest *g, struct launch *l, struct err *err)
 	}
 	g->status.memory = json_get_int(r->facts, "memory", g->status.memory);
 	g->status.vcpus = json_get_int(r->facts, "current_vcpus", g->status.vcpus);
+	/* its boot began long ago: it need not say anything more on its console */
+	int64_t from = json_get_int(r->facts, "console_from", g->status.console_from);
+	if (from >= 0 && from < g->status.console_from)
+		g->status.console_from = from;
 	return 0;
 }
 

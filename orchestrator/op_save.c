@@ -119,10 +119,11 @@ static json_t *plugged_cpus(struct guest *g, struct err *err)
 
 static json_t *facts(struct guest *g, bool running, json_t *cpus)
 {
-	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:O, s:O}", "name", g->def->name, "uuid",
-		g->def->uuid, "accel", g->status.accel, "paused", !running, "memory",
-		(json_int_t)g->status.memory, "current_vcpus", (json_int_t)g->status.vcpus, "cpus",
-		cpus, "plugged", g->attached);
+	return json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:O, s:O}", "name", g->def->name,
+		"uuid", g->def->uuid, "accel", g->status.accel, "paused", !running, "memory",
+		(json_int_t)g->status.memory, "current_vcpus", (json_int_t)g->status.vcpus,
+		"console_from", (json_int_t)g->status.console_from, "cpus", cpus, "plugged",
+		g->attached);
 }
 
 static bool said_yes(int control)

@@ -11,8 +11,9 @@
  *
  * The facts: `name`, `uuid`; `definition`, as guest.json has it, by which the guest ran; `plugged`, what
  * was plugged since (attached.h); `cpus`, the devices of plugged vCPUs; `memory` and `current_vcpus`, what
- * it had; `accel`; `paused`, whether its CPUs stood still; `saved`, when, in seconds since 1970; `disks`,
- * [{path, size, mtime_ns}] of what it writes to; `length` and `crc32` of the RAM stream.
+ * it had; `console_from`, where its boot began in console.log; `accel`; `paused`, whether its CPUs stood
+ * still; `saved`, when, in seconds since 1970; `disks`, [{path, size, mtime_ns}] of what it writes to;
+ * `length` and `crc32` of the RAM stream.
  *
  * It is written under no name, or a temporary one, and gets its own when it is whole and on the disk. It
  * holds all that the guest had in its RAM: 0600.

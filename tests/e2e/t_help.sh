@@ -2,8 +2,8 @@
 # Every command tells what it is, and its example is true: taken out of `roost help --json` and run as it stands, in a
 # folder with the files that people would have there, on a Linux guest `web1` in the state that the example needs.
 #
-# A new verb is run with web1 up and answering to SSH, and must end with 0. One that needs something else gets a line in
-# before(), one that does not end by itself a line in try().
+# A new verb is run with web1 up and answering to SSH, and must end with 0. One that needs something else, or less, gets a
+# place in before(), one that does not end by itself a line in try().
 # limit: 600
 . "$TOP/tests/e2e/lib.sh"
 
@@ -86,13 +86,14 @@ guests: [{name: web, file: web1.yaml}]
 steps: [{run: id -un, equals: roost}]
 END
 
-# web1 with its CPUs running and a login that works, whatever the examples before have made of it
-running() {
-	case $(roost domstate web1 2>/dev/null || :) in
-	'')
-		roost define web1.yaml
-		roost start web1
-		;;
+# web1 is defined, whatever the examples before have made of it
+defined() {
+	roost domstate web1 >/dev/null 2>&1 || roost define web1.yaml
+}
+# its CPUs run
+on() {
+	defined
+	case $(state web1) in
 	'shut off') roost start web1 ;;
 	paused) roost resume web1 ;;
 	running) ;;
@@ -101,9 +102,14 @@ running() {
 		roost start web1
 		;;
 	esac
+}
+# and a login works
+up() {
+	on
 	roost wait -q web1 --for login --timeout 200s
 }
 stopped() {
+	defined
 	[ "$(state web1)" = 'shut off' ] || roost destroy web1
 }
 has_disk() {
@@ -111,6 +117,10 @@ has_disk() {
 }
 agent_answers() {
 	roost agent web1 '{"execute":"guest-ping"}'
+}
+# is_saved FILE: web1 has gone into it
+is_saved() {
+	[ -e "$1" ] && is_state web1 'shut off'
 }
 in_store() {
 	[ -d "$ROOST_STATE/images/debian-12" ]
@@ -138,23 +148,18 @@ template_of_ours() {
 	roost define template.yaml
 }
 
-# before VERB: what its example needs besides a running guest
+# before VERB: what its example needs. A boot takes seconds: those that can do without are not given one.
 before() {
-	running
 	case $1 in
-	start | run | boot | domrename) stopped ;;
-	undefine | clone | template)
-		stopped
-		! has_snapshot || roost snapshot-delete web1 before-upgrade
-		;;
-	snapshot-create-as)
-		stopped
-		! has_snapshot || roost snapshot-delete web1 before-upgrade
-		;;
-	snapshot-*)
-		stopped
-		has_snapshot || roost snapshot-create-as web1 before-upgrade
-		;;
+	run | start | boot | undefine | domrename | clone | template | snapshot-*) stopped ;;
+	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
+		'image '* | seed | sysprep | smoke | validate | nodeinfo | domcapabilities | version | help | completion) defined ;;
+	dominfo | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
+	*) up ;;
+	esac
+	case $1 in
+	undefine | clone | template | snapshot-create-as) ! has_snapshot || roost snapshot-delete web1 before-upgrade ;;
+	snapshot-*) has_snapshot || roost snapshot-create-as web1 before-upgrade ;;
 	sysprep) template_of_ours ;;
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
@@ -168,10 +173,10 @@ before() {
 		;;
 	domifaddr | domifstat) wait_until 30 roost domifaddr web1 --source agent ;;
 	save) roost change-media web1 sda --eject >/dev/null 2>&1 || : ;; # with a medium only root may
-	restore) roost save web1 web1.save ;;
+	restore) is_saved web1.save || { up && roost save web1 web1.save; } ;;
 	'image import') ! in_store || roost image rm debian-12 ;;
 	'image tree' | 'image tag' | 'image verify' | 'image rm') in_store || roost image import debian-12.qcow2 ;;
-	managedsave-remove) roost managedsave web1 ;;
+	managedsave-remove) is_saved "$ROOST_STATE/guests/web1/managed.save" || { up && roost managedsave web1; } ;;
 	'image pull')
 		! in_store || roost image rm debian-12
 		catalogue_of_ours
@@ -185,7 +190,7 @@ try() {
 	case $1 in
 	console)
 		# a terminal of its own, left as people leave it
-		(sleep 1 && printf '\r' && sleep 1 && printf '\035') | script -qec "$2" /dev/null
+		python3 "$TOP/tests/e2e/answer.py" 'Escape character' "$(printf '\r\035')" sh -ec "$2"
 		;;
 	events)
 		# what happens to web1 is told while it happens
@@ -226,11 +231,14 @@ tells_events() {
 	[ -s "$TMPDIR/events" ]
 }
 
+at_end() {
+	[ "$finish_status" -eq 0 ] || echo "-- what came before the example: $(cat "$TMPDIR/before" 2>/dev/null)"
+}
 # what the caller says that this user may not do
 IFS='
 '
 for verb in ${HELP_REFUSED-}; do
-	running >"$TMPDIR/before" 2>&1
+	on >"$TMPDIR/before" 2>&1
 	check_status 5 sh -ec "$(row "$verb" example)"
 	check_match "$verb" "only root" "$out"
 	verbs=$(printf '%s\n' "$verbs" | grep -vxF "$verb")
@@ -240,7 +248,7 @@ printf '%s\n' "$verbs" >"$TMPDIR/verbs"
 while read -r verb <&3; do
 	example=$(row "$verb" example)
 	say "$example"
-	before "$verb" >"$TMPDIR/before" 2>&1 || fail "what comes before it: $(cat "$TMPDIR/before")"
+	before "$verb" >"$TMPDIR/before" 2>&1 # not in a condition, where the first error would not end it
 	status=0
 	try "$verb" "$example" >"$TMPDIR/out" 2>&1 || status=$?
 	[ $status -eq 0 ] || fail "roost $verb's example ended with $status: $(cat "$TMPDIR/out")"

@@ -264,6 +264,9 @@ say "restore"
 since=$(now_ms)
 told=$(roost restore "$TMPDIR/tiny.save")
 say "restored in $(($(now_ms) - since)) ms: $told"
+since=$(now_ms)
+roost wait -q tiny --for login --timeout 60s
+check_time "a wait for one that has long said all on its console" 15000 "$since"
 behind=$(echo "$told" | sed -n 's/.*its clock is \([0-9]*\) s behind.*/\1/p')
 [ "$behind" -ge 3 ] || fail "its clock is told as $behind s behind"
 guest_clock=$(guest date +%s)

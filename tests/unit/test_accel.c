@@ -336,6 +336,19 @@ static int teardown(void **state)
 	return dir_remove(AT_FDCWD, folder, &err);
 }
 
+static void threads_of_tcg(void **state)
+{
+	(void)state;
+	static const char *const old[] = {
+		"pc-q35-7.2", "pc-i440fx-9.2", "pc-q35-10.0", "q35", "pc-q35-", "pc-q35-x.1", NULL};
+	for (size_t i = 0; i < sizeof(old) / sizeof(*old); i++) {
+		assert_true(accel_tcg_threads(old[i], 1));
+		assert_false(accel_tcg_threads(old[i], 2));
+	}
+	assert_true(accel_tcg_threads("pc-q35-10.1", 2));
+	assert_true(accel_tcg_threads("pc-i440fx-11.0", 64));
+}
+
 int main(void)
 {
 	umask(077); /* as the programs have it: it decides whether a group may read */
@@ -346,6 +359,7 @@ int main(void)
 		cmocka_unit_test(cache_is_invalidated),
 		cmocka_unit_test(cache_of_another_user),
 		cmocka_unit_test(choices),
+		cmocka_unit_test(threads_of_tcg),
 	};
 	return cmocka_run_group_tests_name("accel", tests, setup, teardown);
 }
