@@ -76,7 +76,7 @@ roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += tool store checksums catalogue
+unit += tool store checksums catalogue partition
 # what every unit test is linked with
 unit_all := peer
 fuzz := userdata definition qcow2 ssh wire agent checksums
