@@ -70,16 +70,16 @@ digest := roost-digest
 roostd += op_sysprep disk_server argv launch
 roost  += verb_sysprep
 sysprep := roost-sysprep nbd cached_disk ext_volume ext_file ext_tree sysprep_jail
-images += sysprep_ops partition
+images += sysprep_ops partition filesystem filesystem_ext filesystem_fat
 shared += catalogue progress_bar pull
 roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += tool store checksums catalogue partition
+unit += tool store checksums catalogue partition filesystem
 # what every unit test is linked with
 unit_all := peer
-fuzz := userdata definition qcow2 ssh wire agent checksums
+fuzz := userdata definition qcow2 ssh wire agent checksums disk
 
 # ---- what is built -------------------------------------------------------------------------------
 

@@ -128,7 +128,7 @@ static bool seen_before(const uint64_t *all, size_t count, uint64_t at)
  */
 static int add_logical(const struct disk *d, struct partitions *p, uint64_t first, struct err *err)
 {
-	uint64_t tables[MBR_LOGICAL_MAX], at = first;
+	uint64_t tables[MBR_LOGICAL_MAX] = {0}, at = first;
 	unsigned number = MBR_LOGICAL_FIRST;
 	for (size_t i = 0; i < MBR_LOGICAL_MAX && !seen_before(tables, i, at); i++) {
 		uint8_t sector[SECTOR];
