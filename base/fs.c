@@ -135,6 +135,31 @@ int file_replace_secret(
 	return replace(dir_fd, name, data, len, durable, 0600, err);
 }
 
+int file_flush(int dir_fd, const char *name, struct err *err)
+{
+	_cleanup_close_ int fd =
+		openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? err_errno(err, "cannot flush '%s'", name) : 0;
+}
+
+int files_flush(int dir, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	if (dir_names(dir, &names, NULL, err) < 0)
+		return -1;
+	/* all on their way first: then one commit of the file system's journal is that of all */
+	for (char **name = names; *name; name++) {
+		_cleanup_close_ int fd = openat(
+			dir, *name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (fd >= 0)
+			sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
+	for (char **name = names; *name; name++)
+		if (file_flush(dir, *name, err) < 0)
+			return -1;
+	return fsync(dir) < 0 ? err_errno(err, "cannot flush a folder") : 0;
+}
+
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err)
 {
 	_cleanup_close_ int fd =

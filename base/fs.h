@@ -40,6 +40,11 @@ int write_all(int fd, const void *data, size_t len);
  */
 int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct err *err);
 
+/* Makes a file durable that is there. */
+int file_flush(int dir_fd, const char *name, struct err *err);
+/* The same for all files in a folder, and the folder: together, which costs less than one by one. */
+int files_flush(int dir, struct err *err);
+
 /* A folder to work in: O_PATH is not enough for fsync, so O_RDONLY|O_DIRECTORY|O_CLOEXEC. */
 int dir_open(int dir_fd, const char *name, struct err *err);
 /* Makes it with `mode` if missing (its parents too), opens it. An existing one keeps its mode. */

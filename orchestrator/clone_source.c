@@ -161,10 +161,10 @@ static int put_on(struct cloning *c, bool (*wanted)(const struct cloning *c, con
 		return 0;
 	c->before = TAKE(before);
 	snapshots_count_on(c->record);
-	if (snapshots_plan(c->dir, keeper, c->record, err) < 0)
+	if (snapshots_write(c->dir, keeper, c->record, err) < 0)
 		return -1;
-	failpoint("clone-planned");
-	return snapshots_commit(c->dir, err);
+	failpoint("clone-topped");
+	return 0;
 }
 
 static bool has_frozen_top(const struct cloning *c, const struct part *p)

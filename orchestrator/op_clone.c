@@ -44,8 +44,6 @@ static int copy_file(int dir, const char *file, int from, uid_t owner, struct er
 		return err_errno(err, "cannot make '%s'", file);
 	if (image_copy(from, to, NULL, NULL, err) < 0)
 		return err_prefix(err, "'%s'", file);
-	if (fsync(to) < 0)
-		return err_errno(err, "cannot write '%s'", file);
 	return access_give_at(dir, file, owner, err);
 }
 
@@ -66,7 +64,7 @@ static int copy_disk(int dir, const struct cloning *c, const struct definition *
 static int make_overlay(int dir, const struct definition *d, const struct disk_def *disk,
 	const struct part *p, struct err *err)
 {
-	struct qcow2_new new = {.size = p->size, .durable = true};
+	struct qcow2_new new = {.size = p->size}; /* flushed with all others: op_define.c */
 	if (disk->lineage_count) {
 		new.backing = disk->lineage[0].path;
 		new.backing_format = disk_format_name(disk->lineage[0].format);
@@ -108,10 +106,7 @@ static int merge_vars(int dir, const struct cloning *c, const struct definition 
 	struct tool_run run = {.argv = argv};
 	if (!node || tool_run(&run, NULL, err) < 0)
 		return -1;
-	_cleanup_close_ int made = file_open_owned(dir, file, O_RDONLY, geteuid(), err);
-	if (made < 0 || fsync(made) < 0) /* qemu-img does not */
-		return made < 0 ? -1 : err_errno(err, "cannot write '%s'", file);
-	return access_give(made, d->issued.keeper_uid, err);
+	return access_give_at(dir, file, d->issued.keeper_uid, err);
 }
 
 static int copy_vars(int dir, const struct cloning *c, const struct definition *d, struct err *err)
@@ -149,7 +144,7 @@ static int copy_tpm(int dir, const struct cloning *c, const struct definition *d
 		if (fd < 0 || copy_file(to, *file, fd, d->issued.qemu_uid, err) < 0)
 			return err_prefix(err, "its TPM's state");
 	}
-	return access_give(to, d->issued.qemu_uid, err);
+	return files_flush(to, err) < 0 ? -1 : access_give(to, d->issued.qemu_uid, err);
 }
 
 static int make_files(int dir, const struct definition *d, const void *about, struct err *err)

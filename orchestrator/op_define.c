@@ -56,7 +56,8 @@ static int issue_uids(struct identity *id, struct err *err)
 	if (next < FIRST_UID || next > LAST_UID)
 		return err_set(err, ERR_SYSTEM, "the uids for guests are used up (%s)", path);
 	_cleanup_json_ json_t *now = json_pack("{s:I}", "next", (json_int_t)next + 2);
-	if (json_file_write(AT_FDCWD, path, now, true, err) < 0)
+	if (json_file_write(AT_FDCWD, path, now, false, err) < 0 ||
+		file_flush(AT_FDCWD, path, err) < 0)
 		return -1;
 	id->keeper_uid = (uid_t)next;
 	id->qemu_uid = (uid_t)next + 1;
@@ -230,7 +231,7 @@ static int check_disk(int dir, const struct disk_def *disk, const struct definit
 static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	const struct definition *old, struct err *err)
 {
-	struct qcow2_new what = {.size = disk->size, .durable = true};
+	struct qcow2_new what = {.size = disk->size, .durable = old != NULL};
 	struct image_look look;
 	if (disk->source == DISK_PATH)
 		return 0; /* the user's own */
@@ -282,7 +283,7 @@ static int fill_folder(
 	if (d->cloud_init.enabled &&
 		(seed_make(dir, d, err) < 0 || give_to_keeper(dir, "seed.iso", d, err) < 0))
 		return -1;
-	return record_write(dir, d, err);
+	return 0;
 }
 
 static int define_new(struct definition *d, const struct definition *like, define_first_fn *first,
@@ -300,6 +301,10 @@ static int define_new(struct definition *d, const struct definition *like, defin
 	int result = dir < 0 ? -1 : first(dir, d, about, err);
 	if (result == 0)
 		result = fill_folder(dir, d, like, false, err);
+	if (result == 0)
+		result = record_write_new(dir, d, err);
+	if (result == 0) /* what nobody sees yet becomes durable at one go */
+		result = files_flush(dir, err);
 	if (result == 0)
 		result = give_to_keeper(dir, ".", d, err);
 	if (result == 0 && renameat2(guests, temporary, guests, d->name, RENAME_NOREPLACE) < 0)
@@ -375,7 +380,8 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 	if (old) {
 		_cleanup_close_ int dir = guest_dir_open(d->name, err);
 		bool rebased = json_get_bool(args, "rebased", false);
-		if (dir < 0 || fill_folder(dir, d, old, rebased, err) < 0)
+		if (dir < 0 || fill_folder(dir, d, old, rebased, err) < 0 ||
+			record_write(dir, d, err) < 0)
 			return -1;
 	} else if (define_new(d, NULL, define_take_files, args, err) < 0) {
 		return -1;

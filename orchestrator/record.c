@@ -86,6 +86,11 @@ int record_write(int guest_dir, const struct definition *d, struct err *err)
 	return write_to(guest_dir, d, true, err);
 }
 
+int record_write_new(int guest_dir, const struct definition *d, struct err *err)
+{
+	return write_to(guest_dir, d, false, err);
+}
+
 int record_write_renaming(
 	int guest_dir, const struct definition *d, const char *to, struct err *err)
 {

@@ -21,6 +21,8 @@ json_t *record_look(int dir, struct err *err);
 /* ERR_NOT_FOUND: no such guest. ERR_REFUSED with "broken: ..." when the record cannot be believed. */
 struct definition *record_read(const char *name, struct err *err);
 int record_write(int guest_dir, const struct definition *d, struct err *err);
+/* The same in a folder that is about to be flushed. */
+int record_write_new(int guest_dir, const struct definition *d, struct err *err);
 /* The record of a guest that is about to be called `to`: good in a folder of either name. */
 int record_write_renaming(
 	int guest_dir, const struct definition *d, const char *to, struct err *err);

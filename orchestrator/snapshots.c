@@ -60,16 +60,22 @@ json_t *snapshots_read(int dir, struct err *err)
 	return NULL;
 }
 
-int snapshots_plan(int dir, uid_t keeper, const json_t *record, struct err *err)
+static int write_as(int dir, uid_t keeper, const json_t *record, const char *name, struct err *err)
 {
 	static const char temporary[] = PLAN ".new";
-	if (json_file_write(dir, temporary, record, true, err) < 0 ||
-		access_give_at(dir, temporary, keeper, err) < 0)
+	if (json_file_write(dir, temporary, record, false, err) < 0 ||
+		access_give_at(dir, temporary, keeper, err) < 0 ||
+		file_flush(dir, temporary, err) < 0)
 		return -1;
-	if (renameat(dir, temporary, dir, PLAN) < 0)
-		return err_errno(err, "cannot write '" PLAN "'");
+	if (renameat(dir, temporary, dir, name) < 0)
+		return err_errno(err, "cannot write '%s'", name);
 	fsync(dir);
 	return 0;
+}
+
+int snapshots_plan(int dir, uid_t keeper, const json_t *record, struct err *err)
+{
+	return write_as(dir, keeper, record, PLAN, err);
 }
 
 bool snapshots_are_planned(int dir)
@@ -95,7 +101,8 @@ void snapshots_drop_plan(int dir)
 
 int snapshots_write(int dir, uid_t keeper, const json_t *record, struct err *err)
 {
-	return snapshots_plan(dir, keeper, record, err) < 0 ? -1 : snapshots_commit(dir, err);
+	unlinkat(dir, PLAN, 0); /* `record` is newer than any plan */
+	return write_as(dir, keeper, record, RECORD, err);
 }
 
 static bool is_named(const json_t *record, const char *file)

@@ -257,7 +257,7 @@ killed_at() {
 	roost destroy d
 	roost undefine d --remove-all-storage
 }
-for point in clone-begin clone-tops clone-planned clone-frozen clone-folder clone-disks; do
+for point in clone-begin clone-tops clone-topped clone-frozen clone-folder clone-disks; do
 	killed_at $point a
 done
 killed_at clone-done "a d"

@@ -89,7 +89,7 @@ check_status 5 roost start t
 roost clone t a
 roost start a --paused
 roost destroy a
-for point in clone-planned template-tops clone-tops; do
+for point in clone-topped template-tops clone-tops; do
 	roost template t >/dev/null 2>&1 || :
 	die_at $point
 	check_status 7 roost template --undo t
