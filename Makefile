@@ -67,10 +67,10 @@ ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password
 digest := roost-digest
-roostd += op_sysprep disk_server argv launch
+roostd += op_sysprep sysprep_boot disk_server argv launch ports ssh_child
 roost  += verb_sysprep
 sysprep := roost-sysprep nbd cached_disk ext_volume ext_file ext_tree sysprep_jail
-images += sysprep_ops partition filesystem filesystem_ext filesystem_fat
+images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesystem_fat
 shared += catalogue progress_bar pull
 roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part

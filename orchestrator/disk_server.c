@@ -54,15 +54,14 @@ static int launch(struct disk_server *s, const struct definition *d, const struc
 	return launch_run(&l, &s->qemu, err);
 }
 
-/* Listens where nobody else looks, and connects before the name goes: all who ever connect are we. */
-static int connect_all(struct disk_server *s, int dir, int *listener, struct err *err)
+int private_listener(int dir, size_t count, int *listener, int *connections, struct err *err)
 {
 	_cleanup_free_ char *path = str_fmt("/proc/self/fd/%d/" SOCKET, dir);
-	*listener = sock_listen(path, (int)s->count, err);
+	*listener = sock_listen(path, (int)count, err);
 	int result = *listener < 0 ? -1 : 0;
-	for (size_t i = 0; i < s->count && result == 0; i++) {
-		s->fds[i] = sock_connect(path, deadline_in(UP_MS), err);
-		result = s->fds[i] < 0 || fd_set_nonblocking(s->fds[i], 0) < 0 ? -1 : 0;
+	for (size_t i = 0; i < count && result == 0; i++) {
+		connections[i] = sock_connect(path, deadline_in(UP_MS), err);
+		result = connections[i] < 0 || fd_set_nonblocking(connections[i], 0) < 0 ? -1 : 0;
 	}
 	unlinkat(dir, SOCKET, 0);
 	return result;
@@ -72,7 +71,7 @@ static int serve(struct disk_server *s, int dir, const struct disk_def *disks, i
 	struct err *err)
 {
 	_cleanup_close_ int listener = -1;
-	if (connect_all(s, dir, &listener, err) < 0 ||
+	if (private_listener(dir, s->count, &listener, s->fds, err) < 0 ||
 		qmp_call_fds(s->qmp, "getfd", json_pack("{s:s}", "fdname", "nbd"), &listener, 1,
 			deadline, NULL, err) < 0)
 		return -1;
@@ -92,16 +91,15 @@ static int serve(struct disk_server *s, int dir, const struct disk_def *disks, i
 	return 0;
 }
 
-/* It has ended without an answer: its own words are the reason. */
-static int refused(const struct disk_server *s, struct err *err)
+void disk_server_words(const struct disk_server *s, struct err *err)
 {
 	_cleanup_buf_ struct buf words = {0};
 	struct err ignored = ERR_INIT;
-	if (lseek(s->words, 0, SEEK_SET) < 0 ||
+	if (err->kind != ERR_GONE || lseek(s->words, 0, SEEK_SET) < 0 ||
 		fd_read(s->words, "its words", WORDS_MAX, &words, &ignored) < 0 || !words.len)
-		return -1;
+		return;
 	words.data[strcspn(words.data, "\n")] = '\0';
-	return err_set(err, ERR_QEMU, "QEMU cannot open its disks: %s", words.data);
+	err_set(err, ERR_QEMU, "QEMU did not start: %s", words.data);
 }
 
 int disk_server_start(struct disk_server *s, int dir, const struct definition *d,
@@ -113,8 +111,7 @@ int disk_server_start(struct disk_server *s, int dir, const struct definition *d
 		s->fds[i] = -1;
 	if (launch(s, d, disks, files, count, err) < 0 ||
 		serve(s, dir, disks, deadline_in(UP_MS), err) < 0) {
-		if (err->kind == ERR_GONE)
-			refused(s, err);
+		disk_server_words(s, err);
 		disk_server_end(s);
 		return -1;
 	}

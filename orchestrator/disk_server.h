@@ -36,4 +36,12 @@ int disk_server_start(struct disk_server *s, int dir, const struct definition *d
 /* Ends it, which closes the disks. For _cleanup_(disk_server_end). */
 void disk_server_end(struct disk_server *s);
 
+/*
+ * A listener in a guest's folder, whose name goes before anybody else can have seen it, and connections to it:
+ * all that it will ever have. They block; it does not.
+ */
+int private_listener(int dir, size_t count, int *listener, int *connections, struct err *err);
+/* It has gone without an answer (ERR_GONE): its own words are the reason, if it had some. */
+void disk_server_words(const struct disk_server *s, struct err *err);
+
 #endif

@@ -22,9 +22,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -70,6 +72,26 @@ void launch_free(struct launch *l)
 	cleanup_close(&l->stderr_fd);
 	cleanup_close(&l->folder_fd);
 	l->argc = l->fd_count = 0;
+}
+
+int launch_copy(const char *path, uid_t uid, int *out, struct err *err)
+{
+	_cleanup_close_ int from = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	_cleanup_close_ int to = memfd_create("boot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+	if (from < 0 || to < 0 || fstat(from, &st) < 0)
+		return err_errno(err, "cannot read '%s'", path);
+	for (off_t left = st.st_size; left > 0;) {
+		ssize_t n = sendfile(to, from, NULL, (size_t)left);
+		if (n <= 0)
+			return err_errno(err, "cannot read '%s'", path);
+		left -= n;
+	}
+	if (fcntl(to, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 ||
+		(geteuid() == 0 && uid && fchown(to, uid, uid) < 0))
+		return err_errno(err, "cannot seal a copy of '%s'", path);
+	*out = TAKE_FD(to);
+	return 0;
 }
 
 /* ---- in the child: no memory is allocated, every failure is told on standard error ------------ */

@@ -62,28 +62,6 @@ static int listen_for_qemu(const struct guest *g, const char *name, struct err *
 	return TAKE_FD(fd);
 }
 
-/* -kernel and -initrd cannot be fdsets; a sealed memfd of QEMU's uid opens as /proc/self/fd/N. */
-static int copy_to_memfd(const struct guest *g, const char *path, int *out, struct err *err)
-{
-	_cleanup_close_ int from = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	_cleanup_close_ int to = memfd_create("boot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct stat st;
-	uid_t uid = g->def->issued.qemu_uid;
-	if (from < 0 || to < 0 || fstat(from, &st) < 0)
-		return err_errno(err, "cannot read '%s'", path);
-	for (off_t left = st.st_size; left > 0;) {
-		ssize_t n = sendfile(to, from, NULL, (size_t)left);
-		if (n <= 0)
-			return err_errno(err, "cannot read '%s'", path);
-		left -= n;
-	}
-	if (fcntl(to, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 ||
-		(geteuid() == 0 && uid && fchown(to, uid, uid) < 0))
-		return err_errno(err, "cannot seal a copy of '%s'", path);
-	*out = TAKE_FD(to);
-	return 0;
-}
-
 static int open_disks(struct guest *g, struct opened *o, struct err *err)
 {
 	for (size_t i = 0; i < g->def->disk_count; i++) {
@@ -115,9 +93,9 @@ static int open_all(struct guest *g, struct opened *o, struct err *err)
 	if (snapshots_commit(g->dir, err) < 0 || open_disks(g, o, err) < 0 ||
 		consoles_open(g, o, err) < 0 || open_vars(g, o, err) < 0)
 		return -1;
-	if (d->kernel && copy_to_memfd(g, d->kernel, &o->kernel, err) < 0)
+	if (d->kernel && launch_copy(d->kernel, d->issued.qemu_uid, &o->kernel, err) < 0)
 		return -1;
-	if (d->initrd && copy_to_memfd(g, d->initrd, &o->initrd, err) < 0)
+	if (d->initrd && launch_copy(d->initrd, d->issued.qemu_uid, &o->initrd, err) < 0)
 		return -1;
 	o->qmp_log = guest_open_in_run(g, "qmp.log", O_WRONLY | O_APPEND, err);
 	if (o->qmp_log < 0)

@@ -3,7 +3,7 @@
  * can be copied. Runs in a worker of roostd.
  *
  * The disks get a new top each, of which nobody knows yet, and a QEMU in its jail serves them with these
- * (disk_server.h) to roost-sysprep, another child in a jail, which reads and changes the file systems. If
+ * (disk_server.h) to roost-sysprep, another child in a jail, which reads and changes the file systems.
  * that has gone well the new tops are the guest's, by one change of the record; then they are merged into
  * what they stand on. Until that change nothing has happened to the guest, whoever is killed.
  */
@@ -27,6 +27,7 @@
 #include "orchestrator/launch.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/snapshot_off.h"
+#include "orchestrator/sysprep_boot.h"
 
 enum { WORK_MS = 300000, END_MS = 5000, ANSWER_MAX = 1 << 20 };
 
@@ -40,14 +41,28 @@ struct sysprep {
 
 /* ---- what it works on ---------------------------------------------------------------------------------- */
 
-/* Opens a disk with a new top, in which all changes are. */
+/* Each disk gets a new top, in which all changes are. */
+static int put_tops(struct sysprep *s, struct err *err)
+{
+	struct off *o = &s->off;
+	for (size_t i = 0; i < o->count; i++) {
+		const char *target = o->disks[i].target;
+		if (str_eq(target, SNAPSHOT_VARS))
+			continue;
+		s->disks[s->count++] = o->disks[i];
+		if (off_put_on_top(o, &o->disks[i], snapshot_top(o->record, target), err) < 0)
+			return -1;
+	}
+	failpoint("sysprep-layered");
+	return s->count ? 0 : err_set(err, ERR_REFUSED, "it has no disk that it writes to");
+}
+
 static int open_disk(
 	struct off *o, const struct disk_def *d, struct disk_files *out, struct err *err)
 {
 	const char *layers[CHAIN_MAX];
 	size_t count;
-	if (off_put_on_top(o, d, snapshot_top(o->record, d->target), err) < 0 ||
-		snapshot_chain(o->record, d, NULL, layers, &count, err) < 0)
+	if (snapshot_chain(o->record, d, NULL, layers, &count, err) < 0)
 		return -1;
 	return disk_open_layers(d, o->dir, layers, count, out, err);
 }
@@ -57,16 +72,8 @@ static int serve(struct sysprep *s, struct err *err)
 	struct disk_files files[DISKS_MAX] = {0};
 	struct off *o = &s->off;
 	int result = 0;
-	for (size_t i = 0; i < o->count && result == 0; i++) {
-		if (str_eq(o->disks[i].target, SNAPSHOT_VARS))
-			continue;
-		s->disks[s->count] = o->disks[i];
-		result = open_disk(o, &o->disks[i], &files[s->count++], err);
-	}
-	if (result == 0 && !s->count)
-		result = err_set(
-			err, ERR_REFUSED, "guest '%s' has no disk that it writes to", o->d->name);
-	failpoint("sysprep-layered");
+	for (size_t i = 0; i < s->count && result == 0; i++)
+		result = open_disk(o, &s->disks[i], &files[i], err);
 	if (result == 0)
 		result =
 			disk_server_start(&s->server, o->dir, o->d, s->disks, files, s->count, err);
@@ -160,7 +167,51 @@ static int clean(struct sysprep *s, const json_t *args, struct err *err)
 		return -1;
 	failpoint("sysprep-started");
 	s->answer = hear(&program, said, err);
-	return s->answer ? 0 : err_prefix(err, "guest '%s'", s->off.d->name);
+	return s->answer ? 0 : -1;
+}
+
+static int offline(struct sysprep *s, const json_t *args, struct err *err)
+{
+	if (serve(s, err) < 0)
+		return -1;
+	failpoint("sysprep-served");
+	return clean(s, args, err);
+}
+
+/* ---- both ways ----------------------------------------------------------------------------------------- */
+
+static int booted(struct sysprep *s, const json_t *args, struct err *err)
+{
+	const json_t *operations = json_object_get(args, "operations");
+	if (!sysprep_can_boot(s->off.d)) {
+		err_set(err, ERR_REFUSED, "nobody can log in to it");
+		return err_hint(err, "give it `cloud_init`, or `ready: {user, identity}`");
+	}
+	if (sysprep_boot(&s->off, operations, json_get_str(args, "run", NULL), &s->server, err) < 0)
+		return -1;
+	json_t *changed = json_array(), *done = json_array(), *name;
+	size_t i;
+	for (i = 0; i < s->count; i++)
+		json_array_append_new(changed, json_string(s->disks[i].target));
+	json_array_foreach (operations, i, name)
+		json_array_append_new(done, json_pack("{s:O}", "name", name));
+	s->answer = json_pack(
+		"{s:o, s:o, s:[]}", "changed", changed, "operations", done, "filesystems");
+	return 0;
+}
+
+/* Offline if it can be; what there is nothing to be read of is booted, if somebody can log in. */
+static int choose_way(struct sysprep *s, const json_t *args, const char **way, struct err *err)
+{
+	bool boot = json_get_bool(args, "boot", false) || json_get_str(args, "run", NULL);
+	*way = "offline";
+	if (!boot && offline(s, args, err) == 0)
+		return 0;
+	if (!boot && (err->kind != ERR_NOT_FOUND || !sysprep_can_boot(s->off.d)))
+		return -1;
+	disk_server_end(&s->server);
+	*way = "booted";
+	return booted(s, args, err);
 }
 
 /* ---- the change ---------------------------------------------------------------------------------------- */
@@ -187,11 +238,11 @@ static void drop_unchanged(struct sysprep *s)
 
 static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 {
-	if (off_tidy(&s->off, err) < 0 || serve(s, err) < 0)
+	const char *way;
+	if (off_tidy(&s->off, err) < 0 || put_tops(s, err) < 0 ||
+		choose_way(s, args, &way, err) < 0)
 		return -1;
-	failpoint("sysprep-served");
-	if (clean(s, args, err) < 0)
-		return -1;
+	json_object_set_new(s->answer, "way", json_string(way));
 	failpoint("sysprep-cleaned");
 	drop_unchanged(s);
 	snapshots_count_on(s->off.record);
@@ -219,9 +270,10 @@ int op_sysprep(const json_t *args, json_t **ret, struct err *err)
 	if (result == 0)
 		result = sysprep(&s, args, err);
 	disk_server_end(&s.server);
+	if (result < 0 && s.off.d)
+		err_prefix(err, "guest '%s'", s.off.d->name);
 	if (result == 0) {
 		tell(&s.off, args);
-		json_object_set_new(s.answer, "way", json_string("offline"));
 		json_object_set_new(s.answer, "ms", json_integer(clock_ms() - began));
 		*ret = json_incref(s.answer);
 	}

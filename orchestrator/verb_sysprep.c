@@ -1,13 +1,15 @@
 /* sysprep. */
 #include "orchestrator/verbs.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "images/sysprep_ops.h"
 #include "orchestrator/connect.h"
 
-enum { WORK_MS = 600000 };
+enum { WORK_MS = 2 * 3600 * 1000, SCRIPT_MAX = 1 << 20 };
 
 /* As virt-sysprep has it: the name, a star if it is done unless told otherwise, what it is. */
 static int list_operations(const struct cli *cli)
@@ -53,12 +55,32 @@ static void print(const char *guest, const json_t *reply)
 				(long long)files, (long long)folders,
 				str_size((uint64_t)json_get_int(op, "bytes", 0)));
 	}
+	if (str_eq(json_get_str(reply, "way", NULL), "booted"))
+		printf("Guest '%s' was cleaned by booting it alone, over SSH, in %lld ms.\n", guest,
+			(long long)json_get_int(reply, "ms", 0));
 	json_array_foreach (json_object_get(reply, "filesystems"), i, fs)
 		if (str_eq(json_get_str(fs, "mounted", NULL), "/"))
 			printf("Guest '%s' was cleaned %s (%s on %s) in %lld ms.\n", guest,
 				json_get_str(reply, "way", ""), json_get_str(fs, "type", ""),
 				json_get_str(fs, "device", ""),
 				(long long)json_get_int(reply, "ms", 0));
+}
+
+/* What roostd is asked. */
+static json_t *request(const struct cli *cli, const char *name, struct err *err)
+{
+	_cleanup_buf_ struct buf script = {0};
+	const char *file = cli_value(cli, "run", NULL);
+	_cleanup_json_ json_t *names = operations(cli, err);
+	if (!names || (file && file_read(AT_FDCWD, file, SCRIPT_MAX, &script, err) < 0))
+		return NULL;
+	json_t *text = file ? json_stringn(script.len ? script.data : "", script.len) : NULL;
+	if (file && !text) {
+		err_set(err, ERR_USAGE, "'%s' is no text in UTF-8", file);
+		return NULL;
+	}
+	return json_pack("{s:s, s:O, s:b, s:o*}", "name", name, "operations", names, "boot",
+		cli_flag(cli, "boot"), "run", text);
 }
 
 static int run_sysprep(const struct cli *cli, struct err *err)
@@ -69,14 +91,12 @@ static int run_sysprep(const struct cli *cli, struct err *err)
 		return list_operations(cli);
 	if (!cli->count)
 		return err_set(err, ERR_USAGE, "roost sysprep: which guest?");
-	json_t *names = operations(cli, err);
-	if (!names || guest_find(cli->operands[0], &f, err) < 0) {
-		json_decref(names);
+	if (guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
-	}
-	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
-	json_t *args = json_pack("{s:s, s:o}", "name", f.name, "operations", names);
-	if (!q || qmp_call(q, "roost-sysprep", args, deadline_in(WORK_MS), &reply, err) < 0)
+	_cleanup_json_ json_t *args = request(cli, f.name, err);
+	_cleanup_qmp_ struct qmp *q = args ? supervisor_connect(err) : NULL;
+	if (!q || qmp_call(q, "roost-sysprep", json_incref(args), deadline_in(WORK_MS), &reply,
+			  err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
@@ -93,6 +113,9 @@ const struct verb verb_sysprep = {"sysprep", "[NAME]",
 	{{"operations", "LIST", 0,
 		 "only these, by commas; `defaults`, `all`, and -NAME for without it"},
 		{"enable", "LIST", 0, "the same"}, {"skip", "LIST", 0, "without these"},
+		{"run", "SCRIPT", 0,
+			"before, root runs this script in it; it is booted for that, alone"},
+		{"boot", NULL, 0, "boot it alone and do it over SSH, as where offline is no way"},
 		{"list-operations", NULL, 0,
 			"what there is to do; * is done unless told otherwise"}},
 	run_sysprep, "roost sysprep template --skip ssh-userdir", GROUP_IMAGES, GUESTS_STOPPED};

@@ -1,0 +1,16 @@
+/*
+ * The operations of sysprep as a script for the guest's own shell, for systems whose file systems are not
+ * read here. It finds what roost-sysprep finds, ends with the line SYSPREP_DONE on standard output, and then
+ * ends the system without its services having a word: they would write anew what was removed.
+ */
+#ifndef IMAGES_SYSPREP_SCRIPT_H
+#define IMAGES_SYSPREP_SCRIPT_H
+
+#include <jansson.h>
+
+#define SYSPREP_DONE "ROOST-SYSPREP-DONE"
+
+/* `operations`: their names. Freed by the caller. */
+char *sysprep_script(const json_t *operations);
+
+#endif

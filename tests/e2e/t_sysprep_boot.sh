@@ -1,0 +1,89 @@
+#!/bin/sh
+# limit: 300
+# sysprep the other way: the guest is booted, alone, and its own shell does it over SSH; wholly or not at all, too.
+. "$TOP/tests/e2e/lib.sh"
+need tiny.qcow2 tiny-vmlinux tiny-initrd
+PATH=$PATH:/usr/sbin:/sbin
+cd "$TMPDIR"
+guests=$ROOST_STATE/guests
+cp "$GUESTS/tiny.qcow2" base.qcow2
+cat >a.yaml <<END
+name: a
+memory: 256M
+disks: [{image: base.qcow2}]
+interfaces: [{user: {restrict: true}}]
+cloud_init: true
+ready: {user: root}
+END
+roost define a.yaml
+whole() {
+	(cd "$guests/a" && sha256sum disk0.qcow2 guest.json)
+}
+# on_disk: the root file system of the guest into root.raw
+on_disk() {
+	qemu-img check -q "$guests/a/disk0.qcow2"
+	qemu-img convert -f qcow2 -O raw "$guests/a/disk0.qcow2" disk.raw
+	dd if=disk.raw of=root.raw bs=512 skip=10240 conv=sparse 2>/dev/null
+}
+
+say "a script that fails: nothing has happened"
+was=$(whole)
+printf '#!/bin/sh\necho no luck >&2\nexit 3\n' >fails
+check_status 6 roost sysprep a --run fails
+check_match "its words" "guest 'a': booted alone: the script that was to be run: exited with status 3: no luck" "$out"
+check_eq "as it was" "$was" "$(whole)"
+check_eq "no file is left" "" "$(find "$guests/a" -name 'disk-*' -o -name '*.sock')"
+
+say "a script that is run, and everything is cleaned after it"
+cat >script <<'END'
+#!/bin/sh
+id -u >/root/made-by
+ls /sys/class/net | grep -vc lo >>/root/made-by
+echo log >/var/log/messages
+mkdir -p /etc/ssh /home/ann/.ssh /var/log/deep/er /etc/sysconfig/network-scripts
+echo key >/etc/ssh/ssh_host_rsa_key
+echo key >/home/ann/.ssh/authorized_keys
+echo log >/var/log/deep/er/x.log
+echo x >/root/.bash_history
+printf 'A=1\nHWADDR=2\n' >/etc/sysconfig/network-scripts/ifcfg-e
+echo 0123456789abcdef0123456789abcdef >/etc/machine-id
+echo x >/tmp/.hidden
+END
+roost sysprep a --run script >said
+cat said
+check_match "the way it took" "Guest 'a' was cleaned by booting it alone, over SSH, in [0-9]+ ms" "$(cat said)"
+check_eq "its state" "shut off" "$(state a)"
+on_disk
+e2fsck -fn root.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
+check_eq "the script was root's" "0 1" "$(debugfs -R 'cat /root/made-by' root.raw 2>/dev/null | paste -s -d ' ' -)"
+for path in /etc/ssh/ssh_host_rsa_key /home/ann/.ssh /var/log/messages /var/log/deep/er/x.log /root/.bash_history /tmp/.hidden; do
+	! debugfs -R "stat $path" root.raw 2>&1 | grep -q ^Inode: || fail "$path is still there"
+done
+debugfs -R "stat /var/log/deep/er" root.raw 2>&1 | grep -q ^Inode: || fail "a folder is gone"
+check_eq "the machine's id" "" "$(debugfs -R 'cat /etc/machine-id' root.raw 2>/dev/null)"
+check_eq "no MAC address" "A=1" "$(debugfs -R 'cat /etc/sysconfig/network-scripts/ifcfg-e' root.raw 2>/dev/null)"
+check_eq "no file is left" "" "$(find "$guests/a" -name 'disk-*' -o -name '*.sock')"
+
+say "the journal is empty: what comes after it is done offline"
+check_match "offline" "cleaned offline \(ext4 on vda2\)" "$(roost sysprep a)"
+
+say "what has no ext on its disks is booted by itself"
+cat >b.yaml <<END
+name: b
+memory: 256M
+kernel: $GUESTS/tiny-vmlinux
+initrd: $GUESTS/tiny-initrd
+cmdline: console=ttyS0 quiet
+disks: [{size: 16M}]
+interfaces: []
+cloud_init: true
+ready: {user: root}
+END
+roost define b.yaml
+check_json "booted" '.way == "booted"' "$(roost sysprep b --json)"
+printf 'name: c\nmemory: 32M\ndisks: [{size: 16M}]\n' >c.yaml
+roost define c.yaml
+check_status 3 roost sysprep c
+check_match "where nobody can log in" "guest 'c': there is no ext2, ext3 or ext4 with a system" "$out"
+check_status 5 roost sysprep c --boot
+check_match "nor so" "nobody can log in to it" "$out"
