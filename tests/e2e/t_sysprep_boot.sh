@@ -87,3 +87,25 @@ check_status 3 roost sysprep c
 check_match "where nobody can log in" "guest 'c': there is no ext2, ext3 or ext4 with a system" "$out"
 check_status 5 roost sysprep c --boot
 check_match "nor so" "nobody can log in to it" "$out"
+
+failing=$TOP/build/fail/bin
+[ -x "$failing/roost" ] || {
+	echo "not tried for want of build/fail: kill -9 in between"
+	exit 0
+}
+say "kill -9 while it is booted"
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(roostd_pids)
+PATH=$failing:$PATH
+was=$(whole)
+echo sysprep-booted >"$ROOST_RUN/fail"
+check_status 7 roost sysprep a --boot
+[ ! -s "$ROOST_RUN/fail" ] || fail "it did not come past it"
+rm -f "$ROOST_RUN/fail"
+no_qemu() {
+	! pgrep -f "guest=a" -u "$(id -u)" --ns $$ --nslist net >/dev/null
+}
+wait_until 10 no_qemu
+check_eq "as it was" "$was" "$(whole)"
+check_match "and as it can be cleaned" "cleaned offline" "$(roost sysprep a)"
+check_eq "no file is left" "" "$(find "$guests/a" -name 'disk-*' -o -name '*.sock')"
