@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/snapshots.h"
 
 static bool is_file(const char *path, const struct stat *wanted)
 {
@@ -25,6 +26,23 @@ static bool defines(const struct definition *d, const struct stat *wanted)
 		_cleanup_free_ char *own = str_fmt("%s/guests/%s/%s", paths_state(&ignored),
 			d->name, disk->file ? disk->file : "");
 		if (is_file(disk->path, wanted) || (disk->file && is_file(own, wanted)))
+			return true;
+	}
+	return false;
+}
+
+/* A layer of its snapshots, in its folder. */
+static bool stands_on(const struct definition *d, const struct stat *wanted)
+{
+	struct err ignored = ERR_INIT;
+	const char *name;
+	json_t *layer;
+	_cleanup_close_ int dir = guest_dir_open(d->name, &ignored);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, &ignored);
+	json_object_foreach (json_object_get(record, "layers"), name, layer) {
+		struct stat st;
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino)
 			return true;
 	}
 	return false;
@@ -55,7 +73,8 @@ bool disk_holder(int fd, char name[64])
 		_cleanup_close_ int run = dir_open(runs, *id, &ignored);
 		_cleanup_definition_ struct definition *d =
 			run < 0 ? NULL : record_read_running(run, &ignored);
-		found = d && (defines(d, &wanted) || has_plugged(run, &wanted));
+		found = d &&
+			(defines(d, &wanted) || has_plugged(run, &wanted) || stands_on(d, &wanted));
 		if (found)
 			snprintf(name, 64, "%s", d->name);
 	}

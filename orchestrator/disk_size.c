@@ -9,12 +9,22 @@
 #include "images/qcow2.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/snapshots.h"
+
+/* In the guest's folder: the topmost layer of its snapshots, or what roost has made for it. NULL: neither. */
+static char *own_file(const char *guest, const struct disk_def *d)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = guest_dir_open(guest, &ignored);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, &ignored);
+	const char *layer = snapshot_written(record, d);
+	return layer ? xstrdup(layer) : d->source == DISK_PATH ? NULL : xstrdup(d->file);
+}
 
 char *disk_size_path(const char *guest, const struct disk_def *d, struct err *err)
 {
-	if (d->source == DISK_PATH)
-		return xstrdup(d->path);
-	return str_fmt("%s/guests/%s/%s", paths_state(err), guest, d->file);
+	_cleanup_free_ char *own = own_file(guest, d);
+	return own ? str_fmt("%s/guests/%s/%s", paths_state(err), guest, own) : xstrdup(d->path);
 }
 
 /* What lies in the guest's folder is its keeper's: root opens nobody else's file through it. */
@@ -35,9 +45,10 @@ int disk_size_read(const char *guest, const struct disk_def *d, json_t *out, str
 {
 	struct stat st;
 	struct qcow2_info info;
-	bool own = d->source != DISK_PATH, qcow2 = own || d->format == FORMAT_QCOW2;
+	_cleanup_free_ char *own = own_file(guest, d);
+	bool qcow2 = own || d->format == FORMAT_QCOW2;
 	_cleanup_close_ int fd =
-		own ? open_own(guest, d->file, &st, err) : image_open(d->path, &st, err);
+		own ? open_own(guest, own, &st, err) : image_open(d->path, &st, err);
 	if (fd < 0 || (qcow2 && qcow2_read(fd, &info, err) < 0))
 		return err_prefix(err, "guest '%s', disk '%s'", guest, d->target);
 	json_object_update_new(

@@ -1,4 +1,4 @@
-/* How large the file of a disk is that no guest holds open. */
+/* The file that a guest writes to as a disk, the topmost of its snapshots, and how large it is while no guest holds it open. */
 #ifndef ORCHESTRATOR_DISK_SIZE_H
 #define ORCHESTRATOR_DISK_SIZE_H
 

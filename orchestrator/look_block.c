@@ -39,11 +39,12 @@ json_t *look_disks(const struct look *l, struct err *err)
 	size_t i;
 	for (i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
-		_cleanup_free_ char *own =
-			disk->source == DISK_PATH
-				? NULL
-				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
-		add_disk(disks, disk->target, own ? own : disk->path);
+		_cleanup_free_ char *written = disk_size_path(d->name, disk, err);
+		add_disk(disks, disk->target, written);
+		/* the name that people gave it is one of its names still */
+		if (disk->path && !str_eq(disk->path, written))
+			json_object_set_new(json_array_get(disks, json_array_size(disks) - 1),
+				"below", json_string(disk->path));
 	}
 	json_array_foreach (live, i, entry)
 		if (str_eq(json_get_str(entry, "kind", ""), "disk") &&
@@ -59,7 +60,8 @@ json_t *look_disk(const struct look *l, const json_t *disks, const char *word, s
 	json_t *disk;
 	json_array_foreach (disks, i, disk)
 		if (str_eq(json_get_str(disk, "target", ""), word) ||
-			str_eq(json_get_str(disk, "source", NULL), word))
+			str_eq(json_get_str(disk, "source", NULL), word) ||
+			str_eq(json_get_str(disk, "below", NULL), word))
 			return disk;
 	err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s'", l->f.name, word);
 	err_hint(err, "`roost domblklist %s` lists them", l->f.name);

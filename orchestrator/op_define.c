@@ -31,6 +31,7 @@
 #include "orchestrator/qemu_caps.h"
 #include "orchestrator/record.h"
 #include "orchestrator/seed_make.h"
+#include "orchestrator/snapshots.h"
 #include "orchestrator/store_open.h"
 
 /* A range of our own, above what distributions, containers and DynamicUser take. */
@@ -178,9 +179,15 @@ static uint64_t size_asked_before(const struct definition *old, const char *file
 }
 
 /* A size that was not asked for before, of a disk that has another one: that would be for QEMU. */
-static int check_size(const struct disk_def *disk, const struct definition *d,
+static int check_size(int dir, const struct disk_def *disk, const struct definition *d,
 	const struct definition *old, uint64_t has, struct err *err)
 {
+	_cleanup_json_ json_t *record = snapshots_read(dir, err);
+	/* what its snapshots kept may be smaller than it has become */
+	const char *layer = snapshot_written(record, disk);
+	if (!record ||
+		(layer && snapshot_layer_size(dir, d->issued.keeper_uid, layer, &has, err) < 0))
+		return -1;
 	if (!disk->size || disk->size == has || disk->size == size_asked_before(old, disk->file))
 		return 0;
 	err_set(err, ERR_REFUSED,
@@ -219,7 +226,7 @@ static int check_disk(int dir, const struct disk_def *disk, const struct definit
 	/* what lies between it and its image was made since */
 	if (str_eq(info.backing, wanted) ||
 		(was && was->lineage_count && str_eq(info.backing, was->lineage[0].path)))
-		return check_size(disk, d, old, info.virtual_size, err);
+		return check_size(dir, disk, d, old, info.virtual_size, err);
 	err_set(err, ERR_REFUSED, "disk '%s': its file '%s' is there already, %s%s, not %s%s",
 		disk->target, disk->file, info.backing[0] ? "an overlay of " : "a blank disk",
 		info.backing, wanted[0] ? "one of " : "a blank disk", wanted);

@@ -323,6 +323,17 @@ int snapshot_chain(const json_t *record, const struct disk_def *d, const char *t
 	return 0;
 }
 
+const char *snapshot_written(const json_t *record, const struct disk_def *d)
+{
+	struct err ignored = ERR_INIT;
+	const char *names[CHAIN_MAX];
+	size_t count = 0;
+	if (!record || d->readonly || d->cdrom ||
+		snapshot_chain(record, d, NULL, names, &count, &ignored) < 0 || !count)
+		return NULL;
+	return names[0];
+}
+
 /* Its name, borrowed from the record. */
 static const char *new_top(json_t *record, const struct disk_def *d, const char *over)
 {

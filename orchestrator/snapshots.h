@@ -73,6 +73,8 @@ const char *snapshot_bottom(const struct disk_def *d);
  */
 int snapshot_chain(const json_t *record, const struct disk_def *d, const char *top,
 	const char *names[CHAIN_MAX], size_t *count, struct err *err);
+/* The layer that the guest writes to, borrowed from the record; NULL: its bottom, or no disk that the record knows. */
+const char *snapshot_written(const json_t *record, const struct disk_def *d);
 /* "" or the layer that the guest writes to. */
 const char *snapshot_top(const json_t *record, const char *target);
 const char *snapshot_backing_format(const struct disk_def *d, const char *over);

@@ -11,6 +11,7 @@
 #include "orchestrator/change.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/disk_open.h"
+#include "orchestrator/disk_size.h"
 #include "orchestrator/look.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -327,10 +328,7 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 	table_row(rows, "Target", "Source");
 	for (i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
-		_cleanup_free_ char *own =
-			disk->source == DISK_PATH
-				? xstrdup(disk->path)
-				: str_fmt("%s/guests/%s/%s", paths_state(err), d->name, disk->file);
+		_cleanup_free_ char *own = disk_size_path(d->name, disk, err);
 		table_row(rows, disk->target, own ? own : "-");
 		json_array_append_new(
 			list, json_pack("{s:s, s:s?}", "target", disk->target, "source", own));

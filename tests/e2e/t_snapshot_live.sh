@@ -36,6 +36,35 @@ check_status 5 roost snapshot-create-as p s3 --disk-only --quiesce
 check_match "told" "was not quiesced" "$out"
 nothing_left_over
 
+say "what is told of a disk is its top"
+top=$folder/$(record | jq -r .tops.vdb)
+of_disk() { # of_disk COMMAND...: the row of vdb, and its size
+	roost domblklist p | awk '$1 == "vdb" { print $2 }'
+	roost domblkinfo p vdb --json | jq .capacity
+}
+check_eq "while it runs" "$top 8388608" "$(of_disk | paste -s -d ' ' -)"
+check_match "its path is still one of its names" "Capacity:" "$(roost domblkinfo p "$TMPDIR/p.raw")"
+cat >"$TMPDIR/q.yaml" <<-END
+	name: q
+	memory: 32M
+	disks:
+	  - path: $top
+	    format: qcow2
+	interfaces: []
+END
+check_status 4 roost run "$TMPDIR/q.yaml"
+check_match "who has it" "in use by guest 'p'" "$out"
+! roost domstate q 2>/dev/null || roost undefine q
+roost destroy p
+check_eq "when it does not" "$top 8388608" "$(of_disk | paste -s -d ' ' -)"
+sed 's/size: 4M/size: 8M/' "$TMPDIR/p.yaml" >"$TMPDIR/larger.yaml"
+roost define "$TMPDIR/larger.yaml"
+sed 's/size: 4M/size: 16M/' "$TMPDIR/p.yaml" >"$TMPDIR/larger.yaml"
+check_status 5 roost define "$TMPDIR/larger.yaml"
+check_match "its size" "is 8 MiB large" "$out"
+roost start p
+wait_until 30 is_up p
+
 say "killed at each step"
 for step in begin live-planned nodes before-transaction taken settled; do
 	keeper=$(of_status p keeper_pid)
@@ -75,9 +104,7 @@ nothing_left_over
 
 say "started on its layers, and back"
 roost destroy p
-for file in "$folder"/*.qcow2; do
-	qemu-img check -q "$file" || fail "$file is not clean"
-done
+all_clean
 roost start p
 wait_until 30 is_up p
 roost snapshot-create-as p last --disk-only
