@@ -100,6 +100,27 @@ static void limits(const struct tool_run *run)
 		limit(RLIMIT_FSIZE, run->file_size);
 }
 
+/* Nothing stays open but the standard streams and what it is given. */
+static int settle_files(const struct tool_run *run, int out, int said)
+{
+	enum { ABOVE = 200 };
+	int null = open("/dev/null", O_RDONLY), count = (int)run->fd_count;
+	int high[CHAIN_MAX];
+	if (run->fd_count > CHAIN_MAX || dup2(null, STDIN_FILENO) < 0 ||
+		dup2(out, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0)
+		return -1;
+	for (int i = 0; i < count; i++) /* out of the way first */
+		high[i] = fcntl(run->fds[i], F_DUPFD, ABOVE);
+	for (int i = 0; i < count; i++)
+		if (dup2(high[i], TOOL_FD_FIRST + i) < 0)
+			return -1;
+	return syscall(SYS_close_range, 3U, (unsigned)TOOL_FD_FIRST - 1, 0U) < 0 ||
+			       syscall(SYS_close_range, (unsigned)(TOOL_FD_FIRST + count), ~0U,
+				       0U) < 0
+		       ? -1
+		       : 0;
+}
+
 /* Its walls, then the program. A session of its own: a terminal's ^C comes to us, who kill it. */
 static _Noreturn void exec_tool(
 	const struct tool_run *run, const char *const argv[], pid_t parent, int out, int said)
@@ -113,9 +134,7 @@ static _Noreturn void exec_tool(
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	int null = open("/dev/null", O_RDONLY);
-	if (dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
-		dup2(said, STDERR_FILENO) < 0 || syscall(SYS_close_range, 3U, ~0U, 0U) < 0)
+	if (settle_files(run, out, said) < 0)
 		_exit(127);
 	/* where the host allows none, it has only files to talk to all the same */
 	unshare(geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET);

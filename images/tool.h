@@ -20,6 +20,8 @@
 #include "base/str.h"
 #include "images/chain.h"
 
+enum { TOOL_FD_FIRST = 10 };
+
 struct tool_run {
 	const char *const *argv; /* what comes after "qemu-img"; NULL-terminated */
 	/* Exit statuses besides 0 that are answers, as bits: 1 << 1 of compare; others are errors. */
@@ -30,6 +32,9 @@ struct tool_run {
 	/* What -p tells, in hundredths of a percent; NULL: none. */
 	void (*told)(void *about, const char *step, int64_t done, int64_t total);
 	void *about;
+	/* Files that stay open in it, as TOOL_FD_FIRST and so on: for "/proc/self/fd/10" in a node. */
+	const int *fds;
+	size_t fd_count;
 	struct buf *out;     /* its standard output, at most 16 MiB; NULL: dropped */
 	const char *program; /* NULL: qemu-img where distributions put it; a test has its own */
 };

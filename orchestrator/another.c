@@ -13,7 +13,7 @@ int definition_may_be_cloned(const struct definition *d, struct err *err)
 			"guest '%s' cannot be cloned: its disk '%s' is the file '%s', which two guests cannot share",
 			d->name, disk->target, disk->path);
 		return err_hint(
-			err, "`roost image import` the file, and name the image in `disks`");
+			err, "`roost clone --full` copies it, of a guest that does not run");
 	}
 	return 0;
 }

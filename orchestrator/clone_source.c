@@ -46,11 +46,22 @@ static int find_first(struct part *p, struct err *err)
 			empty = qcow2_is_empty(fd, &info, err);
 		if (empty < 0)
 			return err_prefix(err, "'%s'", p->names[p->first]);
-		if (p->first == 0)
-			p->size = info.virtual_size;
 		if (!empty)
 			break;
 	}
+	return 0;
+}
+
+static int find_size(struct part *p, struct err *err)
+{
+	const struct disk_layer *top = &p->files.layers[0];
+	struct qcow2_info info;
+	struct stat st;
+	if (!top->qcow2 && fstat(top->fd, &st) < 0)
+		return err_errno(err, "cannot look at its file");
+	if (top->qcow2 && qcow2_read(top->fd, &info, err) < 0)
+		return -1;
+	p->size = top->qcow2 ? info.virtual_size : raw_virtual_size(&st);
 	return 0;
 }
 
@@ -71,8 +82,9 @@ static int open_part(struct cloning *c, const struct disk_def *d, struct part *p
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		p->names[p->own++] = xstrdup(layers[i]);
-	p->names[p->own++] = xstrdup(d->file);
-	return 0;
+	if (d->source != DISK_PATH)
+		p->names[p->own++] = xstrdup(d->file);
+	return find_size(p, err);
 }
 
 static int look_at_disk(
@@ -104,8 +116,8 @@ static int look_at_disks(struct cloning *c, struct err *err)
 {
 	for (size_t i = 0; i < c->from->disk_count; i++) {
 		const struct disk_def *d = &c->from->disks[i];
-		if (d->source != DISK_PATH && !d->readonly &&
-			look_at_disk(c, d, &c->parts[i], err) < 0)
+		bool own = d->source != DISK_PATH || (c->full && !d->cdrom);
+		if (own && !d->readonly && look_at_disk(c, d, &c->parts[i], err) < 0)
 			return err_prefix(err, "guest '%s' cannot be cloned", c->from->name);
 	}
 	return look_at_vars(c, err);
@@ -125,7 +137,7 @@ int cloning_begin(struct cloning *c, const char *name, struct err *err)
 {
 	c->from = record_read(name, err);
 	c->dir = c->from ? guest_dir_open(name, err) : -1;
-	if (c->dir < 0 || definition_may_be_cloned(c->from, err) < 0)
+	if (c->dir < 0 || (!c->full && definition_may_be_cloned(c->from, err) < 0))
 		return -1;
 	/* while it runs its keeper tends its snapshots, not we */
 	if (!c->layers && (check_not_saved(c, err) < 0 || snapshots_commit(c->dir, err) < 0))
@@ -238,14 +250,36 @@ int cloning_freeze(struct cloning *c, struct err *err)
 			stand_on_bases(c, &c->from->disks[i], &c->parts[i], err) < 0)
 			return -1;
 	failpoint("clone-frozen");
-	return freeze_part(c, &c->vars, err);
+	return c->layers ? freeze_part(c, &c->vars, err) : 0;
+}
+
+/* While it runs, its keeper might merge what is being copied: not what is frozen. */
+int cloning_stand_alone(struct cloning *c, struct err *err)
+{
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		struct disk_def *d = &c->from->disks[i];
+		struct part *p = &c->parts[i];
+		if (!p->linked)
+			continue;
+		if (c->layers && freeze_part(c, p, err) < 0)
+			return -1;
+		if (d->source == DISK_PATH)
+			free(TAKE(d->file));
+		free(TAKE(d->path));
+		d->source = DISK_BLANK;
+		d->format = FORMAT_NONE;
+		d->size = p->size;
+		lineage_drop(d);
+		d->lineage_known = true;
+	}
+	return c->layers ? freeze_part(c, &c->vars, err) : 0;
 }
 
 /* Nobody stands on the bases yet: the original is as it was. */
-void cloning_undo(struct cloning *c)
+void cloning_undo(struct cloning *c, bool locked)
 {
 	struct err ignored = ERR_INIT;
-	bases_sweep(true, NULL, NULL, &ignored);
+	bases_sweep(locked, NULL, NULL, &ignored);
 	if (c->before &&
 		snapshots_write(c->dir, c->from->issued.keeper_uid, c->before, &ignored) < 0)
 		return;

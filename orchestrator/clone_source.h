@@ -27,6 +27,7 @@ struct cloning {
 	json_t *record;          /* of its snapshots */
 	json_t *before;          /* the same before it was changed; NULL: it was not */
 	const json_t *layers;    /* of a running one: what it writes to no more, by its disks */
+	bool full; /* set by the caller: its disks are to be copied, those of the user's own, too */
 	struct part parts[DISKS_MAX];
 	struct part vars; /* `own` 0: they have no layers */
 };
@@ -42,8 +43,10 @@ int cloning_put_on_tops(struct cloning *c, struct err *err);
 int cloning_put_on_frozen(struct cloning *c, struct err *err);
 /* All below the tops become bases; from->disks stand on them by their lineages. */
 int cloning_freeze(struct cloning *c, struct err *err);
+/* For full clones: from->disks become disks that stand alone, of the same size. */
+int cloning_stand_alone(struct cloning *c, struct err *err);
 /* Nobody stands on the bases yet: the original is as it was. */
-void cloning_undo(struct cloning *c);
+void cloning_undo(struct cloning *c, bool locked);
 void cloning_end(struct cloning *c);
 
 #endif

@@ -14,6 +14,7 @@ enum { TELL_MS = 1000, LOOK_MS = 60000 };
 
 struct call {
 	struct qmp *q;
+	const char *about; /* roostd tells of many guests; NULL: a keeper of one */
 	uint64_t call, cancel;
 	int signals;
 	bool quiet, terminal, told;
@@ -43,7 +44,8 @@ static void take_signal(struct call *c)
 	sigset_t set = signals_of_users();
 	if (c->cancel || read(c->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	c->cancel = qmp_send(c->q, "roost-cancel", NULL, NULL, 0, &ignored);
+	c->cancel = qmp_send(c->q, "roost-cancel",
+		c->about ? json_pack("{s:s}", "name", c->about) : NULL, NULL, 0, &ignored);
 	sigprocmask(SIG_UNBLOCK, &set, NULL); /* the next one is not ours */
 }
 
@@ -62,8 +64,10 @@ static void take_events(struct call *c)
 {
 	json_t *event;
 	while ((event = qmp_next_event(c->q))) {
-		if (str_eq(json_get_str(event, "event", ""), "ROOST_PROGRESS"))
-			tell(c, json_object_get(event, "data"));
+		const json_t *data = json_object_get(event, "data");
+		if (str_eq(json_get_str(event, "event", ""), "ROOST_PROGRESS") &&
+			(!c->about || str_eq(json_get_str(data, "guest", ""), c->about)))
+			tell(c, data);
 		json_decref(event);
 	}
 }
@@ -82,11 +86,10 @@ static int await(struct call *c, json_t **reply, struct err *err)
 	}
 }
 
-int long_call(const struct found *f, const char *command, json_t *args, const int *fds,
-	size_t fd_count, bool quiet, json_t **reply, struct err *err)
+static int call_on(struct qmp *q, const char *about, const char *command, json_t *args,
+	const int *fds, size_t fd_count, bool quiet, json_t **reply, struct err *err)
 {
 	sigset_t set = signals_of_users();
-	_cleanup_qmp_ struct qmp *q = guest_connect(f, err);
 	if (!q) {
 		json_decref(args);
 		return -1;
@@ -94,6 +97,7 @@ int long_call(const struct found *f, const char *command, json_t *args, const in
 	long_call_hold_signals();
 	_cleanup_close_ int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	struct call c = {.q = q,
+		.about = about,
 		.call = qmp_send(q, command, args, fds, fd_count, err),
 		.signals = signals,
 		.quiet = quiet,
@@ -103,4 +107,18 @@ int long_call(const struct found *f, const char *command, json_t *args, const in
 	if (c.told && c.terminal)
 		fputs("\r\033[K", stderr);
 	return result;
+}
+
+int long_call(const struct found *f, const char *command, json_t *args, const int *fds,
+	size_t fd_count, bool quiet, json_t **reply, struct err *err)
+{
+	_cleanup_qmp_ struct qmp *q = guest_connect(f, err);
+	return call_on(q, NULL, command, args, fds, fd_count, quiet, reply, err);
+}
+
+int long_call_supervisor(const char *about, const char *command, json_t *args, bool quiet,
+	json_t **reply, struct err *err)
+{
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	return call_on(q, about, command, args, NULL, 0, quiet, reply, err);
 }

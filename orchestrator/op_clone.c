@@ -74,12 +74,47 @@ static int make_overlay(int dir, const struct definition *d, const struct disk_d
 	return access_give_at(dir, disk->file, d->issued.keeper_uid, err);
 }
 
+static void tell(void *about, const char *step, int64_t done, int64_t total)
+{
+	(void)step;
+	worker_progress(about, "copying", done, total);
+}
+
+/* A disk with all that it stands on becomes one file, by qemu-img, which is handed what we have opened. */
+static int merge_part(int dir, const struct part *p, const struct definition *d, const char *file,
+	struct err *err)
+{
+	_cleanup_(chain_free) struct chain chain = {.count = p->files.count};
+	char folder[PATH_MAX] = "";
+	int fds[CHAIN_MAX];
+	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", dir);
+	for (size_t i = 0; i < p->files.count; i++) {
+		fds[i] = p->files.layers[i].fd;
+		chain.links[i] = (struct chain_link){.qcow2 = p->files.layers[i].qcow2,
+			.path = str_fmt("/proc/self/fd/%zu", TOOL_FD_FIRST + i)};
+	}
+	if (readlink(self, folder, sizeof(folder) - 1) < 0)
+		return err_errno(err, "cannot tell the clone's folder");
+	_cleanup_free_ char *to = str_fmt("%s/%s", folder, file);
+	_cleanup_free_ char *node = tool_chain_node(&chain, 0, err);
+	const char *argv[] = {"convert", "-p", "-O", "qcow2", node, to, NULL};
+	struct tool_run run = {.argv = argv,
+		.fds = fds,
+		.fd_count = p->files.count,
+		.told = tell,
+		.about = d->name};
+	if (!node || tool_run(&run, NULL, err) < 0)
+		return -1;
+	return access_give_at(dir, file, d->issued.keeper_uid, err);
+}
+
 static int make_disks(int dir, const struct cloning *c, const struct definition *d, struct err *err)
 {
 	for (size_t i = 0; i < c->from->disk_count; i++) {
 		const struct disk_def *disk = &c->from->disks[i];
 		const struct part *p = &c->parts[i];
-		int result = p->linked                   ? make_overlay(dir, d, disk, p, err)
+		int result = p->linked && c->full ? merge_part(dir, p, d, d->disks[i].file, err)
+			     : p->linked          ? make_overlay(dir, d, disk, p, err)
 			     : disk->source == DISK_PATH ? 0
 							 : copy_disk(dir, c, d, disk, err);
 		if (result < 0)
@@ -88,34 +123,13 @@ static int make_disks(int dir, const struct cloning *c, const struct definition 
 	return 0;
 }
 
-/* Out of bases, where nobody can put another file in their place, by qemu-img. */
-static int merge_vars(int dir, const struct cloning *c, const struct definition *d,
-	const char *file, struct err *err)
-{
-	_cleanup_(chain_free) struct chain chain = {.count = c->vars.own};
-	char folder[PATH_MAX] = "";
-	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", dir);
-	for (size_t i = 0; i < c->vars.own; i++)
-		chain.links[i] = (struct chain_link){.qcow2 = true,
-			.path = base_path(c->from->issued.id, c->vars.names[i], err)};
-	if (readlink(self, folder, sizeof(folder) - 1) < 0)
-		return err_errno(err, "cannot tell the clone's folder");
-	_cleanup_free_ char *to = str_fmt("%s/%s", folder, file);
-	_cleanup_free_ char *node = tool_chain_node(&chain, 0, err);
-	const char *argv[] = {"convert", "-O", "qcow2", node, to, NULL};
-	struct tool_run run = {.argv = argv};
-	if (!node || tool_run(&run, NULL, err) < 0)
-		return -1;
-	return access_give_at(dir, file, d->issued.keeper_uid, err);
-}
-
 static int copy_vars(int dir, const struct cloning *c, const struct definition *d, struct err *err)
 {
 	const char *file = firmware_vars_name(d->secure_boot);
 	if (d->firmware != FIRMWARE_UEFI)
 		return 0;
 	if (c->vars.own)
-		return merge_vars(dir, c, d, file, err);
+		return merge_part(dir, &c->vars, d, file, err);
 	_cleanup_close_ int from = open_of(c, file, err);
 	return from < 0 ? err_prefix(err, "UEFI variables")
 			: copy_file(dir, file, from, d->issued.keeper_uid, err);
@@ -178,12 +192,17 @@ static int check_new_name(const char *name, struct err *err)
 	return name_check_free(name, NULL, err);
 }
 
-static int make(struct cloning *c, const char *to, struct definition **out, struct err *err)
+/* `lock` is closed by who copies. */
+static int make(
+	struct cloning *c, const char *to, int *lock, struct definition **out, struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	failpoint("clone-begin");
-	if (cloning_put_on_tops(c, err) < 0 || cloning_freeze(c, err) < 0)
+	if (c->full ? cloning_stand_alone(c, err) < 0
+		    : cloning_put_on_tops(c, err) < 0 || cloning_freeze(c, err) < 0)
 		return -1;
+	if (c->full) /* others need not wait for that */
+		cleanup_close(lock);
 	struct definition *d = definition_of_clone(c->from, to, err);
 	if (!d || define_another(d, c->from, make_files, c, err) < 0) {
 		definition_free(d);
@@ -191,8 +210,8 @@ static int make(struct cloning *c, const char *to, struct definition **out, stru
 	}
 	failpoint("clone-done");
 	*out = d;
-	if (c->vars.own) /* the clone has copies of them */
-		bases_sweep(true, NULL, NULL, &ignored);
+	if (c->layers && (c->vars.own || c->full)) /* the clone has copies of them */
+		bases_sweep(*lock >= 0, NULL, NULL, &ignored);
 	return 0;
 }
 
@@ -200,16 +219,17 @@ int op_clone(const json_t *args, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", ""), *to = json_get_str(args, "new-name", "");
 	struct err ignored = ERR_INIT;
-	_cleanup_(cloning_end) struct cloning c = {
-		.dir = -1, .layers = json_object_get(args, "layers")};
+	_cleanup_(cloning_end) struct cloning c = {.dir = -1,
+		.layers = json_object_get(args, "layers"),
+		.full = json_get_bool(args, "full", false)};
 	_cleanup_definition_ struct definition *d = NULL;
 	if (check_new_name(to, err) < 0)
 		return -1;
 	_cleanup_close_ int lock = bases_lock(err);
 	if (lock < 0 || cloning_begin(&c, name, err) < 0)
 		return -1;
-	if (make(&c, to, &d, err) < 0) {
-		cloning_undo(&c);
+	if (make(&c, to, &lock, &d, err) < 0) {
+		cloning_undo(&c, lock >= 0);
 		return -1;
 	}
 	_cleanup_close_ int made = guest_dir_open(to, &ignored);

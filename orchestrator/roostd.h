@@ -45,6 +45,7 @@ struct worker {
 	struct child child;
 	struct buf output;
 	struct request *request;
+	bool ending; /* it has been asked to end */
 };
 
 struct supervisor {
@@ -127,6 +128,10 @@ typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
 /* Runs `work` in a child; its result answers the request. */
 int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err);
 void workers_look(struct supervisor *s);
+/* For a worker: how far it has come, told to all clients as ROOST_PROGRESS. */
+void worker_progress(const char *guest, const char *step, int64_t done, int64_t total);
+/* Asks the worker to end that makes a guest of that name; the command that it is at, or NULL. */
+const char *worker_cancel(struct supervisor *s, const char *name);
 /* What is being done to a guest, or to its name: "defined", "undefined"; NULL: nothing. */
 const char *worker_changes(const struct supervisor *s, const char *name);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);

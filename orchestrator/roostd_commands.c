@@ -127,6 +127,18 @@ static int to_new_name(
 	return work_when_off(self, name, work, r, err);
 }
 
+static int cancel(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	if (may_change(self, r, err) < 0)
+		return -1;
+	const char *what = worker_cancel(self, name);
+	if (!what)
+		return err_set(err, ERR_REFUSED, "no guest '%s' is being made", name);
+	*ret = json_pack("{s:s}", "operation", what);
+	return 0;
+}
+
 static int template_guest(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -280,8 +292,11 @@ const struct command supervisor_commands[] = {
 		{{"name", ARG_STR, false, "the guest"},
 			{"new-name", ARG_STR, false, "which no guest has"},
 			{"layers", ARG_OBJECT, true,
-				"of a guest that runs: what roost-freeze-disks has told"}},
+				"of a guest that runs: what roost-freeze-disks has told"},
+			{"full", ARG_BOOL, true, "copy all disks; the two share nothing"}},
 		CMD_CHANGING, to_new_name},
+	{"roost-cancel", "Cancels the making of a clone.",
+		{{"name", ARG_STR, false, "what it was to be called"}}, CMD_QUICK, cancel},
 	{"roost-sysprep", "Removes from the disks of a guest that does not run what makes it one.",
 		{{"name", ARG_STR, false, "the guest"},
 			{"operations", ARG_ARRAY, false, "what is done, by name"},

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -48,10 +49,23 @@ static int settle_files(int out, struct request *r)
 	return fds[0];
 }
 
+static int told = -1; /* the pipe, in a worker */
+
+void worker_progress(const char *guest, const char *step, int64_t done, int64_t total)
+{
+	_cleanup_json_ json_t *event = event_new(
+		"ROOST_PROGRESS", json_pack("{s:s, s:s, s:I, s:I}", "guest", guest, "step", step,
+					  "done", (json_int_t)done, "total", (json_int_t)total));
+	_cleanup_free_ char *text = json_line(event);
+	_cleanup_free_ char *line = str_fmt("%s\n", text);
+	write_all(told, line, strlen(line));
+}
+
 static _Noreturn void work_in_child(worker_fn *work, const json_t *args, int out)
 {
 	struct err err = ERR_INIT;
 	json_t *value = NULL;
+	told = out;
 	int result = work(args, &value, &err);
 	json_t *reply = json_object();
 	if (result == 0)
@@ -106,6 +120,47 @@ static bool read_output(struct worker *w)
 	}
 }
 
+/* How far it has come: whole lines. Its reply has no end of line. */
+static void pass_progress(struct supervisor *s, struct worker *w)
+{
+	struct err ignored = ERR_INIT;
+	char *end;
+	while (w->output.len && (end = memchr(w->output.data, '\n', w->output.len))) {
+		size_t len = (size_t)(end - w->output.data);
+		json_t *event = json_text_parse(w->output.data, len, &ignored);
+		buf_drop(&w->output, len + 1);
+		if (event)
+			server_event(s->server, event);
+	}
+}
+
+static void end_worker(struct worker *w)
+{
+	struct err ignored = ERR_INIT;
+	if (!w->ending)
+		proc_signal(&w->child.proc, SIGTERM, &ignored);
+	w->ending = true;
+}
+
+/* Who wanted a clone has gone: it is not to be copied for nobody. */
+static void look_for_client(const struct supervisor *s, struct worker *w)
+{
+	if (str_eq(w->request->command, "roost-clone") &&
+		!server_client_alive(s->server, w->request->client))
+		end_worker(w);
+}
+
+const char *worker_cancel(struct supervisor *s, const char *name)
+{
+	for (struct worker *w = s->workers; w; w = w->next)
+		if (str_eq(w->request->command, "roost-clone") &&
+			str_eq(json_get_str(w->request->args, "new-name", NULL), name)) {
+			end_worker(w);
+			return w->request->command;
+		}
+	return NULL;
+}
+
 static void answer(struct supervisor *s, struct worker *w)
 {
 	struct err err = ERR_INIT;
@@ -123,7 +178,10 @@ void workers_look(struct supervisor *s)
 {
 	for (struct worker **at = &s->workers; *at;) {
 		struct worker *w = *at;
-		if (!read_output(w)) {
+		bool ended = read_output(w);
+		pass_progress(s, w);
+		if (!ended) {
+			look_for_client(s, w);
 			at = &w->next;
 			continue;
 		}

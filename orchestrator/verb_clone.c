@@ -3,12 +3,10 @@
 
 #include <stdio.h>
 
-#include "base/clock.h"
 #include "orchestrator/another.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/long_call.h"
 #include "orchestrator/record.h"
-
-enum { COPY_MS = 24 * 3600 * 1000 };
 
 /* Nothing is done to a guest that runs before it is sure that a clone can be made. */
 static int check(const struct found *f, const char *to, struct err *err)
@@ -34,11 +32,10 @@ static int run_clone(const struct cli *cli, struct err *err)
 	if (guest_runs(&f) && (check(&f, to, err) < 0 || guest_call(f.name, "roost-freeze-disks",
 								 NULL, &frozen, err) < 0))
 		return -1;
-	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
-	if (!q || qmp_call(q, "roost-clone",
-			  json_pack("{s:s, s:s, s:O*}", "name", f.name, "new-name", to, "layers",
-				  json_object_get(frozen, "layers")),
-			  deadline_in(COPY_MS), &reply, err) < 0)
+	if (long_call_supervisor(to, "roost-clone",
+		    json_pack("{s:s, s:s, s:O*, s:b}", "name", f.name, "new-name", to, "layers",
+			    json_object_get(frozen, "layers"), "full", cli_flag(cli, "full")),
+		    cli->json, &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
@@ -51,4 +48,6 @@ static int run_clone(const struct cli *cli, struct err *err)
 
 const struct verb verb_clone = {"clone", "NAME NEW_NAME",
 	"Makes another guest of one, in milliseconds, with an identity of its own: both go on from the same disks.",
-	2, 2, false, {{0}}, run_clone, "roost clone web1 web3", GROUP_DEFINITION, GUESTS_ALL};
+	2, 2, false,
+	{{"full", NULL, 0, "copy its disks: the two share nothing, not even an image"}}, run_clone,
+	"roost clone web1 web3", GROUP_DEFINITION, GUESTS_ALL};

@@ -152,7 +152,50 @@ END
 roost define "$TMPDIR/own.yaml"
 check_status 5 roost clone own d
 check_match "a file" "disk 'vda' is the file '$TMPDIR/own.raw', which two guests cannot share" "$out"
+
+say "--full: copies of all, that share nothing"
+roost clone --full own d
+check_eq "no file of the original's" '[null]' "$(of '[.disks[].path]' d)"
+qemu-img compare -q -f raw -F qcow2 "$TMPDIR/own.raw" "$guests/d/disk0.qcow2"
+roost start d
+wait_until 30 is_up d
+roost destroy d
+roost undefine d --remove-all-storage
 roost undefine own
+had=$(ls -l "$guests/a" "$ROOST_STATE/bases")
+roost clone --full a d
+check_eq "the original is as it was" "$had" "$(ls -l "$guests/a" "$ROOST_STATE/bases")"
+check_eq "the same content" "$(content a)" "$(content d)"
+check_eq "it stands on nothing" "[[],[],null]" "$(of '[.disks[] | .lineage // []] | .[2] |= null' d)"
+check_eq "nor by its headers" "null null" "$(for disk in 0 1; do
+	qemu-img info --output=json "$guests/d/disk$disk.qcow2" | jq '."backing-filename"'
+done | paste -s -d ' ' -)"
+all_clean
+roost start d
+wait_until 30 is_up d
+roost destroy d
+roost undefine d --remove-all-storage
+
+say "--full: cancelled"
+cat >"$TMPDIR/big.yaml" <<END
+name: big
+memory: 32M
+disks: [{size: 1G}]
+interfaces: []
+END
+roost define "$TMPDIR/big.yaml"
+qemu-io -f qcow2 -c 'write -q -P 7 0 1G' "$guests/big/disk0.qcow2" >/dev/null
+roost clone --full big d >"$TMPDIR/out" 2>&1 &
+clone=$!
+copies() { [ -n "$(find "$guests" -path '*/.new-*' -name 'disk0*' -size +4M)" ]; }
+wait_until 20 copies
+kill -TERM $clone
+status=0
+wait $clone || status=$?
+[ $status -ne 0 ] || fail "it was told as done"
+check_match "told" cancelled "$(cat "$TMPDIR/out")"
+check_eq "nothing is left" "a b big c " "$(names) $(find "$guests" -name '.new-*')"
+roost undefine big --remove-all-storage
 
 say "a guest with snapshots: the clone has what it holds now, and none of them"
 had=$(content a)
@@ -261,3 +304,12 @@ for point in clone-begin clone-tops clone-topped clone-frozen clone-folder clone
 	killed_at $point a
 done
 killed_at clone-done "a d"
+
+say "kill -9 while all is copied"
+die_at clone-disks
+had=$(content a)
+check_status 7 roost clone --full a d
+has_died clone-disks
+wait_until 10 no_folder_is_left
+check_eq "the guests" a "$(names)"
+check_eq "the original is as it was" "$had" "$(content a)"

@@ -74,6 +74,16 @@ check_status 2 roost clone a a/b
 check_eq "no layer" "$had" "$(ls "$guests/a")"
 check_eq "no guest" "a b c" "$(names)"
 
+say "--full of one that runs"
+type_to a w
+ticks_go_on a
+was=$(content a)
+roost clone --full a e
+ticks_go_on a
+check_eq "it has what was there" "$was" "$(content e)"
+check_eq "it stands alone" null "$(qemu-img info --output=json "$guests/e/disk0.qcow2" | jq '."backing-filename"')"
+roost undefine e --remove-all-storage
+
 say "with snapshots, before and after"
 roost snapshot-create-as a s1 --disk-only
 roost clone a d
