@@ -202,7 +202,7 @@ int cloning_put_on_frozen(struct cloning *c, struct err *err)
 
 static void add_link(struct disk_def *d, char *path, enum disk_format format, const struct stat *st)
 {
-	d->lineage[d->lineage_count++] = (struct lineage_link){.path = path,
+	*lineage_grow(d) = (struct lineage_link){.path = path,
 		.format = format,
 		.size = (uint64_t)st->st_size,
 		.inode = st->st_ino,

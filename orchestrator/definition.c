@@ -166,7 +166,7 @@ static const struct key disk_rows[] = {
 		.doc = "its serial number, seen in /dev/disk/by-id"},
 	{"target", KEY_CHARS, AT(target), .max = 7,
 		.doc = "its name here: vda, vdb (virtio), sda (scsi, sata), hda (ide)"},
-	{"lineage", KEY_LIST, KEY_RECORD, AT(lineage),
+	{"lineage", KEY_LIST, KEY_RECORD | KEY_HEAP, AT(lineage),
 		.aux = offsetof(struct disk_def, lineage_count), .max = LINEAGE_MAX,
 		.item = &link_item, .size = sizeof(struct lineage_link), .there = is_lineage_known,
 		.doc = "the files that it stands on, as they were when it was defined"},

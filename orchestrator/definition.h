@@ -165,8 +165,8 @@ struct disk_def {
 	char *serial;   /* NULL: none */
 	char target[8]; /* "vda", "sda", "hda": unique in the guest; in order if not asked for */
 	bool lineage_known; /* false: never recorded, as of a disk that is just being plugged */
-	struct lineage_link lineage[LINEAGE_MAX]; /* from the active layer down; may be none */
-	size_t lineage_count;
+	struct lineage_link *lineage; /* from the active layer down; grows by lineage_grow() */
+	size_t lineage_count;         /* at most LINEAGE_MAX; may be none */
 };
 
 struct forward {

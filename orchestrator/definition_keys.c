@@ -269,9 +269,12 @@ static int read_list(const struct key *k, const struct node *n, void *base, stru
 		return node_wrong(n, "a list", err);
 	if (n->count > k->max)
 		return node_error(n, err, "%zu entries, %d are allowed", n->count, (int)k->max);
+	void *array = place(base, k->offset);
+	if (k->flags & KEY_HEAP)
+		array = *(void **)array = n->count ? xcalloc(n->count, k->size) : NULL;
 	for (size_t i = 0; i < n->count; i++) {
 		/* counted first, so that a half-read one is freed too */
-		void *item = place(base, k->offset + (*count)++ * k->size);
+		void *item = place(array, (*count)++ * k->size);
 		if (k->item->type == KEY_MAP && n->children[i]->kind != NODE_MAP)
 			return node_wrong(n->children[i], "a mapping", err);
 		if (read_value(k->item, n->children[i], item, err) < 0)
@@ -369,10 +372,12 @@ static json_t *write_list(const struct key *k, const void *base)
 	size_t count = *(const size_t *)place_const(base, k->aux);
 	if (!count && (k->flags & KEY_SPARSE))
 		return NULL;
+	const void *array = place_const(base, k->offset);
+	if (k->flags & KEY_HEAP)
+		array = *(const void *const *)array;
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(
-			list, write_value(k->item, place_const(base, k->offset + i * k->size)));
+		json_array_append_new(list, write_value(k->item, place_const(array, i * k->size)));
 	return list;
 }
 
@@ -473,9 +478,14 @@ static void drop_value(const struct key *k, void *base)
 		keys_drop(k->keys, at);
 	} else if (k->type == KEY_LIST) {
 		size_t *count = place(base, k->aux);
+		void *array = k->flags & KEY_HEAP ? *(void **)at : at;
 		for (size_t i = 0; i < *count; i++)
-			drop_value(k->item, place(at, i * k->size));
+			drop_value(k->item, place(array, i * k->size));
 		*count = 0;
+		if (k->flags & KEY_HEAP) {
+			free(array);
+			*(void **)at = NULL;
+		}
 	} else if (k->type == KEY_OWN && k->drop) {
 		k->drop(base);
 	}

@@ -36,6 +36,7 @@ enum key_flags {
 		1 << 5,    /* a mapping, or true, or false; the bool at `aux` says if it is there */
 	KEY_BARE = 1 << 6, /* a mapping that may be left empty */
 	KEY_PLAIN = 1 << 7, /* a KEY_SWITCH that is always written: false, true, or what differs */
+	KEY_HEAP = 1 << 8,  /* a KEY_LIST whose array is allocated; `offset` is its pointer's */
 };
 
 /* The words of an enum; NULL stands for a value that nobody writes. */

@@ -74,11 +74,18 @@ const struct keys link_keys = {link_rows, ARRAY_SIZE(link_rows), NULL, NULL};
 
 /* ---- recording ------------------------------------------------------------------------------------- */
 
+struct lineage_link *lineage_grow(struct disk_def *d)
+{
+	d->lineage = xrealloc(d->lineage, (d->lineage_count + 1) * sizeof(*d->lineage));
+	return &d->lineage[d->lineage_count++];
+}
+
 void lineage_drop(struct disk_def *d)
 {
 	for (size_t i = 0; i < d->lineage_count; i++)
 		keys_drop(&link_keys, &d->lineage[i]);
-	memset(d->lineage, 0, sizeof(d->lineage));
+	free(d->lineage);
+	d->lineage = NULL;
 	d->lineage_count = 0;
 	d->lineage_known = false;
 }
@@ -86,7 +93,7 @@ void lineage_drop(struct disk_def *d)
 void lineage_add(struct disk_def *d, const struct disk_def *from)
 {
 	for (size_t i = 0; i < from->lineage_count && d->lineage_count < LINEAGE_MAX; i++) {
-		struct lineage_link *link = &d->lineage[d->lineage_count++];
+		struct lineage_link *link = lineage_grow(d);
 		*link = from->lineage[i];
 		link->path = xstrdup(from->lineage[i].path);
 		link->digest = xstrdup(from->lineage[i].digest);
@@ -127,7 +134,7 @@ static int record_chain(
 			err, ERR_REFUSED, "'%s' stands on more than %d files", path, LINEAGE_MAX);
 	for (size_t i = first; i < c.count; i++) {
 		const struct chain_link *from = &c.links[i];
-		struct lineage_link *link = &d->lineage[d->lineage_count++];
+		struct lineage_link *link = lineage_grow(d);
 		*link = (struct lineage_link){.path = xstrdup(from->path),
 			.format = from->qcow2 ? FORMAT_QCOW2 : FORMAT_RAW,
 			.size = from->file_size,

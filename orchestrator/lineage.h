@@ -21,6 +21,8 @@ int lineage_record(struct disk_def *d, struct err *err);
 void lineage_take(struct disk_def *d, const struct disk_def *from);
 /* What `from` stands on, below what `d` stands on; the caller sees to LINEAGE_MAX. */
 void lineage_add(struct disk_def *d, const struct disk_def *from);
+/* One more link, all of it for the caller to set; the links may have moved. */
+struct lineage_link *lineage_grow(struct disk_def *d);
 void lineage_drop(struct disk_def *d);
 
 /* May QEMU have this file as the disk's active layer, does it stand on what was recorded? */

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -269,5 +270,6 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 		return err_prefix(err, "guest '%s'", g->def->name);
 	}
 	guest_note_running(g);
+	malloc_trim(0); /* from here on most keepers sleep for days */
 	return 0;
 }
