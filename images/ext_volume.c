@@ -168,7 +168,8 @@ static int check(const struct ext_volume *v, struct err *err)
 		err_set(err, ERR_REFUSED,
 			"the %s on %s was not unmounted: its journal holds changes that are to come",
 			ext_type(v), v->name);
-		return err_hint(err, "start the guest and shut it down (`roost shutdown`)");
+		return err_hint(
+			err, "start the guest and `roost shutdown` it, or clean it with --boot");
 	}
 	if (s->s_state & EXT2_ERROR_FS || !(s->s_state & EXT2_VALID_FS)) {
 		err_set(err, ERR_REFUSED, "the %s on %s is marked as having errors", ext_type(v),

@@ -3,7 +3,7 @@
  * program of its own so that nobody else links it and what a guest wrote is read where it can do no harm.
  *
  *	roost-sysprep PLAN	{"disks": [{"fd": 3, "name": "vda"}], "operations": ["logfiles", ...],
- *				 "files": FD of what is to be copied in (sysprep_files.h)}
+ *				 "files": {"fd": 4, "folder": "/etc"}}	to be copied in: sysprep_files.h
  *
  * The fds of disks are connections to an NBD server that has an export of that name. A line of JSON on
  * standard output is the answer: {"return": {...}}, or {"error": {...}}: then nothing on the disks counts.
@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "images/ext_tree.h"
 #include "images/partition.h"
+#include "images/sysprep_files.h"
 #include "images/sysprep_jail.h"
 
 enum { DISKS = 16, VOLUMES = 64, FSTAB_MAX = 1 << 20 };
@@ -209,6 +210,20 @@ static int do_all(struct job *j, struct err *err)
 	return 0;
 }
 
+static int copy_in(struct job *j, struct err *err)
+{
+	const json_t *files = json_object_get(j->plan, "files");
+	struct ext_tree tree = {j->volumes, j->count, 0, 0, 0, 0};
+	uint64_t count = 0;
+	if (!files)
+		return 0;
+	if (sysprep_files_put(&tree, (int)json_get_int(files, "fd", -1),
+		    json_get_str(files, "folder", "/"), &count, err) < 0)
+		return -1;
+	json_object_set_new(j->report, "copied", json_integer((json_int_t)count));
+	return 0;
+}
+
 static int close_all(struct job *j, struct err *err)
 {
 	json_t *list = json_array();
@@ -239,7 +254,8 @@ static int sync_all(struct job *j, struct err *err)
 
 static int work(struct job *j, struct err *err)
 {
-	if (open_all(j, err) < 0 || mount_all(j, err) < 0 || do_all(j, err) < 0)
+	if (open_all(j, err) < 0 || mount_all(j, err) < 0 || do_all(j, err) < 0 ||
+		copy_in(j, err) < 0)
 		return -1;
 	return close_all(j, err) < 0 ? -1 : sync_all(j, err);
 }

@@ -102,8 +102,15 @@ static json_t *plan(struct sysprep *s, struct launch *l, const json_t *args)
 		json_array_append_new(disks,
 			json_pack("{s:i, s:s}", "fd", launch_fd(l, TAKE_FD(s->server.fds[i])),
 				"name", s->disks[i].target));
-	return json_pack(
+	json_t *p = json_pack(
 		"{s:o, s:O}", "disks", disks, "operations", json_object_get(args, "operations"));
+	const char *folder = json_get_str(args, "copy-in", NULL);
+	const json_t *fd = json_array_get(json_object_get(args, "fds"), 0);
+	if (folder)
+		json_object_set_new(p, "files",
+			json_pack("{s:i, s:s}", "fd",
+				launch_fd(l, dup((int)json_integer_value(fd))), "folder", folder));
+	return p;
 }
 
 static int start(
@@ -183,6 +190,9 @@ static int offline(struct sysprep *s, const json_t *args, struct err *err)
 static int booted(struct sysprep *s, const json_t *args, struct err *err)
 {
 	const json_t *operations = json_object_get(args, "operations");
+	if (json_get_str(args, "copy-in", NULL))
+		return err_set(err, ERR_REFUSED,
+			"files are copied in offline only, into ext2, ext3 and ext4");
 	if (!sysprep_can_boot(s->off.d)) {
 		err_set(err, ERR_REFUSED, "nobody can log in to it");
 		return err_hint(err, "give it `cloud_init`, or `ready: {user, identity}`");
@@ -239,6 +249,9 @@ static void drop_unchanged(struct sysprep *s)
 static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 {
 	const char *way;
+	if (s->off.d->issued.template)
+		return err_set(
+			err, ERR_REFUSED, "it is a template, which others are cloned of as it is");
 	if (off_tidy(&s->off, err) < 0 || put_tops(s, err) < 0 ||
 		choose_way(s, args, &way, err) < 0)
 		return -1;

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "images/sysprep_ops.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/sysprep_pack.h"
 
 enum { WORK_MS = 2 * 3600 * 1000, SCRIPT_MAX = 1 << 20 };
 
@@ -94,9 +95,15 @@ static int run_sysprep(const struct cli *cli, struct err *err)
 	if (guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *args = request(cli, f.name, err);
-	_cleanup_qmp_ struct qmp *q = args ? supervisor_connect(err) : NULL;
-	if (!q || qmp_call(q, "roost-sysprep", json_incref(args), deadline_in(WORK_MS), &reply,
-			  err) < 0)
+	const char *folder = NULL, *local = cli_value(cli, "copy-in", NULL);
+	_cleanup_close_ int files = args && local ? sysprep_pack(local, &folder, err) : -1;
+	if (!args || (local && files < 0))
+		return -1;
+	if (folder)
+		json_object_set_new(args, "copy-in", json_string(folder));
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	if (!q || qmp_call_fds(q, "roost-sysprep", json_incref(args), &files, files >= 0,
+			  deadline_in(WORK_MS), &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
@@ -115,6 +122,8 @@ const struct verb verb_sysprep = {"sysprep", "[NAME]",
 		{"enable", "LIST", 0, "the same"}, {"skip", "LIST", 0, "without these"},
 		{"run", "SCRIPT", 0,
 			"before, root runs this script in it; it is booted for that, alone"},
+		{"copy-in", "LOCAL:DIR", 0,
+			"afterwards a file or a folder is copied into it, root's"},
 		{"boot", NULL, 0, "boot it alone and do it over SSH, as where offline is no way"},
 		{"list-operations", NULL, 0,
 			"what there is to do; * is done unless told otherwise"}},

@@ -114,6 +114,39 @@ say "nothing to do changes nothing"
 was=$(sha256sum a.raw)
 check_json "no disk" '.changed == []' "$(roost sysprep a --enable tmp-files --json)"
 check_eq "the disk" "$was" "$(sha256sum a.raw)"
+
+say "files are copied in"
+mkdir -p conf.d/deep
+for i in $(seq 400); do echo "$i" >"conf.d/deep/a-name-that-is-rather-long-$i"; done
+ln -s deep/x conf.d/link
+echo hidden >conf.d/.hidden
+chmod 750 conf.d
+dd if=/dev/urandom of=big bs=1k count=3000 2>/dev/null
+echo new >motd
+for format in ext2 ext4; do
+	system a.raw -t $format
+	roost sysprep a --enable tmp-files --copy-in motd:/etc >/dev/null
+	roost sysprep a --enable tmp-files --copy-in "$TMPDIR/big":/home/ann >/dev/null
+	check_json "how many" '.copied == 404' "$(roost sysprep a --enable tmp-files --copy-in conf.d:/etc/ --json)"
+	e2fsck -fn a.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
+	check_eq "what was there is replaced" new "$(debugfs -R 'cat /etc/motd' a.raw 2>/dev/null)"
+	check_eq "a large one" "$(sha256sum <big)" "$(debugfs -R 'cat /home/ann/big' a.raw 2>/dev/null | sha256sum)"
+	check_eq "one in a folder" 400 "$(debugfs -R 'cat /etc/conf.d/deep/a-name-that-is-rather-long-400' a.raw 2>/dev/null)"
+	check_match "a link" 'Fast link dest: "deep/x"' "$(debugfs -R 'stat /etc/conf.d/link' a.raw 2>/dev/null)"
+	check_match "root's, with its mode" 'Mode: +0750 .*User: +0 +Group: +0 ' \
+		"$(debugfs -R 'stat /etc/conf.d' a.raw 2>/dev/null | paste -s -d ' ' -)"
+done
+was=$(sha256sum a.raw)
+check_status 3 roost sysprep a --copy-in motd:/nosuch
+check_match "no folder" "there is no folder '/nosuch' in it" "$out"
+check_status 3 roost sysprep a --copy-in nosuch:/etc
+check_status 2 roost sysprep a --copy-in motd
+mkdir etc
+check_status 3 roost sysprep a --copy-in etc:/etc/motd
+echo x >ann
+check_status 5 roost sysprep a --copy-in ann:/home
+check_match "a folder of that name" "'ann' is a folder there" "$out"
+check_eq "the disk" "$was" "$(sha256sum a.raw)"
 roost undefine a
 
 say "file systems of a disk with partitions, as fstab has them: an image of the store, on an overlay"
@@ -159,6 +192,10 @@ roost snapshot-create-as b clean >/dev/null
 roost sysprep b >/dev/null
 roost snapshot-delete b clean >/dev/null
 part 104448
+roost template b >/dev/null
+check_status 5 roost sysprep b
+check_match "a template" "guest 'b': it is a template" "$out"
+roost template --undo b >/dev/null
 roost undefine b --remove-all-storage
 
 say "what is refused"
