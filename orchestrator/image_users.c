@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/qcow2.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
@@ -33,6 +34,33 @@ static bool image_of_disk(const struct store *s, const json_t *disk, char image[
 	       store_name_of_path(s, json_get_str(disk, "path", ""), image);
 }
 
+/* "ID/FILE" of a base, or NULL; freed by the caller. */
+static char *base_name(const char *path)
+{
+	char id[13];
+	const char *file;
+	return path && base_of_path(path, id, &file) ? str_fmt("%s/%s", id, file) : NULL;
+}
+
+/* The bases that a disk stands on, each on the next, and the last perhaps on an image; *first is freed. */
+static void add_bases(json_t *users, const json_t *disk, const char *image, char **first)
+{
+	const json_t *lineage = json_object_get(disk, "lineage");
+	size_t count = json_array_size(lineage);
+	*first = NULL;
+	for (size_t i = count; i-- > 0;) {
+		_cleanup_free_ char *name =
+			base_name(json_get_str(json_array_get(lineage, i), "path", NULL));
+		if (!name)
+			continue;
+		json_t *user = json_pack("{s:s, s:s, s:s, s:s*}", "kind", "base", "name", name,
+			"image", image, "base", *first);
+		json_array_append_new(users, user);
+		free(*first);
+		*first = TAKE(name);
+	}
+}
+
 /* By the record in a folder: a guest's, or what a running one was started with. */
 static void add_guest(const struct store *s, int folder, const char *name, json_t *users)
 {
@@ -44,10 +72,18 @@ static void add_guest(const struct store *s, int folder, const char *name, json_
 	const json_t *disks = json_object_get(record, "disks");
 	if (!record && name)
 		add(users, "guest", name, NULL, NULL);
-	json_array_foreach (disks, i, disk)
-		if (image_of_disk(s, disk, image))
-			add(users, "guest", name ? name : json_get_str(record, "name", ""), image,
-				json_get_str(disk, "target", ""));
+	json_array_foreach (disks, i, disk) {
+		_cleanup_free_ char *base = NULL;
+		bool stands = image_of_disk(s, disk, image);
+		add_bases(users, disk, stands ? image : "", &base);
+		if (!stands && !base)
+			continue;
+		add(users, "guest", name ? name : json_get_str(record, "name", ""),
+			stands ? image : "", json_get_str(disk, "target", ""));
+		if (base)
+			json_object_set_new(json_array_get(users, json_array_size(users) - 1),
+				"base", json_string(base));
+	}
 }
 
 static void add_guests(const struct store *s, int folders, bool running, json_t *users)

@@ -8,7 +8,8 @@
 /*
  * [{"kind": "guest"|"image"|"disk", "name": NAME or path, "image": what it stands on, "through": the
  * guest's disk}], one for each that stands directly on an image; NULL with *err. A guest whose record
- * cannot be read has no "image".
+ * cannot be read has no "image". What was cloned stands on a base (bases.h), which is told by "base": "ID/FILE",
+ * and is one of these itself, of the kind "base"; without an image below them "image" is "".
  */
 json_t *image_users(const struct store *s, struct err *err);
 /* ERR_REFUSED, naming one, if somebody stands on it; or if that cannot be known. */

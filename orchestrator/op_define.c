@@ -268,12 +268,44 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	return 0;
 }
 
+/* A clone's disk goes on standing on its bases, which nobody has changed: what they stand on may be new. */
+static int record_anew(int dir, struct disk_def *disk, const struct definition *d,
+	const struct disk_def *was, struct err *err)
+{
+	struct qcow2_info info;
+	struct disk_def bases = {.lineage_known = true}, above = *was;
+	char id[13];
+	const char *file;
+	size_t count = 0;
+	if (lineage_record(disk, err) < 0)
+		return -1;
+	if (disk->source == DISK_PATH)
+		return 0;
+	_cleanup_close_ int fd =
+		base_open_own(dir, disk->file, O_RDONLY, d->issued.keeper_uid, err);
+	if (fd < 0 || qcow2_read(fd, &info, err) < 0)
+		return err_prefix(err, "disk '%s'", disk->target);
+	if (!was->lineage_count || !str_eq(info.backing, was->lineage[0].path))
+		return 0;
+	while (count < was->lineage_count && base_of_path(was->lineage[count].path, id, &file))
+		count++;
+	above.lineage_count = count;
+	lineage_add(&bases, &above);
+	lineage_add(&bases, disk);
+	lineage_take(disk, &bases);
+	lineage_drop(&bases);
+	return 0;
+}
+
 /* What a disk stands on was recorded when it was first seen; headers are not asked again. */
-static int settle_lineage(struct disk_def *disk, const struct definition *old, struct err *err)
+static int settle_lineage(int dir, struct disk_def *disk, const struct definition *d,
+	const struct definition *old, bool rebased, struct err *err)
 {
 	const struct disk_def *was = same_disk(old, disk);
 	if (!was || !was->lineage_known)
 		return lineage_record(disk, err);
+	if (rebased)
+		return record_anew(dir, disk, d, was, err);
 	lineage_take(disk, was);
 	return 0;
 }
@@ -283,7 +315,7 @@ static int fill_folder(
 {
 	for (size_t i = 0; i < d->disk_count; i++)
 		if (make_disk(dir, &d->disks[i], d, old, err) < 0 ||
-			settle_lineage(&d->disks[i], rebased ? NULL : old, err) < 0)
+			settle_lineage(dir, &d->disks[i], d, old, rebased, err) < 0)
 			return -1;
 	if (firmware_make_vars(dir, d, err) < 0)
 		return -1;

@@ -31,8 +31,7 @@ static int change_record(const struct look *l, const char *target, uint64_t size
 	struct disk_def *disk = d ? definition_disk(d, target) : NULL;
 	if (!d)
 		return -1;
-	if (!disk || (disk->source == DISK_PATH && !disk->lineage_count) ||
-		disk->source == DISK_BLANK)
+	if (!disk || (disk->source != DISK_IMAGE && !disk->lineage_count))
 		return 0; /* plugged for this run only, or nothing to tell */
 	stand_alone(disk, size);
 	return supervisor_call("roost-define",

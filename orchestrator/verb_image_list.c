@@ -78,19 +78,24 @@ static int run_list(const struct cli *cli, struct err *err)
 
 /* ---- tree ----------------------------------------------------------------------------------------- */
 
-/* Images stand on images, so this ends: each was there before the one on it. */
-static json_t *branch(const json_t *users, const char *image)
+/* What stands on an image, or on a base. Each was there before the one on it, so this ends. */
+static json_t *branch(const json_t *users, const char *image, const char *base)
 {
 	json_t *children = json_array(), *user;
 	size_t i;
 	json_array_foreach (users, i, user) {
-		if (!str_eq(json_get_str(user, "image", NULL), image))
+		const char *on = json_get_str(user, "base", NULL);
+		if (!str_eq(on, base) ||
+			(!base && !str_eq(json_get_str(user, "image", NULL), image)))
 			continue;
 		json_t *child = json_copy(user);
 		const char *name = json_get_str(user, "name", "");
 		json_object_del(child, "image");
+		json_object_del(child, "base");
 		if (str_eq(json_get_str(user, "kind", ""), "image"))
-			json_object_set_new(child, "children", branch(users, name));
+			json_object_set_new(child, "children", branch(users, name, NULL));
+		if (str_eq(json_get_str(user, "kind", ""), "base"))
+			json_object_set_new(child, "children", branch(users, NULL, name));
 		json_array_append_new(children, child);
 	}
 	return children;
@@ -119,9 +124,22 @@ static int add_root(const struct store *s, const char *name, bool asked, const j
 	if (store_look(s, name, &i, asked ? err : &why) < 0 && asked)
 		return -1;
 	if (asked || !i.base)
-		json_array_append_new(roots,
-			json_pack("{s:s, s:o}", "name", name, "children", branch(users, name)));
+		json_array_append_new(roots, json_pack("{s:s, s:o}", "name", name, "children",
+						     branch(users, name, NULL)));
 	return 0;
+}
+
+/* What was cloned of guests whose disks stand on no image. */
+static void add_bases(const json_t *users, json_t *roots)
+{
+	_cleanup_json_ json_t *bases = branch(users, "", NULL);
+	json_t *base;
+	size_t i;
+	json_array_foreach (bases, i, base) {
+		_cleanup_free_ char *name = str_fmt("base %s", json_get_str(base, "name", ""));
+		json_object_set_new(base, "name", json_string(name));
+		json_array_append(roots, base);
+	}
 }
 
 static int run_tree(const struct cli *cli, struct err *err)
@@ -138,6 +156,8 @@ static int run_tree(const struct cli *cli, struct err *err)
 		return -1;
 	for (char **name = names; !cli->count && *name; name++)
 		add_root(&s, *name, false, users, roots, err);
+	if (!cli->count)
+		add_bases(users, roots);
 	if (cli->json) {
 		cli_print_json(json_incref(roots));
 		return 0;

@@ -104,8 +104,16 @@ roost clone b c --json >"$TMPDIR/json"
 check_json "--json" '.name == "c" and .original == "b" and (.uuid | length) == 36' "$(cat "$TMPDIR/json")"
 check_eq "the same content" "$(content b)" "$(content c)"
 sees "$(top c 1 vdb)" 9
-roost image tree base >"$TMPDIR/tree"
+roost image tree >"$TMPDIR/tree"
 check_match "the image's overlays" "guest a \(vda\)" "$(cat "$TMPDIR/tree")"
+check_match "the clone of the clone, on what has no image" "guest c [(]vdb[)]" "$(sed -n '/^base .*disk1.qcow2/,$p' "$TMPDIR/tree")"
+check_match "the clone, on the image" "guest b [(]vda[)]" "$(sed -n '/^base$/,$p' "$TMPDIR/tree")"
+
+say "recorded anew it still stands on its bases"
+stands=$(of '[.disks[].lineage]' b)
+roost dumpyaml b >"$TMPDIR/b.yaml"
+roost define --rebased "$TMPDIR/b.yaml"
+check_eq "on the same" "$stands" "$(of '[.disks[].lineage]' b)"
 
 say "another clone of the same finds nothing new and makes no more layers"
 roost clone a e
