@@ -115,10 +115,11 @@ else
 LEFT_OUT += roost-fetch(libcurl)
 endif
 
-# Of libarchive only the objects that are used, where the distribution has them: it links ICU, libxml2 and others, and
+# Of these only the objects that are used, where the distribution has them: libarchive links ICU, libxml2 and others, and
 # loading those takes longer than making a seed.
-archive := $(shell $(CC) -print-file-name=libarchive.a)
-archive := $(if $(filter /%,$(archive)),$(if $(call have,zlib),$(archive) -lz,-larchive),-larchive)
+static = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a))
+archive := $(if $(and $(call static,archive),$(call have,zlib)),$(call static,archive) -lz,-larchive)
+crypt := $(or $(call static,crypt),-lcrypt)
 
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
 LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
@@ -152,7 +153,7 @@ $(LIBEXEC)/roost-ssh: $(call room,orchestrator,ssh) $(LIB)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lssh -ljansson
 $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(archive) -lcrypt -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(archive) $(crypt) -ljansson
 
 $(LIBEXEC)/roost-fetch: $(call room,images,fetch) $(LIB)
 	@mkdir -p $(@D)

@@ -28,7 +28,7 @@ json_t *child_answer(
 	const char *const argv[], const char *input, size_t len, int64_t ms, struct err *err)
 {
 	_cleanup_(child_end) struct child c = CHILD_NONE;
-	_cleanup_buf_ struct buf text = {0};
+	_cleanup_secret_ struct buf text = {0};
 	int64_t deadline = deadline_in(ms);
 	int status = 0;
 	if (child_start(argv, input != NULL, &c, err) < 0)

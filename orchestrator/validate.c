@@ -203,7 +203,7 @@ static void check_programs(struct validate_row *r)
 		const char *program, *what, *library;
 	} optional[] = {
 		{"roost-ssh", "no SSH: guests are never seen to be ready", "libssh-dev"},
-		{"roost-image", "no cloud-init seeds", "libarchive-dev"},
+		{"roost-image", "no cloud-init seeds", "libarchive-dev or libcrypt-dev"},
 		{"roost-fetch", "images are not fetched from servers", "libcurl4-openssl-dev"},
 		{"roost-sysprep", "no sysprep of guests", "libext2fs-dev"},
 	};
