@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -121,15 +123,24 @@ static int settle_files(const struct tool_run *run, int out, int said)
 		       : 0;
 }
 
+/* Files of other users are opened by their images' chains: that right of root's stays, unless it has another uid. */
+static bool drop_privilege(uid_t uid)
+{
+	if (geteuid() != 0)
+		return true;
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (cap != CAP_DAC_OVERRIDE && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return false;
+	return !uid || (setgroups(0, NULL) == 0 && setresgid(uid, uid, uid) == 0 &&
+			       setresuid(uid, uid, uid) == 0);
+}
+
 /* Its walls, then the program. A session of its own: a terminal's ^C comes to us, who kill it. */
 static _Noreturn void exec_tool(
 	const struct tool_run *run, const char *const argv[], pid_t parent, int out, int said)
 {
 	static char *const environment[] = {"LC_ALL=C", "PATH=/usr/bin:/bin", NULL};
 	sigset_t none;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(127);
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -139,7 +150,10 @@ static _Noreturn void exec_tool(
 	/* where the host allows none, it has only files to talk to all the same */
 	unshare(geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET);
 	limits(run);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (!drop_privilege(run->uid) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		_exit(127);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* now, for another uid has undone it */
+	if (getppid() != parent)
 		_exit(127);
 	execve(argv[0], (char *const *)argv, environment);
 	_exit(127);

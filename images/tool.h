@@ -1,7 +1,7 @@
 /*
  * qemu-img, run as a child that is held in by walls: limits on memory, CPU time and file size, no
- * network where the host allows a namespace, no privilege to be gained, nothing open but its pipes,
- * an environment of its own. It dies with us.
+ * network where the host allows a namespace, no privilege to be gained, nothing open but its pipes and what it
+ * is given, an environment of its own. Of root's privileges it has none but to open files. It dies with us.
  *
  * Files are handed to it as node graphs in JSON (tool_node, tool_chain_node), never as names that it
  * would probe or whose backing files it would follow. Who calls has looked at the headers before.
@@ -16,6 +16,7 @@
 #define IMAGES_TOOL_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/str.h"
 #include "images/chain.h"
@@ -24,6 +25,7 @@ enum { TOOL_FD_FIRST = 10 };
 
 struct tool_run {
 	const char *const *argv; /* what comes after "qemu-img"; NULL-terminated */
+	uid_t uid; /* under root: whose rights it has; 0: root's, but only to open files */
 	/* Exit statuses besides 0 that are answers, as bits: 1 << 1 of compare; others are errors. */
 	unsigned answers;
 	uint64_t memory, cpu_seconds, file_size; /* 0: 2 GiB of address space, 1 hour, no limit */

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/image.h"
@@ -13,8 +12,6 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/snapshot_merge.h"
-
-enum { MERGE_MS = 890000 };
 
 void off_end(struct off *o, int result)
 {
@@ -94,12 +91,8 @@ int off_change(struct off *o, struct err *err)
 
 static int merge(struct off *o, const struct loose_layer *l, struct err *err)
 {
-	struct child child = CHILD_NONE;
 	const struct disk_def *d = off_disk(o, l->disk, err);
-	if (!d || snapshot_merge_start(
-			  o->dir, d, o->record, l, o->d->issued.keeper_uid, &child, err) < 0)
-		return -1;
-	if (snapshot_merge_end(&child, deadline_in(MERGE_MS), err) < 0)
+	if (!d || snapshot_merge(o->dir, d, o->record, l, o->d->issued.keeper_uid, err) < 0)
 		return -1;
 	const char *name;
 	json_t *other;

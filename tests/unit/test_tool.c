@@ -68,6 +68,38 @@ static void test_walls(void **state)
 	assert_non_null(strstr(out.data, "1048576\n0\n"));
 }
 
+static void test_files_and_rights(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	_cleanup_buf_ struct buf out = {0};
+	script("look",
+		"ls /proc/self/fd; cat /proc/self/fd/11; id -u; grep 'CapEff\\|CapBnd' /proc/self/status");
+	script("second", "here");
+	int fds[] = {open("/dev/null", O_RDONLY), open("second", O_RDONLY)};
+	const char *argv[] = {"x", NULL};
+	struct tool_run run = {
+		.argv = argv, .program = "./look", .out = &out, .fds = fds, .fd_count = 2};
+	assert_true(fds[0] >= 0 && fds[1] >= 0);
+	if (tool_run(&run, NULL, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_non_null(strstr(out.data, "0\n1\n10\n11\n2\n"));
+	assert_non_null(strstr(out.data, "here\n"));
+	if (geteuid() == 0) {
+		assert_non_null(strstr(out.data, "\n0\nCapEff:\t0000000000000002\n"
+						 "CapBnd:\t0000000000000002\n"));
+		buf_drop(&out, out.len);
+		assert_int_equal(fchown(fds[1], 1234, 1234), 0);
+		assert_int_equal(chmod(".", 0755), 0);
+		run.uid = 1234;
+		if (tool_run(&run, NULL, &err) < 0)
+			fail_msg("%s", err.message);
+		assert_non_null(strstr(out.data, "\n1234\nCapEff:\t0000000000000000\n"));
+	}
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void test_bad_ends(void **state)
 {
 	(void)state;
@@ -128,6 +160,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_real),
 		cmocka_unit_test(test_walls),
+		cmocka_unit_test(test_files_and_rights),
 		cmocka_unit_test(test_bad_ends),
 		cmocka_unit_test(test_cancel),
 	};
