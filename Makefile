@@ -21,6 +21,7 @@ images += store store_copy store_digest store_record store_tend
 images += checksums
 images += image_info qcow2_snapshots qcow2_grow tool
 images += foreign
+images += qcow2_map disk_ask
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -62,15 +63,19 @@ keeper += op_snapshot_live op_snapshot_delete op_revert snapshot_merge
 roost  += verb_snapshot
 roostd += op_clone clone_source op_template roostd_clean
 roost  += verb_clone verb_template
+shared += df
+roostd += op_df
+roost  += verb_df df_running df_text
 shared += another
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password
+disk   := roost-disk
 digest := roost-digest
 roostd += op_sysprep sysprep_boot disk_server argv launch ports ssh_child
 roost  += verb_sysprep sysprep_pack
 sysprep := roost-sysprep nbd cached_disk ext_volume ext_file ext_tree ext_write sysprep_files sysprep_jail
-images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesystem_fat
+images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesystem_fat disk_usage
 shared += catalogue progress_bar pull
 roost  += verb_pull
 fetch  := roost-fetch fetch_one fetch_part
@@ -121,6 +126,17 @@ static = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a))
 archive := $(if $(and $(call static,archive),$(call have,zlib)),$(call static,archive) -lz,-larchive)
 crypt := $(or $(call static,crypt),-lcrypt)
 
+# what reads disks: in the library, for the tests too, but only roost-disk is linked with it
+ifeq ($(call have,zlib libzstd),yes)
+PROGRAMS += $(LIBEXEC)/roost-disk
+images += volume inflate
+unit += volume
+fuzz += volume
+INFLATE := -lz -lzstd
+else
+LEFT_OUT += roost-disk(zlib,libzstd)
+endif
+
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
 LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
 	$(call room,orchestrator,shared)
@@ -155,6 +171,9 @@ $(LIBEXEC)/roost-image: $(call room,images,image) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(archive) $(crypt) -ljansson
 
+$(LIBEXEC)/roost-disk: $(call room,images,disk) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(INFLATE) -ljansson
 $(LIBEXEC)/roost-fetch: $(call room,images,fetch) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcurl -ljansson
@@ -188,14 +207,14 @@ $(BUILD)/%.o: %.c Makefile
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_ALL) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lyaml $(INFLATE) -ljansson
 # it runs the program too, where that can be built
 $(BUILD)/tests/test_seed: | $(filter %/roost-image,$(PROGRAMS))
 $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) -ljansson
 
 check: $(UNIT) fuzz-corpus
 	@failed=0; for t in $(UNIT); do $$t || failed=1; done; exit $$failed
@@ -218,7 +237,7 @@ libfuzzer: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz))
 			$(BUILD)/found/$$f tests/fuzz/corpus/$$f || exit 1; echo "fuzz $$f: ok"; done
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml -ljansson
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) -ljansson
 
 $(BUILD)/tests/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	@mkdir -p $(@D)

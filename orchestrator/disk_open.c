@@ -193,12 +193,13 @@ int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const 
 	size_t count, struct disk_files *out, struct err *err)
 {
 	struct disk_files f = {0};
-	enum use top = d->readonly ? USE_READ : USE_WRITE;
+	enum use top = d->readonly ? USE_READ : USE_WRITE,
+		 below = d->readonly ? USE_READ : USE_MERGE;
 	int result = 0;
 	for (size_t i = 0; i < count && result == 0; i++)
-		result = open_snapshot(&f, guest_dir, layers[i], i ? USE_MERGE : top, err);
+		result = open_snapshot(&f, guest_dir, layers[i], i ? below : top, err);
 	if (result == 0)
-		result = open_bottom(&f, d, guest_dir, count ? USE_MERGE : top, err);
+		result = open_bottom(&f, d, guest_dir, count ? below : top, err);
 	if (result < 0) {
 		disk_files_close(&f);
 		return -1;

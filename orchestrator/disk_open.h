@@ -32,7 +32,8 @@ int disk_check_unused(int fd, const char *path, bool writable, struct err *err);
  * CD-ROM drive has no layer.
  */
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err);
-/* The same with these layers of snapshots over it, from the active one down: snapshots.h. */
+/* The same with these layers of snapshots over it, from the active one down: snapshots.h. Of a read-only disk nothing
+ * is opened to be written to. */
 int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
 	size_t count, struct disk_files *out, struct err *err);
 void disk_files_close(struct disk_files *f);

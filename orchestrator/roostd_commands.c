@@ -92,6 +92,12 @@ static int work_when_off(
 	return worker_start(s, work, r, err) < 0 ? -1 : 1;
 }
 
+static int look_df(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	return may_change(self, r, err) < 0 || worker_start(self, op_df, r, err) < 0 ? -1 : 1;
+}
+
 static int look_disk_size(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -327,6 +333,8 @@ const struct command supervisor_commands[] = {
 	{"roost-disk-size", "Tells how large a disk of a guest is that does not run.",
 		{{"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}},
 		CMD_QUICK, look_disk_size},
+	{"roost-df", "Tells how full the file systems of a guest are that does not run.",
+		{{"name", ARG_STR, false, "the guest"}}, CMD_QUICK, look_df},
 	{"roost-stay",
 		"Says that the supervisor does not end when it is idle, or that it does again.",
 		{{"stay", ARG_BOOL, true, "default true"}}, CMD_QUICK, stay},

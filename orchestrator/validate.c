@@ -204,6 +204,7 @@ static void check_programs(struct validate_row *r)
 	} optional[] = {
 		{"roost-ssh", "no SSH: guests are never seen to be ready", "libssh-dev"},
 		{"roost-image", "no cloud-init seeds", "libarchive-dev or libcrypt-dev"},
+		{"roost-disk", "no df of guests that do not run", "zlib1g-dev or libzstd-dev"},
 		{"roost-fetch", "images are not fetched from servers", "libcurl4-openssl-dev"},
 		{"roost-sysprep", "no sysprep of guests", "libext2fs-dev"},
 	};

@@ -46,6 +46,7 @@ const struct verb *const verbs[] = {
 	&verb_domblklist,
 	&verb_domblkinfo,
 	&verb_domblkstat,
+	&verb_df,
 	&verb_domstats,
 	&verb_vcpuinfo,
 	&verb_vcpucount,

@@ -20,7 +20,7 @@ extern const struct verb verb_dumpyaml, verb_edit, verb_desc, verb_domrename, ve
 /* those that look */
 extern const struct verb verb_domblkinfo, verb_domblkstat, verb_domid, verb_domname, verb_domuuid,
 	verb_vcpuinfo, verb_vcpucount, verb_nodeinfo, verb_domifaddr, verb_domifstat, verb_domstats,
-	verb_domcapabilities;
+	verb_domcapabilities, verb_df;
 
 extern const struct verb verb_send_key, verb_inject_nmi, verb_screenshot, verb_agent, verb_cancel,
 	verb_save, verb_restore, verb_managedsave, verb_managedsave_remove, verb_change_media;

@@ -229,6 +229,8 @@ check_status 1 as alice test -r "$ROOST_STATE/guests/three/disk0.qcow2"
 check_json "stopped" '.capacity == 10485760 and .physical > 0' "$(as alice roost domblkinfo three vda --json)"
 check_eq "as root sees it" "$(roost domblkinfo three --all)" "$(as alice roost domblkinfo three --all)"
 check_status 3 as alice roost domblkinfo three vdb
+check_json "file systems" '.[0].filesystems == [{"start": 0, "length": 10485760, "device": "vda", "disk": "vda"}]' \
+	"$(as alice roost df three --json)"
 as alice roost start three
 check_eq "running" "$(roost domblkinfo three vda)" "$(as alice roost domblkinfo three vda)"
 check_match "counters" '^vda rd_req ' "$(as alice roost domblkstat three vda)"
