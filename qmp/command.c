@@ -49,7 +49,7 @@ static bool has_type(const json_t *value, enum arg_type type)
 
 static bool is_end(const struct command *c, size_t i)
 {
-	return i == COMMAND_ARGS_MAX || !c->args[i].name;
+	return !c->args || i == COMMAND_ARGS_MAX || !c->args[i].name;
 }
 
 static const struct command_arg *find_arg(const struct command *c, const char *name)

@@ -27,10 +27,20 @@ enum command_flags {
 
 #define COMMAND_ARGS_MAX 12
 
+/* Those of a command; as a pointer, so that a keeper's table takes few pages of its own. */
+#define ARGS(...)                                                                                  \
+	(const struct command_arg[])                                                               \
+	{                                                                                          \
+		__VA_ARGS__,                                                                       \
+		{                                                                                  \
+			0                                                                          \
+		}                                                                                  \
+	}
+
 struct command {
 	const char *name;
-	const char *doc; /* one sentence */
-	struct command_arg args[COMMAND_ARGS_MAX];
+	const char *doc;                /* one sentence */
+	const struct command_arg *args; /* by ARGS(); NULL: none */
 	unsigned flags;
 	/*
 	 * `self` is the server's owner (the keeper's guest, the supervisor); *ret is the "return" value,

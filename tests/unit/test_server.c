@@ -494,9 +494,9 @@ static const struct command table[] = {
 	{.name = "all",
 		.doc = "Takes everything.",
 		.flags = CMD_QUICK,
-		.args = {{"text", ARG_STR, false, "a text"}, {"number", ARG_INT, true, NULL},
+		.args = ARGS({"text", ARG_STR, false, "a text"}, {"number", ARG_INT, true, NULL},
 			{"flag", ARG_BOOL, true, NULL}, {"object", ARG_OBJECT, true, NULL},
-			{"list", ARG_ARRAY, true, NULL}, {"any", ARG_ANY, true, NULL}}},
+			{"list", ARG_ARRAY, true, NULL}, {"any", ARG_ANY, true, NULL})},
 	{.name = "none", .doc = "Takes nothing."},
 	{0},
 };
