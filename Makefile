@@ -123,7 +123,7 @@ endif
 # Of these only the objects that are used, where the distribution has them: libarchive links ICU, libxml2 and others, and
 # loading those takes longer than making a seed.
 static = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a))
-archive := $(if $(and $(call static,archive),$(call have,zlib)),$(call static,archive) -lz,-larchive)
+archive := $(if $(and $(call static,archive),$(call have,zlib)),$(call static,archive) $(or $(call static,z),-lz),-larchive)
 crypt := $(or $(call static,crypt),-lcrypt)
 
 # what reads disks: in the library, for the tests too, but only roost-disk is linked with it

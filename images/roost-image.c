@@ -279,6 +279,7 @@ static int run(int argc, char **argv, struct err *err)
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
+	setenv("TZ", "UTC0", 1); /* a seed's dates are the same wherever it is made */
 	if (run(argc, argv, &err) == 0)
 		return 0;
 	_cleanup_json_ json_t *o = json_pack("{s:o}", "error", json_from_err(&err));
