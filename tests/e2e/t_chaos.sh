@@ -334,6 +334,9 @@ for point in $points; do
 	snapshot-before-plan | snapshot-planned | snapshot-before-merge | snapshot-merged | snapshot-forgotten) ;; # t_snapshot
 	snapshot-begin | snapshot-live-planned | snapshot-nodes | snapshot-before-transaction | snapshot-taken | \
 		snapshot-settled) ;; # t_snapshot_live
+	snapshot-stopped | snapshot-memory-sent | snapshot-decided) ;; # t_snapshot_memory
+	revert-*) ;; # t_snapshot_revert
+	snapdel-*) ;; # t_snapshot_delete
 	rename-*)
 		# it has the old name or the new one, and can have the other
 		try "$point" roost domrename g h

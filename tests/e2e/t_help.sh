@@ -171,6 +171,10 @@ before() {
 		roost agent web1 '{"execute":"guest-ping"}' --timeout 90s >/dev/null 2>&1 &
 		wait_until 20 is_busy
 		;;
+	df) # all that it has mounted is in its memory
+		roost ssh root@web1 'grep -q /mnt /proc/mounts ||
+			{ mkdir -p /mnt && mke2fs /dev/vda 8192 >/dev/null && mount -t ext4 /dev/vda /mnt; }'
+		;;
 	domifaddr | domifstat) wait_until 30 roost domifaddr web1 --source agent ;;
 	save) roost change-media web1 sda --eject >/dev/null 2>&1 || : ;; # with a medium only root may
 	restore) is_saved web1.save || { up && roost save web1 web1.save; } ;;
