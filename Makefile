@@ -25,7 +25,7 @@ images += qcow2_map disk_ask
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
-	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open disk_holder \
+	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open disk_tool disk_holder \
 	ssh_params ssh_words access event_log
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \

@@ -21,11 +21,11 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/image.h"
-#include "images/tool.h"
 #include "orchestrator/access.h"
 #include "orchestrator/another.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/clone_source.h"
+#include "orchestrator/disk_tool.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/firmware.h"
@@ -84,19 +84,13 @@ static void tell(void *about, const char *step, int64_t done, int64_t total)
 static int merge_part(int dir, const struct part *p, const struct definition *d, const char *file,
 	struct err *err)
 {
-	_cleanup_(chain_free) struct chain chain = {.count = p->files.count};
 	char folder[PATH_MAX] = "";
 	int fds[CHAIN_MAX];
 	_cleanup_free_ char *self = str_fmt("/proc/self/fd/%d", dir);
-	for (size_t i = 0; i < p->files.count; i++) {
-		fds[i] = p->files.layers[i].fd;
-		chain.links[i] = (struct chain_link){.qcow2 = p->files.layers[i].qcow2,
-			.path = str_fmt("/proc/self/fd/%zu", TOOL_FD_FIRST + i)};
-	}
 	if (readlink(self, folder, sizeof(folder) - 1) < 0)
 		return err_errno(err, "cannot tell the clone's folder");
 	_cleanup_free_ char *to = str_fmt("%s/%s", folder, file);
-	_cleanup_free_ char *node = tool_chain_node(&chain, 0, err);
+	_cleanup_free_ char *node = disk_tool_node(&p->files, fds, err);
 	const char *argv[] = {"convert", "-p", "-O", "qcow2", node, to, NULL};
 	struct tool_run run = {.argv = argv,
 		.fds = fds,

@@ -6,28 +6,9 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/qcow2.h"
-#include "images/tool.h"
-#include "orchestrator/disk_open.h"
+#include "orchestrator/disk_tool.h"
 
 enum { CPU_SECONDS = 7200, MERGE_MS = 890000 };
-
-/* The layers as QEMU's nodes, one in another; tool.h has the files' names there. */
-static json_t *graph(const struct disk_files *f)
-{
-	json_t *node = json_null();
-	for (size_t i = f->count; i-- > 0;) {
-		_cleanup_free_ char *path = str_fmt("/proc/self/fd/%zu", TOOL_FD_FIRST + i);
-		json_t *below = node;
-		node = json_pack("{s:s, s:{s:s, s:s}}", "driver",
-			f->layers[i].qcow2 ? "qcow2" : "raw", "file", "driver", "file", "filename",
-			path);
-		if (f->layers[i].qcow2)
-			json_object_set_new(node, "backing", below);
-		else
-			json_decref(below);
-	}
-	return node;
-}
 
 /* A header may ask QEMU for more than its layer: another file with the data, above all. */
 static int check_headers(const struct disk_files *f, struct err *err)
@@ -52,12 +33,9 @@ static bool is_keepers(const struct disk_files *f, uid_t keeper)
 	return true;
 }
 
-static int run_qemu_img(
-	const struct disk_files *f, const char *const argv[], uid_t uid, struct err *err)
+static int run_qemu_img(const struct disk_files *f, const int *fds, const char *const argv[],
+	uid_t uid, struct err *err)
 {
-	int fds[CHAIN_MAX];
-	for (size_t i = 0; i < f->count; i++)
-		fds[i] = f->layers[i].fd;
 	const struct tool_run run = {.argv = argv,
 		.fds = fds,
 		.fd_count = f->count,
@@ -71,28 +49,28 @@ int snapshot_merge(int dir, const struct disk_def *d, const json_t *record,
 	const struct loose_layer *l, uid_t keeper, struct err *err)
 {
 	const char *names[CHAIN_MAX];
+	int fds[CHAIN_MAX];
 	size_t count;
 	_cleanup_disk_files_ struct disk_files f = {0};
 	if (snapshot_chain(record, d, l->name, names, &count, err) < 0 ||
 		disk_open_layers(d, dir, names, count, &f, err) < 0 || check_headers(&f, err) < 0)
 		return -1;
-	_cleanup_json_ json_t *nodes = graph(&f);
-	_cleanup_free_ char *line = json_line(nodes), *image = str_fmt("json:%s", line);
+	_cleanup_free_ char *image = disk_tool_node(&f, fds, err);
 	const char *argv[] = {"commit", "-p", "-d", image, NULL};
-	return run_qemu_img(&f, argv, is_keepers(&f, keeper) ? keeper : 0, err);
+	return image ? run_qemu_img(&f, fds, argv, is_keepers(&f, keeper) ? keeper : 0, err) : -1;
 }
 
 int snapshot_rename_backing(int dir, const struct disk_def *d, const char *layer, const char *over,
 	uid_t keeper, struct err *err)
 {
+	int fds[CHAIN_MAX];
 	struct disk_files f = {.count = 1, .layers = {{.qcow2 = true}}};
 	f.layers[0].fd = file_open_owned(dir, layer, O_RDWR, keeper, err);
 	_cleanup_close_ int fd = f.layers[0].fd;
 	if (fd < 0 || check_headers(&f, err) < 0)
 		return -1;
-	_cleanup_json_ json_t *nodes = graph(&f);
-	_cleanup_free_ char *line = json_line(nodes), *image = str_fmt("json:%s", line);
+	_cleanup_free_ char *image = disk_tool_node(&f, fds, err);
 	const char *argv[] = {"rebase", "-u", "-F", snapshot_backing_format(d, over), "-b",
 		over[0] ? over : snapshot_bottom(d), image, NULL};
-	return run_qemu_img(&f, argv, keeper, err);
+	return image ? run_qemu_img(&f, fds, argv, keeper, err) : -1;
 }

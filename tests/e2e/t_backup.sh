@@ -186,6 +186,13 @@ check_json "its facts" '(.running | not) and (.disks | map(.target) == ["vda", "
 qemu-img compare -q -f raw -F qcow2 "$TMPDIR/large.raw" "$TMPDIR/b8/vdc.qcow2"
 qemu-img compare -q -f qcow2 -F qcow2 "$ROOST_STATE/guests/p/disk0.qcow2" "$TMPDIR/b8/vda.qcow2"
 check_eq "nothing is left" "" "$(find "$TMPDIR" -name '*.part')"
+say "and of one with snapshots: what it writes to"
+roost snapshot-create-as p kept
+roost backup p "$TMPDIR/b9"
+for disk in vda vdb vdc; do
+	qemu-img compare -q -F qcow2 -f qcow2 "$TMPDIR/b8/$disk.qcow2" "$TMPDIR/b9/$disk.qcow2"
+done
+roost snapshot-delete p kept
 roost undefine p
 roost restore "$TMPDIR/b8"
 roost start p 2>/dev/null
