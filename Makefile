@@ -130,7 +130,7 @@ crypt := $(or $(call static,crypt),-lcrypt)
 ifeq ($(call have,zlib libzstd),yes)
 PROGRAMS += $(LIBEXEC)/roost-disk
 images += volume inflate
-unit += volume
+unit += volume mutated
 fuzz += volume
 INFLATE := -lz -lzstd
 else

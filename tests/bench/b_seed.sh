@@ -18,11 +18,6 @@ their_ms() {
 }
 
 say "(i): a seed, ours against genisoimage's"
-figures=$(for who in roost their roost their roost their; do
-	echo "{\"$who\": $("${who}_ms")}"
-done | jq -s 'def places: . * 100 | round / 100;
-	def median: sort | .[length / 2 | floor];
-	(map(.roost // empty) | median) as $roost | (map(.their // empty) | median) as $their |
-	{ratio: ($roost / $their) | places, roost: $roost | places, their: $their | places}')
-result i "seed" "$(echo "$figures" | jq .ratio)" "at most" 1.0 "times genisoimage" \
+figures=$(beside)
+result i "seed" "$(echo "$figures" | jq .roost_per_their)" "at most" 1.0 "times genisoimage" \
 	"$(echo "$figures" | jq -r '"\(.roost) against \(.their) ms"')"

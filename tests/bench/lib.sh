@@ -25,3 +25,14 @@ measure() {
 bare() {
 	"$TOP/build/tests/bench_bare_qemu" -j "$@"
 }
+
+# beside: roost_ms and their_ms of the bench, taking turns, the medians and their ratios as JSON
+beside() {
+	for beside_who in roost their roost their roost their; do
+		echo "{\"$beside_who\": $("${beside_who}_ms")}"
+	done | jq -s 'def places: . * 100 | round / 100;
+		def median: sort | .[length / 2 | floor];
+		(map(.roost // empty) | median) as $roost | (map(.their // empty) | median) as $their |
+		{roost: $roost | places, their: $their | places,
+			their_per_roost: ($their / $roost) | places, roost_per_their: ($roost / $their) | places}'
+}
