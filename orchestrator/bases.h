@@ -46,7 +46,7 @@ bool base_of_path(const char *path, char id[13], const char **file);
  */
 int base_freeze(const char *id, const char *file, int fd, struct err *err);
 /*
- * Removes the bases that nobody stands on: no guest, running or not, no kept disk, by all records; if one of
+ * Removes the bases that nobody stands on: no guest, running or not, no disk that a guest has no more (unrecorded.h); if one of
  * those cannot be read, nothing. A template's stay. Calls `removed`, if not NULL, with the path of each. Takes
  * the lock unless it is the caller's already.
  */

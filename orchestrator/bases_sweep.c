@@ -8,11 +8,10 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "images/chain.h"
-#include "images/image.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/unrecorded.h"
 
 struct sweep {
 	json_t *used;   /* {PATH: true} */
@@ -50,57 +49,31 @@ static bool add_records(struct sweep *s, int folders, bool running)
 	if (folders < 0 || dir_names(folders, &names, NULL, &ignored) < 0)
 		return false;
 	for (char **name = names; *name; name++) {
-		_cleanup_close_ int folder = dir_open(folders, *name, &ignored);
-		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &ignored);
+		struct err why = ERR_INIT;
+		_cleanup_close_ int folder = dir_open(folders, *name, &why);
+		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &why);
 		if (record)
 			add_record(s, running ? NULL : *name, record);
-		all = all && (record || folder < 0);
+		/* one that has just ended has none any more, one that was just undefined no folder */
+		else if (why.kind != ERR_NOT_FOUND || (!running && folder >= 0))
+			all = false;
 	}
 	return all;
 }
 
-/* A kept disk is told by headers alone: it, what it stands on, and so on. */
-static void add_kept_disk(struct sweep *s, int dir, const char *file, const char *folder)
+/* The same for disks that no record tells. */
+static bool add_unrecorded(struct sweep *s)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_free_ char *path = str_fmt("%s/%s", folder, file);
-	_cleanup_close_ int fd = file_open_owned(dir, file, O_RDONLY, geteuid(), &ignored);
-	struct stat st;
-	for (int depth = 0; fd >= 0 && depth < CHAIN_MAX; depth++) {
-		struct qcow2_info info;
-		char id[13];
-		const char *name;
-		char *below = qcow2_read(fd, &info, &ignored) == 0 && info.has_backing
-				      ? chain_backing_path(path, info.backing)
-				      : NULL;
-		free(path);
-		path = below;
-		if (!below)
-			return;
-		if (base_of_path(below, id, &name))
-			json_object_set_new(s->used, below, json_true());
-		cleanup_close(&fd);
-		fd = image_open(below, &st, &ignored);
+	bool all = true;
+	_cleanup_json_ json_t *disks = unrecorded_disks();
+	const json_t *disk, *path;
+	size_t i, j;
+	json_array_foreach (disks, i, disk) {
+		json_array_foreach (json_object_get(disk, "below"), j, path)
+			json_object_set_new(s->used, json_string_value(path), json_true());
+		all = all && !json_object_get(disk, "why");
 	}
-}
-
-static void add_kept(struct sweep *s)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_names_ char **folders = NULL;
-	_cleanup_free_ char *path = str_fmt("%s/kept", paths_state(&ignored));
-	_cleanup_close_ int all = dir_open(AT_FDCWD, path, &ignored);
-	if (all < 0 || dir_names(all, &folders, NULL, &ignored) < 0)
-		return;
-	for (char **folder = folders; *folder; folder++) {
-		_cleanup_names_ char **files = NULL;
-		_cleanup_free_ char *inside = str_fmt("%s/%s", path, *folder);
-		_cleanup_close_ int dir = dir_open(all, *folder, &ignored);
-		if (dir < 0 || dir_names(dir, &files, NULL, &ignored) < 0)
-			continue;
-		for (char **file = files; *file; file++)
-			add_kept_disk(s, dir, *file, inside);
-	}
+	return all;
 }
 
 /* ---- the others ------------------------------------------------------------------------------------ */
@@ -154,10 +127,10 @@ static int sweep_all(struct sweep *s, int bases, struct err *err)
 		return -1;
 	if (!ids[0] || !ids[1]) /* the lock alone: as nearly always */
 		return 0;
-	if (!add_records(s, guests, false)) /* who knows what that one stands on? */
+	/* else who knows what that one stands on? */
+	if (!add_records(s, guests, false) || (runs >= 0 && !add_records(s, runs, true)) ||
+		(runs < 0 && none.kind != ERR_NOT_FOUND) || !add_unrecorded(s))
 		return 0;
-	add_records(s, runs, true); /* one that has just ended has none any more */
-	add_kept(s);
 	for (char **id = ids; *id; id++)
 		sweep_folder(s, bases, *id);
 	return 0;

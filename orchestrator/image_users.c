@@ -1,15 +1,14 @@
 #include "orchestrator/image_users.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/str.h"
-#include "images/qcow2.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/unrecorded.h"
 
 static void add(
 	json_t *users, const char *kind, const char *name, const char *image, const char *through)
@@ -61,68 +60,78 @@ static void add_bases(json_t *users, const json_t *disk, const char *image, char
 	}
 }
 
-/* By the record in a folder: a guest's, or what a running one was started with. */
-static void add_guest(const struct store *s, int folder, const char *name, json_t *users)
+/* Somebody of whom nothing is known: who has no "image". */
+static void add_unknown(json_t *users, const char *kind, const char *name, const struct err *why)
 {
-	struct err ignored = ERR_INIT;
+	json_array_append_new(users,
+		json_pack("{s:s, s:s, s:s}", "kind", kind, "name", name, "why", why->message));
+}
+
+/* By the record of a guest, or by what a running one was started with. */
+static void add_guest(const struct store *s, const json_t *record, const char *name, json_t *users)
+{
 	const json_t *disk;
 	size_t i;
 	char image[64];
-	_cleanup_json_ json_t *record = record_look(folder, &ignored);
-	const json_t *disks = json_object_get(record, "disks");
-	if (!record && name)
-		add(users, "guest", name, NULL, NULL);
-	json_array_foreach (disks, i, disk) {
+	json_array_foreach (json_object_get(record, "disks"), i, disk) {
 		_cleanup_free_ char *base = NULL;
 		bool stands = image_of_disk(s, disk, image);
 		add_bases(users, disk, stands ? image : "", &base);
 		if (!stands && !base)
 			continue;
-		add(users, "guest", name ? name : json_get_str(record, "name", ""),
-			stands ? image : "", json_get_str(disk, "target", ""));
+		add(users, "guest", name, stands ? image : "", json_get_str(disk, "target", ""));
 		if (base)
 			json_object_set_new(json_array_get(users, json_array_size(users) - 1),
 				"base", json_string(base));
 	}
 }
 
+/* `running`: the folders are named by ids. One that has just ended has its own no more. */
 static void add_guests(const struct store *s, int folders, bool running, json_t *users)
 {
-	struct err ignored = ERR_INIT;
+	struct err why = ERR_INIT;
+	const char *kind = running ? "running guest" : "guest";
 	_cleanup_names_ char **names = NULL;
-	if (folders < 0 || dir_names(folders, &names, NULL, &ignored) < 0)
+	if (dir_names(folders, &names, NULL, &why) < 0) {
+		add_unknown(users, kind, "*", &why);
 		return;
+	}
 	for (char **name = names; *name; name++) {
-		_cleanup_close_ int folder = dir_open(folders, *name, &ignored);
-		if (folder >= 0)
-			add_guest(s, folder, running ? NULL : *name, users);
+		struct err broken = ERR_INIT;
+		_cleanup_close_ int folder = dir_open(folders, *name, &broken);
+		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &broken);
+		if (record)
+			add_guest(s, record, running ? json_get_str(record, "name", "") : *name,
+				users);
+		else if (!running || broken.kind != ERR_NOT_FOUND)
+			add_unknown(users, kind, *name, &broken);
 	}
 }
 
-/* Disks that `undefine` has kept are overlays still, by their headers: nobody runs on them. */
-static void add_kept(const struct store *s, json_t *users)
+/* The disks that no record tells: as if theirs had what their headers say for its lineage. */
+static void add_unrecorded(const struct store *s, json_t *users)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_names_ char **folders = NULL;
-	_cleanup_free_ char *path = str_fmt("%s/kept", paths_state(&ignored));
-	_cleanup_close_ int all = dir_open(AT_FDCWD, path, &ignored);
-	if (all < 0 || dir_names(all, &folders, NULL, &ignored) < 0)
-		return;
-	for (char **folder = folders; *folder; folder++) {
-		_cleanup_names_ char **files = NULL;
-		_cleanup_close_ int dir = dir_open(all, *folder, &ignored);
-		if (dir < 0 || dir_names(dir, &files, NULL, &ignored) < 0)
-			continue;
-		for (char **file = files; *file; file++) {
-			struct qcow2_info info;
-			char image[64];
-			_cleanup_free_ char *disk = str_fmt("%s/%s/%s", path, *folder, *file);
-			_cleanup_close_ int fd =
-				file_open_owned(dir, *file, O_RDONLY, geteuid(), &ignored);
-			if (fd >= 0 && qcow2_read(fd, &info, &ignored) == 0 &&
-				store_name_of_path(s, info.backing, image))
-				add(users, "disk", disk, image, NULL);
-		}
+	_cleanup_json_ json_t *disks = unrecorded_disks();
+	const json_t *disk, *path;
+	size_t i, j;
+	char image[64];
+	json_array_foreach (disks, i, disk) {
+		const char *name = json_get_str(disk, "disk", ""),
+			   *why = json_get_str(disk, "why", NULL);
+		_cleanup_free_ char *base = NULL;
+		_cleanup_json_ json_t *lineage = json_array();
+		json_array_foreach (json_object_get(disk, "below"), j, path)
+			json_array_append_new(lineage, json_pack("{s:O}", "path", path));
+		_cleanup_json_ json_t *told = json_pack("{s:O}", "lineage", lineage);
+		bool stands = image_of_disk(s, told, image);
+		add_bases(users, told, stands ? image : "", &base);
+		if (stands || base)
+			json_array_append_new(
+				users, json_pack("{s:s, s:s, s:s, s:s*}", "kind", "disk", "name",
+					       name, "image", stands ? image : "", "base", base));
+		if (why)
+			json_array_append_new(users, json_pack("{s:s, s:s, s:s}", "kind", "disk",
+							     "name", name, "why", why));
 	}
 }
 
@@ -133,8 +142,10 @@ static int add_images(const struct store *s, json_t *users, struct err *err)
 		return -1;
 	for (char **name = names; *name; name++) {
 		_cleanup_store_image_ struct store_image i = {0};
-		struct err ignored = ERR_INIT;
-		if (store_look(s, *name, &i, &ignored) == 0 && i.base)
+		struct err broken = ERR_INIT;
+		if (store_look(s, *name, &i, &broken) < 0 && broken.kind != ERR_NOT_FOUND)
+			add_unknown(users, "image", *name, &broken);
+		else if (i.base)
 			add(users, "image", *name, i.base, NULL);
 	}
 	return 0;
@@ -157,16 +168,38 @@ static json_t *each_once(const json_t *users)
 
 json_t *image_users(const struct store *s, struct err *err)
 {
-	struct err none = ERR_INIT;
+	struct err why = ERR_INIT;
 	_cleanup_json_ json_t *users = json_array();
-	_cleanup_close_ int guests = guests_open(&none);
-	_cleanup_close_ int runs = runs_open(&none);
+	_cleanup_close_ int guests = guests_open(&why);
+	if (guests < 0 && why.kind != ERR_NOT_FOUND) {
+		*err = why;
+		return NULL;
+	}
+	_cleanup_close_ int runs = runs_open(&why);
+	if (runs < 0 && why.kind != ERR_NOT_FOUND) {
+		*err = why;
+		return NULL;
+	}
 	if (add_images(s, users, err) < 0)
 		return NULL;
-	add_guests(s, guests, false, users);
-	add_guests(s, runs, true, users);
-	add_kept(s, users);
+	if (guests >= 0)
+		add_guests(s, guests, false, users);
+	if (runs >= 0)
+		add_guests(s, runs, true, users);
+	add_unrecorded(s, users);
 	return each_once(users);
+}
+
+/* What to do about one of whom it is not known what he stands on. */
+static int hint_unknown(const char *kind, const char *who, struct err *err)
+{
+	if (str_eq(kind, "guest"))
+		return err_hint(err, "mend its record, or `roost undefine %s`", who);
+	if (str_eq(kind, "running guest"))
+		return err_hint(err, "end that guest first; `roost list` shows those that run");
+	if (str_eq(kind, "image"))
+		return err_hint(err, "remove that one first, or mend its record");
+	return err_hint(err, "mend what is told there, or remove the disk if nobody needs it");
 }
 
 int image_check_unused(const struct store *s, const char *name, struct err *err)
@@ -180,11 +213,13 @@ int image_check_unused(const struct store *s, const char *name, struct err *err)
 		const char *kind = json_get_str(user, "kind", ""),
 			   *who = json_get_str(user, "name", ""),
 			   *on = json_get_str(user, "image", NULL);
+		if (!on && str_eq(kind, "image") && str_eq(who, name)) /* it is the broken one */
+			continue;
 		if (!on) {
 			err_set(err, ERR_REFUSED,
-				"guest '%s' is broken: whether it stands on image '%s' is not known",
-				who, name);
-			return err_hint(err, "mend its record, or `roost undefine %s`", who);
+				"%s '%s' is broken: whether it stands on image '%s' is not known: %s",
+				kind, who, name, json_get_str(user, "why", ""));
+			return hint_unknown(kind, who, err);
 		}
 		if (!str_eq(on, name))
 			continue;

@@ -1,4 +1,4 @@
-/* Who stands on the images of the store: guests, other images, disks that were kept of guests. */
+/* Who stands on the images of the store: guests, other images, disks that guests have no more. */
 #ifndef ORCHESTRATOR_IMAGE_USERS_H
 #define ORCHESTRATOR_IMAGE_USERS_H
 
@@ -8,7 +8,7 @@
 /*
  * [{"kind": "guest"|"image"|"disk", "name": NAME or path, "image": what it stands on, "through": the
  * guest's disk}], one for each that stands directly on an image; NULL with *err. A guest whose record
- * cannot be read has no "image". What was cloned stands on a base (bases.h), which is told by "base": "ID/FILE",
+ * cannot be read, or a disk whose header cannot, has no "image", but "why". What was cloned stands on a base (bases.h), which is told by "base": "ID/FILE",
  * and is one of these itself, of the kind "base"; without an image below them "image" is "".
  */
 json_t *image_users(const struct store *s, struct err *err);

@@ -197,6 +197,53 @@ roost undefine one --remove-all-storage
 roost image tag judged stable --remove
 check_json "no longer" 'map(.tags) | add == []' "$(roost image list --json)"
 
+say "a disk that no record tells"
+unknown="whether it stands on image 'under' is not known"
+roost image import base --name under
+printf 'name: out\nmemory: 32M\ninterfaces: []\ndisks: [{image: under}]\n' >out.yaml
+roost define out.yaml
+qemu-io -f qcow2 -c 'write -q -P 7 64k 64k' "$ROOST_STATE/guests/out/disk0.qcow2"
+roost snapshot-create-as out s
+sed 's/disks: .*/disks: []/' out.yaml | roost define -
+check_status 5 roost image rm under
+check_match "taken out of its definition, while its snapshot stays" "disk '$ROOST_STATE/guests/out/disk0.qcow2' stands on it" "$out"
+check_eq "tree" "under
++- disk $ROOST_STATE/guests/out/disk0.qcow2" "$(roost image tree under)"
+roost define out.yaml
+check_eq "a layer of a snapshot says nothing of its own" "under
++- guest out (vda)" "$(roost image tree under)"
+roost clone out copy
+roost undefine out --snapshots-metadata --remove-all-storage
+kept=$(roost undefine copy | sed -n 's/^kept: //p')
+check_status 5 roost image rm under
+check_match "kept, and on it through a base alone" "image 'under' is in use: base '" "$out"
+check_match "tree" "[+]- disk $kept" "$(roost image tree under)"
+check_no_match "nor does gc take its base" bases "$(roost image gc)"
+
+say "who cannot be read may stand on it"
+cp "$kept" whole
+head -c 60 whole >"$kept"
+check_status 5 roost image rm under
+check_match "a header" "disk '$kept' is broken: $unknown: .*beyond the end" "$out"
+check_no_match "nor does gc" bases "$(roost image gc)"
+rm "$kept"
+ended=$ROOST_RUN/g/000000000000
+mkdir -p "$ended"
+echo '{' >"$ended/guest.json"
+check_status 5 roost image rm under
+check_match "the record of a running guest" "running guest '000000000000' is broken: $unknown" "$out"
+rm -r "$ended"
+mkdir "$ROOST_STATE/guests/hollow"
+check_status 5 roost image rm under
+check_match "a guest without a record" "guest 'hollow' is broken: $unknown: cannot read 'guest.json'" "$out"
+rmdir "$ROOST_STATE/guests/hollow"
+ln -s /nowhere "$ROOST_STATE/kept/elsewhere"
+check_status 5 roost image rm under
+check_match "a folder" "disk '$ROOST_STATE/kept/elsewhere' is broken: $unknown: cannot open the folder" "$out"
+rm "$ROOST_STATE/kept/elsewhere"
+check_match "gc takes the base now" "removed: .*/bases/" "$(roost image gc)"
+roost image rm under
+
 say "run by name"
 out=$(roost run judged --memory 32M --for running --quiet 2>/dev/null)
 check_match "ready" '^judged is ready' "$out"
