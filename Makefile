@@ -46,7 +46,7 @@ shared += usage disk_size userdata_check
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
 roost  += verb_display
-roost  += verb_image verb_image_make verb_image_tool
+roost  += verb_image verb_image_make verb_image_tool verb_image_map
 roost  += verb_seed
 shared += seed_write password definition_cloud userdata_keys
 shared += definition_hardware
@@ -129,7 +129,7 @@ crypt := $(or $(call static,crypt),-lcrypt)
 # what reads disks: in the library, for the tests too, but only roost-disk is linked with it
 ifeq ($(call have,zlib libzstd),yes)
 PROGRAMS += $(LIBEXEC)/roost-disk
-images += volume inflate
+images += volume volume_extents inflate
 unit += volume mutated
 fuzz += volume
 INFLATE := -lz -lzstd

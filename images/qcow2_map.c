@@ -19,16 +19,18 @@
 #include "images/qcow2_format.h"
 
 enum {
-	PAGE = 16384,
-	PAGES = 8,
+	PAGE = 4096,
+	PAGES = 32,
 	SECTOR = 512,
 	SUBCLUSTERS = 32,
+	CLUSTERS_LOOKED_AT = 1 << 24, /* for qcow2_map_preallocated(): then it is no */
 };
 
 /* Section "Cluster mapping"; of L1 and standard L2 entries alike. */
-#define OFFSET_BITS   0x00fffffffffffe00ULL
-#define L2_ZERO       (1ULL << 0)
-#define L2_COMPRESSED (1ULL << 62)
+#define OFFSET_BITS      0x00fffffffffffe00ULL
+#define L2_ZERO          (1ULL << 0)
+#define L2_COMPRESSED    (1ULL << 62)
+#define REFCOUNT_OFFSETS 0xfffffffffffffe00ULL
 
 struct page {
 	uint64_t at;
@@ -296,4 +298,62 @@ int qcow2_map_at(
 		return -1;
 	return table ? run_of_table(m, table, offset, most, out, err)
 		     : run_without_table(m, offset, most, out, err);
+}
+
+/* ---- made before the data ------------------------------------------------------------------------- */
+
+/* Is cluster `index` of a refcount block in use? Section "Refcount blocks"; below 8 bits the first are the lowest. */
+static int in_use(struct qcow2_map *m, uint64_t block, uint64_t index, bool *out, struct err *err)
+{
+	uint64_t word, bits = m->q.refcount_bits, bit = index * bits;
+	if (word_at(m, block + bit / 64 * 8, &word, err) < 0)
+		return -1;
+	unsigned shift =
+		(unsigned)(bits < 8 ? 56 - bit % 64 / 8 * 8 + bit % 8 : 64 - bits - bit % 64);
+	*out = (word >> shift & (UINT64_MAX >> (64 - bits))) != 0;
+	return 0;
+}
+
+/* How many clusters of the file's first `clusters` are in use, but no more than `enough`. */
+static int count_in_use(
+	struct qcow2_map *m, uint64_t clusters, uint64_t enough, uint64_t *out, struct err *err)
+{
+	uint64_t block = 0, count = 0, per_block = m->cluster * 8 / m->q.refcount_bits;
+	uint64_t most = m->q.refcount_table_clusters * m->cluster / 8 * per_block;
+	bool used;
+	for (uint64_t i = 0; i < clusters && i < most && count < enough;) {
+		if (i % per_block == 0 &&
+			word_at(m, m->q.refcount_table_offset + i / per_block * 8, &block, err) < 0)
+			return -1;
+		block &= REFCOUNT_OFFSETS;
+		if (block % m->cluster)
+			return err_set(err, ERR_USAGE,
+				"qcow2: a refcount block at %" PRIu64
+				": not the start of a cluster",
+				block);
+		if (!block) {
+			i += per_block;
+			continue;
+		}
+		if (in_use(m, block, i % per_block, &used, err) < 0)
+			return -1;
+		count += used;
+		i++;
+	}
+	*out = count;
+	return 0;
+}
+
+bool qcow2_map_preallocated(struct qcow2_map *m)
+{
+	struct stat st;
+	struct err err = ERR_INIT;
+	uint64_t count = 0;
+	if (fstat(m->fd, &st) < 0)
+		return false;
+	uint64_t clusters = (m->q.file_size + m->cluster - 1) / m->cluster;
+	uint64_t real = (uint64_t)st.st_blocks * SECTOR / m->cluster;
+	uint64_t enough = real * 10 / 9 > real + 2 ? real * 10 / 9 : real + 2;
+	return clusters <= CLUSTERS_LOOKED_AT && enough <= clusters &&
+	       count_in_use(m, clusters, enough, &count, &err) == 0 && count >= enough;
 }

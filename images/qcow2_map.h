@@ -37,6 +37,12 @@ struct qcow2_map *qcow2_map_open(int fd, const struct qcow2_info *info, struct e
 /* What is at `offset`, and for how long (at most `most`): both within the virtual size. */
 int qcow2_map_at(struct qcow2_map *m, uint64_t offset, uint64_t most, struct qcow2_run *out,
 	struct err *err);
+/*
+ * Does the file have markedly fewer blocks than clusters in use by its refcounts? Then tables were
+ * made before the data (preallocation=metadata), and holes in the file are known to be zeroes. It is
+ * QEMU's guess, by which qemu-img map calls such data zero; tables that cannot be read are a no, too.
+ */
+bool qcow2_map_preallocated(struct qcow2_map *m);
 void qcow2_map_close(struct qcow2_map *m);
 
 #endif

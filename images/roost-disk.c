@@ -7,12 +7,15 @@
  * One FORMAT, "qcow2" or "raw", per layer from the top to the bottom; the layers are the open files 3,
  * 4, and so on (images/disk_ask.h starts it so). Commands:
  *
+ *	map	{"start", "length", "depth", "present", "zero", "data", "compressed", "offset"} per
+ *		extent, as `qemu-img map --output=json` prints them
  *	df	what images/disk_usage.h tells, per partition
  *
  * One JSON object per line on standard output. An error is the last line, {"error":{...}}, and the exit
  * status of its kind.
  */
 #include <grp.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -38,6 +41,37 @@ static void stand_alone(size_t layers)
 		return;
 }
 
+static const char *word(bool value)
+{
+	return value ? "true" : "false";
+}
+
+static void print_extent(const struct volume_extent *e)
+{
+	printf("{\"start\":%" PRIu64 ",\"length\":%" PRIu64
+	       ",\"depth\":%zu,\"present\":%s,\"zero\":%s,\"data\":%s,\"compressed\":%s",
+		e->start, e->length, e->depth, word(e->present), word(e->zero), word(e->data),
+		word(e->compressed));
+	if (e->has_offset)
+		printf(",\"offset\":%" PRIu64, e->offset);
+	puts("}");
+}
+
+static int run_map(struct volume *v, struct err *err)
+{
+	struct volume_extent e = {0};
+	if (volume_size(v) == 0) /* as qemu-img has it */
+		print_extent(&e);
+	for (uint64_t at = 0; at < volume_size(v); at += e.length) {
+		if (volume_extent_at(v, at, &e, err) < 0)
+			return -1;
+		print_extent(&e);
+		if (ferror(stdout))
+			return err_errno(err, "cannot write the answer");
+	}
+	return 0;
+}
+
 static int read_volume(void *about, void *data, uint64_t at, size_t len, struct err *err)
 {
 	return volume_read(about, at, data, len, err);
@@ -59,6 +93,7 @@ static const struct {
 	const char *name;
 	int (*run)(struct volume *v, struct err *err);
 } commands[] = {
+	{"map", run_map},
 	{"df", run_df},
 };
 
@@ -83,7 +118,7 @@ static int run(int argc, char **argv, struct err *err)
 		volume_close(v);
 		return result;
 	}
-	return err_set(err, ERR_USAGE, "usage: roost-disk df qcow2|raw...");
+	return err_set(err, ERR_USAGE, "usage: roost-disk map|df qcow2|raw...");
 }
 
 int main(int argc, char **argv)

@@ -11,32 +11,10 @@
 #include "base/mem.h"
 #include "images/chain.h"
 #include "images/inflate.h"
-#include "images/qcow2_map.h"
+#include "images/volume_layers.h"
 #include "images/image.h"
 
 static_assert(VOLUME_LAYERS_MAX == CHAIN_MAX, "whatever chain_resolve() finds can be read");
-
-struct layer {
-	int fd;
-	uint64_t size;
-	struct qcow2_map *map; /* NULL: raw */
-	struct qcow2_info q;   /* with `map` */
-};
-
-/* A cluster of a layer's that was compressed; the last one, since readers come back to it. */
-struct cluster {
-	unsigned char *bytes; /* NULL: none */
-	size_t layer;
-	uint64_t host;
-	uint32_t host_length;
-};
-
-struct volume {
-	size_t count;
-	struct layer layers[VOLUME_LAYERS_MAX];
-	struct cluster cluster;
-	void *packed;
-};
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
@@ -167,8 +145,7 @@ static int read_run(struct volume *v, size_t i, uint64_t offset, const struct qc
 	}
 }
 
-/* What this layer has at `offset`, which is below its size, for at most `most` bytes. */
-static int layer_run(const struct layer *l, uint64_t offset, uint64_t most, struct qcow2_run *out,
+int layer_run(const struct layer *l, uint64_t offset, uint64_t most, struct qcow2_run *out,
 	struct err *err)
 {
 	if (most > l->size - offset)

@@ -38,4 +38,19 @@ uint64_t volume_size(const struct volume *v);
 int volume_read(struct volume *v, uint64_t offset, void *buf, size_t len, struct err *err);
 void volume_close(struct volume *v);
 
+/* Part of a volume, told as `qemu-img map` does (MapEntry in QEMU's qapi/block-core.json). */
+struct volume_extent {
+	uint64_t start, length;
+	size_t depth;    /* of the layer that has it */
+	bool present;    /* one of the layers has it */
+	bool zero;       /* it is known to be zeroes */
+	bool data;       /* it takes place in that layer's file */
+	bool compressed; /* then it has no offset */
+	bool has_offset;
+	uint64_t offset; /* in that layer's file */
+};
+
+/* The extent at `start`, which is below the size, with all that goes on like it. */
+int volume_extent_at(struct volume *v, uint64_t start, struct volume_extent *out, struct err *err);
+
 #endif

@@ -1,4 +1,4 @@
-/* image check, convert, compare, map: qemu-img's work, in a confined child (images/tool.h). */
+/* image check, convert, compare: qemu-img's work, in a confined child (images/tool.h). */
 #include "orchestrator/verbs.h"
 
 #include <errno.h>
@@ -152,7 +152,7 @@ static int run_convert(const struct cli *cli, struct err *err)
 	return 0;
 }
 
-/* ---- compare, map --------------------------------------------------------------------------------- */
+/* ---- compare -------------------------------------------------------------------------------------- */
 
 static int run_compare(const struct cli *cli, struct err *err)
 {
@@ -179,37 +179,6 @@ static int run_compare(const struct cli *cli, struct err *err)
 	return status;
 }
 
-static int run_map(const struct cli *cli, struct err *err)
-{
-	size_t i;
-	json_t *e;
-	_cleanup_buf_ struct buf out = {0};
-	_cleanup_free_ char *node =
-		whole_node(cli->operands[0], cli_value(cli, "format", NULL), err);
-	const char *argv[] = {"map", "--output=json", node, NULL};
-	if (!node || tool_run(&(struct tool_run){.argv = argv, .out = &out}, NULL, err) < 0)
-		return -1;
-	_cleanup_json_ json_t *list = json_text_parse(out.data ? out.data : "", out.len, err);
-	if (!list)
-		return -1;
-	if (cli->json) {
-		cli_print_json(TAKE(list));
-		return 0;
-	}
-	printf("%-18s %-18s %-18s %s\n", "Offset", "Length", "Mapped to", "Depth");
-	json_array_foreach (list, i, e) {
-		if (!json_get_bool(e, "data", false))
-			continue;
-		int64_t at = json_get_int(e, "offset", -1);
-		_cleanup_free_ char *mapped =
-			at < 0 ? xstrdup("compressed") : str_fmt("0x%llx", (long long)at);
-		printf("0x%-16llx 0x%-16llx %-18s %lld\n", (long long)json_get_int(e, "start", 0),
-			(long long)json_get_int(e, "length", 0), mapped,
-			(long long)json_get_int(e, "depth", 0));
-	}
-	return 0;
-}
-
 #define FORMAT                                                                                     \
 	{                                                                                          \
 		"format", "qcow2|raw", 'f', "what it is; without: by its content"                  \
@@ -228,6 +197,3 @@ const struct verb verb_image_compare = {"image compare", "FILE FILE",
 	{FORMAT, {"other-format", "qcow2|raw", 'F', "what the second one is"},
 		{"strict", NULL, 's', "sizes and what is allocated must agree, too"}},
 	run_compare, "roost image compare data.qcow2 data.qcow2", GROUP_IMAGES, GUESTS_ALL};
-const struct verb verb_image_map = {"image map", "FILE",
-	"Tells where the data of an image is in its file and in those that it stands on.", 1, 1,
-	false, {FORMAT}, run_map, "roost image map data.qcow2 --json", GROUP_IMAGES, GUESTS_ALL};
