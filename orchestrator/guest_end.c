@@ -281,11 +281,11 @@ void guest_end(struct guest *g)
 		unlinkat(g->dir, own[i], 0);
 	status_write_last(g->dir, &g->status, &ignored);
 	snapshots_commit(g->dir, &ignored); /* nobody is left to ask: what was planned holds */
-	journal_end(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.log", "vnc.sock", "exit",
 		"qemu.err", "tpm.err", "argv", "guest.json", "attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
+	journal_end(g); /* last: without it a guest whose status is there goes on */
 	consoles_end(g);
 	guest_event(g, "ROOST_ENDED",
 		json_pack("{s:s, s:s}", "state", guest_state_name(g->status.state), "reason",

@@ -50,7 +50,8 @@ static int recover_operation(struct guest *g, struct err *err)
 		if (str_eq(operation, recoveries[i].operation) &&
 			recoveries[i].recover(g, journal, err) < 0)
 			return err_prefix(err, "recovering from an interrupted %s", operation);
-	journal_end(g);
+	if (!g->qemu_ended) /* else when its end is told: guest_end() */
+		journal_end(g);
 	return 0;
 }
 

@@ -25,6 +25,7 @@
 #include "orchestrator/snapshots.h"
 
 enum { BLOCK = 256 * 1024, FACTS_ROOM = 192 * 1024, TELL_MS = 1000 };
+enum { DECIDED_MS = 60000, LOOK_AGAIN_MS = 20 };
 
 struct saving {
 	bool quiet;
@@ -308,6 +309,17 @@ static int begin(struct saving *s, const char *command, json_t *args, struct err
 	return s->call ? 0 : -1;
 }
 
+/* Has the successor of a keeper that died finished, or undone, what that one had begun? */
+static bool is_decided(const struct saving *s, int dir, struct status *status)
+{
+	struct err ignored = ERR_INIT;
+	/* in this order: the journal goes after the status */
+	bool begun = faccessat(dir, "journal", F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+	status_free(status);
+	*status = (struct status){0};
+	return guest_look(&s->f, status, &ignored) == 0 && (!status->number || !begun);
+}
+
 /*
  * No good answer after we had agreed: the keeper has died. Its successor either ends the guest, or lets it
  * go on, and then the file is not true of it any more. Where that cannot be learnt, the file stays.
@@ -316,9 +328,15 @@ static int learn_what_became(const struct saving *s, struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_status_ struct status status = {0};
+	_cleanup_close_ int dir = guest_dir_open(s->f.name, &ignored);
+	int64_t deadline = deadline_in(DECIDED_MS);
 	orphans_adopt(&ignored);
-	if (guest_look(&s->f, &status, &ignored) < 0)
-		return err_hint(err, "'%s' may be whole; the guest may have gone on", s->path);
+	while (dir < 0 || !is_decided(s, dir, &status)) {
+		if (dir < 0 || !deadline_left(deadline))
+			return err_hint(
+				err, "'%s' may be whole; the guest may have gone on", s->path);
+		poll(NULL, 0, LOOK_AGAIN_MS);
+	}
 	if (!status.number && str_eq(status.reason, "saved"))
 		return 0;
 	if (status.number)
