@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -216,6 +218,15 @@ int dir_make(const char *path, mode_t mode, struct err *err)
 int dir_make_shared(const char *path, struct err *err)
 {
 	return make_folder(path, 0750, false, err);
+}
+
+void dir_spread(int fd)
+{
+	int flags;
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || flags & FS_TOPDIR_FL)
+		return;
+	flags |= FS_TOPDIR_FL;
+	ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
 static int remove_children(int dir_fd)

@@ -113,6 +113,15 @@ int access_make_folders(struct err *err)
 			return -1;
 	}
 	int changed = make_folder(guests, group, err);
+	if (changed < 0)
+		return -1;
+	const char *const spread[] = {guests, runs};
+	for (size_t i = 0; i < ARRAY_SIZE(spread); i++) {
+		_cleanup_close_ int fd = dir_open(AT_FDCWD, spread[i], err);
+		if (fd < 0)
+			return -1;
+		dir_spread(fd);
+	}
 	if (changed > 0) {
 		_cleanup_close_ int top = dir_open(AT_FDCWD, state, err);
 		_cleanup_close_ int all = dir_open(AT_FDCWD, guests, err);
@@ -120,7 +129,7 @@ int access_make_folders(struct err *err)
 		rank_old_folder(top, "bases", group);
 		rank_old_guests(all, group);
 	}
-	return changed < 0 ? -1 : 0;
+	return 0;
 }
 
 /* ---- keepers' own --------------------------------------------------------------------------------- */
