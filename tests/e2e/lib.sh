@@ -29,6 +29,12 @@ skip() {
 	exit 77
 }
 
+# lacking WHAT: scripts/install-deps brings it, or scripts/test builds it: without it the test is skipped, in the CI it fails
+lacking() {
+	[ -z "${CI-}" ] || fail "there is no $1, which scripts/install-deps or scripts/test should have brought"
+	skip "there is no $1"
+}
+
 # check_eq WHAT EXPECTED GOT
 check_eq() {
 	[ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"
@@ -101,7 +107,7 @@ pico() {
 # with_failpoints: roost is the build that dies at the point that $ROOST_RUN/fail names; die_at POINT says so
 with_failpoints() {
 	failing=$TOP/build/fail/bin
-	[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
+	[ -x "$failing/roost" ] || lacking "build/fail (make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS)"
 	PATH=$failing:$PATH
 }
 die_at() {

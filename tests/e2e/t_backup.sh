@@ -5,7 +5,7 @@
 # limit: 300
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw filler.raw
-command -v qemu-img >/dev/null || skip "there is no qemu-img"
+command -v qemu-img >/dev/null || lacking qemu-img
 
 # counter FILE FORMAT: pico's boot counter, in the second sector of its disk
 counter() {

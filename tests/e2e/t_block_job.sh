@@ -4,7 +4,7 @@
 # limit: 300
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw
-command -v qemu-img >/dev/null || skip "there is no qemu-img"
+command -v qemu-img >/dev/null || lacking qemu-img
 
 backing() {
 	qemu-img info -U --output=json "$1" | jq -r '."backing-filename" // "none"'

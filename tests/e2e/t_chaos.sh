@@ -5,10 +5,10 @@
 . "$TOP/tests/e2e/lib.sh"
 
 failing=$TOP/build/fail/bin
-[ -x "$failing/roost" ] || skip "there is no build/fail: make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS"
+[ -x "$failing/roost" ] || lacking "build/fail (make BUILD=build/fail EXTRA_CFLAGS=-DROOST_FAILPOINTS)"
 [ -d "$TOP/orchestrator" ] || skip "the sources are not here, which name the failpoints"
 PATH=$failing:$PATH
-command -v qemu-img >/dev/null || skip "there is no qemu-img"
+command -v qemu-img >/dev/null || lacking qemu-img
 
 points=$(sed -n 's/.*failpoint("\([^"]*\)").*/\1/p' "$TOP"/orchestrator/*.c | sort)
 mac=52:54:00:00:00:99

@@ -2,7 +2,7 @@
 # What a definition's `cloud_init` names comes into the seed as given; a password only as its hash; a guest whose
 # user-data brings a host key is known by that one.
 . "$TOP/tests/e2e/lib.sh"
-command -v isoinfo >/dev/null || skip "isoinfo is not installed"
+command -v isoinfo >/dev/null || lacking isoinfo
 cd "$TMPDIR" || exit 1
 
 # in_seed FILE [NAME]: of web1, unless told

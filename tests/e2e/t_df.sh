@@ -3,7 +3,7 @@
 # block, from its disks; through snapshots and compressed clusters; what it says of disks that nobody can read.
 # limit: 300
 . "$TOP/tests/e2e/lib.sh"
-[ -x "$(dirname "$(command -v roost)")/../libexec/roost/roost-disk" ] || skip "there is no roost-disk (zlib, libzstd)"
+[ -x "$(dirname "$(command -v roost)")/../libexec/roost/roost-disk" ] || lacking "roost-disk (zlib, libzstd)"
 PATH=$PATH:/usr/sbin:/sbin
 cd "$TMPDIR"
 

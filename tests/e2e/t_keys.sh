@@ -4,7 +4,7 @@
 # limit: 420
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw tiny-vmlinux tiny-initrd
-command -v python3 >/dev/null || skip "there is no python3 to read a PNG with"
+command -v python3 >/dev/null || lacking python3
 
 # --- screenshot -----------------------------------------------------------------------------------------------------
 pico v "display: vga" "agent: false"

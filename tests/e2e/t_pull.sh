@@ -3,7 +3,7 @@
 # digest that was promised; whatever fails leaves the store as it was, and a part to go on from.
 # limit: 400
 . "$TOP/tests/e2e/lib.sh"
-[ -x "$TOP/build/libexec/roost/roost-fetch" ] || skip "roost-fetch was not built (libcurl)"
+[ -x "$TOP/build/libexec/roost/roost-fetch" ] || lacking "roost-fetch (libcurl)"
 
 www=$TMPDIR/www
 mkdir "$www"

@@ -2,7 +2,7 @@
 # The image verbs agree with qemu-img over images of every option that qemu-img can make.
 # limit: 300
 . "$TOP/tests/e2e/lib.sh"
-command -v qemu-img >/dev/null || skip "there is no qemu-img"
+command -v qemu-img >/dev/null || lacking qemu-img
 mkdir "$TMPDIR/here"
 cd "$TMPDIR/here"
 

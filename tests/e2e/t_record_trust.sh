@@ -6,7 +6,7 @@
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw
 [ "$(id -u)" -eq 0 ] || skip "only for root is a keeper somebody else"
-command -v python3 >/dev/null || skip "there is no python3 to exchange files with"
+command -v python3 >/dev/null || lacking python3
 
 started p q
 dir="$ROOST_STATE/guests/p"

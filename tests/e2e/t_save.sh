@@ -5,8 +5,8 @@
 [ -n "${IN_MOUNTS-}" ] || [ "$(id -u)" -ne 0 ] || IN_MOUNTS=1 exec unshare --mount sh "$0"
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw tiny-vmlinux tiny-initrd
-command -v python3 >/dev/null || skip "there is no python3 to check a checksum with"
-command -v qemu-img >/dev/null || skip "there is no qemu-img"
+command -v python3 >/dev/null || lacking python3
+command -v qemu-img >/dev/null || lacking qemu-img
 
 saved() {
 	check_eq "$1 is saved" "shut off (saved)" "$(reason "$1")"

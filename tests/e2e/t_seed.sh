@@ -1,7 +1,7 @@
 #!/bin/sh
 # roost seed: what is read back from the image is what was given, for the chapter's own line too; bad input changes nothing.
 . "$TOP/tests/e2e/lib.sh"
-command -v isoinfo >/dev/null || skip "isoinfo is not installed"
+command -v isoinfo >/dev/null || lacking isoinfo
 
 # content FILE-OF-THE-SEED SEED
 content() {

@@ -5,8 +5,8 @@
 . "$TOP/tests/e2e/lib.sh"
 with_failpoints
 need tiny.qcow2
-command -v debugfs >/dev/null || skip "there is no debugfs here (e2fsprogs)"
-roost validate --json | jq -e '.[] | select(.name == "uefi" and .result == "PASS")' >/dev/null || skip "no UEFI firmware"
+command -v debugfs >/dev/null || lacking debugfs
+roost validate --json | jq -e '.[] | select(.name == "uefi" and .result == "PASS")' >/dev/null || lacking "UEFI firmware"
 
 folder=$ROOST_STATE/guests/t
 cp "$GUESTS/tiny.qcow2" "$TMPDIR/base.qcow2"

@@ -14,12 +14,17 @@ skip() {
 	echo "skip: $1"
 	exit 77
 }
+# what scripts/install-deps brings: in the CI it is there
+lacking() {
+	[ -z "${CI-}" ] || { echo "FAILED: there is no $1" && exit 1; }
+	skip "there is no $1"
+}
 
 if [ "${ROOST_SSH_TEST_INSIDE-}" != yes ]; then
 	[ "$(id -u)" = 0 ] || skip "needs root"
-	[ -x "$ROOST_SSH" ] || skip "$ROOST_SSH is not built"
+	[ -x "$ROOST_SSH" ] || lacking "$ROOST_SSH"
 	for program in /usr/sbin/sshd /usr/sbin/dropbear dropbearconvert ssh-keygen ssh-agent python3 pgrep; do
-		command -v "$program" >/dev/null || skip "$program is not installed"
+		command -v "$program" >/dev/null || lacking "$program"
 	done
 	ROOST_SSH_TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/ssh-XXXXXX")
 	export ROOST_SSH_TEST_DIR ROOST_SSH_TEST_INSIDE=yes

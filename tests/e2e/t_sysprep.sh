@@ -2,7 +2,7 @@
 # limit: 200
 # sysprep: what makes a guest that does not run the one it is goes from its disks, without booting it, wholly or not at all.
 . "$TOP/tests/e2e/lib.sh"
-[ -x "$(dirname "$(command -v roost)")/../libexec/roost/roost-sysprep" ] || skip "there is no roost-sysprep (libext2fs)"
+[ -x "$(dirname "$(command -v roost)")/../libexec/roost/roost-sysprep" ] || lacking "roost-sysprep (libext2fs)"
 PATH=$PATH:/usr/sbin:/sbin
 cd "$TMPDIR"
 guests=$ROOST_STATE/guests

@@ -4,7 +4,7 @@
 # limit: 300
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw tiny-vmlinuz tiny-vmlinux tiny-initrd
-[ -x /usr/bin/swtpm ] || skip "there is no swtpm"
+[ -x /usr/bin/swtpm ] || lacking swtpm
 
 # definition NAME KERNEL TPM
 definition() {

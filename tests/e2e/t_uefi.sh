@@ -5,7 +5,7 @@
 . "$TOP/tests/e2e/lib.sh"
 need tiny.qcow2
 roost validate --json | jq -e '.[] | select(.name == "uefi" and .result == "PASS")' >/dev/null ||
-	skip "no UEFI firmware with secure boot"
+	lacking "UEFI firmware with secure boot"
 
 # definition NAME [KEY...]
 definition() {

@@ -3,8 +3,8 @@
 # that roost writes.
 . "$TOP/tests/e2e/lib.sh"
 
-command -v cloud-init >/dev/null || skip "cloud-init is not installed"
-command -v isoinfo >/dev/null || skip "isoinfo is not installed"
+command -v cloud-init >/dev/null || lacking cloud-init
+command -v isoinfo >/dev/null || lacking isoinfo
 cd "$TMPDIR" || exit 1
 
 # theirs FILE, ours FILE: "yes" or "no"

@@ -3,6 +3,7 @@
  * with statfs(2) once they are mounted (for that the tests must run as root, where loop devices are), else
  * against dumpe2fs.
  */
+#include "lacking.h"
 #include "scratch.h"
 
 #include <sched.h>
@@ -43,19 +44,22 @@ static int shell(const char *format, const char *word)
 	return TOOL(&ignored, "/bin/sh", "-c", line);
 }
 
-/* A file of that size, of which the command makes a file system; false: there is no such program here. */
-static bool make(const char *size, const char *mkfs)
+static bool have(const char *program)
 {
-	_cleanup_free_ char *program = strndup(mkfs, strcspn(mkfs, " "));
+	return shell("command -v", program) == 0;
+}
+
+/* A file of that size, of which the command makes a file system. */
+static void make(const char *size, const char *mkfs)
+{
+	char program[32];
+	snprintf(program, sizeof(program), "%.*s", (int)strcspn(mkfs, " "), mkfs);
+	if (!have(program))
+		lacking(program);
 	unlink(DISK);
 	MUST("/usr/bin/truncate", "-s", size, DISK);
-	if (shell("command -v", program) != 0) {
-		print_message("    there is no %s\n", program);
-		return false;
-	}
 	if (shell(mkfs, DISK) != 0)
 		fail_msg("%s fails", mkfs);
-	return true;
 }
 
 /* Can file systems be mounted here? Found out once, at the start. */
@@ -64,8 +68,16 @@ static bool can_mount;
 static bool find_mount(void)
 {
 	MUST("/bin/mkdir", "-p", "mnt");
-	return geteuid() == 0 && make("4M", "mke2fs -q -F") &&
-	       shell("mount -o loop " DISK, "mnt") == 0 && shell("umount", "mnt") == 0;
+	if (geteuid() != 0 || !have("mke2fs"))
+		return false;
+	make("4M", "mke2fs -q -F");
+	return shell("mount -o loop " DISK, "mnt") == 0 && shell("umount", "mnt") == 0;
+}
+
+static void must_mount(void)
+{
+	if (!can_mount)
+		not_here("no file system can be mounted here, which takes root and loop devices");
 }
 
 /* Fills it with files and holes, and unmounts it. */
@@ -134,11 +146,9 @@ static const struct {
 static void test_ext(void **state)
 {
 	(void)state;
-	if (!can_mount)
-		skip();
+	must_mount();
 	for (size_t i = 0; i < ARRAY_SIZE(exts); i++) {
-		if (!make(exts[i].size, exts[i].mkfs))
-			continue;
+		make(exts[i].size, exts[i].mkfs);
 		assert_as_kernel(exts[i].mkfs);
 		fill();
 		assert_as_kernel(exts[i].mkfs);
@@ -158,10 +168,9 @@ static void test_dumpe2fs(void **state)
 {
 	(void)state;
 	_cleanup_buf_ struct buf text = {0};
-	if (!make("64M",
-		    "mkfs.ext4 -q -F -b 4096 -L r\xc3\xb6st -U 01234567-89ab-cdef-0123-456789abcdef "
-		    "-E offset=1048576"))
-		skip();
+	make("64M",
+		"mkfs.ext4 -q -F -b 4096 -L r\xc3\xb6st -U 01234567-89ab-cdef-0123-456789abcdef "
+		"-E offset=1048576");
 	struct filesystem f = look_at(DISK, START);
 	assert_string_equal(f.type, "ext4");
 	assert_string_equal(f.label, "r??st");
@@ -184,8 +193,8 @@ static void test_dumpe2fs(void **state)
 static void test_unclean(void **state)
 {
 	(void)state;
-	if (!can_mount || !make("40M", "mkfs.ext4 -q -F"))
-		skip();
+	must_mount();
+	make("40M", "mkfs.ext4 -q -F");
 	assert_int_equal(shell("mount -o loop " DISK, "mnt"), 0);
 	assert_int_equal(
 		shell("echo x >mnt/file; sync -f mnt; cp --sparse=always", DISK " copy"), 0);
@@ -234,8 +243,7 @@ static void test_fat(void **state)
 		{"40M", "mkfs.vfat -F 12 -S 4096 -f 1 -s 4 -n WEB -i 1234abcd"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (!make(all[i][0], all[i][1]))
-			skip();
+		make(all[i][0], all[i][1]);
 		struct filesystem f = look_at(DISK, 0);
 		assert_string_equal(f.type, "vfat");
 		assert_string_equal(f.label, i ? "WEB" : "");
@@ -260,8 +268,9 @@ static void test_iso(void **state)
 	_cleanup_buf_ struct buf text = {0};
 	MUST("/bin/sh", "-c", "mkdir -p tree; head -c 300000 /dev/zero >tree/data");
 	unlink(DISK);
-	if (shell("genisoimage -quiet -J -R -V cidata -o " DISK, "tree") != 0)
-		skip();
+	if (!have("genisoimage"))
+		lacking("genisoimage");
+	assert_int_equal(shell("genisoimage -quiet -J -R -V cidata -o " DISK, "tree"), 0);
 	struct filesystem f = look_at(DISK, 0);
 	assert_string_equal(f.type, "iso9660");
 	assert_string_equal(f.label, "cidata");
@@ -275,8 +284,7 @@ static void test_iso(void **state)
 static void test_swap(void **state)
 {
 	(void)state;
-	if (!make("10M", "mkswap -L pages -U 01234567-89ab-cdef-0123-456789abcdef"))
-		skip();
+	make("10M", "mkswap -L pages -U 01234567-89ab-cdef-0123-456789abcdef");
 	struct filesystem f = look_at(DISK, 0);
 	assert_string_equal(f.type, "swap");
 	assert_string_equal(f.label, "pages");
@@ -297,8 +305,7 @@ static void assert_near(uint64_t ours, uint64_t theirs, uint64_t of)
 static void test_xfs(void **state)
 {
 	(void)state;
-	if (!make("320M", "mkfs.xfs -q -L data -m uuid=01234567-89ab-cdef-0123-456789abcdef"))
-		skip();
+	make("320M", "mkfs.xfs -q -L data -m uuid=01234567-89ab-cdef-0123-456789abcdef");
 	struct filesystem f = look_at(DISK, 0);
 	assert_string_equal(f.type, "xfs");
 	assert_string_equal(f.label, "data");
@@ -315,8 +322,7 @@ static void test_xfs(void **state)
 static void test_btrfs(void **state)
 {
 	(void)state;
-	if (!make("320M", "mkfs.btrfs -q -L data -U 01234567-89ab-cdef-0123-456789abcdef"))
-		skip();
+	make("320M", "mkfs.btrfs -q -L data -U 01234567-89ab-cdef-0123-456789abcdef");
 	struct filesystem f = look_at(DISK, 0);
 	assert_string_equal(f.type, "btrfs");
 	assert_string_equal(f.label, "data");

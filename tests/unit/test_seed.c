@@ -2,6 +2,7 @@
  * images/seed.c and the program roost-image: the texts parse as YAML to what was meant, whatever is
  * in a key's comment; hostile input is refused; the ISO image carries the files under both names.
  */
+#include "lacking.h"
 #include "scratch.h"
 
 #include <stdio.h>
@@ -308,6 +309,12 @@ static const char *program(void)
 	return path;
 }
 
+static void must_have_program(void)
+{
+	if (!program()[0])
+		lacking("roost-image (it wants libarchive)");
+}
+
 /* Feeds `request` to `roost-image seed out`; returns its exit status. */
 static int run_seed(const struct buf *request, const char *out, struct buf *answer)
 {
@@ -355,8 +362,7 @@ static void assert_in_iso(
 static void written(void **state)
 {
 	(void)state;
-	if (!program()[0])
-		skip();
+	must_have_program();
 	struct err err = ERR_INIT;
 	_cleanup_(seed_files_free) struct seed_files f = of_four();
 	umask(0);
@@ -385,8 +391,9 @@ static void written(void **state)
 static void written_as_vfat(void **state)
 {
 	(void)state;
-	if (!program()[0] || access("/usr/bin/mtype", X_OK) < 0)
-		skip();
+	must_have_program();
+	if (access("/usr/bin/mtype", X_OK) < 0)
+		lacking("mtype");
 	_cleanup_(seed_files_free) struct seed_files f = of_four();
 	make(&f, "vfat", "raw", "seed.vfat");
 	MUST("/bin/sh", "-c",
@@ -407,8 +414,9 @@ static void written_as_vfat(void **state)
 static void vfat_of_all_sizes(void **state)
 {
 	(void)state;
-	if (!program()[0] || access("/usr/bin/mcopy", X_OK) < 0)
-		skip();
+	must_have_program();
+	if (access("/usr/bin/mcopy", X_OK) < 0)
+		lacking("mcopy");
 	static const size_t sizes[] = {
 		0, 1, 511, 512, 513, 500000, 4084 * 512 - 512, 4084 * 512, 5000001, 12000000};
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -432,8 +440,7 @@ static void vfat_of_all_sizes(void **state)
 static void written_as_qcow2(void **state)
 {
 	(void)state;
-	if (!program()[0])
-		skip();
+	must_have_program();
 	_cleanup_(seed_files_free) struct seed_files f = of_four();
 	umask(0);
 	make(&f, "iso9660", "raw", "seed.raw");
@@ -451,8 +458,7 @@ static void written_as_qcow2(void **state)
 static void refused_by_the_program(void **state)
 {
 	(void)state;
-	if (!program()[0])
-		skip();
+	must_have_program();
 	static const struct {
 		const char *request, *out;
 		int status;
