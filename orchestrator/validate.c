@@ -197,17 +197,35 @@ static void check_tpm(struct validate_row *r)
 	}
 }
 
-static void check_programs(struct validate_row *r)
+/* Those of a library each, which are left out where it is missing: all are named. */
+static void check_optional_programs(struct validate_row *r)
 {
 	static const struct {
-		const char *program, *what, *library;
+		const char *program, *what, *packages;
 	} optional[] = {
-		{"roost-ssh", "no SSH: guests are never seen to be ready", "libssh-dev"},
-		{"roost-image", "no cloud-init seeds", "libarchive-dev or libcrypt-dev"},
-		{"roost-disk", "no df of guests that do not run", "zlib1g-dev or libzstd-dev"},
-		{"roost-fetch", "images are not fetched from servers", "libcurl4-openssl-dev"},
-		{"roost-sysprep", "no sysprep of guests", "libext2fs-dev"},
+		{"roost-ssh", "readiness, ssh, scp, seeds", "libssh-dev"},
+		{"roost-image", "seeds", "libarchive-dev libcrypt-dev"},
+		{"roost-disk", "df of guests that do not run, image map", "zlib1g-dev libzstd-dev"},
+		{"roost-digest", "the store of images", "libssl-dev"},
+		{"roost-fetch", "image pull", "libcurl4-openssl-dev"},
+		{"roost-sysprep", "sysprep", "libext2fs-dev"},
 	};
+	_cleanup_buf_ struct buf missing = {0}, packages = {0};
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
+		if (access(libexec_path(optional[i].program), X_OK) == 0)
+			continue;
+		buf_fmt(&missing, "%s%s (%s)", missing.len ? ", " : "", optional[i].program,
+			optional[i].what);
+		buf_fmt(&packages, " %s", optional[i].packages);
+	}
+	if (!missing.len)
+		return;
+	found(r, VALIDATE_WARN, "not built: %s", missing.data);
+	remedy(r, "install%s and build again", packages.data);
+}
+
+static void check_programs(struct validate_row *r)
+{
 	static const char *const needed[] = {"roostd", "roost-keeper"};
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
 		if (access(libexec_path(needed[i]), X_OK) == 0)
@@ -217,13 +235,7 @@ static void check_programs(struct validate_row *r)
 		return;
 	}
 	found(r, VALIDATE_PASS, "all there, beside %s", libexec_path("roostd"));
-	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
-		if (access(libexec_path(optional[i].program), X_OK) == 0)
-			continue;
-		found(r, VALIDATE_WARN, "no %s: %s", optional[i].program, optional[i].what);
-		remedy(r, "install the package %s and build again", optional[i].library);
-		return;
-	}
+	check_optional_programs(r);
 }
 
 /* ---- the kernel ---------------------------------------------------------------------------- */

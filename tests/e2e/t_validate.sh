@@ -23,6 +23,18 @@ check_match "state" '^FAIL  state ' "$out"
 check_status 1 env ROOST_RUN="$TMPDIR/$(printf '%090d' 0)" roost validate
 check_match "sockets" '^FAIL  run .*sockets leave room' "$out"
 
+say "programs that were left out for want of their libraries: each by name"
+cp -R "$TOP/build/bin" "$TOP/build/libexec" "$TMPDIR/"
+for program in ssh image disk digest fetch sysprep; do
+	rm -f "$TMPDIR/libexec/roost/roost-$program"
+done
+json=$("$TMPDIR/bin/roost" validate --json)
+for program in ssh image disk digest fetch sysprep; do
+	check_json "roost-$program" ".[] | select(.name == \"programs\") | .result == \"WARN\" and (.detail | test(\"roost-$program \"))" "$json"
+done
+check_json "and the libraries" '.[] | select(.name == "programs").remedy | test("libssh-dev.*libext2fs-dev.* and build again$")' "$json"
+check_match "and what then does not work" '^WARN  programs .*roost-digest \([^)]+\)' "$("$TMPDIR/bin/roost" validate)"
+
 say "a program that never answers"
 printf '#!/bin/sh\nexec sleep 30\n' >"$TMPDIR/mute"
 chmod +x "$TMPDIR/mute"
