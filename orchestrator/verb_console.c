@@ -24,8 +24,9 @@
 #include "base/sock.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/smoke_text.h"
 
-enum { REPLAY = 4096, ESCAPE = 0x1d /* ^] */ };
+enum { REPLAY = 4096, ESCAPE = 0x1d /* ^] */, JSON_LINE_MOST = 65536 };
 
 /* ---- following a log ------------------------------------------------------------------------------ */
 
@@ -35,12 +36,42 @@ static off_t skip_hole(int fd, off_t from)
 	return data < 0 ? from : data;
 }
 
+/* Where a log goes: as it is, or a JSON value for each line, {"line":"..."}. */
+struct sink {
+	bool json;
+	struct buf begun; /* a line without its end yet */
+};
+
+static void end_line(struct sink *s)
+{
+	size_t len = s->begun.len;
+	len -= len && s->begun.data[len - 1] == '\n';
+	len -= len && s->begun.data[len - 1] == '\r';
+	_cleanup_free_ char *text = text_utf8(s->begun.data, len);
+	_cleanup_json_ json_t *line = json_pack("{s:s}", "line", text);
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	s->begun.len = 0;
+}
+
+static int sink_write(struct sink *s, const char *data, size_t len)
+{
+	if (!s->json)
+		return write_all(STDOUT_FILENO, data, len);
+	for (size_t i = 0; i < len; i++) {
+		buf_add(&s->begun, data + i, 1);
+		if (data[i] == '\n' || s->begun.len >= JSON_LINE_MOST)
+			end_line(s);
+	}
+	return fflush(stdout) == 0 ? 0 : -1;
+}
+
 /*
  * Copies what is there from *at on; -1 when standard output is gone. While a slow reader took the
  * last chunk, or between a look and a read, a hole may have come: then the zeros that were read are
  * not the guest's words.
  */
-static int copy_new(int fd, off_t *at)
+static int copy_new(int fd, off_t *at, struct sink *out)
 {
 	char chunk[16384];
 	ssize_t n;
@@ -51,7 +82,7 @@ static int copy_new(int fd, off_t *at)
 			return 0;
 		if (skip_hole(fd, *at) != *at)
 			continue;
-		if (write_all(STDOUT_FILENO, chunk, (size_t)n) < 0)
+		if (sink_write(out, chunk, (size_t)n) < 0)
 			return -1;
 		*at += n;
 	}
@@ -171,10 +202,15 @@ static int run_logs(const struct cli *cli, struct err *err)
 	_cleanup_close_ int watch = cli_flag(cli, "follow") ? watch_log(&f, name, err) : -1;
 	if (cli_flag(cli, "follow") && watch < 0)
 		return -1;
-	while (copy_new(fd, &at) == 0 && watch >= 0 && still_runs(&f)) {
+	/* events are JSON anyway, one a line */
+	struct sink out = {.json = cli->json && !cli_flag(cli, "events")};
+	while (copy_new(fd, &at, &out) == 0 && watch >= 0 && still_runs(&f)) {
 		fd_wait(watch, POLLIN, deadline_in(1000));
 		drain(watch);
 	}
+	if (out.begun.len)
+		end_line(&out);
+	buf_free(&out.begun);
 	return 0;
 }
 
@@ -227,7 +263,8 @@ static bool type(int fifo, bool *input)
 static void attend_console(const struct found *f, int fd, int fifo, int watch, off_t at)
 {
 	bool input = true;
-	while (copy_new(fd, &at) == 0 && still_runs(f)) {
+	struct sink out = {0}; /* a terminal's, whatever is asked for */
+	while (copy_new(fd, &at, &out) == 0 && still_runs(f)) {
 		struct pollfd fds[] = {{.fd = watch, .events = POLLIN},
 			{.fd = input && fifo >= 0 ? STDIN_FILENO : -1, .events = POLLIN}};
 		poll(fds, ARRAY_SIZE(fds), 1000);
