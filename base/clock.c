@@ -18,7 +18,7 @@ int64_t clock_ms(void)
 
 int64_t deadline_in(int64_t ms)
 {
-	return clock_ms() + ms;
+	return clock_ms() + (ms < DEADLINE_MOST_MS ? ms : DEADLINE_MOST_MS);
 }
 
 int deadline_left(int64_t deadline)

@@ -120,6 +120,17 @@ static void files(void **state)
 	assert_int_equal(dir_remove(AT_FDCWD, path, &err), 0);
 }
 
+static void deadlines(void **state)
+{
+	(void)state;
+	assert_in_range(deadline_left(deadline_in(10000)), 9000, 10000);
+	assert_int_equal(deadline_left(deadline_in(-1)), 0);
+	assert_int_equal(deadline_left(deadline_in(INT64_MIN)), 0);
+	assert_in_range(
+		deadline_left(deadline_in(INT64_MAX)), DEADLINE_MOST_MS - 1000, DEADLINE_MOST_MS);
+	assert_int_equal(deadline_left(DEADLINE_NONE), -1);
+}
+
 static void locks(void **state)
 {
 	(void)state;
@@ -241,6 +252,7 @@ int main(void)
 		cmocka_unit_test(names),
 		cmocka_unit_test(nearest),
 		cmocka_unit_test(files),
+		cmocka_unit_test(deadlines),
 		cmocka_unit_test(locks),
 		cmocka_unit_test(sockets),
 		cmocka_unit_test(children),
