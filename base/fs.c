@@ -74,8 +74,8 @@ int write_all(int fd, const void *data, size_t len)
 
 int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct err *err)
 {
-	_cleanup_close_ int fd =
-		openat(dir_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	const int safe = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	_cleanup_close_ int fd = openat(dir_fd, name, (flags & ~O_TRUNC) | safe);
 	struct stat st;
 	if (fd < 0 && errno == ELOOP)
 		return err_set(err, ERR_REFUSED, "'%s' is a symbolic link", name);
@@ -86,7 +86,8 @@ int file_open_owned(int dir_fd, const char *name, int flags, uid_t owner, struct
 	if ((geteuid() == 0 || geteuid() != owner) && st.st_uid != owner)
 		return err_set(err, ERR_REFUSED, "'%s' belongs to uid %u, not to uid %u", name,
 			(unsigned)st.st_uid, (unsigned)owner);
-	if (fcntl(fd, F_SETFL, flags & O_APPEND) < 0) /* only the opening had to be non-blocking */
+	/* only the opening had to be non-blocking, and nothing was to be lost by it */
+	if (fcntl(fd, F_SETFL, flags & O_APPEND) < 0 || ((flags & O_TRUNC) && ftruncate(fd, 0) < 0))
 		return err_errno(err, "cannot open '%s'", name);
 	return TAKE_FD(fd);
 }

@@ -143,17 +143,23 @@ int access_give(int fd, uid_t keeper, struct err *err)
 
 int access_give_at(int dir, const char *name, uid_t keeper, struct err *err)
 {
-	if (geteuid() != 0 || !keeper ||
-		fchownat(dir, name, keeper, (gid_t)-1, AT_SYMLINK_NOFOLLOW) == 0)
+	struct stat st;
+	if (geteuid() != 0 || !keeper)
+		return 0;
+	_cleanup_close_ int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, "cannot open '%s'", name);
+	if (st.st_uid != keeper && (st.st_uid != 0 || (st.st_nlink != 1 && !S_ISDIR(st.st_mode))))
+		return err_set(err, ERR_REFUSED, "'%s' is not what was made there", name);
+	if (fchownat(fd, "", keeper, (gid_t)-1, AT_EMPTY_PATH) == 0)
 		return 0;
 	return err_errno(err, "cannot give '%s' to the keeper's uid %u", name, (unsigned)keeper);
 }
 
-int access_open_log(int dir, const char *name, uid_t keeper, struct err *err)
+int access_open(int dir, const char *name, int flags, mode_t mode, uid_t keeper, struct err *err)
 {
-	const int flags = O_WRONLY | O_APPEND;
 	_cleanup_close_ int fd =
-		openat(dir, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+		openat(dir, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0 && errno == EEXIST)
 		return file_open_owned(dir, name, flags, keeper, err);
 	if (fd < 0)

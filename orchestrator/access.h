@@ -37,12 +37,16 @@ gid_t access_group(void);
 int access_make_folders(struct err *err);
 /* Gives the open file to the keeper's uid, its group stays; nothing to do without root. */
 int access_give(int fd, uid_t keeper, struct err *err);
+/*
+ * The same by its name, in a folder of the keeper's: ERR_REFUSED if by now it has put a file of
+ * root's there that has another name, too.
+ */
 int access_give_at(int dir, const char *name, uid_t keeper, struct err *err);
 /*
- * A log in a keeper's folder, to be appended to: made once, later it is what the keeper has there,
+ * A file in a keeper's folder, to be written: made once, later it is what the keeper has there,
  * and root takes nobody else's file for it.
  */
-int access_open_log(int dir, const char *name, uid_t keeper, struct err *err);
+int access_open(int dir, const char *name, int flags, mode_t mode, uid_t keeper, struct err *err);
 /* A guest's folder, made if it is missing, the keeper's; opened. */
 int access_guest_folder(const char *path, uid_t keeper, struct err *err);
 

@@ -32,7 +32,8 @@ int consoles_open(struct guest *g, struct opened *o, struct err *err)
 		struct opened_console *c = &o->consoles[i];
 		console_file(g->def, i, "log", log);
 		console_file(g->def, i, "in", in);
-		c->log = access_open_log(g->dir, log, g->def->issued.keeper_uid, err);
+		c->log = access_open(
+			g->dir, log, O_WRONLY | O_APPEND, 0640, g->def->issued.keeper_uid, err);
 		if (c->log < 0 || open_input(g, in, c->in, err) < 0)
 			return -1;
 		g->console_fds[i] = fcntl(c->log, F_DUPFD_CLOEXEC, 0);

@@ -44,7 +44,8 @@ void event_log_append_as(int dir, uid_t keeper, const json_t *event)
 	_cleanup_free_ char *text = line_of(event);
 	_cleanup_free_ char *line = str_fmt("%s\n", text);
 	turn_over(dir);
-	_cleanup_close_ int fd = access_open_log(dir, "events.jsonl", keeper, &ignored);
+	_cleanup_close_ int fd =
+		access_open(dir, "events.jsonl", O_WRONLY | O_APPEND, 0640, keeper, &ignored);
 	if (fd >= 0)
 		write_all(fd, line, strlen(line));
 }

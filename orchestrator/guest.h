@@ -212,7 +212,7 @@ int policy_check(const char *command, const json_t *args, struct err *err);
 /* Does it do more than look? */
 bool policy_changes(const char *command);
 
-/* A file in $RUN that is the keeper's from here on; 0600, made if missing. */
+/* A file in $RUN that is the keeper's: access_open(), 0600. */
 int guest_open_in_run(const struct guest *g, const char *name, int flags, struct err *err);
 int op_start(struct guest *g, bool paused, int64_t number, struct err *err);
 /* The part after QEMU answers, which recovery repeats: console, then the CPUs. */

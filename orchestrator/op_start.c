@@ -46,11 +46,7 @@ enum {
 
 int guest_open_in_run(const struct guest *g, const char *name, int flags, struct err *err)
 {
-	_cleanup_close_ int fd =
-		openat(g->run, name, flags | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_errno(err, "cannot make '%s'", name);
-	return access_give(fd, g->def->issued.keeper_uid, err) < 0 ? -1 : TAKE_FD(fd);
+	return access_open(g->run, name, flags, 0600, g->def->issued.keeper_uid, err);
 }
 
 /* In its own folder, where no cleaner of /run takes the name away: guest_home.c. */

@@ -35,18 +35,27 @@ static bool is_storage(int dir, const char *file)
 	return (disk || vars) && S_ISREG(st.st_mode);
 }
 
+/* Not a file that the keeper has linked to from its folder, which has another owner and stays his. */
+static void own_file(int dir, const char *file)
+{
+	struct stat st;
+	_cleanup_close_ int fd = openat(dir, file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, &st) == 0 && (S_ISDIR(st.st_mode) || st.st_nlink == 1))
+		(void)!fchownat(fd, "", geteuid(), getegid(), AT_EMPTY_PATH);
+}
+
 /* The guest's uids are never used again: from here on it is root's, the TPM's folder too. */
 static void own(int kept, const char *file)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **inside = NULL;
-	(void)!fchownat(kept, file, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
+	own_file(kept, file);
 	_cleanup_close_ int dir =
 		openat(kept, file, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0 || dir_names(dir, &inside, NULL, &ignored) < 0)
 		return;
 	for (char **f = inside; *f; f++)
-		(void)!fchownat(dir, *f, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW);
+		own_file(dir, *f);
 }
 
 /* Moves what is storage; the list of new paths. */

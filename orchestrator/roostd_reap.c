@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include "base/json.h"
+#include "orchestrator/access.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
@@ -31,7 +31,7 @@ static void write_exit(int run, const struct proc *p, int wait_status)
 		(json_int_t)p->start, "status", wait_status);
 	json_file_write(run, "exit", o, false, &ignored);
 	if (fstat(run, &st) == 0)
-		(void)!fchownat(run, "exit", st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+		access_give_at(run, "exit", st.st_uid, &ignored);
 }
 
 /* A QEMU whose keeper had died is our child, for we are the sub-reaper: how did it end? */

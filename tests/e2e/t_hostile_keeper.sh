@@ -56,6 +56,28 @@ ln "$secret" "$dir/console.log"
 refused "a hard link" "belongs to uid 0"
 rm "$dir/console.log"
 
+say "its folder in \$ROOST_RUN, there before its start"
+id=$(jq -r .issued.id "$dir/guest.json")
+# in_run COMMAND...: makes something there, as a file of the keeper's
+in_run() {
+	mkdir -m 700 "$ROOST_RUN/g/$id"
+	"$@"
+	chown -h "$keeper" "$ROOST_RUN/g/$id"
+}
+no_run_folder() {
+	[ ! -e "$ROOST_RUN/g/$id" ]
+}
+for name in qmp.log qemu.err; do
+	wait_until 5 no_run_folder
+	in_run ln "$secret" "$ROOST_RUN/g/$id/$name"
+	refused "a hard link, $name" "$name' belongs to uid 0"
+	wait_until 5 no_run_folder
+	in_run mkfifo "$ROOST_RUN/g/$id/$name"
+	check_status 7 timeout 20 roost start a
+	check_match "a FIFO, $name" "cannot open '$name'" "$out"
+done
+wait_until 5 no_run_folder
+
 say "what roostd and a keeper write"
 roost start a
 roost destroy a
