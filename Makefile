@@ -14,7 +14,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 # ---- sources -------------------------------------------------------------------------------------
 
-base   := err mem str json fs clock sock proc answer
+base   := err mem str json fs clock sock proc signals answer
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_empty qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend

@@ -171,6 +171,20 @@ int child_start(const char *const argv[], bool with_stdin, struct child *out, st
 	return 0;
 }
 
+bool child_read(const struct child *c, struct buf *out, size_t max)
+{
+	for (;;) {
+		buf_reserve(out, 4096);
+		ssize_t n = read(c->out, out->data + out->len, 4096);
+		if (n < 0)
+			return errno != EAGAIN && errno != EINTR;
+		if (n == 0 || out->len > max)
+			return true;
+		out->len += (size_t)n;
+		out->data[out->len] = '\0';
+	}
+}
+
 void child_end(struct child *c)
 {
 	struct err ignored = ERR_INIT;

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 /* A process that cannot be mistaken for another: `start` is field 22 of /proc/PID/stat. */
 struct proc {
@@ -62,6 +63,8 @@ struct child {
 int child_start(const char *const argv[], bool with_stdin, struct child *out, struct err *err);
 /* The same with this open file as its standard input. */
 int child_start_on(const char *const argv[], int in, struct child *out, struct err *err);
+/* Appends what it has said since. True when it has said all it will say, or more than `max` bytes. */
+bool child_read(const struct child *c, struct buf *out, size_t max);
 /* Kills and waits. For _cleanup_(child_end). */
 void child_end(struct child *c);
 

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/proc.h"
+#include "base/signals.h"
 #include "base/sock.h"
 
 enum { OUT_MAX = 16 << 20, SAID_MAX = 4096, REAP_MS = 5000, STALL_MS = 300000, PERCENT = 10000 };
@@ -297,11 +297,11 @@ static int fail(const struct work *w, int status, struct err *err)
 
 static int cancelled(const struct work *w, struct err *err)
 {
-	struct signalfd_siginfo got;
-	if (read(w->signals, &got, sizeof(got)) != sizeof(got))
+	int signal = signals_take(w->signals);
+	if (!signal)
 		return 0;
 	return err_set(err, ERR_GONE, "qemu-img %s was cancelled by %s", w->run->argv[0],
-		got.ssi_signo == SIGINT ? "^C" : strsignal((int)got.ssi_signo));
+		signal == SIGINT ? "^C" : strsignal(signal));
 }
 
 /* Both pipes until they are closed, which is when it has ended. */
@@ -348,20 +348,16 @@ static int run_to_end(struct work *w, int *status, struct err *err)
 
 int tool_run(const struct tool_run *run, int *status, struct err *err)
 {
-	sigset_t set, before;
-	sigemptyset(&set);
-	for (size_t i = 0; i < 3; i++)
-		sigaddset(&set, (int[]){SIGINT, SIGTERM, SIGHUP}[i]);
-	_cleanup_close_ int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	sigset_t before;
+	_cleanup_close_ int signals = signals_catch(&before, err);
 	if (signals < 0)
-		return err_errno(err, "cannot catch signals");
+		return -1;
 	_cleanup_(work_end) struct work w = {.run = run,
 		.proc = PROC_NONE,
 		.out = -1,
 		.said = -1,
 		.signals = signals,
 		.done = -1};
-	sigprocmask(SIG_BLOCK, &set, &before);
 	int result = run_to_end(&w, status, err);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return result;

@@ -1,4 +1,4 @@
-/* What volume_read.c and disk_extents.c know of a disk; theirs alone. */
+/* What volume.c and volume_extents.c know of a disk; theirs alone. */
 #ifndef IMAGES_VOLUME_LAYERS_H
 #define IMAGES_VOLUME_LAYERS_H
 

@@ -53,21 +53,6 @@ static int start(struct work *w, work_fn *work, int64_t deadline, struct err *er
 	return fd_set_nonblocking(w->child.out, 1);
 }
 
-/* True when it has said all it will say. */
-static bool read_output(struct work *w)
-{
-	for (;;) {
-		buf_reserve(&w->output, 4096);
-		ssize_t n = read(w->child.out, w->output.data + w->output.len, 4096);
-		if (n < 0)
-			return errno != EAGAIN && errno != EINTR;
-		if (n == 0 || w->output.len > REPLY_MAX)
-			return true;
-		w->output.len += (size_t)n;
-		w->output.data[w->output.len] = '\0';
-	}
-}
-
 static void take_reply(struct work *w)
 {
 	struct err none = ERR_INIT;
@@ -96,7 +81,7 @@ static size_t look(
 	for (struct work *w = all; w < all + count; w++) {
 		if (w->child.out < 0)
 			continue;
-		if (read_output(w)) {
+		if (child_read(&w->child, &w->output, REPLY_MAX)) {
 			take_reply(w);
 			end(w, done, context);
 		} else {

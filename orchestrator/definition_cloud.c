@@ -123,16 +123,6 @@ static int settle_host_key(struct cloud_init_def *c, const struct buf *user_data
 	return 0;
 }
 
-/* user-data, and vendor-data, which has its form. */
-static int check_user_data(const char *file, const struct buf *text, struct err *err)
-{
-	struct userdata_strangers strangers;
-	if (userdata_check(file, text->data, text->len, &strangers, err) < 0)
-		return -1;
-	userdata_tell(file, &strangers);
-	return 0;
-}
-
 static int read_seed_file(
 	const char *file, bool packed, const struct node *n, struct buf *text, struct err *err)
 {
@@ -163,7 +153,7 @@ static int check_seed_files(
 			continue;
 		if (read_seed_file(file, files[i].parts, n, &text, err) < 0)
 			return -1;
-		if ((files[i].parts ? check_user_data(file, &text, err)
+		if ((files[i].parts ? userdata_look(file, &text, err)
 				    : userdata_check_map(file, text.data, text.len, err)) < 0)
 			return -1;
 		if (file == c->user_data && settle_host_key(c, &text, cloud_init, err) < 0)

@@ -3,11 +3,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/signals.h"
 #include "base/str.h"
 
 enum { TELL_MS = 1000, LOOK_MS = 60000 };
@@ -21,28 +21,17 @@ struct call {
 	int64_t tell_at;
 };
 
-static sigset_t signals_of_users(void)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	return set;
-}
-
 void long_call_hold_signals(void)
 {
-	sigset_t set = signals_of_users();
+	sigset_t set = signals_that_end();
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static void take_signal(struct call *c)
 {
 	struct err ignored = ERR_INIT;
-	struct signalfd_siginfo info;
-	sigset_t set = signals_of_users();
-	if (c->cancel || read(c->signals, &info, sizeof(info)) != sizeof(info))
+	sigset_t set = signals_that_end();
+	if (c->cancel || !signals_take(c->signals))
 		return;
 	c->cancel = qmp_send(c->q, "roost-cancel",
 		c->about ? json_pack("{s:s}", "name", c->about) : NULL, NULL, 0, &ignored);
@@ -89,13 +78,11 @@ static int await(struct call *c, json_t **reply, struct err *err)
 static int call_on(struct qmp *q, const char *about, const char *command, json_t *args,
 	const int *fds, size_t fd_count, bool quiet, json_t **reply, struct err *err)
 {
-	sigset_t set = signals_of_users();
-	if (!q) {
+	_cleanup_close_ int signals = q ? signals_catch(NULL, err) : -1;
+	if (signals < 0) {
 		json_decref(args);
 		return -1;
 	}
-	long_call_hold_signals();
-	_cleanup_close_ int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	struct call c = {.q = q,
 		.about = about,
 		.call = qmp_send(q, command, args, fds, fd_count, err),

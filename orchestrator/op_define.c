@@ -358,8 +358,7 @@ static int define_new(struct definition *d, const struct definition *like, defin
 int name_check_free(const char *name, const char *own, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
-	_cleanup_close_ int guests = guests_open(err);
-	if (guests < 0 || dir_names(guests, &names, NULL, err) < 0)
+	if (guests_names(&names, NULL, err) < 0)
 		return -1;
 	for (char **n = names; *n; n++)
 		if (strcasecmp(*n, name) == 0 && !str_eq(*n, name) && !str_eq(*n, own))

@@ -207,6 +207,20 @@ int guests_open(struct err *err)
 	return open_below(paths_state(err), "guests", NULL, err);
 }
 
+int guests_names(char ***names, size_t *count, struct err *err)
+{
+	_cleanup_close_ int guests = guests_open(err);
+	if (guests >= 0)
+		return dir_names(guests, names, count, err);
+	if (err->kind != ERR_NOT_FOUND)
+		return -1;
+	*err = (struct err)ERR_INIT;
+	*names = xcalloc(1, sizeof(**names));
+	if (count)
+		*count = 0;
+	return 0;
+}
+
 int guest_dir_open(const char *name, struct err *err)
 {
 	if (name_check(name, "guest", err) < 0)

@@ -37,6 +37,8 @@ int guests_open(struct err *err);
 int guest_dir_open(const char *name, struct err *err);
 int runs_open(struct err *err);
 int run_dir_open(const char *id, struct err *err);
+/* The guests' names, sorted, as dir_names() gives them; none where no guest was ever defined. */
+int guests_names(char ***names, size_t *count, struct err *err);
 /* "$RUN/g/ID/FILE": sockets need paths. Freed by the caller. */
 char *run_path(const char *id, const char *file, struct err *err);
 char *supervisor_socket(struct err *err);

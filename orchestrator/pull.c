@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/proc.h"
+#include "base/signals.h"
 #include "images/checksums.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/progress_bar.h"
@@ -265,18 +265,6 @@ static void told(void *about, const char *step, int64_t done, int64_t total)
 		progress_show(&s->bar, done, total);
 }
 
-static int catch_signals(struct err *err)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? err_errno(err, "cannot catch signals") : fd;
-}
-
 /* From here on they end us as they do others: what was fetched stays, too. */
 static void release_signals(void)
 {
@@ -332,7 +320,7 @@ static int work(struct puller *s, struct store_image *out, struct err *err)
 int pull_image(const struct pull *p, struct store_image *out, struct err *err)
 {
 	struct puller s = {.p = p, .store = STORE_NONE, .entry = STORE_ENTRY_NONE};
-	s.signals = catch_signals(err);
+	s.signals = signals_catch(NULL, err);
 	if (s.signals < 0)
 		return -1;
 	int result = work(&s, out, err);

@@ -105,21 +105,6 @@ int worker_start(struct supervisor *s, worker_fn *work, struct request *request,
 	return 0;
 }
 
-/* True when the worker has said all it will say. */
-static bool read_output(struct worker *w)
-{
-	for (;;) {
-		buf_reserve(&w->output, 4096);
-		ssize_t n = read(w->child.out, w->output.data + w->output.len, 4096);
-		if (n < 0)
-			return errno != EAGAIN && errno != EINTR;
-		if (n == 0 || w->output.len > REPLY_MAX)
-			return true;
-		w->output.len += (size_t)n;
-		w->output.data[w->output.len] = '\0';
-	}
-}
-
 /* How far it has come: whole lines. Its reply has no end of line. */
 static void pass_progress(struct supervisor *s, struct worker *w)
 {
@@ -178,7 +163,7 @@ void workers_look(struct supervisor *s)
 {
 	for (struct worker **at = &s->workers; *at;) {
 		struct worker *w = *at;
-		bool ended = read_output(w);
+		bool ended = child_read(&w->child, &w->output, REPLY_MAX);
 		pass_progress(s, w);
 		if (!ended) {
 			look_for_client(s, w);

@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/signals.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/media.h"
@@ -73,8 +73,7 @@ static void take_line(struct saving *s)
 
 static void take_signal(struct saving *s)
 {
-	struct signalfd_siginfo info;
-	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
+	if (!signals_take(s->signals))
 		return;
 	err_set(&s->failed, ERR_REFUSED, "guest '%s': its saving was interrupted", s->f.name);
 	give_up(s);
@@ -267,19 +266,6 @@ static int keep(struct saving *s, struct err *err)
 
 /* ---- the two of us ----------------------------------------------------------------------------------- */
 
-/* ^C and the like come as something to read; a second one ends us, and the keeper sees that. */
-static int catch_signals(void)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGXFSZ, SIG_IGN); /* a limit that is reached is an error like a full disk */
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int begin(struct saving *s, const char *command, json_t *args, struct err *err)
 {
 	int ends[2], pair[2];
@@ -291,9 +277,10 @@ static int begin(struct saving *s, const char *command, json_t *args, struct err
 		return -1;
 	_cleanup_json_ json_t *definition = definition_to_json(s->def);
 	_cleanup_free_ char *text = json_line(definition);
-	s->signals = catch_signals();
+	s->signals = signals_catch(NULL, err);
 	if (s->signals < 0)
-		return err_errno(err, "cannot catch signals");
+		return -1;
+	signal(SIGXFSZ, SIG_IGN); /* a limit that is reached is an error like a full disk */
 	if (save_begin(&s->w, s->path, strlen(text) + FACTS_ROOM, err) < 0)
 		return -1;
 	if (pipe2(ends, O_CLOEXEC) < 0)

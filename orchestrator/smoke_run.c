@@ -17,13 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/proc.h"
+#include "base/signals.h"
 #include "base/sock.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
@@ -414,10 +414,10 @@ static bool begin_some(struct runner *r)
 
 static void take_signal(struct runner *r)
 {
-	struct signalfd_siginfo got;
-	if (read(r->signals, &got, sizeof(got)) != sizeof(got) || r->signal)
+	int signal = signals_take(r->signals);
+	if (!signal || r->signal)
 		return;
-	r->signal = (int)got.ssi_signo;
+	r->signal = signal;
 	fprintf(stderr, "roost: %s: the guests of the tests are removed\n", strsignal(r->signal));
 	stop_all(r, "interrupted");
 }
@@ -486,7 +486,7 @@ int smoke_run(const struct suite *s, const struct smoke_options *how, struct out
 	int *signal, struct err *err)
 {
 	char id[13];
-	sigset_t set, before;
+	sigset_t before;
 	struct runner r = {.suite = s, .how = how, .outcomes = outcomes};
 	if (check_host(err) < 0)
 		return -1;
@@ -498,13 +498,9 @@ int smoke_run(const struct suite *s, const struct smoke_options *how, struct out
 	r.live = show_is_live();
 	for (size_t i = 0; i < s->test_count; i++)
 		r.all += smoke_matches(&s->tests[i], how->pattern);
-	sigemptyset(&set);
-	for (int i = 0; i < 3; i++)
-		sigaddset(&set, (int[]){SIGINT, SIGTERM, SIGHUP}[i]);
-	sigprocmask(SIG_BLOCK, &set, &before);
-	_cleanup_close_ int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	_cleanup_close_ int signals = signals_catch(&before, err);
 	if (signals < 0)
-		return err_errno(err, "cannot wait for signals");
+		return -1;
 	r.signals = signals;
 	r.slots = xcalloc(r.jobs, sizeof(*r.slots));
 	run_all(&r);

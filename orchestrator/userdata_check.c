@@ -425,9 +425,13 @@ int userdata_check(const char *what, const char *text, size_t len, struct userda
 	return run(&l, check_config, text, len, err);
 }
 
-void userdata_tell(const char *what, const struct userdata_strangers *strangers)
+int userdata_look(const char *file, const struct buf *text, struct err *err)
 {
-	for (size_t i = 0; i < strangers->count; i++)
-		fprintf(stderr, "roost: warning: %s:%u: cloud-init 22.4 knows no key '%s'\n", what,
-			strangers->lines[i], strangers->names[i]);
+	struct userdata_strangers strangers;
+	if (userdata_check(file, text->data, text->len, &strangers, err) < 0)
+		return -1;
+	for (size_t i = 0; i < strangers.count; i++)
+		fprintf(stderr, "roost: warning: %s:%u: cloud-init 22.4 knows no key '%s'\n", file,
+			strangers.lines[i], strangers.names[i]);
+	return 0;
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 enum { USERDATA_STRANGERS_MAX = 8 };
 
@@ -29,10 +30,10 @@ struct userdata_strangers {
 int userdata_check(const char *what, const char *text, size_t len, struct userdata_strangers *out,
 	struct err *err);
 
+/* The same, of user-data or of vendor-data, which has its form, with a line on standard error for each stranger. */
+int userdata_look(const char *file, const struct buf *text, struct err *err);
+
 /* Of meta-data or a network-config: well-formed YAML (or JSON), a mapping if there is anything. */
 int userdata_check_map(const char *what, const char *text, size_t len, struct err *err);
-
-/* A line on standard error for each stranger. */
-void userdata_tell(const char *what, const struct userdata_strangers *strangers);
 
 #endif

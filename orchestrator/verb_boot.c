@@ -53,8 +53,7 @@ static int find_marked(struct entries *out, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
 	size_t count;
-	_cleanup_close_ int guests = guests_open(err);
-	if (guests < 0 || dir_names(guests, &names, &count, err) < 0)
+	if (guests_names(&names, &count, err) < 0)
 		return -1;
 	out->list = xcalloc(count + 1, sizeof(*out->list));
 	for (char **name = names; *name; name++) {

@@ -51,10 +51,7 @@ static int add_named(const struct cli *cli, json_t *all, struct err *err)
 static int add_all(json_t *all, json_t *missed, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
-	_cleanup_close_ int guests = guests_open(err);
-	if (guests < 0)
-		return err->kind == ERR_NOT_FOUND ? 0 : -1;
-	if (dir_names(guests, &names, NULL, err) < 0)
+	if (guests_names(&names, NULL, err) < 0)
 		return -1;
 	for (char **name = names; *name; name++) {
 		struct err why = ERR_INIT;

@@ -269,10 +269,7 @@ static int add_guest(
 static int add_listed(const struct cli *cli, json_t *all, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
-	_cleanup_close_ int guests = guests_open(err);
-	if (guests < 0)
-		return err->kind == ERR_NOT_FOUND ? 0 : -1;
-	if (dir_names(guests, &names, NULL, err) < 0)
+	if (guests_names(&names, NULL, err) < 0)
 		return -1;
 	for (char **name = names; *name; name++) {
 		struct err ignored = ERR_INIT;

@@ -92,15 +92,6 @@ static int read_files(const struct cli *cli, struct seed_files *files, struct er
 	return read_option(cli, "network-config", false, &files->network_config, err);
 }
 
-static int check_user_data(const char *file, const struct buf *text, struct err *err)
-{
-	struct userdata_strangers strangers;
-	if (userdata_check(file, text->data, text->len, &strangers, err) < 0)
-		return -1;
-	userdata_tell(file, &strangers);
-	return 0;
-}
-
 /* vendor-data has the form of user-data. */
 static int check_files(const struct cli *cli, const struct seed_files *files, struct err *err)
 {
@@ -109,8 +100,8 @@ static int check_files(const struct cli *cli, const struct seed_files *files, st
 	const struct buf *meta = &files->meta_data, *config = &files->network_config;
 	if (cli_flag(cli, "no-check"))
 		return 0;
-	if (check_user_data(cli->operands[1], &files->user_data, err) < 0 ||
-		(vendor && check_user_data(vendor, &files->vendor_data, err) < 0) ||
+	if (userdata_look(cli->operands[1], &files->user_data, err) < 0 ||
+		(vendor && userdata_look(vendor, &files->vendor_data, err) < 0) ||
 		(cli->count > 2 &&
 			userdata_check_map(cli->operands[2], meta->data, meta->len, err) < 0))
 		return -1;
