@@ -66,7 +66,7 @@ roost  += verb_clone verb_template
 shared += df
 roostd += op_df
 roost  += verb_df df_running df_text
-shared += another
+shared += another claim
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password

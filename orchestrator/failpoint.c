@@ -1,4 +1,4 @@
-/* Compiled into the test build only: a process dies by SIGKILL at the point that $RUN/fail names. */
+/* Compiled into the test build only: a process dies by SIGKILL, or is held by SIGSTOP, at the point that $RUN/fail names. */
 #include "orchestrator/failpoint.h"
 
 #ifdef ROOST_FAILPOINTS
@@ -13,7 +13,8 @@
 
 /*
  * The name is read from $RUN/fail, for roostd and its keepers keep the environment they were born
- * with; the file is removed first, so that the next keeper gets past.
+ * with; the file is removed first, so that the next keeper gets past. "hold NAME" stops the process there,
+ * until somebody sends SIGCONT.
  */
 void failpoint(const char *name)
 {
@@ -23,11 +24,12 @@ void failpoint(const char *name)
 	if (file_read(AT_FDCWD, path, 256, &text, &ignored) < 0)
 		return;
 	text.data[strcspn(text.data, "\n")] = '\0';
-	if (!str_eq(text.data, name))
+	bool hold = str_starts(text.data, "hold ");
+	if (!str_eq(hold ? text.data + strlen("hold ") : text.data, name))
 		return;
 	/* a keeper that has dropped may not remove it: emptying it is enough */
 	if (unlink(path) < 0)
 		(void)!truncate(path, 0);
-	kill(getpid(), SIGKILL);
+	kill(getpid(), hold ? SIGSTOP : SIGKILL);
 }
 #endif

@@ -26,6 +26,7 @@
 #include "orchestrator/access.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/claim.h"
 #include "orchestrator/consoles.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
@@ -247,6 +248,8 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	journal_end(g); /* of a QEMU that went with the host: nothing is half done any more */
 	g->status.state = GUEST_STARTING;
 	guest_tell_status(g); /* no event yet: its log must not become root's */
+	if (claim_check(g->dir, g->def->name, err) < 0)
+		return -1;
 	if (launch(g, err) < 0 || keeper_drop(g, err) < 0)
 		return err_prefix(err, "guest '%s'", g->def->name);
 	guest_tell_starter(g);

@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "orchestrator/access.h"
+#include "orchestrator/claim.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -45,9 +46,11 @@ void supervisor_tell(struct supervisor *s, const struct request *r)
 /* One changing operation per guest: what is being made or taken apart is neither started nor changed. */
 static int check_stays(const struct supervisor *s, const char *name, struct err *err)
 {
+	struct err none = ERR_INIT;
 	const char *what = worker_changes(s, name);
-	if (!what)
-		return 0;
+	_cleanup_close_ int dir = what ? -1 : guest_dir_open(name, &none);
+	if (!what) /* nor by who outlives a former roostd */
+		return dir < 0 ? 0 : claim_check(dir, name, err);
 	err_set(err, ERR_BUSY, "guest '%s' is busy: it is being %s", name, what);
 	return err_hint(err, "try again when it is done");
 }

@@ -13,6 +13,10 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/claim.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/status.h"
 
 enum { REPLY_MAX = 1024 * 1024 };
 
@@ -61,12 +65,66 @@ void worker_progress(const char *guest, const char *step, int64_t done, int64_t 
 	write_all(told, line, strlen(line));
 }
 
-static _Noreturn void work_in_child(worker_fn *work, const json_t *args, int out)
+/* What changes a guest, so that it has it for itself; `off`: one that does not run. */
+static const struct change {
+	const char *command, *doing;
+	bool off;
+} changes[] = {
+	{"roost-undefine", "undefined", true},
+	{"roost-define", "defined", false},
+	{"roost-rename", "renamed", true},
+	{"roost-snapshot-create", "snapshotted", true},
+	{"roost-snapshot-revert", "snapshotted", true},
+	{"roost-snapshot-delete", "snapshotted", true},
+	{"roost-snapshot-tidy", "snapshotted", true},
+	{"roost-clone", "cloned", true},
+	{"roost-sysprep", "cleaned", true},
+	{"roost-template", "made a template", true},
+};
+
+static const struct change *change_of(const struct request *r)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		if (str_eq(r->command, changes[i].command))
+			return &changes[i];
+	return NULL;
+}
+
+/* Started by the next roostd, after ours had looked and was killed? */
+static int check_off(const char *name, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	struct status s;
+	_cleanup_definition_ struct definition *d = record_read(name, &ignored);
+	_cleanup_close_ int run = d ? run_dir_open(d->issued.id, &ignored) : -1;
+	if (run < 0 || status_read(run, "status", &s, &ignored) < 0)
+		return 0;
+	status_free(&s);
+	return err_set(err, ERR_REFUSED, "guest '%s' is running", name);
+}
+
+/* The guest that there is, until we end: also when our roostd has ended, for the next one does not know us. */
+static int have_for_itself(const struct request *r, struct err *err)
+{
+	const struct change *c = change_of(r);
+	const char *name = json_get_str(r->args, "name", NULL);
+	if (!name)
+		name = json_get_str(json_object_get(r->args, "definition"), "name", "");
+	if (!c)
+		return 0;
+	if (claim_take(name, false, err) < 0 && err->kind == ERR_BUSY)
+		return -1;
+	/* anything else that is wrong with it the work itself says best */
+	*err = (struct err)ERR_INIT;
+	return c->off && !json_object_get(r->args, "layers") ? check_off(name, err) : 0;
+}
+
+static _Noreturn void work_in_child(worker_fn *work, const struct request *r, int out)
 {
 	struct err err = ERR_INIT;
 	json_t *value = NULL;
 	told = out;
-	int result = work(args, &value, &err);
+	int result = have_for_itself(r, &err) < 0 ? -1 : work(r->args, &value, &err);
 	json_t *reply = json_object();
 	if (result == 0)
 		json_object_set_new(reply, "return", value ? value : json_object());
@@ -91,7 +149,7 @@ int worker_start(struct supervisor *s, worker_fn *work, struct request *request,
 	if (pid == 0) {
 		fd_set_nonblocking(ends[1], 0);
 		int out = settle_files(ends[1], request);
-		work_in_child(work, request->args, out);
+		work_in_child(work, request, out);
 	}
 	close(ends[1]);
 	struct worker *w = xcalloc(1, sizeof(*w));
@@ -190,20 +248,9 @@ static bool is_about(const struct worker *w, const char *name)
 const char *worker_changes(const struct supervisor *s, const char *name)
 {
 	for (const struct worker *w = s->workers; w; w = w->next) {
-		if (is_about(w, name) && str_eq(w->request->command, "roost-undefine"))
-			return "undefined";
-		if (is_about(w, name) && str_eq(w->request->command, "roost-define"))
-			return "defined";
-		if (is_about(w, name) && str_eq(w->request->command, "roost-rename"))
-			return "renamed";
-		if (is_about(w, name) && str_starts(w->request->command, "roost-snapshot-"))
-			return "snapshotted";
-		if (is_about(w, name) && str_eq(w->request->command, "roost-clone"))
-			return "cloned";
-		if (is_about(w, name) && str_eq(w->request->command, "roost-sysprep"))
-			return "cleaned";
-		if (is_about(w, name) && str_eq(w->request->command, "roost-template"))
-			return "made a template";
+		const struct change *c = change_of(w->request);
+		if (c && is_about(w, name))
+			return c->doing;
 	}
 	return NULL;
 }

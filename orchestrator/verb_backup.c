@@ -19,6 +19,7 @@
 #include "base/sock.h"
 #include "images/qcow2.h"
 #include "orchestrator/backup_folder.h"
+#include "orchestrator/claim.h"
 #include "orchestrator/long_call.h"
 #include "orchestrator/look_block.h"
 #include "orchestrator/paths.h"
@@ -183,6 +184,13 @@ static int copy_stopped(struct backing_up *b, json_t **told, struct err *err)
 {
 	if (cli_flag(b->cli, "quiesce"))
 		return look_refuse_stopped(&b->l, err);
+	/* nobody starts it, or changes it, between one disk and the next */
+	_cleanup_close_ int claim = claim_take(b->def->name, true, err);
+	if (claim < 0 && err->kind == ERR_BUSY)
+		return -1;
+	if (look_runs(&b->l))
+		return err_set(
+			err, ERR_BUSY, "guest '%s' has been started at this moment", b->def->name);
 	*told = json_pack("{s:I, s:b}", "taken", (json_int_t)time(NULL), "quiesced", 0);
 	return backup_copy_stopped(
 		b->def, b->disks, b->folder.part, cli_flag(b->cli, "compress"), b->cli->json, err);

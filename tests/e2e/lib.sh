@@ -114,6 +114,17 @@ die_at() {
 	echo "$1" >"$ROOST_RUN/fail"
 	chmod 666 "$ROOST_RUN/fail"
 }
+# hold_at POINT: who comes by it stops there; $held is its pid, once held_at says so. It goes on by `kill -CONT`.
+hold_at() {
+	die_at "hold $1"
+}
+held_at() {
+	[ ! -s "$ROOST_RUN/fail" ] || return 1
+	for held_proc in $(roostd_pids); do
+		! grep -q '^State:[[:space:]]*T' "/proc/$held_proc/status" || held=$held_proc
+	done
+	[ -n "${held-}" ]
+}
 # has_died POINT: somebody did
 has_died() {
 	[ ! -s "$ROOST_RUN/fail" ] || fail "nobody came by $1"

@@ -127,6 +127,32 @@ for step in before-plan planned before-merge merged forgotten; do
 done
 run_once
 
+say "a worker whose roostd is killed goes on: until it is done, nobody else changes the guest or starts it"
+scribble 8 0
+before=$(see vda)$(see vdb)
+hold_at snapshot-merged
+roost snapshot-delete p b >"$TMPDIR/held" 2>&1 &
+deleting=$!
+wait_until 10 held_at
+for pid in $(roostd_pids); do
+	[ "$pid" = "$held" ] || kill_and_wait KILL "$pid"
+done
+wait $deleting || :
+check_status 4 roost start p
+check_match "who it is" "guest 'p' is busy: process $held is at work on it" "$out"
+check_status 4 roost snapshot-create-as p meanwhile
+check_status 4 roost domrename p r
+check_status 4 roost define "$TMPDIR/p.yaml"
+check_status 4 roost backup p "$TMPDIR/backup"
+check_eq "no backup is left" "" "$(find "$TMPDIR" -name "backup*")"
+kill -CONT "$held"
+wait_until 10 ended "$held"
+check_eq "the guest" "$before" "$(see vda)$(see vdb)"
+settled
+run_once
+[ "$before" != "$(see vda)$(see vdb)" ] || fail "what it wrote is gone"
+roost snapshot-create-as p b
+
 say "renamed, and undefined"
 roost domrename p q
 folder=$ROOST_STATE/guests/q
