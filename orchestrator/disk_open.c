@@ -41,6 +41,18 @@ int disk_check_unused(int fd, const char *path, bool writable, struct err *err)
 		err, "one writable disk serves one guest; stop the other, or make an overlay");
 }
 
+int disk_lock(int fd, const char *path, bool writable, struct err *err)
+{
+	const off_t bytes[] = {LOCK_SHARES_NO_WRITE, LOCK_USES_WRITE};
+	for (size_t i = 0; i < (writable ? 2 : 1); i++) {
+		struct flock l = {
+			.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = bytes[i], .l_len = 1};
+		if (fcntl(fd, F_OFD_SETLK, &l) < 0)
+			return err_errno(err, "cannot lock '%s'", path);
+	}
+	return disk_check_unused(fd, path, writable, err);
+}
+
 static int add_layer(
 	struct disk_files *f, int fd, const char *path, bool qcow2, bool writable, struct err *err)
 {

@@ -26,6 +26,8 @@ struct disk_files {
 
 /* ERR_BUSY when somebody writes to this file as a disk, or if `writable`, uses it at all. */
 int disk_check_unused(int fd, const char *path, bool writable, struct err *err);
+/* The same, and as long as this open file is, QEMU and we find it locked: by a reader, or if `writable`, by a writer. */
+int disk_lock(int fd, const char *path, bool writable, struct err *err);
 /*
  * Opens all layers with the rights of this process. The chain comes from the definition and, for a
  * qcow2 attached by path, from chain_resolve(). ERR_BUSY when somebody else writes to it. An empty

@@ -9,7 +9,7 @@
 
 #include "images/image.h"
 #include "images/image_info.h"
-#include "images/tool.h"
+#include "orchestrator/tool_told.h"
 
 /* The image and all that it stands on, resolved by us, as a node; NULL: an error. */
 static char *whole_node(const char *path, const char *format_word, struct err *err)
@@ -25,24 +25,6 @@ static char *whole_node(const char *path, const char *format_word, struct err *e
 		chain_resolve(path, qcow2, &c, err) < 0)
 		return NULL;
 	return tool_chain_node(&c, 0, err);
-}
-
-static void show_progress(void *about, const char *step, int64_t done, int64_t total)
-{
-	(void)about;
-	fprintf(stderr, "\r%s: %lld %%\033[K", step, (long long)(total ? done * 100 / total : 0));
-}
-
-static struct tool_run told_run(const struct cli *cli, const char *const *argv)
-{
-	bool shown = !cli->json && isatty(STDERR_FILENO);
-	return (struct tool_run){.argv = argv, .told = shown ? show_progress : NULL};
-}
-
-static void end_progress(const struct tool_run *run)
-{
-	if (run->told)
-		fputs("\r\033[K", stderr);
 }
 
 /* ---- check ---------------------------------------------------------------------------------------- */
@@ -108,9 +90,9 @@ static int to_new_file(const struct cli *cli, const char *node, const char *fres
 	const char *to = cli->operands[1], *format = cli_value(cli, "output-format", "qcow2");
 	const char *argv[] = {"convert", "-p", "-O", format, node, fresh,
 		cli_flag(cli, "compress") ? "-c" : NULL, NULL};
-	struct tool_run run = told_run(cli, argv);
+	struct tool_run run = tool_told(cli, argv);
 	int result = tool_run(&run, NULL, err);
-	end_progress(&run);
+	tool_told_end(&run);
 	if (result < 0)
 		return err_prefix(err, "'%s'", cli->operands[0]);
 	_cleanup_close_ int fd = open(fresh, O_RDONLY | O_CLOEXEC);
@@ -164,12 +146,12 @@ static int run_compare(const struct cli *cli, struct err *err)
 		    : NULL;
 	const char *argv[] = {
 		"compare", "-p", one, other, cli_flag(cli, "strict") ? "-s" : NULL, NULL};
-	struct tool_run run = told_run(cli, argv);
+	struct tool_run run = tool_told(cli, argv);
 	run.answers = 1U << 1;
 	if (!other)
 		return -1;
 	int result = tool_run(&run, &status, err);
-	end_progress(&run);
+	tool_told_end(&run);
 	if (result < 0)
 		return -1;
 	if (cli->json)

@@ -29,7 +29,8 @@ extern const struct verb verb_seed, verb_sysprep;
 extern const struct verb verb_snapshot_create_as, verb_snapshot_list, verb_snapshot_info,
 	verb_snapshot_current, verb_snapshot_revert, verb_snapshot_delete;
 extern const struct verb verb_image_info, verb_image_create, verb_image_resize, verb_image_map,
-	verb_image_check, verb_image_convert, verb_image_compare;
+	verb_image_check, verb_image_convert, verb_image_compare, verb_image_commit,
+	verb_image_rebase, verb_image_flatten;
 
 /* the store */
 extern const struct verb verb_image_import, verb_image_list, verb_image_tree, verb_image_tag,

@@ -181,6 +181,10 @@ before() {
 	'image import') ! in_store || roost image rm debian-12 ;;
 	'image tree' | 'image tag' | 'image verify' | 'image rm') in_store || roost image import debian-12.qcow2 ;;
 	managedsave-remove) is_saved "$ROOST_STATE/guests/web1/managed.save" || { up && roost managedsave web1; } ;;
+	'image commit' | 'image rebase' | 'image flatten')
+		qemu-img create -q -f qcow2 base.qcow2 64M
+		qemu-img create -q -f qcow2 -F qcow2 -b base.qcow2 overlay.qcow2
+		;;
 	'image pull')
 		! in_store || roost image rm debian-12
 		catalogue_of_ours

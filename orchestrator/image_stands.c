@@ -1,0 +1,215 @@
+#include "orchestrator/image_stands.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "images/image.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/unrecorded.h"
+
+static bool is_link(const char *path, const struct chain_link *link)
+{
+	struct stat st;
+	return path && path[0] == '/' && stat(path, &st) == 0 && st.st_ino == link->inode &&
+	       st.st_dev == link->device;
+}
+
+/* ---- whose it is -------------------------------------------------------------------------------------- */
+
+/* The part of the path below that folder of $STATE; NULL: it is not there. */
+static const char *below(const char *path, const char *folder)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *named = str_fmt("%s/%s", paths_state(&ignored), folder);
+	_cleanup_free_ char *real = realpath(named, NULL);
+	size_t len = real ? strlen(real) : 0;
+	return len && str_starts(path, real) && path[len] == '/' ? path + len + 1 : NULL;
+}
+
+static int check_place(const struct chain_link *link, struct err *err)
+{
+	_cleanup_free_ char *path = realpath(link->path, NULL);
+	const char *name = below(path ? path : link->path, "images");
+	if (name) {
+		int len = (int)strcspn(name, "/");
+		err_set(err, ERR_REFUSED,
+			"'%s' is the image '%.*s' of the store, which is never written to",
+			link->path, len, name);
+		return err_hint(err, "`roost image convert` makes a copy");
+	}
+	name = below(path ? path : link->path, "guests");
+	if (name) {
+		int len = (int)strcspn(name, "/");
+		err_set(err, ERR_REFUSED, "'%s' is the own disk of guest '%.*s'", link->path, len,
+			name);
+		return err_hint(err, "`roost blockpull` and `roost blockcommit` change those");
+	}
+	if (!below(path ? path : link->path, "bases"))
+		return 0;
+	return err_set(err, ERR_REFUSED, "'%s' is what clones stand on: it is never written to",
+		link->path);
+}
+
+/* ---- guests ------------------------------------------------------------------------------------------- */
+
+static bool stands_on(const json_t *record, const struct chain_link *link)
+{
+	const json_t *disk, *below;
+	size_t i, j;
+	json_array_foreach (json_object_get(record, "disks"), i, disk) {
+		if (is_link(json_get_str(disk, "image", NULL), link))
+			return true;
+		json_array_foreach (json_object_get(disk, "lineage"), j, below)
+			if (is_link(json_get_str(below, "path", NULL), link))
+				return true;
+	}
+	return false;
+}
+
+static bool has_disk(const json_t *record, const struct chain_link *link)
+{
+	const json_t *disk;
+	size_t i;
+	json_array_foreach (json_object_get(record, "disks"), i, disk)
+		if (is_link(json_get_str(disk, "path", NULL), link))
+			return true;
+	return false;
+}
+
+static int check_record(const json_t *record, const char *name, const struct chain_link *link,
+	bool content, struct err *err)
+{
+	if (stands_on(record, link))
+		return err_set(err, ERR_REFUSED, "'%s' is in use: guest '%s' stands on it",
+			link->path, name);
+	if (content && has_disk(record, link))
+		return err_set(err, ERR_REFUSED, "'%s' is a disk of guest '%s'", link->path, name);
+	return 0;
+}
+
+/* Of those that run and those that do not; there may be none of either. */
+static int check_records(int folders, const struct chain_link *link, bool content, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	if (dir_names(folders, &names, NULL, err) < 0)
+		return -1;
+	for (char **name = names; *name; name++) {
+		struct err why = ERR_INIT;
+		_cleanup_close_ int folder = dir_open(folders, *name, &why);
+		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &why);
+		if (record && check_record(record, json_get_str(record, "name", *name), link,
+				      content, err) < 0)
+			return -1;
+		if (record || why.kind == ERR_NOT_FOUND) /* just removed, or ended */
+			continue;
+		err_set(err, ERR_REFUSED,
+			"guest '%s' is broken: whether it stands on '%s' is not known: %s", *name,
+			link->path, why.message);
+		return err_hint(err, "mend its record, or `roost undefine %s`", *name);
+	}
+	return 0;
+}
+
+static int check_guests(const struct chain_link *link, bool content, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_close_ int guests = guests_open(&none), runs = runs_open(&none);
+	if (guests >= 0 && check_records(guests, link, content, err) < 0)
+		return -1;
+	return runs >= 0 ? check_records(runs, link, content, err) : 0;
+}
+
+static int check_unrecorded(
+	const struct chain_link *link, const struct chain_link *except, struct err *err)
+{
+	_cleanup_json_ json_t *disks = unrecorded_disks();
+	const json_t *disk, *path;
+	size_t i, j;
+	json_array_foreach (disks, i, disk) {
+		const char *name = json_get_str(disk, "disk", ""),
+			   *why = json_get_str(disk, "why", NULL);
+		if (except && is_link(name, except))
+			continue;
+		json_array_foreach (json_object_get(disk, "below"), j, path)
+			if (is_link(json_string_value(path), link))
+				return err_set(err, ERR_REFUSED,
+					"'%s' is in use: '%s' stands on it", link->path, name);
+		if (why)
+			return err_set(err, ERR_REFUSED,
+				"whether '%s' stands on '%s' is not known: %s", name, link->path,
+				why);
+	}
+	return 0;
+}
+
+/* ---- other images --------------------------------------------------------------------------------------- */
+
+static bool names_it(int dir, const char *folder, const char *file, const struct chain_link *link)
+{
+	struct err ignored = ERR_INIT;
+	struct stat st;
+	struct qcow2_info info;
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	_cleanup_close_ int fd =
+		openat(dir, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || qcow2_probe(fd, &ignored) != 1 || qcow2_read(fd, &info, &ignored) < 0 ||
+		!info.has_backing)
+		return false;
+	_cleanup_free_ char *path = str_fmt("%s%s", folder, file);
+	_cleanup_free_ char *backing = chain_backing_path(path, info.backing);
+	return is_link(backing, link);
+}
+
+static int check_folder(
+	const struct chain_link *link, const struct chain_link *except, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	size_t len = (size_t)(strrchr(link->path, '/') + 1 - link->path);
+	_cleanup_free_ char *folder = strndup(link->path, len);
+	_cleanup_close_ int dir = dir_open(AT_FDCWD, folder, err);
+	if (dir < 0 || dir_names(dir, &names, NULL, err) < 0)
+		return -1;
+	for (char **name = names; *name; name++) {
+		_cleanup_free_ char *path = str_fmt("%s%s", folder, *name);
+		if (!names_it(dir, folder, *name, link) || (except && is_link(path, except)))
+			continue;
+		return err_set(
+			err, ERR_REFUSED, "'%s' is in use: '%s' stands on it", link->path, path);
+	}
+	return 0;
+}
+
+/* ---- all --------------------------------------------------------------------------------------------------- */
+
+int image_check_changeable(const struct chain_link *link, bool content,
+	const struct chain_link *except, struct err *err)
+{
+	if (check_place(link, err) < 0 || check_guests(link, content, err) < 0 ||
+		check_unrecorded(link, except, err) < 0)
+		return -1;
+	return content ? check_folder(link, except, err) : 0;
+}
+
+char *image_disk_of(const struct chain_link *link)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_close_ int guests = guests_open(&ignored);
+	if (guests < 0 || dir_names(guests, &names, NULL, &ignored) < 0)
+		return NULL;
+	for (char **name = names; *name; name++) {
+		_cleanup_close_ int folder = dir_open(guests, *name, &ignored);
+		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &ignored);
+		if (record && has_disk(record, link))
+			return xstrdup(*name);
+	}
+	return NULL;
+}

@@ -1,0 +1,176 @@
+#!/bin/sh
+# image commit, rebase and flatten change what an overlay stands on and never what it shows; what others stand on is not
+# changed, and they are named; who is killed at any step leaves the file as it was or as it is to be, and sound.
+. "$TOP/tests/e2e/lib.sh"
+with_failpoints
+cd "$TMPDIR"
+
+# chain: top.qcow2 over middle.qcow2 over bottom.raw, with something of each to be seen; whole.raw is what top shows
+mkdir ready elsewhere
+(
+	cd ready
+	truncate -s 4M bottom.raw
+	qemu-io -f raw -c 'write -q -P 1 0 2M' bottom.raw
+	qemu-img create -q -f qcow2 -F raw -b bottom.raw middle.qcow2
+	qemu-io -f qcow2 -c 'write -q -P 2 1M 2M' middle.qcow2
+	qemu-img create -q -f qcow2 -F qcow2 -b middle.qcow2 top.qcow2 5M
+	qemu-io -f qcow2 -c 'write -q -P 3 2M 64k' -c 'write -q -z 0 64k' -c 'write -q -P 4 4M 64k' top.qcow2
+	qemu-img convert -O raw top.qcow2 whole.raw
+)
+chain() {
+	rm -f ./*.qcow2
+	cp ready/* .
+}
+# shows_whole FILE: what top.qcow2 has shown
+shows_whole() {
+	qemu-img check -q "$1" || fail "$1 is not sound"
+	qemu-img compare -q -f qcow2 -F raw "$1" whole.raw || fail "$1 shows something else"
+}
+stands_on() {
+	qemu-img info --output=json "$1" | jq -r '"\(."backing-filename-format" // "nothing") \(."backing-filename" // "")"'
+}
+sums() {
+	cat -- *.qcow2 *.raw | sha256sum
+}
+no_copy_is_left() {
+	check_eq "no copy is left" "" "$(find . -name '.*roost*')"
+}
+
+say "flatten"
+chain
+chmod 640 top.qcow2
+check_eq "told" "'top.qcow2' stands alone now" "$(roost image flatten top.qcow2)"
+shows_whole top.qcow2
+check_eq "it stands alone" "nothing " "$(stands_on top.qcow2)"
+check_eq "its mode" 640 "$(stat -c %a top.qcow2)"
+check_status 5 roost image flatten top.qcow2
+check_match "nothing to do" "'top.qcow2' stands alone: it has no backing file" "$out"
+
+say "rebase: onto a part of the chain, onto another image, the name alone"
+chain
+check_json "--json" '."backing-filename" == "bottom.raw"' "$(roost image rebase top.qcow2 -b bottom.raw -F raw --json)"
+shows_whole top.qcow2
+check_eq "it stands on" "raw bottom.raw" "$(stands_on top.qcow2)"
+qemu-img create -q -f qcow2 elsewhere/other.qcow2 1M
+qemu-io -f qcow2 -c 'write -q -P 9 0 1M' elsewhere/other.qcow2
+roost image rebase top.qcow2 --backing elsewhere/other.qcow2 --backing-format qcow2 >/dev/null
+shows_whole top.qcow2
+check_eq "it stands on" "qcow2 elsewhere/other.qcow2" "$(stands_on top.qcow2)"
+mv elsewhere/other.qcow2 moved.qcow2
+check_status 3 roost image rebase top.qcow2 -b bottom.raw -F raw
+roost image rebase -u top.qcow2 -b moved.qcow2 -F qcow2 >/dev/null
+shows_whole top.qcow2
+
+say "commit"
+chain
+check_eq "told" "'top.qcow2' is committed into '$TMPDIR/middle.qcow2'" "$(roost image commit top.qcow2)"
+shows_whole middle.qcow2
+shows_whole top.qcow2
+check_json "--delete" '.deleted' "$(roost image commit --delete top.qcow2 --json)"
+[ ! -e top.qcow2 ] || fail "it was not removed"
+roost image commit middle.qcow2 >/dev/null
+qemu-img compare -q -f raw -F raw bottom.raw whole.raw || fail "the raw base has something else"
+no_copy_is_left
+
+say "refused, and nothing is changed"
+chain
+cp middle.qcow2 beside.qcow2
+before=$(sums)
+refused() { # WHY COMMAND...
+	refused_why=$1
+	shift
+	check_status 5 "$@"
+	check_match "$*" "$refused_why" "$out"
+	check_eq "$*: nothing is changed" "$before" "$(sums)"
+}
+refused "bottom.raw' is in use: '.*beside.qcow2' stands on it" roost image commit middle.qcow2
+refused "middle.qcow2' is in use: '.*top.qcow2' stands on it" roost image rebase -u middle.qcow2 -b bottom.raw -F raw
+refused "'.*middle.qcow2' would stand on itself: '.*top.qcow2' stands on it" roost image rebase middle.qcow2 -b top.qcow2 -F qcow2
+refused "top.qcow2' would stand on itself: .* is the same file" roost image rebase top.qcow2 -b ./top.qcow2 -F qcow2
+refused "'nbd://x/y' is not a local file's name" roost image rebase top.qcow2 -b nbd://x/y -F raw
+check_status 2 roost image rebase top.qcow2 -b bottom.raw
+check_match "formats are named" "never guessed" "$out"
+check_status 3 roost image rebase top.qcow2 -b none.raw -F raw
+n=0
+qemu-img create -q -f qcow2 elsewhere/d0 1M
+while [ $n -lt 31 ]; do
+	qemu-img create -q -u -f qcow2 -F qcow2 -b d$n elsewhere/d$((n + 1)) 1M
+	n=$((n + 1))
+done
+refused "with one more the chain would have more than 32" roost image rebase -u top.qcow2 -b elsewhere/d31 -F qcow2
+refused "more than 32 files in all, too many to compare" roost image rebase top.qcow2 -b elsewhere/d30 -F qcow2
+refused "elsewhere/d20' stands on 20 files: too many to compare with" roost image rebase top.qcow2 -b elsewhere/d20 -F qcow2
+roost image rebase -u top.qcow2 -b elsewhere/d30 -F qcow2 >/dev/null
+check_status 5 roost image rebase elsewhere/d0 -u -b "$TMPDIR/top.qcow2" -F qcow2
+check_match "a loop" "would stand on itself: .*top.qcow2. stands on it" "$out"
+chain
+ln top.qcow2 again
+check_status 5 roost image flatten top.qcow2
+check_match "two names" "'top.qcow2' has 2 names" "$out"
+rm again
+qemu-img snapshot -c inside top.qcow2
+check_status 5 roost image commit top.qcow2
+check_match "snapshots inside" "has snapshots inside" "$out"
+
+say "of guests and of the store"
+chain
+printf 'name: g\nmemory: 32M\ninterfaces: []\ndisks: [{path: %s/top.qcow2, format: qcow2}]\n' "$TMPDIR" >g.yaml
+roost define g.yaml
+before=$(sums)
+refused "bottom.raw' is in use: guest 'g' stands on it" roost image commit middle.qcow2
+refused "middle.qcow2' is in use: guest 'g' stands on it" roost image flatten middle.qcow2
+qemu-img create -q -f qcow2 -F qcow2 -b top.qcow2 over.qcow2
+before=$(sums)
+refused "top.qcow2' is a disk of guest 'g'" roost image commit over.qcow2
+rm over.qcow2
+roost start --paused g
+check_status 4 roost image flatten top.qcow2
+check_match "it runs" "top.qcow2' is in use by guest 'g', which writes to it" "$out"
+check_status 5 roost image commit top.qcow2
+check_match "it runs" "middle.qcow2' is in use: guest 'g' stands on it" "$out"
+roost destroy g >/dev/null
+check_match "its record is to be told" "roost define --rebased" "$(roost image flatten top.qcow2 2>&1)"
+check_status 5 roost start g
+roost dumpyaml g | roost define --rebased -
+roost start --paused g
+roost destroy g >/dev/null
+roost undefine g
+qemu-img convert -O qcow2 bottom.raw image.qcow2
+roost image import image.qcow2 --name image >/dev/null
+stored=$ROOST_STATE/images/image/disk.qcow2
+qemu-img create -q -f qcow2 -F qcow2 -b "$stored" over.qcow2
+before=$(sums)
+refused "'.*disk.qcow2' is the image 'image' of the store, which is never written to" roost image commit over.qcow2
+printf 'name: own\nmemory: 32M\ninterfaces: []\ndisks: [{image: image}]\n' >own.yaml
+roost define own.yaml
+refused "is the own disk of guest 'own'" roost image flatten "$ROOST_STATE/guests/own/disk0.qcow2"
+
+say "killed at each step"
+for step in locked copied made named settled; do
+	for what in flatten rebase commit; do
+		chain
+		case $what in
+		rebase) changes=top.qcow2 && set -- top.qcow2 -b bottom.raw -F raw ;;
+		flatten) changes=top.qcow2 && set -- top.qcow2 ;;
+		commit) changes=middle.qcow2 && set -- top.qcow2 ;;
+		esac
+		others=$(find . -maxdepth 1 -name '*.qcow2' ! -name "$changes" -exec sha256sum {} +)
+		old=$(sha256sum <"$changes")
+		die_at "remake-$step"
+		status=0
+		roost image $what "$@" >/dev/null 2>&1 || status=$?
+		has_died "remake-$step"
+		check_eq "killed" 137 $status
+		case $step in
+		settled) [ "$(sha256sum <"$changes")" != "$old" ] || fail "$what: it is the old one" ;;
+		*) check_eq "$what, $step: it is the old one" "$old" "$(sha256sum <"$changes")" ;;
+		esac
+		qemu-img check -q middle.qcow2
+		shows_whole top.qcow2
+		check_eq "the others" "$others" "$(find . -maxdepth 1 -name '*.qcow2' ! -name "$changes" -exec sha256sum {} +)"
+		# that it has a name and not yet the right one is one system call; the next one sees to it
+		[ $step = named ] || no_copy_is_left
+		[ $step = settled ] || roost image $what "$@" >/dev/null
+		no_copy_is_left
+	done
+done
