@@ -74,7 +74,7 @@ disk   := roost-disk
 digest := roost-digest
 roostd += op_sysprep sysprep_boot disk_server argv launch ports ssh_child
 roost  += verb_sysprep sysprep_pack
-sysprep := roost-sysprep nbd cached_disk ext_volume ext_file ext_tree ext_write sysprep_files sysprep_jail
+sysprep := roost-sysprep nbd cached_disk ext_volume ext_recover ext_file ext_tree ext_write sysprep_files sysprep_jail
 images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesystem_fat disk_usage
 shared += catalogue progress_bar pull
 roost  += verb_pull
@@ -111,6 +111,10 @@ LEFT_OUT += roost-digest(libcrypto)
 endif
 ifeq ($(call have,ext2fs),yes)
 PROGRAMS += $(LIBEXEC)/roost-sysprep
+# in the library for its fuzzer, but only roost-sysprep is linked with it
+images += jbd2
+fuzz += journal
+EXT2 := -lext2fs -lcom_err
 else
 LEFT_OUT += roost-sysprep(libext2fs)
 endif
@@ -182,7 +186,7 @@ $(LIBEXEC)/roost-digest: $(call room,images,digest) $(LIB)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcrypto -ljansson
 $(LIBEXEC)/roost-sysprep: $(call room,images,sysprep) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lext2fs -lcom_err -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(EXT2) -ljansson
 
 $(SHARE)/%/roost: made_by = completion bash
 $(SHARE)/%/_roost: made_by = completion zsh
@@ -214,7 +218,7 @@ $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
 
 check: $(UNIT) fuzz-corpus
 	@failed=0; for t in $(UNIT); do $$t || failed=1; done; exit $$failed
@@ -237,7 +241,7 @@ libfuzzer: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz))
 			$(BUILD)/found/$$f tests/fuzz/corpus/$$f || exit 1; echo "fuzz $$f: ok"; done
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) -ljansson
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
 
 $(BUILD)/tests/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	@mkdir -p $(@D)

@@ -82,6 +82,19 @@ static errcode_t free_inode(struct ext_volume *v, ext2_ino_t ino, bool folder)
 	return code;
 }
 
+int ext_free(struct ext_volume *v, ext2_ino_t ino, bool folder, uint64_t *bytes, struct err *err)
+{
+	struct ext2_inode inode;
+	errcode_t code = ext2fs_read_inode(v->fs, ino, &inode);
+	if (code)
+		return ext_error(v, code, err, "an inode");
+	bool content = LINUX_S_ISREG(inode.i_mode) && ext2fs_inode_has_valid_blocks2(v->fs, &inode);
+	if (content && zero(v, ino, bytes, err) < 0)
+		return -1;
+	code = free_inode(v, ino, folder);
+	return code ? ext_error(v, code, err, "cannot remove a file") : 0;
+}
+
 int ext_remove(struct ext_volume *v, ext2_ino_t ino, bool folder, uint64_t *bytes, struct err *err)
 {
 	struct ext2_inode inode;
@@ -100,11 +113,7 @@ int ext_remove(struct ext_volume *v, ext2_ino_t ino, bool folder, uint64_t *byte
 		code = ext2fs_write_inode(v->fs, ino, &inode);
 		return code ? ext_error(v, code, err, "an inode") : 0;
 	}
-	bool content = LINUX_S_ISREG(inode.i_mode) && ext2fs_inode_has_valid_blocks2(v->fs, &inode);
-	if (content && zero(v, ino, bytes, err) < 0)
-		return -1;
-	code = free_inode(v, ino, folder);
-	return code ? ext_error(v, code, err, "cannot remove a file") : 0;
+	return ext_free(v, ino, folder, bytes, err);
 }
 
 int ext_unlink_from(struct ext_volume *v, ext2_ino_t dir, size_t folders, struct err *err)

@@ -10,6 +10,8 @@
  * content zeroed. *bytes: how much that was.
  */
 int ext_remove(struct ext_volume *v, ext2_ino_t ino, bool folder, uint64_t *bytes, struct err *err);
+/* It has no name any more: the inode is freed, its content zeroed. *bytes: how much that was. */
+int ext_free(struct ext_volume *v, ext2_ino_t ino, bool folder, uint64_t *bytes, struct err *err);
 /* A folder has lost that many folders, each of which had a link to it. */
 int ext_unlink_from(struct ext_volume *v, ext2_ino_t dir, size_t folders, struct err *err);
 /* The file stays, without content. 1: it had some. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "images/ext_recover.h"
 
 /* The superblock and the number in it: linux/fs/ext4/ext4.h. */
 enum { SUPER_AT = 1024, MAGIC_AT = 56, SUPER_LEN = 1024 };
@@ -164,16 +165,10 @@ const char *ext_type(const struct ext_volume *v)
 static int check(const struct ext_volume *v, struct err *err)
 {
 	struct ext2_super_block *s = v->fs->super;
-	if (ext2fs_has_feature_journal_needs_recovery(s) || ext2fs_has_feature_orphan_present(s)) {
-		err_set(err, ERR_REFUSED,
-			"the %s on %s was not unmounted: its journal holds changes that are to come",
-			ext_type(v), v->name);
-		return err_hint(
-			err, "start the guest and `roost shutdown` it, or clean it with --boot");
-	}
 	if (s->s_state & EXT2_ERROR_FS || !(s->s_state & EXT2_VALID_FS)) {
-		err_set(err, ERR_REFUSED, "the %s on %s is marked as having errors", ext_type(v),
-			v->name);
+		err_set(err, ERR_REFUSED, "the %s on %s %s", ext_type(v), v->name,
+			s->s_state & EXT2_ERROR_FS ? "is marked as having errors"
+						   : "was not unmounted, and has no journal");
 		return err_hint(err, "start the guest, which checks it, and shut it down");
 	}
 	if (ext2fs_has_feature_quota(s) || ext2fs_has_feature_ea_inode(s) ||
@@ -184,7 +179,14 @@ static int check(const struct ext_volume *v, struct err *err)
 	return 0;
 }
 
-int ext_open(struct ext_volume *v, struct err *err)
+static void drop(struct ext_volume *v)
+{
+	ext2fs_free(v->fs);
+	v->fs = NULL;
+}
+
+/* As its superblock is now. */
+static int open_now(struct ext_volume *v, struct err *err)
 {
 	opening = v;
 	v->err = (struct err)ERR_INIT;
@@ -193,15 +195,40 @@ int ext_open(struct ext_volume *v, struct err *err)
 		0, &ext_manager, &v->fs);
 	if (code)
 		return ext_error(v, code, err, "not a sound ext file system");
-	if (check(v, err) == 0) {
-		code = ext2fs_read_bitmaps(v->fs);
-		if (!code)
-			return 0;
-		ext_error(v, code, err, "its bitmaps");
-	}
-	ext2fs_free(v->fs);
-	v->fs = NULL;
+	if (check(v, err) == 0)
+		return 0;
+	drop(v);
 	return -1;
+}
+
+/* The journal may hold another superblock and other groups. */
+static int replay(struct ext_volume *v, struct err *err)
+{
+	int result = ext_replay(v, err);
+	drop(v);
+	return result < 0 ? -1 : open_now(v, err);
+}
+
+int ext_open(struct ext_volume *v, struct err *err)
+{
+	if (open_now(v, err) < 0)
+		return -1;
+	v->recovered = ext_is_unclean(v);
+	if (v->recovered && replay(v, err) < 0)
+		return -1;
+	errcode_t code = ext2fs_read_bitmaps(v->fs);
+	int result = code ? ext_error(v, code, err, "its bitmaps") : 0;
+	if (result == 0 && v->recovered)
+		result = ext_settle(v, err);
+	if (result < 0)
+		drop(v);
+	return result;
+}
+
+bool ext_is_used(const struct ext_volume *v, ext2_ino_t ino)
+{
+	return ino >= EXT2_FIRST_INO(v->fs->super) && ino <= v->fs->super->s_inodes_count &&
+	       ext2fs_test_inode_bitmap2(v->fs->inode_map, ino);
 }
 
 int ext_close(struct ext_volume *v, bool keep, struct err *err)
@@ -211,7 +238,6 @@ int ext_close(struct ext_volume *v, bool keep, struct err *err)
 		return 0;
 	if (keep && ext2fs_test_changed(v->fs))
 		code = ext2fs_flush(v->fs);
-	ext2fs_free(v->fs);
-	v->fs = NULL;
+	drop(v);
 	return code ? ext_error(v, code, err, "cannot write it") : 0;
 }

@@ -18,20 +18,26 @@ struct ext_volume {
 	char name[32];  /* "vda1" */
 	char root[256]; /* where it is mounted, without a last '/': "" is the root */
 	bool mounted;
-	struct err err; /* what libext2fs was told by the disk */
+	bool recovered;    /* it had not been unmounted: ext_recover.h */
+	uint64_t replayed; /* blocks of its journal that were written where they belong */
+	uint64_t orphans;  /* files without a name that were removed, or cut to their length */
+	struct err err;    /* what libext2fs was told by the disk */
 };
 
 /* Is there the magic number of one? 1, 0, -1. */
 int ext_probe(struct cached_disk *d, uint64_t at, uint64_t size, struct err *err);
 /*
- * ERR_REFUSED: it must not be changed so: its journal is to be replayed first, it has errors, or a feature
- * that keeps a second account of what is removed.
+ * One that was not unmounted is made what it is after a mount (ext_recover.h), and is to be kept even if
+ * nothing else is changed. ERR_REFUSED: it must not be changed: it has errors, its journal is damaged or
+ * elsewhere, or it has a feature that keeps a second account of what is removed.
  */
 int ext_open(struct ext_volume *v, struct err *err);
 /* Writes what was changed, if `keep`; closes. */
 int ext_close(struct ext_volume *v, bool keep, struct err *err);
 /* "ext4", by its features. */
 const char *ext_type(const struct ext_volume *v);
+/* Is this inode one of a file, and in use? */
+bool ext_is_used(const struct ext_volume *v, ext2_ino_t ino);
 /* The error of a call of libext2fs: what the disk said, else its own words. */
 int ext_error(const struct ext_volume *v, errcode_t code, struct err *err, const char *what);
 

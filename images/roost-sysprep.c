@@ -230,10 +230,14 @@ static int close_all(struct job *j, struct err *err)
 	json_object_set_new(j->report, "filesystems", list);
 	for (size_t i = 0; i < j->count; i++) {
 		struct ext_volume *v = &j->volumes[i];
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s*}", "device", v->name, "type", ext_type(v),
-				      "mounted", v->mounted ? v->root[0] ? v->root : "/" : NULL));
-		if (ext_close(v, v->mounted, err) < 0)
+		json_t *one = json_pack("{s:s, s:s, s:s*}", "device", v->name, "type", ext_type(v),
+			"mounted", v->mounted ? v->root[0] ? v->root : "/" : NULL);
+		if (v->recovered)
+			json_object_set_new(one, "recovered",
+				json_pack("{s:I, s:I}", "blocks", (json_int_t)v->replayed,
+					"orphans", (json_int_t)v->orphans));
+		json_array_append_new(list, one);
+		if (ext_close(v, v->mounted || v->recovered, err) < 0)
 			return -1;
 	}
 	return 0;

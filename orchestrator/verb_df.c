@@ -65,6 +65,18 @@ static int add_all(json_t *all, json_t *missed, struct err *err)
 	return 0;
 }
 
+/* Once it is mounted its journal is replayed, and what was open without a name is removed. */
+static void print_unclean(const char *guest, const json_t *list)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach (list, i, one)
+		if (json_get_bool(one, "unclean", false))
+			fprintf(stderr,
+				"roost: guest '%s': /dev/%s was not unmounted: its last changes are in its journal and not yet counted\n",
+				guest, json_get_str(one, "device", ""));
+}
+
 static void print_text(const struct df_form *form, const json_t *all, const json_t *missed)
 {
 	size_t i;
@@ -73,6 +85,9 @@ static void print_text(const struct df_form *form, const json_t *all, const json
 	json_array_foreach (all, i, guest)
 		df_print_guest(form, json_get_str(guest, "name", ""),
 			json_object_get(guest, "filesystems"));
+	json_array_foreach (all, i, guest)
+		print_unclean(
+			json_get_str(guest, "name", ""), json_object_get(guest, "filesystems"));
 	json_array_foreach (missed, i, guest) {
 		struct err why = ERR_INIT;
 		const char *name = json_get_str(guest, "name", "");

@@ -44,10 +44,26 @@ static json_t *operations(const struct cli *cli, struct err *err)
 	return names;
 }
 
+/* The guest had been ended, not shut down: what a mount would have done came first. */
+static void print_recovered(const json_t *reply)
+{
+	size_t i;
+	json_t *fs;
+	json_array_foreach (json_object_get(reply, "filesystems"), i, fs) {
+		const json_t *r = json_object_get(fs, "recovered");
+		if (r)
+			printf("The %s on %s had not been unmounted: its journal was replayed (%lld blocks, %lld open files without a name).\n",
+				json_get_str(fs, "type", ""), json_get_str(fs, "device", ""),
+				(long long)json_get_int(r, "blocks", 0),
+				(long long)json_get_int(r, "orphans", 0));
+	}
+}
+
 static void print(const char *guest, const json_t *reply)
 {
 	size_t i;
 	json_t *op, *fs;
+	print_recovered(reply);
 	json_array_foreach (json_object_get(reply, "operations"), i, op) {
 		int64_t files = json_get_int(op, "files", 0),
 			folders = json_get_int(op, "folders", 0);

@@ -198,6 +198,57 @@ check_match "a template" "guest 'b': it is a template" "$out"
 roost template --undo b >/dev/null
 roost undefine b --remove-all-storage
 
+say "the journal of a guest that was ended is replayed, as e2fsck does it"
+system j.raw -t ext4
+guest j "$TMPDIR/j.raw" raw
+# a file that begins as a block of the journal does
+printf '\300\073\071\230 and so on' >magic
+# dirty OPTION...: j.raw, whose journal holds folders that are not in it yet; one of their blocks was freed afterwards
+dirty() {
+	system before.raw "$@"
+	cp before.raw after.raw
+	seq 40 | sed 's/.*/mkdir \/etc\/d&\nwrite magic \/etc\/d&\/magic/' | debugfs -w -f - after.raw >/dev/null 2>&1
+	size=$(dumpe2fs -h before.raw 2>/dev/null | sed -n 's/^Block size: *//p')
+	cmp -l before.raw after.raw | awk -v size="$size" '
+		{ n = int(($1 - 1) / size) }
+		n != last && n != int(1024 / size) { print n }
+		{ last = n }' >blocks
+	while read -r n; do dd if=after.raw bs="$size" skip="$n" count=1 2>/dev/null; done <blocks >content
+	cp before.raw j.raw
+	debugfs -w -f - j.raw >/dev/null 2>&1 <<-END
+		journal_open $checksums
+		journal_write -b $(paste -s -d , blocks) content
+		journal_write -r $(tail -n 1 blocks) -b $(head -n 1 blocks) content
+		journal_close
+	END
+}
+for options in "-t ext3 -b 4096" "-t ext4"; do
+	[ "$options" = "-t ext4" ] && checksums=-c || checksums=
+	# shellcheck disable=SC2086 # several words are meant
+	dirty $options
+	check_match "df says it" "guest 'j': /dev/vda was not unmounted" "$(roost df j 2>&1 >/dev/null)"
+	cp j.raw theirs.raw
+	e2fsck -y -E journal_only theirs.raw >/dev/null 2>&1 || :
+	check_json "replayed" ".filesystems[0].recovered == {blocks: $(wc -l <blocks), orphans: 0}" \
+		"$(roost sysprep j --enable smolt-uuid --json)"
+	e2fsck -fn j.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
+	has j.raw /etc/d40/magic || fail "what the journal held is not there"
+	check_eq "but for sums and dates of the superblock, every byte" "" "$(cmp -l j.raw theirs.raw | awk '$1 <= 1024 || $1 > 2048' | head -n 3)"
+	check_eq "df, too, is content" "" "$(roost df j 2>&1 >/dev/null)"
+done
+dirty -t ext4
+check_match "it is said" "The ext4 on vda had not been unmounted: its journal was replayed \([0-9]+ blocks, 0 open files" "$(roost sysprep j)"
+cleaned j.raw
+dirty -t ext4
+content=$(grep -abo ' and so on' j.raw | head -n 1 | cut -d : -f 1)
+printf x | dd of=j.raw bs=1 seek="$content" conv=notrunc 2>/dev/null
+was=$(sha256sum j.raw)
+check_status 5 roost sysprep j
+check_match "a damaged one" "the ext4 on vda was not unmounted: its journal is damaged: the checksum of a block does not hold" "$out"
+check_match "what to do" "roost shutdown" "$out"
+check_eq "the disk" "$was" "$(sha256sum j.raw)"
+roost undefine j
+
 say "what is refused"
 refused() { # STATUS TEXT
 	was=$(sha256sum c.raw)
@@ -207,12 +258,11 @@ refused() { # STATUS TEXT
 }
 system c.raw -t ext4
 guest c "$TMPDIR/c.raw" raw
-debugfs -w -R 'feature needs_recovery' c.raw >/dev/null 2>&1
-refused 5 "the ext4 on vda was not unmounted"
-check_match "what to do" "roost shutdown" "$out"
-system c.raw -t ext4
 debugfs -w -R 'set_super_value state 3' c.raw >/dev/null 2>&1
 refused 5 "marked as having errors"
+system c.raw -t ext2
+debugfs -w -R 'set_super_value state 0' c.raw >/dev/null 2>&1
+refused 5 "the ext2 on vda was not unmounted, and has no journal"
 system c.raw -t ext4 -O quota
 refused 5 "quota"
 truncate -s 0 c.raw
