@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/logout.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/saved.h"
@@ -23,8 +24,8 @@ enum { SUPERVISOR_UP_MS = 5000 };
 
 /* ---- roostd --------------------------------------------------------------------------------------- */
 
-/* A session of its own, no terminal, its words on the pipe until it serves. */
-static _Noreturn void exec_supervisor(int ready)
+/* A session of its own, no terminal, its words on the pipe until it serves; if so among what outlives a log-out. */
+static _Noreturn void exec_supervisor(int ready, bool lingering)
 {
 	int null = open("/dev/null", O_RDWR);
 	setsid();
@@ -34,6 +35,12 @@ static _Noreturn void exec_supervisor(int ready)
 	dup2(ready, 3);
 	syscall(SYS_close_range, 4U, ~0U, 0U);
 	const char *path = libexec_path("roostd");
+	if (lingering) {
+		_cleanup_free_ char *runtime = str_fmt("/run/user/%u", (unsigned)geteuid());
+		setenv("XDG_RUNTIME_DIR", runtime, 0);
+		execlp("systemd-run", "systemd-run", "--user", "--scope", "--quiet", "--collect",
+			"--", path, "--ready-fd", "3", (char *)NULL);
+	}
 	execl(path, "roostd", "--ready-fd", "3", (char *)NULL);
 	dprintf(STDERR_FILENO, "cannot run '%s': %s\n", path, strerror(errno));
 	_exit(127);
@@ -43,7 +50,7 @@ static _Noreturn void exec_supervisor(int ready)
  * Starts one and waits until it serves, or until it has ended because another one does. Its
  * standard error becomes /dev/null with the pipe's end: roostd says nothing after its start.
  */
-static int start_supervisor(struct err *err)
+static int start_supervisor(bool lingering, struct err *err)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) < 0)
@@ -55,7 +62,7 @@ static int start_supervisor(struct err *err)
 	if (pid == 0) {
 		/* twice, so that it is nobody's zombie */
 		if (fork() == 0)
-			exec_supervisor(out);
+			exec_supervisor(out, lingering);
 		_exit(0);
 	}
 	cleanup_close(&out);
@@ -93,7 +100,9 @@ struct qmp *supervisor_connect(struct err *err)
 				"root starts it: `sudo systemctl start roostd.socket`, or `sudo roost boot`");
 			return NULL;
 		}
-		if (start_supervisor(err) < 0)
+		bool lingers = false, ends = logout_ends(getpid(), &lingers);
+		if ((!ends || !lingers || start_supervisor(true, err) < 0) &&
+			start_supervisor(false, err) < 0)
 			return NULL;
 	}
 }

@@ -27,6 +27,7 @@
 #include "base/str.h"
 #include "orchestrator/accel.h"
 #include "orchestrator/firmware.h"
+#include "orchestrator/logout.h"
 #include "orchestrator/paths.h"
 
 enum {
@@ -400,6 +401,19 @@ static void check_huge_pages(struct validate_row *r)
 	remedy(r, "`echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled`");
 }
 
+static void check_logout(struct validate_row *r)
+{
+	bool lingers;
+	if (paths_are_system() || !logout_ends(getpid(), &lingers)) {
+		found(r, VALIDATE_PASS, "no guest ends with it");
+		return;
+	}
+	found(r, lingers ? VALIDATE_PASS : VALIDATE_WARN, "%s",
+		lingers ? "guests outlive it, as you linger" : "guests end when you log out");
+	if (!lingers)
+		remedy(r, "%s", logout_remedy(false));
+}
+
 /* ---- folders ------------------------------------------------------------------------------- */
 
 /* The folder itself, or the nearest one above that exists and in which it would be made. */
@@ -488,6 +502,7 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX])
 		{"huge-pages", check_huge_pages},
 		{"uefi", check_firmware},
 		{"tpm", check_tpm},
+		{"log-out", check_logout},
 	};
 	static_assert(ARRAY_SIZE(checks) <= VALIDATE_MAX, "more checks than rows");
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {

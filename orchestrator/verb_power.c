@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "orchestrator/connect.h"
+#include "orchestrator/logout.h"
 #include "orchestrator/saved.h"
 
 static int done(const struct cli *cli, const struct found *f, json_t *reply, const char *what)
@@ -30,6 +31,7 @@ static int run_start(const struct cli *cli, struct err *err)
 	const char *said = json_get_str(reply, "accel-said", "");
 	if (said[0])
 		fprintf(stderr, "roost: %s\n", said);
+	logout_tell(&f);
 	int64_t saved = json_get_int(reply, "saved", 0);
 	if (saved && !cli->json) {
 		json_decref(reply);

@@ -17,6 +17,7 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/definition.h"
 #include "orchestrator/image_name.h"
+#include "orchestrator/logout.h"
 #include "orchestrator/password.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -270,6 +271,7 @@ static int run_run(const struct cli *cli, struct err *err)
 	json_decref(reply);
 	if (guest_find(d->name, &f, err) < 0)
 		return -1;
+	logout_tell(&f);
 	int result = climb_shown(cli, &f, &r, err);
 	result = result < 0 ? climb_tell_failure(cli, &r, err) : tell_ready(cli, &f, &r, err);
 	readiness_free(&r);

@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "orchestrator/backup_folder.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/logout.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/saved.h"
@@ -129,6 +130,7 @@ static int run_restore(const struct cli *cli, struct err *err)
 		      (json_get_bool(s.facts, "paused", false) && !cli_flag(cli, "running"));
 	if (supervisor_start_from(f.name, paused ? START_PAUSED : 0, &s, &reply, err) < 0)
 		return -1;
+	logout_tell(&f);
 	int64_t saved = json_get_int(s.facts, "saved", 0);
 	if (!cli->json) {
 		json_decref(reply);
