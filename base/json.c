@@ -156,6 +156,19 @@ json_t *json_text_parse(const char *text, size_t len, struct err *err)
 	return value;
 }
 
+json_t *json_text(const char *bytes, size_t len)
+{
+	size_t end = strnlen(bytes, len);
+	json_t *plain = json_stringn(bytes, end);
+	if (plain)
+		return plain;
+	_cleanup_buf_ struct buf safe = {0};
+	for (size_t i = 0; i < end; i++)
+		buf_fmt(&safe, (unsigned char)bytes[i] >= 0x80 ? "\\x%02x" : "%c",
+			(unsigned char)bytes[i]);
+	return json_string(safe.data);
+}
+
 char *json_line(const json_t *value)
 {
 	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);

@@ -41,6 +41,8 @@ bool json_get_bool(const json_t *o, const char *key, bool otherwise);
 
 /* One JSON value and nothing after it; UTF-8, no duplicate keys, depth at most JSON_DEPTH_MAX. */
 json_t *json_text_parse(const char *text, size_t len, struct err *err);
+/* Any bytes as a string: where they are no UTF-8, "\\xNN" stands for those above 0x7f; a NUL ends them. */
+json_t *json_text(const char *bytes, size_t len);
 /* One line, no trailing new line; freed by the caller. */
 char *json_line(const json_t *value);
 /* Indented, for people and files; ends in a new line; freed by the caller. */

@@ -6,6 +6,7 @@
 #define BASE_SIGNALS_H
 
 #include <signal.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -17,5 +18,15 @@ sigset_t signals_that_end(void);
 int signals_catch(sigset_t *before, struct err *err);
 /* Which one has come, to be called when the fd can be read; 0: none. */
 int signals_take(int fd);
+
+/*
+ * For who does not wait, but goes from step to step: holds them back, too. Where they are not held back they end
+ * the process, as ever, and the next two never hear of one.
+ */
+void signals_hold(void);
+/* Has one come? Then -1, and ERR_GONE says "cancelled"; else 0. It has come once: the next call knows nothing of it. */
+int signals_check(struct err *err);
+/* Until there is something to be read: 1; until `deadline`: 0; until one comes: -1, as above. */
+int signals_or_readable(int fd, int64_t deadline, struct err *err);
 
 #endif

@@ -36,7 +36,8 @@ int image_open(const char *path, struct stat *st, struct err *err);
 
 /*
  * The bytes of a regular file into another, which gets its length: shared where the file system can,
- * else copied, and holes stay holes. Tells "copy", unless `told` is NULL.
+ * else copied, and holes stay holes. Tells "copy", unless `told` is NULL. Ends early, as after any
+ * error, when it is cancelled (base/signals.h).
  */
 typedef void image_told_fn(void *about, const char *step, int64_t done, int64_t total);
 int image_copy(int from, int to, image_told_fn *told, void *about, struct err *err);

@@ -44,13 +44,7 @@ int image_format_settle(
 
 static json_t *text_json(const char *text)
 {
-	json_t *plain = json_string(text);
-	if (plain)
-		return plain;
-	_cleanup_buf_ struct buf b = {0};
-	for (; *text; text++)
-		buf_fmt(&b, (unsigned char)*text >= 0x80 ? "\\x%02x" : "%c", (unsigned char)*text);
-	return json_string(b.data);
+	return json_text(text, strlen(text));
 }
 
 static json_t *specific(const struct qcow2_info *q)

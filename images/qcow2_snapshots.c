@@ -43,23 +43,6 @@ static int read_exactly(int fd, void *out, size_t len, uint64_t offset, struct e
 	return 0;
 }
 
-/* Any bytes, made text; a NUL ends it. */
-static json_t *name_json(const char *bytes, size_t len)
-{
-	_cleanup_buf_ struct buf b = {0};
-	buf_str(&b, "");
-	for (size_t i = 0; i < len && bytes[i]; i++)
-		buf_add(&b, bytes + i, 1);
-	json_t *plain = json_string(b.data);
-	if (plain)
-		return plain;
-	_cleanup_buf_ struct buf safe = {0};
-	for (size_t i = 0; i < b.len; i++)
-		buf_fmt(&safe, (unsigned char)b.data[i] >= 0x80 ? "\\x%02x" : "%c",
-			(unsigned char)b.data[i]);
-	return json_string(safe.data);
-}
-
 static json_t *entry_json(const struct entry *e, const struct extra *x, const char *names)
 {
 	size_t id = be16toh(e->id_size), name = be16toh(e->name_size);
@@ -67,8 +50,8 @@ static json_t *entry_json(const struct entry *e, const struct extra *x, const ch
 	uint64_t state = be32toh(e->extra_size) >= sizeof(x->vm_state_size)
 				 ? be64toh(x->vm_state_size)
 				 : be32toh(e->vm_state_size);
-	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", name_json(names, id), "name",
-		name_json(names + id, name), "vm-state-size", (json_int_t)state, "date-sec",
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", json_text(names, id), "name",
+		json_text(names + id, name), "vm-state-size", (json_int_t)state, "date-sec",
 		(json_int_t)be32toh(e->date_sec), "date-nsec", (json_int_t)be32toh(e->date_nsec),
 		"vm-clock-sec", (json_int_t)(clock / 1000000000), "vm-clock-nsec",
 		(json_int_t)(clock % 1000000000));

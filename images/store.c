@@ -97,7 +97,7 @@ static int prepare_folder(int folder, bool resume, struct err *err)
 	return 0;
 }
 
-static int check_free(const struct store *s, const char *name, struct err *err)
+int store_check_free(const struct store *s, const char *name, struct err *err)
 {
 	if (faccessat(s->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
@@ -111,7 +111,7 @@ int store_begin(const struct store *s, const char *name, bool resume, struct sto
 	_cleanup_store_entry_ struct store_entry e = STORE_ENTRY_NONE;
 	char hidden[80];
 	int ours = 0;
-	if (name_check(name, "image", err) < 0 || check_free(s, name, err) < 0)
+	if (name_check(name, "image", err) < 0 || store_check_free(s, name, err) < 0)
 		return -1;
 	snprintf(e.name, sizeof(e.name), "%s", name);
 	hidden_name(name, hidden);
@@ -119,7 +119,7 @@ int store_begin(const struct store *s, const char *name, bool resume, struct sto
 		ours = take_folder(s, hidden, &e, err);
 	if (ours < 0)
 		return -1;
-	if (check_free(s, name, err) < 0) { /* it has just entered */
+	if (store_check_free(s, name, err) < 0) { /* it has just entered */
 		store_drop(s, &e);
 		return -1;
 	}

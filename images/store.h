@@ -94,6 +94,8 @@ struct store_wish {
  */
 int store_begin(const struct store *s, const char *name, bool resume, struct store_entry *out,
 	struct err *err);
+/* ERR_REFUSED: there is an image of that name. */
+int store_check_free(const struct store *s, const char *name, struct err *err);
 /* The bytes of a regular file into the entry's, holes stay holes; told as "copy". */
 int store_copy(const struct store *s, const struct store_entry *e, int from, struct err *err);
 /*
@@ -111,9 +113,12 @@ void store_entry_end(struct store_entry *e);
 /* The image by its name. ERR_NOT_FOUND; ERR_REFUSED if its record cannot be believed. */
 int store_look(const struct store *s, const char *name, struct store_image *out, struct err *err);
 void store_image_free(struct store_image *i);
+void store_facts_free(struct store_facts *f);
 #define _cleanup_store_image_ _cleanup_(store_image_free)
 /* What image.json holds; it has no name in it. */
 json_t *store_image_to_json(const struct store_image *i);
+/* The facts in it, whatever else is there; on failure, too, freed by the caller. */
+int store_facts_from_json(const json_t *o, struct store_facts *out, struct err *err);
 /* "$STATE/images/NAME/disk.qcow2"; freed by the caller. */
 char *store_image_path(const struct store *s, const struct store_image *i);
 /* Is it the path of an image's file? Then its name is in name[]. */

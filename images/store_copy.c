@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/signals.h"
 #include "base/str.h"
 #include "images/image.h"
 
@@ -50,6 +51,8 @@ static ssize_t copy_piece(int from, int to, off_t at, size_t len)
 static int copy_range(const struct copy *c, off_t at, off_t end, struct err *err)
 {
 	while (at < end) {
+		if (signals_check(err) < 0)
+			return -1;
 		size_t len = end - at < PIECE ? (size_t)(end - at) : PIECE;
 		ssize_t n = copy_piece(c->from, c->to, at, len);
 		if (n < 0)

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/proc.h"
+#include "base/signals.h"
 #include "base/sock.h"
 #include "base/str.h"
 
@@ -64,15 +65,21 @@ static ssize_t next_line(int fd, struct buf *text, struct err *err)
 		const char *end = text->len ? memchr(text->data, '\n', text->len) : NULL;
 		if (end)
 			return end - text->data + 1;
-		if (fd_wait(fd, POLLIN, deadline) == 0)
+		int ready = signals_or_readable(fd, deadline, err);
+		if (ready < 0)
+			return -1;
+		if (ready == 0)
 			return err_set(err, ERR_TIMEOUT,
 				"the image cannot be read: %d s without a byte", SILENCE_MS / 1000);
 		buf_reserve(text, LINE_BYTES_MAX);
 		ssize_t n = read(fd, text->data + text->len, LINE_BYTES_MAX);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
+		/* ^C at a terminal is for it, too */
 		if (n <= 0 || text->len > LINE_BYTES_MAX)
-			return err_set(err, ERR_SYSTEM, "roost-digest died");
+			return signals_check(err) < 0
+				       ? -1
+				       : err_set(err, ERR_SYSTEM, "roost-digest died");
 		text->len += (size_t)n;
 	}
 }

@@ -73,7 +73,7 @@ static int take_size(const json_t *o, const char *key, uint64_t *out, struct err
 	return 0;
 }
 
-static int take_facts(const json_t *o, struct store_facts *f, struct err *err)
+int store_facts_from_json(const json_t *o, struct store_facts *f, struct err *err)
 {
 	json_t *tags = NULL, *tag;
 	size_t at;
@@ -107,7 +107,8 @@ static int from_json(const json_t *o, struct store_image *i, struct err *err)
 		take_size(o, "size", &i->size, err) < 0 || take_size(o, "inode", &inode, err) < 0 ||
 		json_int(o, "mtime_ns", &i->mtime_ns, err) < 0 ||
 		json_int(o, "entered", &i->entered, err) < 0 ||
-		take_text(o, "base", &i->base, err) < 0 || take_facts(o, &i->facts, err) < 0)
+		take_text(o, "base", &i->base, err) < 0 ||
+		store_facts_from_json(o, &i->facts, err) < 0)
 		return -1;
 	if (!str_eq(format, "qcow2") && !str_eq(format, "raw"))
 		return err_set(err, ERR_USAGE, "'format' is neither qcow2 nor raw");
@@ -229,14 +230,20 @@ int store_set_facts(const struct store *s, struct store_image *i, const struct s
 	return folder < 0 ? -1 : store_record_write(folder, &now, err);
 }
 
+void store_facts_free(struct store_facts *f)
+{
+	free(f->source);
+	free(f->os);
+	free(f->user);
+	free(f->firmware);
+	for (size_t t = 0; t < f->tag_count; t++)
+		free(f->tags[t]);
+	*f = (struct store_facts){0};
+}
+
 void store_image_free(struct store_image *i)
 {
-	free(i->facts.source);
-	free(i->facts.os);
-	free(i->facts.user);
-	free(i->facts.firmware);
-	for (size_t t = 0; t < i->facts.tag_count; t++)
-		free(i->facts.tags[t]);
+	store_facts_free(&i->facts);
 	free(i->base);
 	*i = (struct store_image){0};
 }

@@ -15,9 +15,26 @@
 #include "images/image.h"
 #include "images/qcow2.h"
 #include "orchestrator/access.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/firmware.h"
 
 enum { KEY_MAX = 65536 };
+
+/* How far it has come with all of them, in bytes. */
+struct taking {
+	int dir;
+	const struct definition *d;
+	int64_t before, size, total;
+};
+
+static void tell(void *about, const char *step, int64_t done, int64_t total)
+{
+	const struct taking *t = about;
+	(void)step, (void)total;
+	worker_progress("guest", t->d->name, "copying", t->before + done, t->total);
+	if (done < t->size)
+		failpoint("restore-copying");
+}
 
 static int check_copy(int fd, const char *what, uint64_t size, struct err *err)
 {
@@ -33,20 +50,20 @@ static int check_copy(int fd, const char *what, uint64_t size, struct err *err)
 }
 
 /* `size`: what it must be, 0 for any. */
-static int take_image(int dir, const struct definition *d, const char *what, const char *file,
-	uint64_t size, int from, struct err *err)
+static int take_image(struct taking *t, const char *what, const char *file, uint64_t size, int from,
+	struct err *err)
 {
 	_cleanup_close_ int to =
-		openat(dir, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+		openat(t->dir, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (to < 0)
 		return err_errno(err, "cannot make '%s'", file);
-	if (image_copy(from, to, NULL, NULL, err) < 0)
+	if (image_copy(from, to, tell, t, err) < 0)
 		return err_prefix(err, "'%s'", what);
 	if (check_copy(to, what, size, err) < 0)
 		return -1;
 	if (fsync(to) < 0)
 		return err_errno(err, "cannot write '%s'", file);
-	return access_give_at(dir, file, d->issued.keeper_uid, err);
+	return access_give_at(t->dir, file, t->d->issued.keeper_uid, err);
 }
 
 static int take_key(int dir, int from, struct err *err)
@@ -58,35 +75,48 @@ static int take_key(int dir, int from, struct err *err)
 	return file_replace_secret(dir, "host_key", key.data, key.len, true, err);
 }
 
-static int take_file(
-	int dir, const struct definition *d, const char *what, int from, struct err *err)
+static int take_file(struct taking *t, const char *what, int from, struct err *err)
 {
+	const struct definition *d = t->d;
 	if (str_eq(what, "host_key"))
-		return take_key(dir, from, err);
+		return take_key(t->dir, from, err);
 	if (str_eq(what, "vars"))
-		return take_image(dir, d, what, firmware_vars_name(d->secure_boot), 0, from, err);
+		return take_image(t, what, firmware_vars_name(d->secure_boot), 0, from, err);
 	for (size_t i = 0; i < d->disk_count; i++)
 		if (str_eq(d->disks[i].target, what) && d->disks[i].source == DISK_BLANK)
-			return take_image(
-				dir, d, what, d->disks[i].file, d->disks[i].size, from, err);
+			return take_image(t, what, d->disks[i].file, d->disks[i].size, from, err);
 	return err_set(err, ERR_USAGE, "guest '%s' has no blank disk '%.20s'", d->name, what);
+}
+
+/* The file that came with it as number `i`, and its size; -1: none. */
+static int came(const json_t *fds, size_t i, int64_t *size)
+{
+	struct stat st;
+	const json_t *fd = json_array_get(fds, i);
+	int from = json_is_integer(fd) ? (int)json_integer_value(fd) : -1;
+	if (fstat(from, &st) < 0 || !S_ISREG(st.st_mode))
+		return -1;
+	*size = st.st_size;
+	return from;
 }
 
 int define_take_files(int dir, const struct definition *d, const void *about, struct err *err)
 {
 	const json_t *args = about;
 	const json_t *files = json_object_get(args, "files"), *fds = json_object_get(args, "fds");
+	struct taking t = {.dir = dir, .d = d};
 	size_t i;
 	json_t *what;
-	struct stat st;
+	for (i = 0; i < json_array_size(fds) && came(fds, i, &t.size) >= 0; i++)
+		t.total += t.size;
 	json_array_foreach (files, i, what) {
-		const json_t *fd = json_array_get(fds, i);
-		int from = json_is_integer(fd) ? (int)json_integer_value(fd) : -1;
-		if (!json_is_string(what) || fstat(from, &st) < 0 || !S_ISREG(st.st_mode))
+		int from = came(fds, i, &t.size);
+		if (!json_is_string(what) || from < 0)
 			return err_set(err, ERR_USAGE, "%zu files are named, %zu came",
 				json_array_size(files), json_array_size(fds));
-		if (take_file(dir, d, json_string_value(what), from, err) < 0)
+		if (take_file(&t, json_string_value(what), from, err) < 0)
 			return -1;
+		t.before += t.size;
 	}
 	return 0;
 }

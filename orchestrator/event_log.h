@@ -22,5 +22,7 @@ void event_log_append_as(int dir, uid_t keeper, const json_t *event);
 json_t *event_who(const struct sock_peer *peer);
 /* {"guest","command","uid","user","pid"}, the data of the event ROOST_COMMAND; `who` stolen. */
 json_t *event_command(const char *guest, const char *command, json_t *who);
+/* The same about an image of the store, or about all of it: NULL. */
+json_t *event_image(const char *image, const char *command, json_t *who);
 
 #endif

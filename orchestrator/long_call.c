@@ -1,30 +1,30 @@
 #include "orchestrator/long_call.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/signals.h"
 #include "base/str.h"
+#include "orchestrator/progress_bar.h"
 
-enum { TELL_MS = 1000, LOOK_MS = 60000 };
+enum { LOOK_MS = 60000 };
 
 struct call {
 	struct qmp *q;
-	const char *about; /* roostd tells of many guests; NULL: a keeper of one */
+	struct long_about about; /* roostd tells of many; without a name: a keeper of one */
 	uint64_t call, cancel;
 	int signals;
-	bool quiet, terminal, told;
-	int64_t tell_at;
+	struct progress bar;
+	char step[32];
 };
 
-void long_call_hold_signals(void)
+static json_t *what_to_cancel(const struct call *c)
 {
-	sigset_t set = signals_that_end();
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	bool guest = str_eq(c->about.kind, "guest");
+	return c->about.name ? json_pack("{s:s}", guest ? "name" : c->about.kind, c->about.name)
+			     : NULL;
 }
 
 static void take_signal(struct call *c)
@@ -33,20 +33,14 @@ static void take_signal(struct call *c)
 	sigset_t set = signals_that_end();
 	if (c->cancel || !signals_take(c->signals))
 		return;
-	c->cancel = qmp_send(c->q, "roost-cancel",
-		c->about ? json_pack("{s:s}", "name", c->about) : NULL, NULL, 0, &ignored);
+	c->cancel = qmp_send(c->q, "roost-cancel", what_to_cancel(c), NULL, 0, &ignored);
 	sigprocmask(SIG_UNBLOCK, &set, NULL); /* the next one is not ours */
 }
 
 static void tell(struct call *c, const json_t *data)
 {
-	int64_t done = json_get_int(data, "done", 0), total = json_get_int(data, "total", 0);
-	if (c->quiet || clock_ms() < c->tell_at)
-		return;
-	fprintf(stderr, "%s%s: %lld %%%s", c->terminal ? "\r" : "", json_get_str(data, "step", ""),
-		(long long)(total ? done * 100 / total : 0), c->terminal ? "\033[K" : "\n");
-	c->told = true;
-	c->tell_at = deadline_in(TELL_MS);
+	snprintf(c->step, sizeof(c->step), "%s", json_get_str(data, "step", ""));
+	progress_show(&c->bar, json_get_int(data, "done", 0), json_get_int(data, "total", 0));
 }
 
 static void take_events(struct call *c)
@@ -55,7 +49,8 @@ static void take_events(struct call *c)
 	while ((event = qmp_next_event(c->q))) {
 		const json_t *data = json_object_get(event, "data");
 		if (str_eq(json_get_str(event, "event", ""), "ROOST_PROGRESS") &&
-			(!c->about || str_eq(json_get_str(data, "guest", ""), c->about)))
+			(!c->about.name ||
+				str_eq(json_get_str(data, c->about.kind, NULL), c->about.name)))
 			tell(c, data);
 		json_decref(event);
 	}
@@ -75,7 +70,7 @@ static int await(struct call *c, json_t **reply, struct err *err)
 	}
 }
 
-static int call_on(struct qmp *q, const char *about, const char *command, json_t *args,
+static int call_on(struct qmp *q, struct long_about about, const char *command, json_t *args,
 	const int *fds, size_t fd_count, bool quiet, json_t **reply, struct err *err)
 {
 	_cleanup_close_ int signals = q ? signals_catch(NULL, err) : -1;
@@ -86,13 +81,11 @@ static int call_on(struct qmp *q, const char *about, const char *command, json_t
 	struct call c = {.q = q,
 		.about = about,
 		.call = qmp_send(q, command, args, fds, fd_count, err),
-		.signals = signals,
-		.quiet = quiet,
-		.terminal = isatty(STDERR_FILENO),
-		.tell_at = deadline_in(TELL_MS)};
+		.signals = signals};
+	progress_begin(&c.bar, c.step, quiet);
+	c.bar.percent = true; /* clusters, bytes, hundredths: each operation counts its own */
 	int result = c.call ? await(&c, reply, err) : -1;
-	if (c.told && c.terminal)
-		fputs("\r\033[K", stderr);
+	progress_end(&c.bar);
 	return result;
 }
 
@@ -100,12 +93,12 @@ int long_call(const struct found *f, const char *command, json_t *args, const in
 	size_t fd_count, bool quiet, json_t **reply, struct err *err)
 {
 	_cleanup_qmp_ struct qmp *q = guest_connect(f, err);
-	return call_on(q, NULL, command, args, fds, fd_count, quiet, reply, err);
+	return call_on(q, (struct long_about){0}, command, args, fds, fd_count, quiet, reply, err);
 }
 
-int long_call_supervisor(const char *about, const char *command, json_t *args, bool quiet,
-	json_t **reply, struct err *err)
+int long_call_supervisor(struct long_about about, const char *command, json_t *args, const int *fds,
+	size_t fd_count, bool quiet, json_t **reply, struct err *err)
 {
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
-	return call_on(q, about, command, args, NULL, 0, quiet, reply, err);
+	return call_on(q, about, command, args, fds, fd_count, quiet, reply, err);
 }

@@ -77,7 +77,7 @@ static int make_overlay(int dir, const struct definition *d, const struct disk_d
 static void tell(void *about, const char *step, int64_t done, int64_t total)
 {
 	(void)step;
-	worker_progress(about, "copying", done, total);
+	worker_progress("guest", about, "copying", done, total);
 }
 
 /* A disk with all that it stands on becomes one file, by qemu-img, which is handed what we have opened. */

@@ -122,6 +122,22 @@ static char *session_state(struct err *err)
 	return NULL;
 }
 
+char *paths_cache(const char *name, struct err *err)
+{
+	const char *value = from_environment("XDG_CACHE_HOME", err);
+	if (value)
+		return str_fmt("%s/roost/%s", value, name);
+	if (!err->kind)
+		value = from_environment("HOME", err);
+	if (value)
+		return str_fmt("%s/.cache/roost/%s", value, name);
+	if (!err->kind) {
+		err_set(err, ERR_SYSTEM, "there is no home folder to keep files in");
+		err_hint(err, "set HOME, or XDG_CACHE_HOME to a folder of your own");
+	}
+	return NULL;
+}
+
 char *paths_of_other_guests(const char **word)
 {
 	struct err ignored = ERR_INIT;

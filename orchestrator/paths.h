@@ -43,6 +43,9 @@ int guests_names(char ***names, size_t *count, struct err *err);
 char *run_path(const char *id, const char *file, struct err *err);
 char *supervisor_socket(struct err *err);
 
+/* "~/.cache/roost/NAME" of who calls, whichever instance he uses; freed by the caller. */
+char *paths_cache(const char *name, struct err *err);
+
 /* A program of ours: ../libexec/roost/PROGRAM beside the folder of the running one's. */
 const char *libexec_path(const char *program);
 /* swtpm, or what ROOST_SWTPM names. */

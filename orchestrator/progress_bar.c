@@ -21,6 +21,13 @@ void progress_begin(struct progress *p, const char *what, bool quiet)
 	p->tell_at = p->began + QUIET_MS;
 }
 
+void progress_step(struct progress *p, const char *what)
+{
+	if (!str_eq(p->what, what))
+		p->first = -1;
+	p->what = what;
+}
+
 /* The mean of the last seconds: each new measure counts as long as it took. */
 static void measure(struct progress *p, int64_t done)
 {
@@ -61,14 +68,17 @@ static void draw_bar(int width, int64_t done, int64_t total)
 /* "34 %  120 MiB of 350 MiB  10 MiB/s  0:23 left" */
 static void describe(const struct progress *p, int64_t done, int64_t total, struct buf *out)
 {
-	if (total > 0)
+	if (p->percent)
+		buf_fmt(out, "%3d %%", total > 0 ? (int)((double)done * 100 / (double)total) : 0);
+	else if (total > 0)
 		buf_fmt(out, "%3d %%  %s of %s", (int)(done * 100 / total),
 			str_size((uint64_t)done), str_size((uint64_t)total));
 	else
 		buf_str(out, str_size((uint64_t)done));
 	if (p->rate < 1)
 		return;
-	buf_fmt(out, "  %s/s", str_size((uint64_t)p->rate));
+	if (!p->percent)
+		buf_fmt(out, "  %s/s", str_size((uint64_t)p->rate));
 	int64_t left = total > done ? (int64_t)((double)(total - done) / p->rate) : 0;
 	if (left >= 3600 && left < 100 * 3600)
 		buf_fmt(out, "  %d:%02d:%02d left", (int)(left / 3600), (int)(left / 60 % 60),

@@ -16,13 +16,16 @@
 struct progress {
 	const char *what;
 	bool quiet, terminal;
-	bool shown; /* there is a line to be wiped out */
+	bool percent; /* what is counted is not bytes: set after progress_begin() */
+	bool shown;   /* there is a line to be wiped out */
 	int64_t began, tell_at;
 	int64_t first, before, before_at; /* bytes, and when */
 	double rate;                      /* bytes a second; 0: not known yet */
 };
 
 void progress_begin(struct progress *p, const char *what, bool quiet);
+/* Something else is done from now on; `what` is borrowed. */
+void progress_step(struct progress *p, const char *what);
 /* Bytes; `total` below 1: not known. */
 void progress_show(struct progress *p, int64_t done, int64_t total);
 void progress_end(struct progress *p);

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,9 @@
 #include "base/proc.h"
 #include "base/signals.h"
 #include "images/checksums.h"
+#include "orchestrator/connect.h"
+#include "orchestrator/image_change.h"
+#include "orchestrator/image_name.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/progress_bar.h"
 #include "orchestrator/store_open.h"
@@ -30,7 +32,7 @@ struct puller {
 	struct store store;
 	struct store_entry entry;
 	struct progress bar;
-	int signals;
+	bool ours;                      /* the store that it is for; else it is handed to roostd */
 	char digest[STORE_DIGEST_SIZE]; /* "": not verified */
 	char *source;                   /* the address that served it, without secrets */
 };
@@ -121,15 +123,12 @@ static int take_lines(struct puller *s, struct buf *text, json_t **ret, struct e
 static int read_more(struct puller *s, int fd, struct buf *text, struct err *err)
 {
 	int64_t silence = s->p->stall_ms * HOPS + SLACK_MS;
-	struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
-	int ready = poll(fds, ARRAY_SIZE(fds), deadline_left(deadline_in(silence)));
-	if (ready < 0 && errno == EINTR)
-		return 1;
-	if (ready <= 0)
+	int ready = signals_or_readable(fd, deadline_in(silence), err);
+	if (ready < 0)
+		return err_set(err, ERR_REFUSED, "image '%s': interrupted", s->p->name);
+	if (ready == 0)
 		return err_set(err, ERR_TIMEOUT, "roost-fetch has said nothing for %lld s",
 			(long long)silence / 1000);
-	if (fds[0].revents)
-		return err_set(err, ERR_REFUSED, "image '%s': interrupted", s->p->name);
 	buf_reserve(text, 64 * 1024);
 	ssize_t n = read(fd, text->data + text->len, 64 * 1024);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -156,33 +155,10 @@ static int run_fetch(
 
 /* ---- the digest -------------------------------------------------------------------------------------- */
 
-static int from_hex(char c)
-{
-	return isdigit((unsigned char)c) ? c - '0' : (tolower((unsigned char)c) - 'a') + 10;
-}
-
-char *pull_file_name(const char *url)
-{
-	size_t len = strcspn(url, "?#");
-	const char *slash = memrchr(url, '/', len), *from = slash ? slash + 1 : url;
-	_cleanup_buf_ struct buf name = {0};
-	for (const char *c = from; c < url + len; c++) {
-		if (c[0] == '%' && url + len - c > 2 && isxdigit((unsigned char)c[1]) &&
-			isxdigit((unsigned char)c[2]) && (c[1] != '0' || c[2] != '0')) {
-			char byte = (char)(from_hex(c[1]) * 16 + from_hex(c[2]));
-			buf_add(&name, &byte, 1);
-			c += 2;
-		} else {
-			buf_add(&name, c, 1);
-		}
-	}
-	return buf_steal(&name);
-}
-
 /* "…/a.img.sha256" is about "…/a.img" alone. */
 static bool is_own(const char *checksum_url, const char *file)
 {
-	_cleanup_free_ char *name = pull_file_name(checksum_url);
+	_cleanup_free_ char *name = image_file_name(checksum_url);
 	return str_starts(name, file) && name[strlen(file)] == '.';
 }
 
@@ -198,7 +174,7 @@ static int learn_digest(struct puller *s, struct err *err)
 		return err_prefix(err, "the list of digests");
 	const char *text = json_get_str(ret, "text", "");
 	_cleanup_free_ char *file =
-		pull_file_name(json_string_value(json_array_get(s->p->urls, 0)));
+		image_file_name(json_string_value(json_array_get(s->p->urls, 0)));
 	if (checksums_find(text, strlen(text), file, is_own(from, file), s->digest, err) < 0)
 		return err_prefix(err, "the list of digests of image '%s'", s->p->name);
 	if (strncasecmp(from, "http:", 5) == 0)
@@ -292,20 +268,56 @@ static int give_up(struct puller *s, struct err *err)
 		str_size((uint64_t)there));
 }
 
-static int enter(struct puller *s, struct store_image *out, struct err *err)
+static int enter(struct puller *s, json_t **image, struct err *err)
 {
 	struct store_facts facts = s->p->facts;
+	_cleanup_store_image_ struct store_image i = {0};
 	facts.source = s->source;
 	struct store_wish wish = {.digest = s->digest[0] ? s->digest : NULL, .facts = &facts};
+	release_signals();
 	progress_begin(&s->bar, "checking", s->p->quiet);
-	int result = store_enter(&s->store, &s->entry, &wish, out, err);
+	int result = store_enter(&s->store, &s->entry, &wish, &i, err);
 	progress_end(&s->bar);
-	return result < 0 ? err_prefix(err, "image '%s'", s->p->name) : 0;
+	if (result < 0)
+		return err_prefix(err, "image '%s'", s->p->name);
+	*image = store_image_to_json(&i);
+	json_object_set_new(*image, "name", json_string(i.name));
+	return 0;
 }
 
-static int work(struct puller *s, struct store_image *out, struct err *err)
+/* To roostd, which does with it what it does with any import. What it will not have is of no use. */
+static int hand_over(struct puller *s, json_t **image, struct err *err)
 {
-	if (store_open_to_change(&s->store, err) < 0 ||
+	const struct store_facts *f = &s->p->facts;
+	json_t *facts = json_pack("{s:s*, s:s*, s:s*, s:s*, s:I}", "source", s->source, "os", f->os,
+		"user", f->user, "firmware", f->firmware, "min_memory", (json_int_t)f->min_memory);
+	json_t *args = json_pack("{s:s, s:s*, s:o}", "image", s->p->name, "digest",
+		s->digest[0] ? s->digest : NULL, "facts", facts);
+	if (image_ask("image-import", args, s->entry.fd, s->p->quiet, image, err) == 0) {
+		store_drop(&s->store, &s->entry);
+		return 0;
+	}
+	if (err->kind == ERR_REFUSED || err->kind == ERR_USAGE)
+		store_drop(&s->store, &s->entry);
+	return give_up(s, err);
+}
+
+/* Before anything is fetched for it: is the name free there, does it answer? */
+static int check_theirs(const struct puller *s, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_store_ struct store theirs = STORE_NONE;
+	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
+	if (!q)
+		return -1;
+	return store_open(&theirs, &none) == 0 ? store_check_free(&theirs, s->p->name, err) : 0;
+}
+
+static int work(struct puller *s, json_t **image, struct err *err)
+{
+	s->ours = store_is_ours();
+	if ((s->ours ? store_open_to_change(&s->store, err) < 0
+		     : check_theirs(s, err) < 0 || store_open_own(&s->store, err) < 0) ||
 		store_begin(&s->store, s->p->name, is_judged(s), &s->entry, err) < 0)
 		return -1;
 	s->store.told = told;
@@ -313,20 +325,16 @@ static int work(struct puller *s, struct store_image *out, struct err *err)
 	progress_begin(&s->bar, s->p->name, s->p->quiet);
 	if (learn_digest(s, err) < 0 || fetch_right(s, err) < 0)
 		return give_up(s, err);
-	release_signals();
-	return enter(s, out, err);
+	return s->ours ? enter(s, image, err) : hand_over(s, image, err);
 }
 
-int pull_image(const struct pull *p, struct store_image *out, struct err *err)
+int pull_image(const struct pull *p, json_t **image, struct err *err)
 {
 	struct puller s = {.p = p, .store = STORE_NONE, .entry = STORE_ENTRY_NONE};
-	s.signals = signals_catch(NULL, err);
-	if (s.signals < 0)
-		return -1;
-	int result = work(&s, out, err);
+	signals_hold();
+	int result = work(&s, image, err);
 	store_entry_end(&s.entry);
 	store_close(&s.store);
-	cleanup_close(&s.signals);
 	free(s.source);
 	return result;
 }

@@ -4,6 +4,9 @@
  *
  * What has come stays, in the store's hidden folder, when the connection, the disk or the user's
  * patience ended; a later pull of that name goes on from there. What is not what was promised goes.
+ *
+ * For the system's store a member of the group fetches with his own rights into a store of his own
+ * (store_open_own()), and roostd takes it from there.
  */
 #ifndef ORCHESTRATOR_PULL_H
 #define ORCHESTRATOR_PULL_H
@@ -23,8 +26,7 @@ struct pull {
 	struct store_facts facts; /* source is filled in */
 };
 
-int pull_image(const struct pull *p, struct store_image *out, struct err *err);
-/* The last part of an address's path, "a b.img" of ".../a%20b.img?x"; freed by the caller. */
-char *pull_file_name(const char *url);
+/* *image: as image.json has it, with its name. */
+int pull_image(const struct pull *p, json_t **image, struct err *err);
 
 #endif

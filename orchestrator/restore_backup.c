@@ -12,14 +12,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/another.h"
-#include "orchestrator/connect.h"
+#include "orchestrator/long_call.h"
 #include "orchestrator/verb.h"
-
-enum { COPY_MS = 24 * 3600 * 1000 };
 
 struct restoring {
 	const char *path;
@@ -27,6 +24,7 @@ struct restoring {
 	json_t *facts, *names; /* names: what each fd is */
 	int fds[SOCK_FDS_MAX];
 	size_t count;
+	bool quiet;
 };
 
 static int exists(const char *what, const char *name, struct err *err)
@@ -96,12 +94,9 @@ static int take_files(struct restoring *r, struct definition *d, bool another, s
 
 static int define(struct restoring *r, const struct definition *d, json_t **reply, struct err *err)
 {
-	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
-	if (!q)
-		return -1;
-	return qmp_call_fds(q, "roost-define",
+	return long_call_supervisor((struct long_about){"guest", d->name}, "roost-define",
 		json_pack("{s:o, s:O}", "definition", definition_to_json(d), "files", r->names),
-		r->fds, r->count, deadline_in(COPY_MS), reply, err);
+		r->fds, r->count, r->quiet, reply, err);
 }
 
 static int restore(struct restoring *r, const char *name, json_t **reply, struct err *err)
@@ -119,7 +114,8 @@ static int restore(struct restoring *r, const char *name, json_t **reply, struct
 
 int restore_backup(const struct cli *cli, struct err *err)
 {
-	struct restoring r = {.path = cli->operands[0], .dir = -1, .names = json_array()};
+	struct restoring r = {
+		.path = cli->operands[0], .dir = -1, .names = json_array(), .quiet = cli->json};
 	json_t *reply = NULL;
 	int result = 0;
 	if (cli_flag(cli, "running") || cli_flag(cli, "paused"))

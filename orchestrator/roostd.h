@@ -128,10 +128,17 @@ typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
 /* Runs `work` in a child; its result answers the request. */
 int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err);
 void workers_look(struct supervisor *s);
-/* For a worker: how far it has come, told to all clients as ROOST_PROGRESS. */
-void worker_progress(const char *guest, const char *step, int64_t done, int64_t total);
-/* Asks the worker to end that makes a guest of that name; the command that it is at, or NULL. */
-const char *worker_cancel(struct supervisor *s, const char *name);
+/*
+ * For a worker: how far it has come with a "guest" or an "image", told to all clients as ROOST_PROGRESS, but
+ * not more than some times a second.
+ */
+void worker_progress(
+	const char *kind, const char *name, const char *step, int64_t done, int64_t total);
+/*
+ * Asks the worker to end that makes a guest, or an image, of that name; the command that it is at, or NULL.
+ * It undoes what it has done, and says so (base/signals.h).
+ */
+const char *worker_cancel(struct supervisor *s, const char *kind, const char *name);
 /* What is being done to a guest, or to its name: "defined", "undefined"; NULL: nothing. */
 const char *worker_changes(const struct supervisor *s, const char *name);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
@@ -159,6 +166,12 @@ int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 int op_sysprep(const json_t *args, json_t **ret, struct err *err);
 int op_clone(const json_t *args, json_t **ret, struct err *err);
 int op_template(const json_t *args, json_t **ret, struct err *err);
+/* Of the store: roostd_images.c */
+int op_image_import(const json_t *args, json_t **ret, struct err *err);
+int op_image_rm(const json_t *args, json_t **ret, struct err *err);
+int op_image_tag(const json_t *args, json_t **ret, struct err *err);
+int op_image_gc(const json_t *args, json_t **ret, struct err *err);
+int op_image_verify(const json_t *args, json_t **ret, struct err *err);
 /* Puts into a new guest's folder what it begins with; the rest is made. */
 typedef int define_first_fn(
 	int dir, const struct definition *d, const void *about, struct err *err);

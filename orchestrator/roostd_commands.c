@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/str.h"
 #include "orchestrator/access.h"
 #include "orchestrator/claim.h"
 #include "orchestrator/event_log.h"
@@ -38,8 +39,11 @@ void supervisor_tell(struct supervisor *s, const struct request *r)
 	const char *name = json_get_str(r->args, "name", NULL);
 	if (!name)
 		name = json_get_str(json_object_get(r->args, "definition"), "name", "");
-	_cleanup_json_ json_t *event =
-		event_new("ROOST_COMMAND", event_command(name, c->name, event_who(&r->peer)));
+	json_t *who = event_who(&r->peer);
+	json_t *data = str_starts(c->name, "roost-image-")
+			       ? event_image(json_get_str(r->args, "image", NULL), c->name, who)
+			       : event_command(name, c->name, who);
+	_cleanup_json_ json_t *event = event_new("ROOST_COMMAND", data);
 	event_log_append(state, event);
 }
 
@@ -138,12 +142,16 @@ static int to_new_name(
 
 static int cancel(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	const char *name = json_get_str(args, "name", "");
+	const char *image = json_get_str(args, "image", NULL),
+		   *name = image ? image : json_get_str(args, "name", NULL),
+		   *kind = image ? "image" : "guest";
 	if (may_change(self, r, err) < 0)
 		return -1;
-	const char *what = worker_cancel(self, name);
+	if (!name)
+		return err_set(err, ERR_USAGE, "nothing is named");
+	const char *what = worker_cancel(self, kind, name);
 	if (!what)
-		return err_set(err, ERR_REFUSED, "no guest '%s' is being made", name);
+		return err_set(err, ERR_REFUSED, "no %s '%s' is being made", kind, name);
 	*ret = json_pack("{s:s}", "operation", what);
 	return 0;
 }
@@ -156,6 +164,27 @@ static int template_guest(
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
 	return work_when_off(self, name, op_template, r, err);
+}
+
+static int change_image(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	static const struct {
+		const char *command;
+		worker_fn *work;
+	} works[] = {
+		{"roost-image-import", op_image_import},
+		{"roost-image-rm", op_image_rm},
+		{"roost-image-tag", op_image_tag},
+		{"roost-image-gc", op_image_gc},
+		{"roost-image-verify", op_image_verify},
+	};
+	size_t i = 0;
+	(void)args, (void)ret;
+	while (!str_eq(works[i].command, r->command))
+		i++;
+	return may_change(self, r, err) < 0 || worker_start(self, works[i].work, r, err) < 0 ? -1
+											     : 1;
 }
 
 static int snapshot_guest(
@@ -306,8 +335,11 @@ const struct command supervisor_commands[] = {
 				"of a guest that runs: what roost-freeze-disks has told"},
 			{"full", ARG_BOOL, true, "copy all disks; the two share nothing"}),
 		CMD_CHANGING, to_new_name},
-	{"roost-cancel", "Cancels the making of a clone.",
-		ARGS({"name", ARG_STR, false, "what it was to be called"}), CMD_QUICK, cancel},
+	{"roost-cancel",
+		"Cancels the making of a clone, or of a guest from a backup, or the import of an image.",
+		ARGS({"name", ARG_STR, true, "what the guest was to be called"},
+			{"image", ARG_STR, true, "what the image was to be called"}),
+		CMD_QUICK, cancel},
 	{"roost-sysprep", "Removes from the disks of a guest that does not run what makes it one.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"operations", ARG_ARRAY, false, "what is done, by name"},
@@ -321,6 +353,25 @@ const struct command supervisor_commands[] = {
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"undo", ARG_BOOL, true, "it may run again"}),
 		CMD_CHANGING, template_guest},
+	{"roost-image-import", "Takes an image, whose open file comes along, into the store.",
+		ARGS({"image", ARG_STR, false, "its name there"},
+			{"file", ARG_STR, true, "what errors call that file"},
+			{"format", ARG_STR, true, "qcow2 or raw; default: by its content"},
+			{"convert", ARG_BOOL, true, "from VMDK, VHD, VHDX or VDI"},
+			{"digest", ARG_STR, true, "that it must have"},
+			{"facts", ARG_OBJECT, true, "what else image.json is to hold of it"}),
+		CMD_CHANGING, change_image},
+	{"roost-image-rm", "Removes an image that nothing stands on from the store.",
+		ARGS({"image", ARG_STR, false, "its name"}), CMD_CHANGING, change_image},
+	{"roost-image-tag", "Gives an image of the store a second name.",
+		ARGS({"image", ARG_STR, false, "its name"},
+			{"tag", ARG_STR, false, "the second one"},
+			{"remove", ARG_BOOL, true, "takes it away"}),
+		CMD_CHANGING, change_image},
+	{"roost-image-gc", "Removes from the store what nobody stands on.", NULL, CMD_CHANGING,
+		change_image},
+	{"roost-image-verify", "Looks whether an image of the store still has its digest.",
+		ARGS({"image", ARG_STR, false, "its name"}), CMD_QUICK, change_image},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

@@ -18,7 +18,7 @@
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
 
-enum { REPLY_MAX = 1024 * 1024 };
+enum { REPLY_MAX = 1024 * 1024, TELL_MS = 200 };
 
 enum { PLACE = 3, FAR = 512 };
 
@@ -55,10 +55,15 @@ static int settle_files(int out, struct request *r)
 
 static int told = -1; /* the pipe, in a worker */
 
-void worker_progress(const char *guest, const char *step, int64_t done, int64_t total)
+void worker_progress(
+	const char *kind, const char *name, const char *step, int64_t done, int64_t total)
 {
+	static int64_t next;
+	if (deadline_left(next))
+		return;
+	next = deadline_in(TELL_MS);
 	_cleanup_json_ json_t *event = event_new(
-		"ROOST_PROGRESS", json_pack("{s:s, s:s, s:I, s:I}", "guest", guest, "step", step,
+		"ROOST_PROGRESS", json_pack("{s:s, s:s, s:I, s:I}", kind, name, "step", step,
 					  "done", (json_int_t)done, "total", (json_int_t)total));
 	_cleanup_free_ char *text = json_line(event);
 	_cleanup_free_ char *line = str_fmt("%s\n", text);
@@ -185,22 +190,37 @@ static void end_worker(struct worker *w)
 	w->ending = true;
 }
 
-/* Who wanted a clone has gone: it is not to be copied for nobody. */
+/* The name of what it copies, if it does; *kind says what that is. */
+static const char *made_by(const struct worker *w, const char **kind)
+{
+	const char *command = w->request->command;
+	const json_t *args = w->request->args;
+	*kind = "guest";
+	if (str_eq(command, "roost-clone"))
+		return json_get_str(args, "new-name", NULL);
+	if (str_eq(command, "roost-define") && json_object_get(args, "files"))
+		return json_get_str(json_object_get(args, "definition"), "name", NULL);
+	*kind = "image";
+	return str_starts(command, "roost-image-") ? json_get_str(args, "image", NULL) : NULL;
+}
+
+/* Who wanted a copy has gone: it is not to be made for nobody. */
 static void look_for_client(const struct supervisor *s, struct worker *w)
 {
-	if (str_eq(w->request->command, "roost-clone") &&
-		!server_client_alive(s->server, w->request->client))
+	const char *kind;
+	if (made_by(w, &kind) && !server_client_alive(s->server, w->request->client))
 		end_worker(w);
 }
 
-const char *worker_cancel(struct supervisor *s, const char *name)
+const char *worker_cancel(struct supervisor *s, const char *kind, const char *name)
 {
-	for (struct worker *w = s->workers; w; w = w->next)
-		if (str_eq(w->request->command, "roost-clone") &&
-			str_eq(json_get_str(w->request->args, "new-name", NULL), name)) {
+	for (struct worker *w = s->workers; w; w = w->next) {
+		const char *its;
+		if (str_eq(made_by(w, &its), name) && name && str_eq(its, kind)) {
 			end_worker(w);
 			return w->request->command;
 		}
+	}
 	return NULL;
 }
 

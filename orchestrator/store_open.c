@@ -36,14 +36,30 @@ int store_open(struct store *out, struct err *err)
 	return 0;
 }
 
+bool store_is_ours(void)
+{
+	struct err ignored = ERR_INIT;
+	return !paths_are_system() || geteuid() == 0 ||
+	       (store_folder(&ignored) && access(store_folder(&ignored), W_OK) == 0);
+}
+
 int store_open_to_change(struct store *out, struct err *err)
 {
-	if (paths_are_system() && geteuid() != 0 && store_folder(err) &&
-		access(store_folder(err), W_OK) < 0) {
-		err_set(err, ERR_REFUSED, "only root changes the store of the system instance");
-		return err_hint(err, "use sudo, or `roost -c session` for a store of your own");
-	}
+	if (!store_is_ours())
+		return err_set(err, ERR_REFUSED, "the store of the system instance is root's");
 	return access_make_folders(err) < 0 ? -1 : store_open(out, err);
+}
+
+int store_open_own(struct store *out, struct err *err)
+{
+	static char *path;
+	if (!path)
+		path = paths_cache("images", err);
+	int dir = path ? dir_make(path, 0700, err) : -1;
+	if (dir < 0)
+		return -1;
+	*out = (struct store){.dir = dir, .path = path, .digester = digester()};
+	return 0;
 }
 
 int store_image_look(const char *path, struct image_look *out, struct err *err)

@@ -1,6 +1,6 @@
 /*
  * The store of the instance at work, $STATE/images, as images/store.h wants it. Members of the group
- * look into the system's; what enters and leaves it, root decides.
+ * look into the system's; what enters and leaves it, roostd sees to.
  */
 #ifndef ORCHESTRATOR_STORE_OPEN_H
 #define ORCHESTRATOR_STORE_OPEN_H
@@ -8,10 +8,17 @@
 #include "images/image.h"
 #include "images/store.h"
 
+/* May we change it? Else roostd does, for members of the group: image_change.h. */
+bool store_is_ours(void);
 /* For looking. A store that nothing has entered yet may be missing: ERR_NOT_FOUND. */
 int store_open(struct store *out, struct err *err);
 /* For changing; made if it is missing. ERR_REFUSED: it is another user's. */
 int store_open_to_change(struct store *out, struct err *err);
+/*
+ * A store of the caller's own, ~/.cache/roost/images, where a member of the group has what he fetches for the
+ * system's until that has all of it.
+ */
+int store_open_own(struct store *out, struct err *err);
 /* image_look() of a file; what is in the store was looked at when it entered, and must be unchanged. */
 int store_image_look(const char *path, struct image_look *out, struct err *err);
 void store_close(struct store *s);

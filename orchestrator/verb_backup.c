@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/signals.h"
 #include "base/sock.h"
 #include "images/qcow2.h"
 #include "orchestrator/backup_folder.h"
@@ -238,7 +239,7 @@ static int run_backup(const struct cli *cli, struct err *err)
 		.disks = json_array(),
 		.targets = json_array()};
 	json_t *told = NULL;
-	long_call_hold_signals();
+	signals_hold();
 	int result =
 		cli_flag(cli, "quiesce") && cli_flag(cli, "no-quiesce")
 			? err_set(err, ERR_USAGE, "backup: --quiesce or --no-quiesce, not both")

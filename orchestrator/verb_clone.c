@@ -32,10 +32,10 @@ static int run_clone(const struct cli *cli, struct err *err)
 	if (guest_runs(&f) && (check(&f, to, err) < 0 || guest_call(f.name, "roost-freeze-disks",
 								 NULL, &frozen, err) < 0))
 		return -1;
-	if (long_call_supervisor(to, "roost-clone",
+	if (long_call_supervisor((struct long_about){"guest", to}, "roost-clone",
 		    json_pack("{s:s, s:s, s:O*, s:b}", "name", f.name, "new-name", to, "layers",
 			    json_object_get(frozen, "layers"), "full", cli_flag(cli, "full")),
-		    cli->json, &reply, err) < 0)
+		    NULL, 0, cli->json, &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);

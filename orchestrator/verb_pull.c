@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "orchestrator/catalogue.h"
+#include "orchestrator/image_name.h"
 #include "orchestrator/pull.h"
 #include "orchestrator/table.h"
 
@@ -45,7 +46,7 @@ static int read_digest(const struct cli *cli, struct pull *p, struct err *err)
 static char *name_from(const char *url)
 {
 	static const char *const suffixes[] = {".qcow2", ".img", ".raw"};
-	char *name = pull_file_name(url);
+	char *name = image_file_name(url);
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
 		if (str_ends(name, suffixes[i]))
 			name[strlen(name) - strlen(suffixes[i])] = '\0';
@@ -101,22 +102,21 @@ static int read_options(const struct cli *cli, struct pull *p, struct err *err)
 	return read_digest(cli, p, err);
 }
 
-static void tell(const struct cli *cli, const struct store_image *i)
+static void tell(const struct cli *cli, const json_t *image)
 {
-	if (cli->json) {
-		json_t *o = store_image_to_json(i);
-		json_object_set_new(o, "name", json_string(i->name));
-		cli_print_json(o);
-		return;
-	}
-	printf("Image '%s' is in the store: %s, %s; `roost run %s` boots a guest of it\n", i->name,
-		i->qcow2 ? "qcow2" : "raw", str_size(i->virtual_size), i->name);
+	const char *name = json_get_str(image, "name", "");
+	if (cli->json)
+		cli_print_json(json_incref((json_t *)image));
+	else
+		printf("Image '%s' is in the store: %s, %s; `roost run %s` makes a guest of it\n",
+			name, json_get_str(image, "format", ""),
+			str_size((uint64_t)json_get_int(image, "virtual_size", 0)), name);
 }
 
 static int run_pull(const struct cli *cli, struct err *err)
 {
 	_cleanup_catalogue_ struct catalogue c = {0};
-	_cleanup_store_image_ struct store_image image = {0};
+	_cleanup_json_ json_t *image = NULL;
 	_cleanup_json_ json_t *urls = json_array();
 	_cleanup_free_ char *name = NULL;
 	struct pull p = {.urls = urls};
@@ -138,7 +138,7 @@ static int run_pull(const struct cli *cli, struct err *err)
 			"roost: not verified: whatever the server sends enters the store\n");
 	if (pull_image(&p, &image, err) < 0)
 		return -1;
-	tell(cli, &image);
+	tell(cli, image);
 	return 0;
 }
 

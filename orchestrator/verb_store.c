@@ -1,42 +1,28 @@
-/* image import, rm, gc, verify, tag: what is in the store. */
+/* image import, rm, gc, verify, tag: what is in the store. What is done, image_change.c does, or has done. */
 #include "orchestrator/verbs.h"
 
-#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "images/foreign.h"
 #include "images/image.h"
-#include "orchestrator/bases.h"
 #include "orchestrator/disk_open.h"
-#include "orchestrator/failpoint.h"
+#include "orchestrator/image_change.h"
 #include "orchestrator/image_name.h"
-#include "orchestrator/image_users.h"
 #include "orchestrator/store_open.h"
 
-static json_t *image_json(const struct store *s, const struct store_image *i)
+/* Nobody asked for lines of progress where there is no terminal. */
+static bool quiet(const struct cli *cli)
 {
-	_cleanup_free_ char *path = store_image_path(s, i);
-	json_t *o = store_image_to_json(i);
-	json_object_del(o, "roost");
-	json_object_set_new(o, "name", json_string(i->name));
-	json_object_set_new(o, "path", json_string(path));
-	return o;
+	return cli->json || !isatty(STDERR_FILENO);
 }
 
 /* ---- import --------------------------------------------------------------------------------------- */
 
-static void told(void *about, const char *step, int64_t done, int64_t total)
-{
-	(void)about, (void)done, (void)total;
-	_cleanup_free_ char *point = str_fmt("image-%s", step);
-	failpoint(point);
-}
-
-static int read_wish(const struct cli *cli, struct store_wish *w, struct err *err)
+static int check_options(const struct cli *cli, struct err *err)
 {
 	const char *format = cli_value(cli, "format", NULL),
 		   *digest = cli_value(cli, "sha256", NULL);
@@ -44,13 +30,9 @@ static int read_wish(const struct cli *cli, struct store_wish *w, struct err *er
 		err_set(err, ERR_USAGE, "--format '%.40s' is unknown", format);
 		return err_hint(err, "qcow2 or raw");
 	}
-	w->format = !format ? STORE_BY_CONTENT : str_eq(format, "qcow2") ? STORE_QCOW2 : STORE_RAW;
-	w->digest = digest;
 	if (cli_flag(cli, "convert") && (format || digest))
 		return err_set(err, ERR_USAGE,
 			"--convert makes a new qcow2 image: --format and --sha256 do not go with it");
-	if (cli_flag(cli, "convert"))
-		w->format = STORE_QCOW2;
 	return digest ? store_digest_check(digest, err) : 0;
 }
 
@@ -64,76 +46,46 @@ static int read_name(const struct cli *cli, const char *file, char out[64], stru
 	return 0;
 }
 
-/* What was copied becomes the source beside it, which nobody can change while qemu-img reads it. */
-static int convert(const struct store *s, struct store_entry *e, const char *what, struct err *err)
-{
-	const char *format = foreign_format(e->fd, what, err);
-	_cleanup_free_ char *from = str_fmt("%s/.new-%s/source", s->path, e->name);
-	_cleanup_free_ char *to = str_fmt("%s/.new-%s/disk", s->path, e->name);
-	if (!format)
-		return -1;
-	if (renameat(e->folder, "disk", e->folder, "source") < 0)
-		return err_errno(err, "cannot convert '%s'", what);
-	cleanup_close(&e->fd);
-	e->fd = openat(e->folder, "disk", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (e->fd < 0)
-		return err_errno(err, "cannot convert '%s'", what);
-	return foreign_convert(from, format, to, NULL, NULL, err) < 0
-		       ? err_prefix(err, "'%s' cannot be converted", what)
-		       : 0;
-}
-
-/* What is refused at a glance is not copied first. */
-static int open_source(
-	const char *file, const struct store_wish *w, bool converting, struct err *err)
+/* With the rights of who calls. What is refused at a glance is not copied first. */
+static int open_source(const struct cli *cli, const char *file, struct err *err)
 {
 	struct stat st;
 	struct image_look look;
 	_cleanup_close_ int fd = image_open(file, &st, err);
 	if (fd < 0 || disk_check_unused(fd, file, false, err) < 0)
 		return -1;
-	if (converting)
+	if (cli_flag(cli, "convert"))
 		return foreign_format(fd, file, err) ? TAKE_FD(fd) : -1;
-	if (w->format == STORE_BY_CONTENT && image_look_open(fd, file, &look, err) < 0)
+	if (!cli_value(cli, "format", NULL) && image_look_open(fd, file, &look, err) < 0)
 		return -1;
 	return TAKE_FD(fd);
 }
 
-static int import(struct store *s, const char *file, const char *name, const struct store_wish *w,
-	bool converting, struct store_image *out, struct err *err)
-{
-	_cleanup_store_entry_ struct store_entry e = STORE_ENTRY_NONE;
-	_cleanup_close_ int from = open_source(file, w, converting, err);
-	if (from < 0 || store_begin(s, name, false, &e, err) < 0)
-		return -1;
-	if (store_copy(s, &e, from, err) < 0 || (converting && convert(s, &e, file, err) < 0)) {
-		store_drop(s, &e);
-		return -1;
-	}
-	return store_enter(s, &e, w, out, err);
-}
-
 static int run_import(const struct cli *cli, struct err *err)
 {
-	_cleanup_store_ struct store s = STORE_NONE;
-	_cleanup_store_image_ struct store_image image = {0};
 	const char *file = cli->operands[0];
-	struct store_wish wish = {0};
 	char name[64];
 	_cleanup_free_ char *source = realpath(file, NULL);
-	struct store_facts facts = {.source = source};
-	wish.facts = &facts;
-	if (read_wish(cli, &wish, err) < 0 || read_name(cli, file, name, err) < 0 ||
-		store_open_to_change(&s, err) < 0)
+	_cleanup_json_ json_t *image = NULL;
+	if (check_options(cli, err) < 0 || read_name(cli, file, name, err) < 0)
 		return -1;
-	s.told = told;
-	if (import(&s, file, name, &wish, cli_flag(cli, "convert"), &image, err) < 0)
+	_cleanup_close_ int fd = open_source(cli, file, err);
+	if (fd < 0)
+		return -1;
+	json_t *args = json_pack("{s:s, s:s*, s:b, s:s*, s:{}}", "image", name, "format",
+		cli_value(cli, "format", NULL), "convert", cli_flag(cli, "convert"), "digest",
+		cli_value(cli, "sha256", NULL), "facts");
+	json_object_set_new(args, "file", json_text(file, PATH_MAX));
+	json_object_set_new(json_object_get(args, "facts"), "source",
+		json_text(source ? source : file, PATH_MAX));
+	if (image_ask("image-import", args, fd, quiet(cli), &image, err) < 0)
 		return -1;
 	if (cli->json)
-		cli_print_json(image_json(&s, &image));
+		cli_print_json(TAKE(image));
 	else
 		printf("Image '%s' is in the store: %s, %s; `roost run %s` makes a guest of it\n",
-			name, image.qcow2 ? "qcow2" : "raw", str_size(image.virtual_size), name);
+			name, json_get_str(image, "format", ""),
+			str_size((uint64_t)json_get_int(image, "virtual_size", 0)), name);
 	return 0;
 }
 
@@ -141,16 +93,14 @@ static int run_import(const struct cli *cli, struct err *err)
 
 static int run_rm(const struct cli *cli, struct err *err)
 {
-	_cleanup_store_ struct store s = STORE_NONE;
 	const char *name = cli->operands[0];
-	if (name_check(name, "image", err) < 0 || store_open_to_change(&s, err) < 0)
-		return -1;
-	s.told = told;
-	_cleanup_close_ int lock = store_lock(&s, err);
-	if (lock < 0 || image_check_unused(&s, name, err) < 0 || store_remove(&s, name, err) < 0)
+	_cleanup_json_ json_t *ret = NULL;
+	if (name_check(name, "image", err) < 0 ||
+		image_ask("image-rm", json_pack("{s:s}", "image", name), -1, quiet(cli), &ret,
+			err) < 0)
 		return -1;
 	if (cli->json)
-		cli_print_json(json_pack("{s:s}", "removed", name));
+		cli_print_json(TAKE(ret));
 	else
 		printf("Image '%s' removed\n", name);
 	return 0;
@@ -161,17 +111,27 @@ static void note_removed(void *about, const char *name)
 	json_array_append_new(about, json_string(name));
 }
 
+/* What a member has fetched for the system's store and it does not have. */
+static int clean_own(json_t *removed, struct err *err)
+{
+	_cleanup_store_ struct store own = STORE_NONE;
+	if (store_is_ours())
+		return 0;
+	return store_open_own(&own, err) < 0 ? -1 : store_clean(&own, note_removed, removed, err);
+}
+
 static int run_gc(const struct cli *cli, struct err *err)
 {
-	_cleanup_store_ struct store s = STORE_NONE;
-	_cleanup_json_ json_t *removed = json_array();
+	_cleanup_json_ json_t *ret = NULL;
 	const json_t *name;
 	size_t i;
-	if (store_open_to_change(&s, err) < 0 || store_clean(&s, note_removed, removed, err) < 0 ||
-		bases_sweep(false, note_removed, removed, err) < 0)
+	if (image_ask("image-gc", json_object(), -1, quiet(cli), &ret, err) < 0)
+		return -1;
+	json_t *removed = json_object_get(ret, "removed");
+	if (clean_own(removed, err) < 0)
 		return -1;
 	if (cli->json) {
-		cli_print_json(json_pack("{s:O}", "removed", removed));
+		cli_print_json(TAKE(ret));
 		return 0;
 	}
 	json_array_foreach (removed, i, name)
@@ -184,10 +144,11 @@ static int run_gc(const struct cli *cli, struct err *err)
 /* ---- verify --------------------------------------------------------------------------------------- */
 
 /* 0 or -1, as told in a line or in *list. */
-static int verify(const struct store *s, const char *name, json_t *list, struct err *err)
+static int verify(const struct cli *cli, const char *name, json_t *list, struct err *err)
 {
-	_cleanup_store_image_ struct store_image i = {0};
-	int result = store_look(s, name, &i, err) < 0 ? -1 : store_verify(s, &i, err);
+	_cleanup_json_ json_t *ret = NULL;
+	json_t *args = json_pack("{s:s}", "image", name);
+	int result = image_ask("image-verify", args, -1, quiet(cli), &ret, err);
 	json_t *said = json_pack("{s:s, s:b}", "name", name, "ok", result == 0);
 	if (result < 0)
 		json_object_update_new(said, json_from_err(err));
@@ -207,10 +168,14 @@ static int run_verify(const struct cli *cli, struct err *err)
 	for (const char *const *name = cli->count ? one : (const char *const *)names; *name;
 		name++) {
 		struct err why = ERR_INIT;
-		if (verify(&s, *name, list, &why) == 0) {
+		if (verify(cli, *name, list, &why) == 0) {
 			if (!cli->json)
 				printf("%s: ok\n", *name);
 			continue;
+		}
+		if (why.kind == ERR_GONE) { /* ^C: the others are not wanted either */
+			*err = why;
+			return -1;
 		}
 		if (!cli->json)
 			fprintf(stderr, "roost: %s\n%s%s%s", why.message,
@@ -224,64 +189,20 @@ static int run_verify(const struct cli *cli, struct err *err)
 
 /* ---- tag ------------------------------------------------------------------------------------------ */
 
-static bool drop_tag(struct store_facts *f, const char *tag)
-{
-	for (size_t t = 0; t < f->tag_count; t++) {
-		if (!str_eq(f->tags[t], tag))
-			continue;
-		free(f->tags[t]);
-		f->tags[t] = f->tags[--f->tag_count];
-		return true;
-	}
-	return false;
-}
-
-/* A tag is a second name: it belongs to one image, and no image has it for its own name. */
-static int take_from_others(
-	const struct store *s, const char *name, const char *tag, struct err *err)
-{
-	_cleanup_store_image_ struct store_image other = {0};
-	if (store_find(s, tag, &other, err) < 0) {
-		*err = (struct err)ERR_INIT;
-		return 0;
-	}
-	if (str_eq(other.name, tag))
-		return err_set(err, ERR_REFUSED, "'%s' is the name of an image", tag);
-	if (str_eq(other.name, name) || !drop_tag(&other.facts, tag))
-		return 0;
-	return store_set_facts(s, &other, &other.facts, err);
-}
-
-static int add_tag(const struct store *s, struct store_image *i, const char *tag, struct err *err)
-{
-	struct store_facts *f = &i->facts;
-	if (name_check(tag, "tag", err) < 0 || take_from_others(s, i->name, tag, err) < 0)
-		return -1;
-	drop_tag(f, tag);
-	if (f->tag_count == STORE_TAGS_MAX)
-		return err_set(err, ERR_REFUSED, "image '%s' has %d tags already", i->name,
-			STORE_TAGS_MAX);
-	f->tags[f->tag_count++] = xstrdup(tag);
-	return 0;
-}
-
 static int run_tag(const struct cli *cli, struct err *err)
 {
-	_cleanup_store_ struct store s = STORE_NONE;
-	_cleanup_store_image_ struct store_image i = {0};
-	const char *tag = cli->operands[1];
+	const char *name = cli->operands[0], *tag = cli->operands[1];
 	bool remove = cli_flag(cli, "remove");
-	if (store_open_to_change(&s, err) < 0 || store_look(&s, cli->operands[0], &i, err) < 0)
+	_cleanup_json_ json_t *image = NULL;
+	if (name_check(name, "image", err) < 0 || name_check(tag, "tag", err) < 0)
 		return -1;
-	if (remove && !drop_tag(&i.facts, tag))
-		return err_set(err, ERR_NOT_FOUND, "image '%s' has no tag '%s'", i.name, tag);
-	if ((!remove && add_tag(&s, &i, tag, err) < 0) ||
-		store_set_facts(&s, &i, &i.facts, err) < 0)
+	json_t *args = json_pack("{s:s, s:s, s:b}", "image", name, "tag", tag, "remove", remove);
+	if (image_ask("image-tag", args, -1, quiet(cli), &image, err) < 0)
 		return -1;
 	if (cli->json)
-		cli_print_json(image_json(&s, &i));
+		cli_print_json(TAKE(image));
 	else
-		printf("Image '%s' %s tag '%s'\n", i.name, remove ? "no longer has the" : "has the",
+		printf("Image '%s' %s tag '%s'\n", name, remove ? "no longer has the" : "has the",
 			tag);
 	return 0;
 }

@@ -186,6 +186,39 @@ check_json "its facts" '(.running | not) and (.disks | map(.target) == ["vda", "
 qemu-img compare -q -f raw -F qcow2 "$TMPDIR/large.raw" "$TMPDIR/b8/vdc.qcow2"
 qemu-img compare -q -f qcow2 -F qcow2 "$ROOST_STATE/guests/p/disk0.qcow2" "$TMPDIR/b8/vda.qcow2"
 check_eq "nothing is left" "" "$(find "$TMPDIR" -name '*.part')"
+nothing_half_made() {
+	[ -z "$(find "$ROOST_STATE/guests" -name '.new*')" ]
+}
+say "a restore that is cancelled, and one whose client is killed"
+if [ -x "$TOP/build/fail/bin/roost" ]; then
+	(
+		PATH=$TOP/build/fail/bin:$PATH
+		# shellcheck disable=SC2046 # several pids
+		kill_and_wait TERM $(roostd_pids)
+		for signal in INT TERM KILL; do
+			hold_at restore-copying
+			# a shell's background command ignores ^C
+			python3 -c 'import os, signal, sys; signal.signal(2, signal.SIG_DFL); os.execvp("roost", ["roost"] + sys.argv[1:])' \
+				restore "$TMPDIR/b8" --name r >"$TMPDIR/said" 2>&1 &
+			restoring=$!
+			wait_until 20 held_at
+			kill -$signal $restoring
+			[ $signal != KILL ] || wait $restoring || :
+			kill -CONT "$held"
+			held=
+			status=0
+			wait $restoring || status=$?
+			[ $signal = KILL ] || check_eq "$signal: its end" 9 $status
+			[ $signal = KILL ] || check_match "$signal: it says so" "^roost: .*cancelled$" "$(cat "$TMPDIR/said")"
+			wait_until 10 nothing_half_made
+			check_status 3 roost domstate r
+		done
+		# shellcheck disable=SC2046 # several pids
+		kill_and_wait TERM $(roostd_pids)
+	)
+else
+	say "(not tried: there is no build/fail)"
+fi
 say "and of one with snapshots: what it writes to"
 roost snapshot-create-as p kept
 roost backup p "$TMPDIR/b9"

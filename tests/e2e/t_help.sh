@@ -134,9 +134,11 @@ has_snapshot() {
 }
 # the publisher is not to be reached from here: what his image would be lies beside us
 catalogue_of_ours() {
+	catalogue=$ROOST_STATE/catalogue.yaml
+	[ -w "$ROOST_STATE" ] || { mkdir -p "$HOME/.config/roost" && catalogue=$HOME/.config/roost/catalogue.yaml; }
 	sha256sum data.qcow2 >SHA256SUMS
 	printf 'images: [{name: debian-12, url: "file://%s/data.qcow2", checksum: "file://%s/SHA256SUMS"}]\n' "$PWD" "$PWD" \
-		>"$ROOST_STATE/catalogue.yaml"
+		>"$catalogue"
 }
 
 # a system that can be cleaned without being booted; web1 has none on its disk

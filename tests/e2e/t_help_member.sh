@@ -13,12 +13,7 @@ chown alice: "$TMPDIR/t"
 printf '#!/bin/sh\nexec env -u ROOST_STATE -u ROOST_RUN %s "$@"\n' "$(command -v roost)" >"$TMPDIR/bin/roost"
 chmod -R 755 "$TMPDIR/bin"
 refused='managedsave
-managedsave-remove
-image import
-image pull
-image tag
-image rm
-image gc'
+managedsave-remove'
 qemu-img create -q -f qcow2 "$TMPDIR/debian-12.qcow2" 64M
 roost image import "$TMPDIR/debian-12.qcow2"
 as alice PATH="$TMPDIR/bin:$PATH" TOP="$TOP" GUESTS="$GUESTS" E2E_PATIENCE="$E2E_PATIENCE" TMPDIR="$TMPDIR/t" USER=alice \

@@ -64,7 +64,7 @@ b" 'x,readonly=off' 'nbd:x' "$(printf 'n%.0s' $(seq 256))" ä; do
 		[ $check_status_got -eq 2 ] || [ $check_status_got -eq 3 ] || fail "image $verb '$name': $check_status_got: $(cat out)"
 	done
 done
-check_eq "nothing was made beside it" "" "$(find "$ROOST_STATE" -mindepth 1 -maxdepth 1 ! -name images ! -name guests ! -name networks ! -name templates)"
+check_eq "nothing was made beside it" "" "$(find "$ROOST_STATE" -mindepth 1 -maxdepth 1 ! -name images ! -name guests ! -name networks ! -name templates ! -name events.jsonl)"
 
 say "what QEMU would follow to another file"
 echo "the host's secret" >secret
@@ -290,6 +290,47 @@ wait $first
 check_json "the first is there, whole" '.[0].ok' "$(roost image verify twice --json)"
 roost image import sparse.raw
 [ "$(stat -c %b "$images/sparse/disk.raw")" -lt 100 ] || fail "holes were filled"
+
+say "cancelled, with a bar at a terminal"
+truncate -s 1G long.raw
+before=$(in_store)
+# terminal SIGNAL COMMAND...: in one of its own; it is stopped for a second, for what is fast has no bar, and then gets SIGNAL
+cat >terminal.py <<'END'
+import os, pty, signal, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+out = b""
+while b"%" not in out:
+    if not out:
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.1)
+        os.kill(pid, signal.SIGCONT)
+        out = b" "
+    out += os.read(fd, 4096)
+if sys.argv[1] == "^C":
+    os.write(fd, b"\x03")
+try:
+    while more := os.read(fd, 4096):
+        out += more
+except OSError:
+    pass
+sys.stdout.write(out.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+check_status 9 python3 terminal.py ^C roost image import long.raw
+check_match "the bar" "checking .*[[#> ]+[]] +[0-9]+ %  [0-9.]+ .*iB of 1 GiB" "$out"
+check_match "it says so" "roost: .*cancelled by .C" "$out"
+check_eq "nothing is left" "$before" "$(in_store)"
+roost image import long.raw &
+import=$!
+wait_until 10 test -e "$images/.new-long/lock"
+kill -TERM $import
+status=0
+wait $import || status=$?
+check_eq "by a signal" 9 $status
+check_eq "nothing is left, either" "$before" "$(in_store)"
 
 say "killed at every step"
 failing=$TOP/build/fail/bin

@@ -14,7 +14,7 @@
 
 #include "base/fs.h"
 #include "orchestrator/catalogue.h"
-#include "orchestrator/pull.h"
+#include "orchestrator/image_name.h"
 
 #define ENTRY "  - name: a\n    url: https://example.org/a.qcow2\n"
 
@@ -117,12 +117,12 @@ static void ours(void **state)
 	assert_true(c.count >= 12);
 	for (size_t i = 0; i < c.count; i++) {
 		const struct catalogue_image *m = &c.images[i];
-		_cleanup_free_ char *file = pull_file_name(m->url);
+		_cleanup_free_ char *file = image_file_name(m->url);
 		assert_true(strncmp(m->url, "https://", 8) == 0);
 		assert_true(m->checksum && strncmp(m->checksum, "https://", 8) == 0);
 		assert_true(m->user && m->os && m->min_memory);
 		for (size_t k = 0; k < m->mirror_count; k++) {
-			_cleanup_free_ char *same = pull_file_name(m->mirrors[k]);
+			_cleanup_free_ char *same = image_file_name(m->mirrors[k]);
 			assert_string_equal(same, file);
 		}
 	}
@@ -142,7 +142,7 @@ static void file_names(void **state)
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_free_ char *name = pull_file_name(cases[i].url);
+		_cleanup_free_ char *name = image_file_name(cases[i].url);
 		assert_string_equal(name, cases[i].name);
 	}
 }
