@@ -15,6 +15,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 # ---- sources -------------------------------------------------------------------------------------
 
 base   := err mem str json fs clock sock proc signals answer
+netsetup := address netlink tap guard
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_empty qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
@@ -144,6 +145,11 @@ else
 LEFT_OUT += roost-disk(zlib,libzstd)
 endif
 
+# the room of networks: its own program's, and its test's
+ifeq ($(call have,libmnl libnftables),yes)
+unit += netsetup
+endif
+
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
 LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
 	$(call room,orchestrator,shared)
@@ -218,6 +224,9 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_ALL) $(LIB)
 # it runs the program too, where that can be built
 $(BUILD)/tests/test_seed: | $(filter %/roost-image,$(PROGRAMS))
 $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
+$(BUILD)/tests/test_netsetup: $(BUILD)/tests/unit/test_netsetup.o $(call room,netsetup,netsetup) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl -lnftables -ljansson
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)

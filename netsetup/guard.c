@@ -1,0 +1,266 @@
+#include "netsetup/guard.h"
+
+#include <nftables/libnftables.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+
+struct guard {
+	struct nft_ctx *nft;
+};
+
+static const char *const reasons[] = {
+	"mac", "arp", "ipv4", "ipv6", "dhcp-server", "router", "protocol"};
+
+struct guard *guard_open(struct err *err)
+{
+	struct guard *g = xcalloc(1, sizeof(*g));
+	g->nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	if (!g->nft || nft_ctx_buffer_output(g->nft) || nft_ctx_buffer_error(g->nft)) {
+		err_set(err, ERR_SYSTEM, "cannot open nftables");
+		guard_close(g);
+		return NULL;
+	}
+	return g;
+}
+
+void guard_close(struct guard *g)
+{
+	if (g && g->nft)
+		nft_ctx_free(g->nft);
+	free(g);
+}
+
+void guard_cleanup(struct guard **g)
+{
+	guard_close(*g);
+	*g = NULL;
+}
+
+/* What it says is many lines: the first one has the reason. */
+static int run(struct guard *g, const char *commands, const char *what, struct err *err)
+{
+	if (nft_run_cmd_from_buffer(g->nft, commands) == 0)
+		return 0;
+	const char *said = nft_ctx_get_error_buffer(g->nft);
+	const char *reason = said ? strstr(said, "Error: ") : NULL;
+	reason = reason ? reason + strlen("Error: ") : "nftables does not say why";
+	return err_set(
+		err, ERR_SYSTEM, "cannot %s: %.*s", what, (int)strcspn(reason, "\n"), reason);
+}
+
+/* ---- the tables ----------------------------------------------------------------------------------- */
+
+/* A set that grows by itself, an element for each guest of which something was dropped for this reason. */
+static void add_drops(struct buf *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+		buf_fmt(text,
+			"	set drops-%s { type ifname; flags dynamic; size 4096; counter; }\n"
+			"	chain drop-%s { update @drops-%s { iifname } drop; }\n",
+			reasons[i], reasons[i], reasons[i]);
+}
+
+static void add_bridge_table(struct buf *text, const struct guard_network *network)
+{
+	char prefix[ADDRESS_TEXT + 4];
+	buf_fmt(text, "table bridge roost\n"
+		      "delete table bridge roost\n"
+		      "table bridge roost {\n"
+		      "	set ports { type ifname; }\n"
+		      "	set strict6 { type ifname; }\n"
+		      "	set macs { type ifname . ether_addr; }\n"
+		      "	set addresses4 { type ifname . ipv4_addr; }\n"
+		      "	set addresses6 { type ifname . ipv6_addr; }\n");
+	add_drops(text);
+	buf_fmt(text,
+		"	chain look-arp {\n"
+		"		iifname . arp saddr ether != @macs goto drop-arp\n"
+		"		arp saddr ip 0.0.0.0 accept\n"
+		"		iifname . arp saddr ip @addresses4 accept\n"
+		"		goto drop-arp\n"
+		"	}\n"
+		"	chain look-ipv4 {\n"
+		"		udp sport 67 goto drop-dhcp-server\n"
+		"		ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n"
+		"		iifname . ip saddr @addresses4 accept\n"
+		"		goto drop-ipv4\n"
+		"	}\n"
+		"	chain look-ipv6 {\n"
+		"		icmpv6 type { nd-router-advert, nd-redirect } goto drop-router\n"
+		"		udp sport 547 goto drop-dhcp-server\n"
+		"		ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, "
+		"mld2-listener-report } accept\n"
+		"		iifname . ip6 saddr @addresses6 accept\n"
+		"		iifname @strict6 goto drop-ipv6\n"
+		"		ip6 saddr fe80::/64 accept\n");
+	if (network->prefix6)
+		buf_fmt(text, "		ip6 saddr %s accept\n",
+			prefix_text(network->prefix6, prefix));
+	buf_fmt(text, "		goto drop-ipv6\n"
+		      "	}\n"
+		      "	chain look {\n"
+		      "		type filter hook prerouting priority -300; policy accept;\n"
+		      "		iifname != @ports accept\n"
+		      "		iifname . ether saddr != @macs goto drop-mac\n"
+		      "		ether type arp arp htype 1 arp ptype ip goto look-arp\n"
+		      "		ether type ip goto look-ipv4\n"
+		      "		ether type ip6 goto look-ipv6\n"
+		      "		goto drop-protocol\n"
+		      "	}\n"
+		      "}\n");
+}
+
+static void add_inet_table(struct buf *text, const struct guard_network *network)
+{
+	char mac[MAC_TEXT];
+	const char *bridge = network->bridge, *uplink = network->uplink;
+	/* with br_netfilter the bridge's own frames come through here, too: those are not the gateway's */
+	buf_fmt(text,
+		"table inet roost\n"
+		"delete table inet roost\n"
+		"table inet roost {\n"
+		"	map published { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
+		"	chain forward {\n"
+		"		type filter hook forward priority filter; policy drop;\n"
+		"		iifname \"%s\" oifname \"%s\" ether daddr != %s accept\n"
+		"		iifname \"%s\" oifname \"%s\" drop\n"
+		"		ct state established,related accept\n",
+		bridge, bridge, mac_text(&network->gateway, mac), bridge, bridge);
+	if (uplink)
+		buf_fmt(text,
+			"		ct state invalid drop\n"
+			"		iifname \"%s\" oifname \"%s\" accept\n"
+			"		iifname \"%s\" oifname \"%s\" ct status dnat accept\n",
+			bridge, uplink, uplink, bridge);
+	buf_fmt(text,
+		"	}\n"
+		"	chain input {\n"
+		"		type filter hook input priority filter; policy accept;\n"
+		"		iifname != \"%s\" accept\n"
+		"		ct state established,related accept\n"
+		"		udp dport { 53, 67 } accept\n"
+		"		tcp dport 53 accept\n"
+		"		icmp type echo-request accept\n"
+		"		meta l4proto ipv6-icmp accept\n"
+		"		drop\n"
+		"	}\n"
+		"	chain arrive {\n"
+		"		type nat hook prerouting priority dstnat; policy accept;\n"
+		"		iifname != \"%s\" fib daddr type local dnat ip to meta l4proto . th dport map "
+		"@published\n"
+		"	}\n"
+		"	chain leave {\n"
+		"		type nat hook postrouting priority srcnat; policy accept;\n",
+		bridge, bridge);
+	if (uplink && network->masquerade)
+		buf_fmt(text, "		iifname \"%s\" oifname \"%s\" masquerade\n", bridge,
+			uplink);
+	buf_fmt(text, "	}\n"
+		      "}\n");
+}
+
+int guard_install(struct guard *g, const struct guard_network *network, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	add_bridge_table(&text, network);
+	add_inet_table(&text, network);
+	return run(g, text.data, "install the network's guards", err);
+}
+
+/* ---- guests --------------------------------------------------------------------------------------- */
+
+static int change(struct guard *g, const char *verb, const struct guard_port *port, struct err *err)
+{
+	char mac[MAC_TEXT], address[ADDRESS_TEXT];
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *what = str_fmt("%s the guards of '%s'", verb, port->tap);
+	buf_fmt(&text, "%s element bridge roost ports { \"%s\" }\n", verb, port->tap);
+	buf_fmt(&text, "%s element bridge roost macs { \"%s\" . %s }\n", verb, port->tap,
+		mac_text(&port->mac, mac));
+	if (port->address4)
+		buf_fmt(&text, "%s element bridge roost addresses4 { \"%s\" . %s }\n", verb,
+			port->tap, prefix_address_text(port->address4, address));
+	if (port->strict6)
+		buf_fmt(&text, "%s element bridge roost strict6 { \"%s\" }\n", verb, port->tap);
+	if (port->strict6 && port->address6)
+		buf_fmt(&text, "%s element bridge roost addresses6 { \"%s\" . %s }\n", verb,
+			port->tap, prefix_address_text(port->address6, address));
+	return run(g, text.data, what, err);
+}
+
+int guard_add(struct guard *g, const struct guard_port *port, struct err *err)
+{
+	return change(g, "add", port, err);
+}
+
+int guard_remove(struct guard *g, const struct guard_port *port, struct err *err)
+{
+	return change(g, "delete", port, err);
+}
+
+int guard_publish(struct guard *g, const struct guard_publish *p, struct err *err)
+{
+	char address[ADDRESS_TEXT];
+	_cleanup_free_ char *text = str_fmt(
+		"add element inet roost published { %s . %u : %s . %u }\n", p->udp ? "udp" : "tcp",
+		p->port, prefix_address_text(p->guest, address), p->guest_port);
+	_cleanup_free_ char *what = str_fmt("publish port %u", p->port);
+	return run(g, text, what, err);
+}
+
+int guard_unpublish(struct guard *g, const struct guard_publish *p, struct err *err)
+{
+	_cleanup_free_ char *text = str_fmt("delete element inet roost published { %s . %u }\n",
+		p->udp ? "udp" : "tcp", p->port);
+	_cleanup_free_ char *what = str_fmt("unpublish port %u", p->port);
+	return run(g, text, what, err);
+}
+
+/* ---- what was dropped ----------------------------------------------------------------------------- */
+
+/* {"elem": {"val": "tap0", "counter": {"packets": 1, "bytes": 60}}} is how libnftables(5) tells an element. */
+static void add_drop(json_t *out, const char *reason, const json_t *element)
+{
+	const json_t *e = json_object_get(element, "elem"),
+		     *counter = json_object_get(e, "counter");
+	int64_t packets = json_get_int(counter, "packets", 0);
+	if (packets > 0)
+		json_array_append_new(
+			out, json_pack("{s:s, s:s, s:I, s:I}", "tap", json_get_str(e, "val", ""),
+				     "reason", reason, "packets", (json_int_t)packets, "bytes",
+				     (json_int_t)json_get_int(counter, "bytes", 0)));
+}
+
+static int add_drops_of(struct guard *g, json_t *out, const char *reason, struct err *err)
+{
+	_cleanup_free_ char *command = str_fmt("list set bridge roost drops-%s\n", reason);
+	size_t i, k;
+	json_t *part, *element;
+	if (run(g, command, "read the guards' counters", err) < 0)
+		return -1;
+	const char *said = nft_ctx_get_output_buffer(g->nft);
+	_cleanup_json_ json_t *answer =
+		json_text_parse(said ? said : "", said ? strlen(said) : 0, err);
+	if (!answer)
+		return err_prefix(err, "nftables' answer");
+	json_array_foreach (json_object_get(answer, "nftables"), i, part)
+		json_array_foreach (
+			json_object_get(json_object_get(part, "set"), "elem"), k, element)
+			add_drop(out, reason, element);
+	return 0;
+}
+
+json_t *guard_drops(struct guard *g, struct err *err)
+{
+	_cleanup_json_ json_t *out = json_array();
+	unsigned before = nft_ctx_output_get_flags(g->nft);
+	int result = 0;
+	nft_ctx_output_set_flags(g->nft, before | NFT_CTX_OUTPUT_JSON);
+	for (size_t i = 0; i < ARRAY_SIZE(reasons) && result == 0; i++)
+		result = add_drops_of(g, out, reasons[i], err);
+	nft_ctx_output_set_flags(g->nft, before);
+	return result < 0 ? NULL : TAKE(out);
+}

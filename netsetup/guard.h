@@ -1,0 +1,74 @@
+/*
+ * The guards of a network: two nftables tables in its namespace, through libnftables (text in, JSON out).
+ *
+ * `bridge roost` looks at each frame that comes from a guest, before the bridge does, and lets pass only
+ * what that guest may say: from its own MAC; ARP for its own IPv4 address (and probes, RFC 5227); IPv4 from
+ * that address, and a DHCP client's requests; IPv6 from the network's prefix or a link-local address (an address
+ * of its own choice: RFC 7217, RFC 8981), or with `strict6` from the issued one alone. What servers and routers
+ * say (DHCP, router advertisement, redirect) and all that is none of these (VLAN tags, spanning tree)
+ * is dropped. Every drop is counted by guest and reason. (What goes to the group addresses that no bridge hands on,
+ * LLDP for one, ends in the bridge and is not seen here: IEEE 802.1D, table 7-10.)
+ *
+ * `inet roost` looks at what leaves the bridge: to the uplink and back, to published ports; to the namespace itself
+ * only what dnsmasq and ping want. What a guest sends to the gateway for another guest is dropped: neighbours
+ * reach each other through the bridge, and who is isolated shall not come around by the router.
+ *
+ * The rules are constant; a guest is an element of each of a few hash sets, so that it costs the same with one
+ * guest and with a thousand. It may be added before its tap exists: no moment is unguarded.
+ */
+#ifndef NETSETUP_GUARD_H
+#define NETSETUP_GUARD_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "netsetup/address.h"
+
+struct guard;
+
+/* Of the namespace that this process is in, now and at each later call. */
+struct guard *guard_open(struct err *err);
+void guard_close(struct guard *g);
+#define _cleanup_guard_ _cleanup_(guard_cleanup)
+void guard_cleanup(struct guard **g);
+
+struct guard_network {
+	const char *bridge;
+	struct mac gateway;           /* the bridge's */
+	const struct prefix *prefix6; /* NULL: no IPv6 but link-local */
+	const char *uplink;           /* an interface; NULL: none */
+	bool masquerade;              /* what leaves by the uplink gets its address */
+};
+/* Both tables anew, in one transaction: without guests. */
+int guard_install(struct guard *g, const struct guard_network *network, struct err *err);
+
+struct guard_port {
+	const char *tap;
+	struct mac mac;
+	const struct prefix *address4; /* NULL: none, so no IPv4 */
+	const struct prefix *address6; /* wanted with `strict6` alone */
+	bool strict6;
+};
+/* In one transaction: wholly or not at all. */
+int guard_add(struct guard *g, const struct guard_port *port, struct err *err);
+/* The same words as were added. */
+int guard_remove(struct guard *g, const struct guard_port *port, struct err *err);
+
+/* A port of this namespace that leads to one of a guest's. */
+struct guard_publish {
+	bool udp;
+	unsigned port;
+	const struct prefix *guest; /* IPv4 */
+	unsigned guest_port;
+};
+int guard_publish(struct guard *g, const struct guard_publish *p, struct err *err);
+int guard_unpublish(struct guard *g, const struct guard_publish *p, struct err *err);
+
+/*
+ * What was dropped: [{"tap":, "reason":, "packets":, "bytes":}], only what was dropped at all. Reasons: "mac",
+ * "arp", "ipv4", "ipv6", "dhcp-server", "router" (advertisements, redirects), "protocol" (all else).
+ */
+json_t *guard_drops(struct guard *g, struct err *err);
+
+#endif
