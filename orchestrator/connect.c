@@ -173,7 +173,7 @@ int supervisor_start_within(
 	if (!saved_exists(name))
 		return start_from(ms, name, paused ? START_PAUSED : 0, NULL, reply, err);
 	_cleanup_free_ char *path = saved_path(name, err);
-	if (!path || saved_open(path, true, &s, err) < 0) {
+	if (!path || saved_open(path, name, &s, err) < 0) {
 		err_prefix(err, "guest '%s' has been saved", name);
 		return err_hint(err, "`roost start --force-boot %s` gives up what was saved", name);
 	}

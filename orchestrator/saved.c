@@ -113,23 +113,39 @@ static int check_tops(const json_t *facts, struct err *err)
 	return err_hint(err, "its RAM knows another content of them: going on would destroy it");
 }
 
+/* A guest with snapshots may have another name by now: so have the files in its folder, its seed above all. */
+static void take_new_name(json_t *facts, const char *guest)
+{
+	struct err ignored = ERR_INIT;
+	json_t *definition = json_object_get(facts, "definition"), *disk;
+	size_t i;
+	_cleanup_free_ char *folder = str_fmt(
+		"%s/guests/%s/", paths_state(&ignored), json_get_str(facts, "name", ""));
+	json_object_set_new(facts, "name", json_string(guest));
+	json_object_set_new(definition, "name", json_string(guest));
+	json_array_foreach (json_object_get(definition, "disks"), i, disk) {
+		const char *path = json_get_str(disk, "path", "");
+		if (str_starts(path, folder))
+			json_object_set_new(disk, "path",
+				json_sprintf("%s/guests/%s/%s", paths_state(&ignored), guest,
+					path + strlen(folder)));
+	}
+}
+
 /* Those of a snapshot are what its record says, if the guest has gone back to it and was not started since. */
-static int check_snapshot(json_t *facts, bool managed, struct err *err)
+static int check_snapshot(json_t *facts, const char *guest, struct err *err)
 {
 	const char *name = json_get_str(facts, "name", ""),
 		   *snapshot = json_get_str(facts, "snapshot", "");
-	if (!managed) {
+	if (!guest) {
 		err_set(err, ERR_REFUSED, "it is the RAM of the snapshot '%s' of guest '%s'",
 			snapshot, name);
 		return err_hint(
 			err, "`roost snapshot-revert %s %s` goes back to it", name, snapshot);
 	}
-	_cleanup_close_ int dir = guest_dir_open(name, err);
-	if (dir < 0) {
-		return err_hint(
-			err, "the guest must have the name that it had when the snapshot was made");
-	}
-	_cleanup_json_ json_t *record = snapshots_read(dir, err);
+	take_new_name(facts, guest);
+	_cleanup_close_ int dir = guest_dir_open(guest, err);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, err);
 	return record ? snapshots_check_resume(dir, record, err) : -1;
 }
 
@@ -159,18 +175,18 @@ static int add_layers(struct saved *s, json_t *entry, struct err *err)
 	return result;
 }
 
-int saved_open(const char *path, bool managed, struct saved *out, struct err *err)
+int saved_open(const char *path, const char *guest, struct saved *out, struct err *err)
 {
 	struct saved s = {0};
 	size_t i;
 	json_t *disk, *entry;
 	/* the guest's folder is its keeper's, who may have put there what he likes */
-	s.fds[0] = save_open(path, managed ? geteuid() : (uid_t)-1, &s.facts, err);
+	s.fds[0] = save_open(path, guest ? geteuid() : (uid_t)-1, &s.facts, err);
 	if (s.fds[0] < 0)
 		return -1;
 	s.fd_count = 1;
 	bool snapshot = json_object_get(s.facts, "snapshot");
-	int result = snapshot ? check_snapshot(s.facts, managed, err) : 0;
+	int result = snapshot ? check_snapshot(s.facts, guest, err) : 0;
 	json_array_foreach (json_object_get(s.facts, "disks"), i, disk)
 		result = result < 0 ? result : check_disk(disk, err);
 	if (result == 0 && !snapshot)
@@ -182,7 +198,7 @@ int saved_open(const char *path, bool managed, struct saved *out, struct err *er
 		saved_close(&s);
 		return -1;
 	}
-	json_object_set_new(s.facts, "managed", json_boolean(managed));
+	json_object_set_new(s.facts, "managed", json_boolean(guest != NULL));
 	*out = s;
 	return 0;
 }

@@ -22,9 +22,9 @@ struct saved {
 };
 /*
  * Opens and checks a save file, and that the guest's disks are as they were; opens what was plugged.
- * `managed`: it is the guest's own, found in its folder.
+ * `guest`: it is that guest's own, found in its folder; NULL: a file of the user's.
  */
-int saved_open(const char *path, bool managed, struct saved *out, struct err *err);
+int saved_open(const char *path, const char *guest, struct saved *out, struct err *err);
 void saved_close(struct saved *s);
 /* "Guest 'x' goes on ...": from `file`, or its managed save if NULL; how far its clock is behind. */
 int tell_restored(const char *name, const char *file, int64_t saved);

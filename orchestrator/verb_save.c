@@ -124,7 +124,7 @@ static int run_restore(const struct cli *cli, struct err *err)
 	if (cli_flag(cli, "name"))
 		return err_set(
 			err, ERR_USAGE, "restore: --name is for a backup, and '%s' is none", path);
-	if (saved_open(path, false, &s, err) < 0 || check_guest(&s, &f, err) < 0)
+	if (saved_open(path, NULL, &s, err) < 0 || check_guest(&s, &f, err) < 0)
 		return -1;
 	bool paused = cli_flag(cli, "paused") ||
 		      (json_get_bool(s.facts, "paused", false) && !cli_flag(cli, "running"));

@@ -9,6 +9,7 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/long_call.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/record.h"
 #include "orchestrator/save_file.h"
 #include "orchestrator/saved.h"
 #include "orchestrator/saving.h"
@@ -295,11 +296,11 @@ static int check_memory(const struct found *f, const json_t *snapshot, struct er
 	_cleanup_close_ int fd = save_open(path, geteuid(), &facts, err);
 	if (fd < 0)
 		return err_prefix(err, "its RAM");
-	const char *was = json_get_str(facts, "name", "");
-	if (str_eq(was, f->name))
-		return 0;
-	err_set(err, ERR_REFUSED, "its RAM knows the guest as '%s'", was);
-	return err_hint(err, "`roost domrename %s %s` first", f->name, was);
+	_cleanup_definition_ struct definition *d = record_read(f->name, err);
+	const char *was = json_get_str(facts, "uuid", "");
+	if (!d || str_eq(was, d->uuid))
+		return d ? 0 : -1;
+	return err_set(err, ERR_REFUSED, "its RAM is that of a guest with the UUID %s", was);
 }
 
 /* As its CPUs did when its RAM was kept, unless something else is asked for; one of disks alone stays off. */
@@ -312,7 +313,7 @@ static int start_again(
 	if (!json_get_str(snapshot, "memory", NULL))
 		return running || paused ? supervisor_start(f->name, paused, &reply, err) : 0;
 	_cleanup_free_ char *path = saved_path(f->name, err);
-	if (!path || saved_open(path, true, &s, err) < 0)
+	if (!path || saved_open(path, f->name, &s, err) < 0)
 		return -1;
 	paused = paused || (str_eq(json_get_str(snapshot, "state", ""), "paused") && !running);
 	return supervisor_start_from(f->name, paused ? START_PAUSED : 0, &s, &reply, err);

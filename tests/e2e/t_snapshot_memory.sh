@@ -63,6 +63,21 @@ runs_on_from "$at" roost snapshot-revert p m1
 check_eq "its disks" "$m1" "$(see vda)$(see vdb)"
 nothing_left_over
 
+say "renamed: its RAM is the same guest's"
+roost destroy p
+roost domrename p q
+folder=$ROOST_STATE/guests/q
+roost snapshot-revert q m1
+check_eq "its state" "running (restored)" "$(reason q)"
+check_eq "its disks" "$m1" "$(see vda)$(see vdb)"
+roost snapshot-create-as q m0
+roost destroy q
+roost domrename q p
+folder=$ROOST_STATE/guests/p
+roost snapshot-revert p m0
+roost snapshot-delete p m0
+runs_on_from "$at" roost snapshot-revert p m1 --force
+
 say "paused"
 roost suspend p
 at=$(lasts)
