@@ -521,3 +521,13 @@ struct disk_def *definition_disk(struct definition *d, const char *target_or_pat
 			return &d->disks[i];
 	return NULL;
 }
+
+void definition_drop_disk(struct definition *d, struct disk_def *disk)
+{
+	if (!disk)
+		return;
+	disk_free(disk);
+	size_t left = (size_t)(&d->disks[--d->disk_count] - disk);
+	memmove(disk, disk + 1, left * sizeof(*disk));
+	d->disks[d->disk_count] = (struct disk_def){0};
+}

@@ -332,5 +332,7 @@ void console_name(const struct definition *d, size_t index, char out[16]);
 void console_file(const struct definition *d, size_t index, const char *suffix, char out[24]);
 /* By its target, or its `path`; NULL: there is none. */
 struct disk_def *definition_disk(struct definition *d, const char *target_or_path);
+/* Takes one of its disks out; NULL: none. */
+void definition_drop_disk(struct definition *d, struct disk_def *disk);
 
 #endif

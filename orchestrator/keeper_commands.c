@@ -486,6 +486,8 @@ const struct command keeper_commands[] = {
 	{"roost-snapshot", "Makes a snapshot of the guest as it is at one instant.",
 		ARGS({"snapshot", ARG_STR, false, "what it is called"},
 			{"description", ARG_STR, true, "for people"},
+			{"plugged", ARG_ARRAY, true,
+				"targets of plugged disks that it holds, too, for the guest has them at its next start"},
 			{"quiesce", ARG_BOOL, true, "the agent freezes its file systems meanwhile"},
 			{"memory", ARG_BOOL, true,
 				"of its RAM, too, into the pipe that comes along: see op_save.c"}),

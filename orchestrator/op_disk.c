@@ -17,6 +17,7 @@
 #include "orchestrator/disk_open.h"
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/snapshots.h"
 
 /* ---- attach ---------------------------------------------------------------------------------------- */
 
@@ -233,11 +234,28 @@ static json_t *find_disk(struct guest *g, const char *word)
 	return entry ? entry : attached_find(g, "path", word);
 }
 
+/* Without them its file is not what the guest has written to it. */
+static int check_no_layers(struct guest *g, const char *target, struct err *err)
+{
+	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
+	if (!record)
+		return -1;
+	if (!snapshot_top(record, target)[0])
+		return 0;
+	err_set(err, ERR_REFUSED, "disk '%s' of guest '%s' has snapshots: its file alone is not it",
+		target, g->def->name);
+	return err_hint(err,
+		"`roost snapshot-delete %s SNAPSHOT` first: `roost snapshot-list %s` lists them",
+		g->def->name, g->def->name);
+}
+
 int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, struct err *err)
 {
 	json_t *entry = find_disk(g, target);
 	if (entry)
-		return attached_unplug(g, entry, timeout_ms, err);
+		return check_no_layers(g, json_get_str(entry, "target", ""), err) < 0
+			       ? -1
+			       : attached_unplug(g, entry, timeout_ms, err);
 	if (!definition_disk(g->def, target))
 		return err_set(err, ERR_NOT_FOUND, "guest '%s' has no disk '%s'", g->def->name,
 			       target),

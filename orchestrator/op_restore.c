@@ -34,7 +34,8 @@ static int take_layers(
 				json_get_str(entry, "target", "?"));
 		f->layers[f->count++] = (struct disk_layer){.fd = fd,
 			.qcow2 = json_get_bool(layer, "qcow2", false),
-			.writable = json_get_bool(layer, "writable", false)};
+			.writable = json_get_bool(layer, "writable", false),
+			.ours = json_get_bool(layer, "ours", false)};
 	}
 	return f->count ? 0 : err_set(err, ERR_USAGE, "a plugged disk has no file");
 }

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/running_disks.h"
 #include "orchestrator/snapshots.h"
 
 /* What QEMU has need not be a file that our uid may open: the bottom, what clones stand on. */
@@ -46,13 +47,14 @@ static int go_over(struct guest *g, json_t *record, const struct disk_def *d, co
 
 static int plan(struct guest *g, json_t *record, const char *name, struct err *err)
 {
-	struct disk_def disks[SNAPSHOT_DISKS_MAX];
-	size_t count = snapshot_disks(g->dir, g->def, disks);
+	_cleanup_running_disks_ struct running_disks r = {.count = 0};
 	const char *target;
 	json_t *layer;
+	if (running_disks(g, &r, err) < 0)
+		return -1;
 	json_object_foreach (
 		json_object_get(snapshots_find(record, name), "disks"), target, layer) {
-		const struct disk_def *d = snapshot_disk(g->def, disks, count, target, err);
+		const struct disk_def *d = snapshot_disk(g->def, r.disks, r.count, target, err);
 		if (!d || go_over(g, record, d, json_string_value(layer), err) < 0)
 			return -1;
 	}

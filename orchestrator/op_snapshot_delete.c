@@ -23,6 +23,7 @@
 #include "orchestrator/block_node.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/running_disks.h"
 #include "orchestrator/snapshot_merge.h"
 #include "orchestrator/snapshots.h"
 
@@ -201,11 +202,12 @@ static int merge(struct guest *g, json_t *record, struct merge *m, int64_t speed
 static int merge_or_remove(struct guest *g, json_t *record, const struct loose_layer *l,
 	int64_t speed, struct err *err)
 {
-	struct disk_def disks[SNAPSHOT_DISKS_MAX];
-	size_t count = snapshot_disks(g->dir, g->def, disks);
+	_cleanup_running_disks_ struct running_disks r = {.count = 0};
 	if (!l->into)
 		return forget(g, record, l, err);
-	struct merge m = {.l = l, .d = snapshot_disk(g->def, disks, count, l->disk, err)};
+	if (running_disks(g, &r, err) < 0)
+		return -1;
+	struct merge m = {.l = l, .d = snapshot_disk(g->def, r.disks, r.count, l->disk, err)};
 	if (!m.d)
 		return -1;
 	/* the record lets go of these when it forgets the layer */

@@ -25,6 +25,7 @@
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/quiesce.h"
+#include "orchestrator/running_disks.h"
 #include "orchestrator/save.h"
 #include "orchestrator/snapshots.h"
 
@@ -33,17 +34,43 @@ static char *prefix_of(const char *target, int64_t number)
 	return str_fmt("%s-s%lld.", target, (long long)number);
 }
 
+enum quiesce { QUIESCE_NO, QUIESCE_TRY, QUIESCE_DEMAND };
+
+/* The snapshot `name`, or without a name the layers alone. */
+struct layers {
+	const char *name, *description;
+	const json_t *plugged; /* targets of disks that were plugged, and are to be in it */
+	enum quiesce quiesce;
+	struct request *memory; /* RAM is to be kept, too, in the files of this; else NULL */
+	json_t *kept;           /* out: what lies below, {"vda": LAYER}; owned by the caller */
+};
+
 /* ---- may it be done? --------------------------------------------------------------------------------- */
 
-static int check_plugged(const struct guest *g, struct err *err)
+static bool is_named(const json_t *names, const char *name)
+{
+	size_t i;
+	json_t *n;
+	json_array_foreach (names, i, n)
+		if (str_eq(json_string_value(n), name))
+			return true;
+	return false;
+}
+
+/*
+ * A disk that was plugged is in it if the guest has it at its next start as well, which only who asks can tell: else
+ * nobody could go back.
+ */
+static int check_plugged(const struct guest *g, const json_t *stay, struct err *err)
 {
 	size_t i;
 	json_t *entry;
 	json_array_foreach (g->attached, i, entry) {
-		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
-			json_get_bool(entry, "readonly", false))
-			continue;
 		const char *target = json_get_str(entry, "target", "?");
+		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
+			json_get_bool(entry, "readonly", false) ||
+			(is_named(stay, target) && !json_get_bool(entry, "unplugging", false)))
+			continue;
 		err_set(err, ERR_REFUSED,
 			"disk '%s' was plugged into guest '%s': a snapshot cannot hold it", target,
 			g->def->name);
@@ -53,7 +80,7 @@ static int check_plugged(const struct guest *g, struct err *err)
 	return 0;
 }
 
-static int check(const struct guest *g, const json_t *record, const char *name,
+static int check(const struct guest *g, const json_t *record, const struct layers *l,
 	const struct disk_def *disks, size_t count, struct err *err)
 {
 	if (g->status.state != GUEST_RUNNING && g->status.state != GUEST_PAUSED)
@@ -66,9 +93,11 @@ static int check(const struct guest *g, const json_t *record, const char *name,
 		return err_set(err, ERR_REFUSED,
 			"guest '%s' has UEFI variables of roost 0.1, which snapshots cannot hold",
 			g->def->name);
-	if (name && snapshots_check_name(record, g->def->name, name, err) < 0)
+	if (!l->name)
+		return 0;
+	if (snapshots_check_name(record, g->def->name, l->name, err) < 0)
 		return -1;
-	return check_plugged(g, err);
+	return check_plugged(g, l->plugged, err);
 }
 
 /* ---- the layers -------------------------------------------------------------------------------------- */
@@ -119,8 +148,6 @@ static int add_nodes(struct guest *g, const json_t *record, const struct disk_de
 }
 
 /* ---- the transaction --------------------------------------------------------------------------------- */
-
-enum quiesce { QUIESCE_NO, QUIESCE_TRY, QUIESCE_DEMAND };
 
 /* `actions` stolen. */
 static int take(struct guest *g, json_t *actions, enum quiesce how, struct err *err)
@@ -220,14 +247,6 @@ static int keep_memory(struct guest *g, const json_t *snapshot, struct request *
 
 /* ---- the operation ------------------------------------------------------------------------------------ */
 
-/* The snapshot `name`, or without a name the layers alone. */
-struct layers {
-	const char *name, *description;
-	enum quiesce quiesce;
-	struct request *memory; /* RAM is to be kept, too, in the files of this; else NULL */
-	json_t *kept;           /* out: what lies below, {"vda": LAYER}; owned by the caller */
-};
-
 static int make(struct guest *g, const struct layers *l, json_t *record,
 	const struct disk_def *disks, size_t count, const json_t *journal, struct err *err)
 {
@@ -260,11 +279,15 @@ static void note_snapshot(json_t *record, const struct layers *l, const struct d
 static int put_layers(struct guest *g, struct layers *l, struct err *err)
 {
 	struct err late = ERR_INIT;
-	struct disk_def disks[SNAPSHOT_DISKS_MAX];
-	size_t count = snapshot_disks(g->dir, g->def, disks);
+	_cleanup_running_disks_ struct running_disks r = {.count = 0};
 	bool running = g->status.state == GUEST_RUNNING;
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
-	if (!record || check(g, record, l->name, disks, count, err) < 0)
+	if (!record || running_disks(g, &r, err) < 0)
+		return -1;
+	/* a clone has none of those that were plugged */
+	const struct disk_def *disks = l->name ? r.disks : r.disks + r.plugged_count;
+	size_t count = l->name ? r.count : r.count - r.plugged_count;
+	if (check(g, record, l, disks, count, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *journal =
 		json_pack("{s:o, s:I, s:b, s:b}", "disks", snapshot_tops(record, disks, count),
@@ -288,6 +311,7 @@ int op_snapshot_live(struct guest *g, const json_t *args, struct request *files,
 {
 	struct layers l = {.name = json_get_str(args, "snapshot", ""),
 		.description = json_get_str(args, "description", NULL),
+		.plugged = json_object_get(args, "plugged"),
 		.quiesce = json_get_bool(args, "quiesce", false) ? QUIESCE_DEMAND : QUIESCE_NO,
 		.memory = json_get_bool(args, "memory", false) ? files : NULL};
 	int result = put_layers(g, &l, err);

@@ -74,10 +74,15 @@ json_t *saved_disks(const struct definition *d, const json_t *plugged, struct er
 							     d->name, top[0] ? top : disk->file);
 		result = add_disk(list, own ? own : disk->path, err);
 	}
-	json_array_foreach (plugged, i, entry)
-		if (result == 0 && str_eq(json_get_str(entry, "kind", ""), "disk") &&
-			!json_get_bool(entry, "readonly", false))
-			result = add_disk(list, json_get_str(entry, "path", ""), err);
+	json_array_foreach (plugged, i, entry) {
+		if (result < 0 || !str_eq(json_get_str(entry, "kind", ""), "disk") ||
+			json_get_bool(entry, "readonly", false))
+			continue;
+		const char *top = snapshot_top(record, json_get_str(entry, "target", ""));
+		_cleanup_free_ char *own =
+			top[0] ? str_fmt("%s/guests/%s/%s", paths_state(err), d->name, top) : NULL;
+		result = add_disk(list, own ? own : json_get_str(entry, "path", ""), err);
+	}
 	if (result == 0)
 		return list;
 	json_decref(list);
@@ -119,8 +124,8 @@ static void take_new_name(json_t *facts, const char *guest)
 	struct err ignored = ERR_INIT;
 	json_t *definition = json_object_get(facts, "definition"), *disk;
 	size_t i;
-	_cleanup_free_ char *folder = str_fmt(
-		"%s/guests/%s/", paths_state(&ignored), json_get_str(facts, "name", ""));
+	_cleanup_free_ char *folder =
+		str_fmt("%s/guests/%s/", paths_state(&ignored), json_get_str(facts, "name", ""));
 	json_object_set_new(facts, "name", json_string(guest));
 	json_object_set_new(definition, "name", json_string(guest));
 	json_array_foreach (json_object_get(definition, "disks"), i, disk) {
@@ -154,13 +159,14 @@ static int check_snapshot(json_t *facts, const char *guest, struct err *err)
 static int add_layers(struct saved *s, json_t *entry, struct err *err)
 {
 	struct disk_def d = {0};
+	_cleanup_close_ int dir = guest_dir_open(json_get_str(s->facts, "name", ""), err);
 	_cleanup_disk_files_ struct disk_files files = {0};
 	_cleanup_json_ json_t *asked = disk_of_plugged(entry);
 	json_t *layers = json_array();
 	json_object_set_new(entry, "layers", layers);
-	if (disk_from_json(asked, &d, err) < 0)
+	if (dir < 0 || disk_from_json(asked, &d, err) < 0)
 		return err_prefix(err, "a disk that was plugged");
-	int result = disk_open(&d, AT_FDCWD, &files, err);
+	int result = disk_open(&d, dir, &files, err);
 	disk_free(&d);
 	for (size_t i = 0; i < files.count && result == 0; i++) {
 		struct disk_layer *l = &files.layers[i];
@@ -168,8 +174,8 @@ static int add_layers(struct saved *s, json_t *entry, struct err *err)
 			return err_set(err, ERR_REFUSED,
 				"the plugged disks have more than %d files: too many to go on with",
 				SOCK_FDS_MAX - 1);
-		json_array_append_new(layers,
-			json_pack("{s:b, s:b}", "qcow2", l->qcow2, "writable", l->writable));
+		json_array_append_new(layers, json_pack("{s:b, s:b, s:b}", "qcow2", l->qcow2,
+						      "writable", l->writable, "ours", l->ours));
 		s->fds[s->fd_count++] = TAKE_FD(l->fd);
 	}
 	return result;

@@ -229,13 +229,7 @@ static struct disk_def *find_own_disk(struct definition *d, const char *word, st
 static void remove_disk(struct definition *d, const void *word)
 {
 	struct err ignored = ERR_INIT;
-	struct disk_def *disk = find_own_disk(d, word, &ignored);
-	if (!disk)
-		return;
-	disk_free(disk);
-	size_t left = (size_t)(&d->disks[--d->disk_count] - disk);
-	memmove(disk, disk + 1, left * sizeof(*disk));
-	d->disks[d->disk_count] = (struct disk_def){0};
+	definition_drop_disk(d, find_own_disk(d, word, &ignored));
 }
 
 /* Is there one to take out of the definition? Asked before anything is unplugged. */

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "orchestrator/connect.h"
+#include "orchestrator/disk_open.h"
 #include "orchestrator/long_call.h"
+#include "orchestrator/look.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/save_file.h"
@@ -79,17 +81,97 @@ static int keep_memory(const struct cli *cli, const struct found *f, json_t *arg
 	return saving_run(f, "roost-snapshot", json_incref(owned), path, cli->json, &size, err);
 }
 
+/* One that was plugged: in the definition it may be already. 1: it is now. */
+static int stay(struct definition *d, const json_t *entry, struct err *err)
+{
+	const char *target = json_get_str(entry, "target", "");
+	const struct disk_def *there = definition_disk(d, target);
+	if (there && there->source == DISK_PATH && !there->readonly &&
+		str_eq(there->path, json_get_str(entry, "path", NULL)))
+		return 0;
+	if (there)
+		return err_set(err, ERR_REFUSED,
+			"disk '%s' of guest '%s' is another one at its next start than was plugged",
+			target, d->name);
+	if (d->disk_count == DISKS_MAX)
+		return err_set(
+			err, ERR_REFUSED, "guest '%s' has %d disks already", d->name, DISKS_MAX);
+	_cleanup_json_ json_t *disk = disk_of_plugged(entry);
+	if (disk_from_json(disk, &d->disks[d->disk_count], err) < 0)
+		return err_prefix(err, "disk '%s'", target);
+	d->disk_count++;
+	return 1;
+}
+
+/*
+ * A snapshot holds what was plugged, too, as virsh's does. To come back to it the guest must have those disks: they are
+ * in its definition from now on. `plugged` gets their targets, `added` of those that were not.
+ */
+static int keep_plugged(const struct found *f, json_t *plugged, json_t *added, struct err *err)
+{
+	_cleanup_json_ json_t *live = look_plugged(f);
+	_cleanup_definition_ struct definition *d = record_read(f->name, err);
+	size_t i;
+	json_t *entry;
+	if (!d)
+		return -1;
+	json_array_foreach (live, i, entry) {
+		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
+			json_get_bool(entry, "readonly", false) ||
+			json_get_bool(entry, "unplugging", false))
+			continue;
+		int is_new = stay(d, entry, err);
+		if (is_new < 0)
+			return -1;
+		json_array_append(plugged, json_object_get(entry, "target"));
+		if (is_new)
+			json_array_append(added, json_object_get(entry, "target"));
+	}
+	if (!json_array_size(added))
+		return 0;
+	return supervisor_call(
+		"roost-define", json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err);
+}
+
+/* There is no snapshot of them. */
+static void drop_plugged(const struct found *f, const json_t *added)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_definition_ struct definition *d = record_read(f->name, &ignored);
+	size_t i;
+	json_t *target;
+	json_array_foreach (added, i, target)
+		if (d)
+			definition_drop_disk(d, definition_disk(d, json_string_value(target)));
+	if (d && i)
+		supervisor_call("roost-define",
+			json_pack("{s:o}", "definition", definition_to_json(d)), NULL, &ignored);
+}
+
 static int create_running(const struct cli *cli, const struct found *f, const char *name,
 	const char *description, struct err *err)
 {
-	json_t *reply = NULL;
+	json_t *reply = NULL, *target;
+	size_t i;
 	bool memory = !cli_flag(cli, "disk-only"), quiesce = cli_flag(cli, "quiesce");
-	json_t *args = json_pack("{s:s, s:s*, s:b, s:b}", "snapshot", name, "description",
-		description, "quiesce", quiesce, "memory", memory);
+	_cleanup_json_ json_t *plugged = json_array(), *added = json_array();
+	_cleanup_close_ int dir = guest_dir_open(f->name, err);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, err);
+	if (!record || snapshots_check_name(record, f->name, name, err) < 0 ||
+		keep_plugged(f, plugged, added, err) < 0)
+		return -1;
+	json_t *args = json_pack("{s:s, s:s*, s:b, s:b, s:O}", "snapshot", name, "description",
+		description, "quiesce", quiesce, "memory", memory, "plugged", plugged);
 	int result = memory ? keep_memory(cli, f, args, err)
 			    : guest_call(f->name, "roost-snapshot", args, &reply, err);
-	if (result < 0)
+	if (result < 0) {
+		drop_plugged(f, added);
 		return -1;
+	}
+	json_array_foreach (added, i, target)
+		fprintf(stderr,
+			"roost: disk '%s', which was plugged, is the guest's from now on: it has a snapshot\n",
+			json_string_value(target));
 	return told(cli, "Snapshot '%s' of guest '%s' created\n", name, f->name, reply);
 }
 

@@ -78,6 +78,42 @@ roost snapshot-revert p m0
 roost snapshot-delete p m0
 runs_on_from "$at" roost snapshot-revert p m1 --force
 
+say "a disk that was plugged is in it, and in the definition from then on"
+qemu-img create -q -f qcow2 "$TMPDIR/x.qcow2" 8M
+qemu-io -f qcow2 -c "write -P 5 0 64k" "$TMPDIR/x.qcow2" >/dev/null
+plugged() {
+	plugged_top=$(record | jq -r '.tops.vdd // empty')
+	qemu-img convert -U -f qcow2 -O raw "${plugged_top:+$folder/}${plugged_top:-$TMPDIR/x.qcow2}" "$TMPDIR/content"
+	sha256sum <"$TMPDIR/content"
+}
+roost attach-disk p "$TMPDIR/x.qcow2" --format qcow2 --target vdd
+defined=$(roost dumpyaml p)
+check_status 2 roost snapshot-create-as p a/b
+check_status 5 roost snapshot-create-as p x --disk-only --quiesce
+check_eq "bad input changes nothing" "$defined" "$(roost dumpyaml p)"
+m1_at=$at
+at=$(lasts)
+check_match "told" "disk 'vdd', which was plugged, is the guest's from now on" "$(roost snapshot-create-as p m3 2>&1)"
+kept=$(plugged)
+check_status 5 roost detach-disk p vdd
+roost destroy p
+qemu-io -f qcow2 -c "write -P 6 0 64k" "$folder/$(record | jq -r .tops.vdd)" >/dev/null
+roost start p
+wait_until 30 is_up p
+[ "$kept" != "$(plugged)" ] || fail "nothing was written"
+runs_on_from "$at" roost snapshot-revert p m3 --force
+check_eq "as it was kept" "$kept" "$(plugged)"
+at=$(lasts)
+roost managedsave p
+runs_on_from "$at" roost start p
+roost snapshot-delete p m3
+check_eq "as it was kept" "$kept" "$(plugged)"
+check_eq "in its own file" "" "$(record | jq -r '.tops.vdd // empty')"
+nothing_left_over
+roost destroy p
+roost detach-disk p vdd --config
+runs_on_from "$m1_at" roost snapshot-revert p m1
+
 say "paused"
 roost suspend p
 at=$(lasts)
