@@ -37,7 +37,11 @@ struct guest {
 	bool tpm_is_child;
 	char tpm_end[64]; /* how it ended, when known */
 	int64_t tpm_gone_at; /* clock_ms when that was seen and not yet told; 0: it lives, or is told */
-	uint64_t oom_kills; /* the counter when the guest started: guest_end.c */
+	struct {
+		char file[200];          /* whose counter of kills for want of memory */
+		uint64_t before, latest; /* what it was at the last look but one, and at the last */
+		int64_t due;
+	} oom; /* guest_look_for_oom() */
 
 	struct qmp *qmp;           /* to QEMU; NULL before it is there */
 	struct server *server;     /* our own face on guest.sock; roostd is a client like others */
@@ -202,15 +206,12 @@ void guest_end(struct guest *g);
 int guest_kill(struct guest *g, struct err *err);
 /* The same for another process at QEMU's uid. */
 int guest_kill_process(struct guest *g, const struct proc *p, struct err *err);
-uint64_t oom_kill_count(pid_t pid);
+/* Takes note of the OOM killer's counter, for when QEMU has got SIGKILL: guest_end.c */
+void guest_look_for_oom(struct guest *g);
 
 /* ---- the keeper's commands: keeper_commands.c; operations: one file each -------------------- */
 
 extern const struct command keeper_commands[];
-/* May a command of QEMU's pass through? ERR_REFUSED says why not and what to use. policy.c */
-int policy_check(const char *command, const json_t *args, struct err *err);
-/* Does it do more than look? */
-bool policy_changes(const char *command);
 
 /* A file in $RUN that is the keeper's: access_open(), 0600. */
 int guest_open_in_run(const struct guest *g, const char *name, int flags, struct err *err);

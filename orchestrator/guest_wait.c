@@ -19,6 +19,7 @@
 #include "orchestrator/event_log.h"
 #include "orchestrator/guest_ask.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/policy.h"
 #include "orchestrator/tpm.h"
 #include "orchestrator/vnc.h"
 
@@ -259,6 +260,8 @@ static void heartbeat(struct guest *g)
 			(long long)(clock_ms() - g->status.stamp) / 1000);
 	guest_try_resume(g);
 	guest_bound_logs(g);
+	if (deadline_left(g->oom.due) == 0)
+		guest_look_for_oom(g);
 }
 
 static bool qemu_has_ended(struct guest *g)

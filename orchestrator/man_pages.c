@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/policy.h"
 
 struct item {
 	const char *word, *text;
@@ -292,9 +293,8 @@ int man_qmp(struct err *err)
 	man_text("Every guest that runs has a keeper, and a keeper's socket, `guest.sock` in the "
 		 "guest's folder below `/run/roost/g`, is itself a QMP server: greeting, "
 		 "`qmp_capabilities`, then commands, replies and events, each a line of JSON. Any "
-		 "number of clients may be connected. What is not in the list of its own commands "
-		 "is passed through to QEMU, unless it names a path or a host. `roost qmp` sends "
-		 "one command, and the command `query-commands` lists them.");
+		 "number of clients may be connected. `roost qmp` sends one command, and the "
+		 "command `query-commands` lists the keeper's own.");
 	puts(".Pp");
 	man_text("An error has QMP's shape; its `class` is roost's kind of error, or QEMU's own, "
 		 "and its `hint`, if there is one, says what to do.");
@@ -303,6 +303,13 @@ int man_qmp(struct err *err)
 	puts(".Sh COMMANDS OF ROOSTD");
 	man_text("Its socket is `roostd.sock` in `/run/roost`.");
 	commands_man(supervisor);
+	puts(".Sh COMMANDS OF QEMU");
+	man_text("Those that only look, and a few that change nothing that roost has on record, "
+		 "pass through a keeper to its QEMU. What names a path or a host does not:");
+	puts(".Bl -tag -width Ds -compact\n.It Ic query-*");
+	for (size_t i = 0; policy_passes[i]; i++)
+		printf(".It Ic %s\n", policy_passes[i]);
+	puts(".El");
 	puts(".Sh EVENTS");
 	man_text("Besides QEMU's own, with the guest's name as `guest` in their data:");
 	items("Ic", events, ARRAY_SIZE(events));

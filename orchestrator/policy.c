@@ -1,17 +1,10 @@
-/*
- * Which of QEMU's own commands a client may send through a keeper.
- *
- * What is not listed is refused: a command that names a path or a host would act with QEMU's rights
- * on the client's word, and one that changes the device tree behind roost's back would make
- * the record lie.
- */
-#include "orchestrator/guest.h"
+#include "orchestrator/policy.h"
 
 #include <string.h>
 
 #include "base/str.h"
 
-static const char *const allowed[] = {
+const char *const policy_passes[] = {
 	"cont",
 	"stop",
 	"system_reset",
@@ -73,12 +66,12 @@ int policy_check(const char *command, const json_t *args, struct err *err)
 	(void)args;
 	if (str_starts(command, "query-"))
 		return 0;
-	for (size_t i = 0; allowed[i]; i++)
-		if (str_eq(command, allowed[i]))
+	for (size_t i = 0; policy_passes[i]; i++)
+		if (str_eq(command, policy_passes[i]))
 			return 0;
 	err_set(err, ERR_REFUSED, "command '%.64s' may not be passed through to QEMU", command);
 	for (size_t i = 0; i < ARRAY_SIZE(instead); i++)
 		if (str_eq(command, instead[i].command))
 			return err_hint(err, "use %s", instead[i].instead);
-	return err_hint(err, "`roost help qmp` tells what may");
+	return err_hint(err, "`roost help --man roost-qmp.7` tells which may");
 }

@@ -63,6 +63,15 @@ for command in $(roost qmp one query-commands | jq -r '.[].name') $(qmp "$ROOST_
 	grep -q "^[.]It Ic $command\$" roost-qmp.7 || fail "roost-qmp(7) does not tell of $command"
 done
 
+check_status 5 roost qmp one no-such-command
+hint=$(printf '%s\n' "$out" | sed -n 's/.*`roost help --man \(.*\)` tells which may.*/\1/p')
+check_eq "the page that tells which of QEMU's commands may pass" roost-qmp.7 "$hint"
+passing=$(sed -n '/^[.]Sh COMMANDS OF QEMU/,/^[.]El/s/^[.]It Ic //p' roost-qmp.7)
+check_match "it tells" '^query-\*$' "$passing"
+for command in $(printf '%s\n' "$passing" | grep -v -e '\*' -e powerdown); do
+	out=$(roost qmp one "$command" 2>&1) || check_no_match "$command" "passed through" "$out"
+done
+
 say "man itself"
 if command -v man >/dev/null; then
 	for page in roost.1 roost-definition.5 roost-qmp.7; do
