@@ -30,49 +30,80 @@
 enum {
 	EXIT_FILE_WAIT_MS = 500, /* how long roostd may take to reap and tell */
 	LOG_TAIL = 64 * 1024,
+	OOM_LOOK_MS = 10000,
 };
 
-/* ---- the host's OOM killer ---------------------------------------------------------------------- */
+/* ---- the OOM killer ------------------------------------------------------------------------------ */
 
-static uint64_t counter_in(const char *path, const char *key)
+/*
+ * Only a counter tells its SIGKILL from anybody else's: that of QEMU's memory cgroup if it is in one
+ * below the root, else the host's. It is looked at every now and then, so that a kill of long ago, or
+ * of a group that QEMU has left, says nothing; and what counts is the look before the last one, for
+ * who is killed may take its time to go.
+ */
+#define HOST_COUNTER "/proc/vmstat"
+
+/* On the stack, for a keeper's heap is small; UINT64_MAX if there is no such line. */
+static uint64_t oom_kills_in(const char *path)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
-	if (file_read(AT_FDCWD, path, 256 * 1024, &text, &ignored) < 0)
-		return UINT64_MAX;
-	_cleanup_free_ char *prefix = str_fmt("%s ", key);
-	char *save = NULL;
-	for (char *line = strtok_r(text.data, "\n", &save); line;
-		line = strtok_r(NULL, "\n", &save))
-		if (str_starts(line, prefix))
-			return strtoull(line + strlen(prefix), NULL, 10);
+	static const char key[] = "oom_kill ";
+	char chunk[4096], line[64];
+	size_t len = 0;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (ssize_t n; fd >= 0 && (n = read(fd, chunk, sizeof(chunk))) > 0;) {
+		for (ssize_t i = 0; i < n; i++) {
+			line[len] = '\0';
+			if (chunk[i] == '\n' && str_starts(line, key))
+				return strtoull(line + strlen(key), NULL, 10);
+			if (chunk[i] == '\n')
+				len = 0;
+			else if (len < sizeof(line) - 1)
+				line[len++] = chunk[i];
+		}
+	}
 	return UINT64_MAX;
 }
 
-/* The kills of the guest's own memory cgroup if it has one below the root, else the host's. */
-uint64_t oom_kill_count(pid_t pid)
+/* The counter of one line of /proc/PID/cgroup: "0::/machine/a" or "7:memory:/machine/a". */
+static bool counter_of_cgroup(const char *line, char *file, size_t size)
 {
-	char path[64];
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
+	const char *v1 = strstr(line, ":memory:/");
+	int len = 0;
+	if (str_starts(line, "0::/") && line[4])
+		len = snprintf(file, size, "/sys/fs/cgroup%s/memory.events", line + 3);
+	else if (v1 && v1[9])
+		len = snprintf(file, size, "/sys/fs/cgroup/memory%s/memory.oom_control", v1 + 8);
+	return len > 0 && (size_t)len < size && oom_kills_in(file) != UINT64_MAX;
+}
+
+static void find_counter(pid_t pid, char *file, size_t size)
+{
+	char path[64], text[2048], *save = NULL;
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	if (pid > 0)
-		file_read(AT_FDCWD, path, 64 * 1024, &text, &ignored);
-	char *save = NULL;
-	for (char *line = strtok_r(text.data ? text.data : (char[]){""}, "\n", &save); line;
-		line = strtok_r(NULL, "\n", &save)) {
-		bool v2 = str_starts(line, "0::/") && line[4];
-		const char *v1 = strstr(line, ":memory:/");
-		if (!v2 && !(v1 && v1[9]))
-			continue;
-		_cleanup_free_ char *file =
-			v2 ? str_fmt("/sys/fs/cgroup%s/memory.events", line + 3)
-			   : str_fmt("/sys/fs/cgroup/memory%s/memory.oom_control", v1 + 8);
-		uint64_t kills = counter_in(file, "oom_kill");
-		if (kills != UINT64_MAX)
-			return kills;
-	}
-	return counter_in("/proc/vmstat", "oom_kill");
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (counter_of_cgroup(line, file, size))
+			return;
+	snprintf(file, size, HOST_COUNTER);
+}
+
+void guest_look_for_oom(struct guest *g)
+{
+	char file[sizeof(g->oom.file)];
+	find_counter(g->qemu.pid, file, sizeof(file));
+	uint64_t now = oom_kills_in(file);
+	g->oom.before = str_eq(file, g->oom.file) ? g->oom.latest : now;
+	g->oom.latest = now;
+	snprintf(g->oom.file, sizeof(g->oom.file), "%s", file);
+	g->oom.due = deadline_in(OOM_LOOK_MS);
+}
+
+static bool killed_for_memory(const struct guest *g)
+{
+	uint64_t now = g->oom.file[0] ? oom_kills_in(g->oom.file) : UINT64_MAX;
+	return now != UINT64_MAX && g->oom.before != UINT64_MAX && now > g->oom.before;
 }
 
 /* ---- the witnesses ------------------------------------------------------------------------------ */
@@ -192,13 +223,11 @@ static void read_stderr(struct guest *g, char out[128])
 static void by_signal(struct guest *g, int number)
 {
 	char words[128] = "";
-	uint64_t kills = oom_kill_count(0);
-	bool killed_for_memory = number == SIGKILL && g->oom_kills != UINT64_MAX &&
-				 kills != UINT64_MAX && kills > g->oom_kills;
 	if (number == SIGABRT)
 		read_stderr(g, words);
-	if (killed_for_memory)
-		guest_tell(g, GUEST_CRASHED, "signal 9, the host's oom_kill rose: out of memory");
+	if (number == SIGKILL && killed_for_memory(g))
+		guest_tell(g, GUEST_CRASHED, "signal 9, %s oom_kill rose: out of memory",
+			str_eq(g->oom.file, HOST_COUNTER) ? "the host's" : "its cgroup's");
 	else
 		guest_tell(g, GUEST_CRASHED, "signal %d%s%s", number, words[0] ? ": " : "", words);
 }

@@ -162,7 +162,6 @@ int op_adopt(struct guest *g, struct err *err)
 	reopen(g);
 	attached_load(g);
 	tpm_adopt(g);
-	g->oom_kills = oom_kill_count(0);
 	if (proc_open_known(s.qemu_pid, s.qemu_start, &g->qemu, err) < 0) {
 		g->qemu_ended = true;
 		if (!s.qemu_pid) {
@@ -172,6 +171,7 @@ int op_adopt(struct guest *g, struct err *err)
 		}
 		return keeper_drop(g, err);
 	}
+	guest_look_for_oom(g);
 	if (keeper_drop(g, err) < 0)
 		return -1;
 	guest_tell_status(g);

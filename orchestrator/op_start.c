@@ -158,7 +158,7 @@ static int launch(struct guest *g, struct err *err)
 	if (launch_run(&l, &g->qemu, err) < 0)
 		return -1;
 	g->qemu_is_child = true;
-	g->oom_kills = oom_kill_count(0);
+	guest_look_for_oom(g);
 	g->status.qemu_pid = g->qemu.pid;
 	g->status.qemu_start = g->qemu.start;
 	g->status.started = clock_ms();
