@@ -237,12 +237,14 @@ out=$(roost scp "$TMPDIR/noise" tiny:/proc/nowhere/x 2>&1) && fail "a copy to no
 check_match "it is named" '/proc/nowhere' "$out"
 
 # --- what else the ladder can meet there: the definition is read anew by each wait
+# what a rung may take: time for a login or two on a slow machine, and no more, for each such wait lasts that long
+short=$((2 + E2E_PATIENCE))s
 redefine() {
 	definition "$1" >"$TMPDIR/tiny.yaml"
 	roost define "$TMPDIR/tiny.yaml" >/dev/null
 }
 say probes
-redefine '{probes: ["test -e /run/no-such-flag || { echo nothing to see; exit 3; }"], deadlines: {probes: 3s}}'
+redefine "{probes: ['test -e /run/no-such-flag || { echo nothing to see; exit 3; }'], deadlines: {probes: $short}}"
 since=$(now_ms)
 check_status 6 roost wait -q tiny --for probes
 check_time "a probe that fails" 15000 "$since"
@@ -251,12 +253,12 @@ check_match "the probe and its status" 'no-such-flag.* status 3' "$out"
 check_match "what it wrote" 'nothing to see' "$out"
 redefine '{probes: ["test -e /etc/inittab", "hostname | grep -x wonderland"]}'
 check_eq "probes that succeed" "Guest 'tiny' has reached 'probes'" "$(roost wait -q tiny)"
-redefine '{probes: ["sleep 1000"], deadlines: {probes: 3s}}'
+redefine "{probes: ['sleep 1000'], deadlines: {probes: $short}}"
 check_status 6 roost wait -q tiny --for probes
 check_match "a probe that hangs" 'does not end' "$out"
 
 say "login refused"
-redefine '{user: mallory, deadlines: {login: 3s}}'
+redefine "{user: mallory, deadlines: {login: $short}}"
 since=$(now_ms)
 check_status 5 roost wait -q tiny --for login
 check_time "login refused" 15000 "$since"
@@ -264,7 +266,7 @@ check_match "rung and cause" "did not reach 'login'.*(user does not exist|author
 check_match "evidence" '\| login: .*mallory' "$out"
 ssh-keygen -q -t ed25519 -N '' -f "$TMPDIR/other-key" 2>/dev/null || : >"$TMPDIR/no-keygen"
 if [ ! -e "$TMPDIR/no-keygen" ]; then
-	redefine "{user: alice, identity: $TMPDIR/other-key, deadlines: {login: 3s}}"
+	redefine "{user: alice, identity: $TMPDIR/other-key, deadlines: {login: $short}}"
 	check_status 5 roost wait -q tiny --for login
 	check_match "another key" "did not reach 'login'" "$out"
 fi
@@ -277,11 +279,11 @@ cp "$record" "$TMPDIR/record"
 key=$(python3 -c 'import base64, os
 print(base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + os.urandom(32)).decode())')
 grep -q '"host_key"' "$record"
-sed -i 's|\("host_key": *"ssh-ed25519 \)[^ "]*|\1'"$key"'|; s|"user":"alice"|&,"deadlines":{"hostkey":3000}|' "$record"
+sed -i 's|\("host_key": *"ssh-ed25519 \)[^ "]*|\1'"$key"'|; s|"user":"alice"|&,"deadlines":{"hostkey":'"${short%s}"'000}|' "$record"
 cmp -s "$record" "$TMPDIR/record" && fail "the record was not changed: $(cat "$record")"
 check_status 255 roost ssh tiny touch /tmp/impostor
 check_match "ssh" 'host key' "$out"
-check_status 5 roost wait -q tiny --for login --timeout 8s
+check_status 5 roost wait -q tiny --for login --timeout $((4 + 4 * E2E_PATIENCE))s
 check_match "rung and cause" "did not reach 'hostkey'.*host key.*another machine" "$out"
 out=$(roost scp "$TMPDIR/noise" tiny:/tmp/impostor 2>&1) && fail "scp to an impostor succeeded"
 cat "$TMPDIR/record" >"$record"

@@ -378,8 +378,9 @@ say "steps that log in"
 printf 'echo from a script\nexit 3\n' >script.sh
 mkdir -p tree got
 echo "deep down" >tree/leaf
+slow=$((1 + 2 * E2E_PATIENCE)) # a login, and no more, for that step lasts so long
 cat >ssh.yaml <<-END
-	step_timeout: 90s
+	step_timeout: $((60 + 30 * E2E_PATIENCE))s
 	guests:
 	  - name: status
 	    file: tiny.yaml
@@ -395,7 +396,7 @@ cat >ssh.yaml <<-END
 	    steps: [{run: "echo one; echo two", matches: "^o\$"}]
 	  - name: slow
 	    file: tiny.yaml
-	    steps: [{run: sleep 100, timeout: 3s}]
+	    steps: [{run: sleep 100, timeout: ${slow}s}]
 	  - name: script
 	    file: tiny.yaml
 	    steps: [{script: script.sh}]
@@ -445,8 +446,8 @@ cat >ssh.yaml <<-END
 	      - {http: "http://127.0.0.1:8080/leaf", matches: "^deep"}
 	      - {http: "http://127.0.0.1:8080/none", status: 404}
 	      - {copy: {out: /tmp/www/leaf, to: "leaf-of-\${{test}}"}}
-	      - {max_boot: 120s, rung: tcp}
-	      - {reboot: , timeout: 120s}
+	      - {max_boot: $((60 + 60 * E2E_PATIENCE))s, rung: tcp}
+	      - {reboot: , timeout: $((60 + 60 * E2E_PATIENCE))s}
 	      - {run: "test ! -e /tmp/www"}
 END
 smoke 1 ssh.yaml --json --junit ssh.xml
@@ -455,7 +456,7 @@ why status "^step 1, run 'echo some words >&2; exit 3': expected exit status 0, 
 why equals "^step 1, run 'hostname': expected output equal to 'looking-glass', got 'wonderland'$"
 why bytes "expected output with 'nothing', got '\\\\x1b\[31m\\\\xff\\\\x01<&>\]\]>\"'$"
 why matches "^step 1, run .*: expected output that matches '\^o\\$', got 'one\\\\ntwo'$"
-why slow "^step 1, run 'sleep 100': expected exit status 0, but it has not ended within 3 s$"
+why slow "^step 1, run 'sleep 100': expected exit status 0, but it has not ended within $slow s$"
 why script "^step 1, script '.*script.sh': expected exit status 0, got 3 and 'from a script'$"
 why copy-in "^step 1, copy '.*script.sh': expected a copy at '/proc/nowhere/x', got: .*/proc/nowhere"
 why copy-out "^step 1, copy '/no/such/file': expected a copy at '.*/got/', got: .*/no/such/file"
