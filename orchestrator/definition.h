@@ -19,7 +19,7 @@
  *	  - path: /srv/data.raw		# a file of the user's, used as it is
  *	    format: raw			# qcow2 or raw; demanded with `path`, never guessed
  *	    bus: virtio			# virtio, scsi, sata, ide
- *	    readonly: true		cache: none		discard: unmap
+ *	    readonly: true		cache: none		discard: true
  *	    serial: DATA01		target: vdb
  *	  - size: 1G			# a blank disk in the guest's folder
  *	cdrom: /srv/install.iso		# `none`: a drive without a medium (./none is a file)
