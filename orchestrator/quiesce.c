@@ -3,7 +3,7 @@
 #include "orchestrator/journal.h"
 #include "qmp/agent.h"
 
-enum { FREEZE_MS = 10000, THAW_MS = 30000 };
+enum { PING_MS = 5000, FREEZE_MS = 10000, THAW_MS = 30000 };
 
 int quiesce_thaw(struct guest *g, struct err *err)
 {
@@ -24,6 +24,11 @@ int quiesce_freeze(struct guest *g, struct err *err)
 	struct agent *a = guest_agent(g, err);
 	if (!a)
 		return -1;
+	/* one that answers nothing is not waited for twice: what it was not told needs no thawing */
+	if (agent_ping(a, deadline_in(PING_MS), err) < 0) {
+		agent_close(a);
+		return -1;
+	}
 	int result = journal_note(g, "frozen", json_true(), err);
 	failpoint("quiesce-before-freeze");
 	if (result == 0)

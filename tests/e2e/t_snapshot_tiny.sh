@@ -72,6 +72,16 @@ dd if="$raw" of="$TMPDIR/root" bs=512 skip=$((${root##*=} / 512)) conv=sparse st
 e2fsck -fn "$TMPDIR/root" >/dev/null 2>&1 || fail "its file system is not clean"
 guest "echo goes-on >/root/after && sync"
 
+say "its agent is stopped dead: refused in time"
+guest killall -STOP qemu-ga
+since=$(now_ms)
+check_status 8 roost snapshot-create-as t hung --disk-only --quiesce
+check_time "the refusal" 9000 "$since"
+check_match "why" "agent did not answer in time" "$out"
+nothing_left_over
+guest killall -CONT qemu-ga
+wait_until 30 thawed
+
 say "whose keeper dies while it is frozen: it is thawed"
 die_at snapshot-before-transaction
 keeper=$(of_status t keeper_pid)
