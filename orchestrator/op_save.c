@@ -24,6 +24,8 @@
 
 enum {
 	LOOK_AGAIN_MS = 200,
+	STALL_MS =
+		60000, /* without one byte that moved: who takes the stream, or his disk, hangs */
 	COMMIT_MS = 600000, /* the client flushes a file as large as RAM to its disk */
 	BACK_MS = 30000,
 };
@@ -54,6 +56,7 @@ int migration_status(struct guest *g, json_t **info, struct err *err)
 
 int migration_await(struct guest *g, const char *step, struct err *err)
 {
+	int64_t moved = -1, stalled = 0;
 	for (;;) {
 		_cleanup_json_ json_t *info = NULL;
 		if (migration_status(g, &info, err) < 0)
@@ -61,11 +64,20 @@ int migration_await(struct guest *g, const char *step, struct err *err)
 		const char *status = json_get_str(info, "status", "none");
 		const json_t *ram = json_object_get(info, "ram");
 		int64_t total = json_get_int(ram, "total", 0);
+		int64_t sent = json_get_int(ram, "transferred", 0);
 		if (str_eq(status, "completed"))
 			return 0;
 		if (is_over(status))
 			return err_set(err, ERR_QEMU, "guest '%s': %s: %s", g->def->name, step,
 				json_get_str(info, "error-desc", status));
+		if (sent != moved) {
+			moved = sent;
+			stalled = deadline_in(STALL_MS);
+		}
+		/* QEMU does not tell how far a file is read, and nobody can hold that up */
+		if (total && deadline_left(stalled) == 0)
+			return err_set(err, ERR_TIMEOUT, "guest '%s': %s has not moved for %d s",
+				g->def->name, step, STALL_MS / 1000);
 		guest_progress(g, step, total - json_get_int(ram, "remaining", total), total);
 		struct wait w = WAIT_FOR(.deadline = deadline_in(LOOK_AGAIN_MS),
 			.wants = event_matches, .about = &migration_event);

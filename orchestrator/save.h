@@ -41,7 +41,10 @@ void save_go_on(struct guest *g, bool running, const char *why);
 /* The migration's side of QEMU; op_save.c. */
 int migration_tell_events(struct guest *g, struct err *err);
 int migration_status(struct guest *g, json_t **info, struct err *err);
-/* Until it is completed; ERR_QEMU with QEMU's reason, or ERR_REFUSED when cancelled. */
+/*
+ * Until it is completed; ERR_QEMU with QEMU's reason, ERR_REFUSED when cancelled, ERR_TIMEOUT when
+ * what is sent has not moved for a minute.
+ */
 int migration_await(struct guest *g, const char *step, struct err *err);
 
 #endif
