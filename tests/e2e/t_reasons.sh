@@ -205,6 +205,17 @@ at_end() {
 	sleep 0.3
 	rmdir "$memory/roost-e2e-$$"
 }
+if grep -q ':memory:/$' /proc/self/cgroup; then
+	say "of a QEMU in no group, the host's counter tells"
+	up a
+	echo 8388608 >"$memory/roost-e2e-$$/memory.limit_in_bytes"
+	sh -c "echo \$\$ >$memory/roost-e2e-$$/cgroup.procs && exec tail /dev/zero" >/dev/null 2>&1 || :
+	kill -KILL "$(of_status a qemu_pid)"
+	wait_until 2 is_state a crashed
+	check_eq "reason" "crashed (signal 9, the host's oom_kill rose: out of memory)" "$(reason a)"
+	echo -1 >"$memory/roost-e2e-$$/memory.limit_in_bytes"
+	say "of one in a group, that of the group"
+fi
 up a
 pid=$(of_status a qemu_pid)
 echo "$pid" >"$memory/roost-e2e-$$/cgroup.procs"
