@@ -64,6 +64,7 @@ for command in $(roost qmp one query-commands | jq -r '.[].name') $(qmp "$ROOST_
 done
 
 check_status 5 roost qmp one no-such-command
+# shellcheck disable=SC2016 # it is the hint's own
 hint=$(printf '%s\n' "$out" | sed -n 's/.*`roost help --man \(.*\)` tells which may.*/\1/p')
 check_eq "the page that tells which of QEMU's commands may pass" roost-qmp.7 "$hint"
 passing=$(sed -n '/^[.]Sh COMMANDS OF QEMU/,/^[.]El/s/^[.]It Ic //p' roost-qmp.7)
