@@ -96,7 +96,9 @@ static json_t *describe(const char *path, const struct stat *st, const struct qc
 	return o;
 }
 
-json_t *image_info(const char *path, enum image_format format, struct err *err)
+/* The file at `path`, told as `name`. */
+static json_t *info_as(
+	const char *name, const char *path, enum image_format format, struct err *err)
 {
 	struct stat st;
 	bool qcow2;
@@ -108,7 +110,7 @@ json_t *image_info(const char *path, enum image_format format, struct err *err)
 		err_prefix(err, "'%s'", path);
 		return NULL;
 	}
-	json_t *o = describe(path, &st, qcow2 ? &q : NULL);
+	json_t *o = describe(name, &st, qcow2 ? &q : NULL);
 	json_t *snapshots = qcow2 && q.snapshots ? qcow2_snapshots(fd, &q, err) : NULL;
 	if (snapshots)
 		json_object_set_new(o, "snapshots", snapshots);
@@ -118,6 +120,11 @@ json_t *image_info(const char *path, enum image_format format, struct err *err)
 		return NULL;
 	}
 	return o;
+}
+
+json_t *image_info(const char *path, enum image_format format, struct err *err)
+{
+	return info_as(path, path, format, err);
 }
 
 json_t *image_info_chain(const char *path, enum image_format format, struct err *err)
@@ -130,12 +137,14 @@ json_t *image_info_chain(const char *path, enum image_format format, struct err 
 		chain_resolve(path, qcow2, &c, err) < 0)
 		return NULL;
 	_cleanup_json_ json_t *list = json_array();
+	const char *name = path;
 	for (size_t i = 0; i < c.count; i++) {
-		json_t *o = image_info(i ? c.links[i].path : path,
-			c.links[i].qcow2 ? IMAGE_QCOW2 : IMAGE_RAW, err);
+		json_t *o = info_as(
+			name, c.links[i].path, c.links[i].qcow2 ? IMAGE_QCOW2 : IMAGE_RAW, err);
 		if (!o)
 			return NULL;
 		json_array_append_new(list, o);
+		name = json_get_str(o, "full-backing-filename", "");
 	}
 	return TAKE(list);
 }

@@ -119,6 +119,7 @@ struct resizing {
 	bool qcow2, shrink;
 	struct qcow2_info q;
 	uint64_t now, size;
+	struct chain chain; /* of an image that grows and stands on another; else empty */
 };
 
 static int open_image(const struct cli *cli, struct resizing *r, struct err *err)
@@ -165,10 +166,24 @@ static int wanted_size(struct resizing *r, const char *text, struct err *err)
 
 static int by_tool(const struct resizing *r, struct err *err)
 {
-	_cleanup_free_ char *node = tool_node(r->path, true, err);
+	_cleanup_free_ char *node =
+		r->chain.count ? tool_chain_node(&r->chain, 0, err) : tool_node(r->path, true, err);
 	_cleanup_free_ char *size = str_fmt("%" PRIu64, r->size);
 	const char *argv[] = {"resize", "-q", r->shrink ? "--shrink" : "-q", node, size, NULL};
 	return node ? tool_run(&(struct tool_run){.argv = argv}, NULL, err) : -1;
+}
+
+/*
+ * By the header alone, unless what its base has beyond the old end would be seen in what is new: qemu-img puts zeroes
+ * there.
+ */
+static int grow(struct resizing *r, struct err *err)
+{
+	if (r->q.has_backing && chain_resolve(r->path, true, &r->chain, err) < 0)
+		return -1;
+	if (r->q.has_backing && r->chain.links[1].virtual_size > r->now)
+		return 0;
+	return qcow2_grow(r->fd, &r->q, r->size, err);
 }
 
 static int run_resize(const struct cli *cli, struct err *err)
@@ -183,8 +198,11 @@ static int run_resize(const struct cli *cli, struct err *err)
 			       ? err_errno(err, "cannot resize '%s'", r.path)
 			       : 1;
 	else
-		done = r.size >= r.now ? qcow2_grow(fd, &r.q, r.size, err) : 0;
-	if (done < 0 || (done == 0 && by_tool(&r, err) < 0))
+		done = r.size >= r.now ? grow(&r, err) : 0;
+	if (done == 0)
+		done = by_tool(&r, err);
+	chain_free(&r.chain);
+	if (done < 0)
 		return err_prefix(err, "'%s'", r.path);
 	return tell(cli, r.path, r.qcow2 ? IMAGE_QCOW2 : IMAGE_RAW, "resized", err);
 }

@@ -7,75 +7,135 @@ mkdir "$TMPDIR/here"
 cd "$TMPDIR/here"
 
 # --- the images ---------------------------------------------------------------------------------------------------
-# fill IMAGE OFFSET=BYTES...: patterns into it
-fill() {
-	fill_image=$1
-	shift
-	for fill_at; do
-		qemu-io -f qcow2 -c "write -P 0x5a ${fill_at%=*} ${fill_at#*=}" "$fill_image" >/dev/null
-	done
-}
+say "the images"
+# all of 8M: data of several kinds, zeroes with and without a place, discarded clusters
 make() {
 	make_name=$1
 	shift
 	qemu-img create -q -f qcow2 "$@" "$make_name.qcow2" 8M
-	fill "$make_name.qcow2" 0=512 1M=64k 3000k=100k
+	qemu-io -f qcow2 -c 'write -P 0x5a 0 512' -c 'write -P 0x5a 1M 64k' -c 'write -P 0x5a 3000k 100k' -c 'write -z 4M 128k' \
+		-c 'write -z -u 5M 100k' -c 'write -P 1 6M 256k' -c 'discard 6M 128k' "$make_name.qcow2" >/dev/null
 }
-for bits in 512 1k 4k 64k 256k 1M 2M; do
-	make "c$bits" -o "cluster_size=$bits"
+for bytes in 512 1k 2k 4k 8k 16k 32k 64k 128k 256k 512k 1M 2M; do
+	make "c$bytes" -o "cluster_size=$bytes"
 done
-make v2 -o compat=0.10
-make ext -o extended_l2=on
-make ext2M -o extended_l2=on,cluster_size=2M
-make lazy -o lazy_refcounts=on
+for bytes in 512 64k 2M; do
+	make "v2-$bytes" -o "compat=0.10,cluster_size=$bytes"
+done
+for bytes in 16k 64k 2M; do
+	make "ext$bytes" -o "extended_l2=on,cluster_size=$bytes"
+done
 for bits in 1 2 4 8 32 64; do
 	make "rc$bits" -o "refcount_bits=$bits"
 done
 for mode in metadata falloc full; do
 	make "pre$mode" -o "preallocation=$mode"
 done
-make snapshots
+make preext -o preallocation=metadata,extended_l2=on
+make prev2 -o preallocation=metadata,compat=0.10
+make lazy -o lazy_refcounts=on
+make extlazy -o extended_l2=on,lazy_refcounts=on
+make zstdtype -o compression_type=zstd,extended_l2=on
+# packed NAME OPTIONS
+packed() {
+	qemu-img convert -f qcow2 -O qcow2 -c -o "$2" c64k.qcow2 "$1.qcow2"
+}
+for type in zlib zstd; do
+	for bytes in 512 64k 2M; do
+		packed "$type$bytes" "compression_type=$type,cluster_size=$bytes"
+	done
+	packed "${type}ext" "compression_type=$type,extended_l2=on"
+done
+packed zlibv2 compat=0.10
+# sizes that are no whole clusters, and none at all
+for size in 0 1 513 65535 65537 8389120 1T; do
+	qemu-img create -q -f qcow2 "s$size.qcow2" "$size"
+done
+qemu-io -f qcow2 -c 'write -P 1 8389000 120' s8389120.qcow2 >/dev/null
+cp c64k.qcow2 snapshots.qcow2
 qemu-img snapshot -c first snapshots.qcow2
-fill snapshots.qcow2 2M=128k
-qemu-img snapshot -c 'second one' snapshots.qcow2
+qemu-io -f qcow2 -c 'write -P 2 2M 128k' snapshots.qcow2 >/dev/null
+qemu-img snapshot -c 'zweiter, größer' snapshots.qcow2
+qemu-img snapshot -c gone snapshots.qcow2
+qemu-img snapshot -d gone snapshots.qcow2
+cp v2-64k.qcow2 v2snapshots.qcow2
+qemu-img snapshot -c '' v2snapshots.qcow2
 make bitmaps
 qemu-img bitmap --add bitmaps.qcow2 b0
-qemu-img convert -O qcow2 -c c64k.qcow2 zlib.qcow2
-qemu-img convert -O qcow2 -c -o compression_type=zstd c64k.qcow2 zstd.qcow2
-qemu-img convert -O qcow2 -c -o cluster_size=512 c64k.qcow2 zlib512.qcow2
+# what was not closed
+qemu-img create -q -f qcow2 -o lazy_refcounts=on dirty.qcow2 1M
+(ulimit -c 0 && qemu-io -f qcow2 -c 'write 0 1M' -c abort dirty.qcow2 >/dev/null 2>&1) || :
+# chains: upon names of all kinds, raw files, longer and shorter ones
+mkdir sub
 qemu-img create -q -f qcow2 -b c64k.qcow2 -F qcow2 middle.qcow2
-fill middle.qcow2 2M=64k
 qemu-img create -q -f qcow2 -b "$PWD/middle.qcow2" -F qcow2 -o extended_l2=on top.qcow2 12M
-fill top.qcow2 5M=2k 11M=4k
-qemu-io -f qcow2 -c 'write -z 1M 64k' -c 'write -z -u 2M 32k' top.qcow2 >/dev/null
+qemu-img create -q -f qcow2 -b c512.qcow2 -F qcow2 -o cluster_size=2M short.qcow2 4194816
+qemu-img create -q -f qcow2 -b short.qcow2 -F qcow2 -o compat=0.10 onshort.qcow2 8M
+qemu-img create -q -f qcow2 -b ../zstd64k.qcow2 -F qcow2 sub/aside.qcow2
+qemu-img create -q -f qcow2 -b sub/aside.qcow2 -F qcow2 through.qcow2
 qemu-img create -q -f raw plain.raw 5000000
+qemu-io -f raw -c 'write -P 7 1M 70000' plain.raw >/dev/null
 qemu-img create -q -f qcow2 -b plain.raw -F raw onraw.qcow2
-qemu-img create -q -f qcow2 empty.qcow2 0
+qemu-img create -q -f qcow2 -b "$PWD/onraw.qcow2" -F qcow2 -o cluster_size=512 onthat.qcow2 9M
+qemu-io -f qcow2 -c 'write -P 2 2M 64k' middle.qcow2 >/dev/null
+qemu-io -f qcow2 -c 'write -P 3 5M 2k' -c 'write -P 3 11M 4k' -c 'write -z 1M 64k' -c 'write -z -u 2M 32k' top.qcow2 >/dev/null
+qemu-io -f qcow2 -c 'write -P 4 1M 4k' onthat.qcow2 >/dev/null
 
-# --- info ---------------------------------------------------------------------------------------------------------
+# --- info and map -------------------------------------------------------------------------------------------------
+# What is a hole in the file changes as it is written back.
+sync ./*.qcow2 plain.raw sub/*
+# ask WHAT COMMAND...: of each image, into a file per image
+ask() {
+	ask_what=$1
+	shift
+	mkdir -p "$ask_what"
+	for image in *.qcow2; do
+		"$@" "$image" >"$ask_what/$image" 2>&1 || fail "$ask_what of $image: $(cat "$ask_what/$image")"
+	done
+}
+# agree WHAT [FILTER]: ours/WHAT is what theirs/WHAT is, as JSON, image for image
+agree() {
+	for side in theirs ours; do
+		(cd "$side/$1" && jq -cS "[input_filename, (${2-.})]" ./*) >"$side.json"
+	done
+	[ "$(wc -l <ours.json)" -gt 50 ] || fail "$1: hardly any image was looked at"
+	diff -u theirs.json ours.json || fail "$1: not what qemu-img tells"
+}
 say "info, as JSON"
-# only what roost tells: bitmaps it does not read, and which jq sorts
-for image in *.qcow2; do
-	check_eq "info of $image" \
-		"$(qemu-img info -f qcow2 --output=json "$image" | jq -S 'del(.["format-specific"].data.bitmaps)')" \
-		"$(roost image info --json "$image" | jq -S .)"
-done
+mkdir theirs ours
+ask theirs/info qemu-img info -f qcow2 --output=json
+ask ours/info roost image info --json
+# bitmaps are not told yet
+agree info 'del(.["format-specific"].data.bitmaps)'
+say "info of chains"
+ask theirs/chain qemu-img info -f qcow2 --backing-chain --output=json
+ask ours/chain roost image info --json --backing-chain
+agree chain 'map(del(.["format-specific"].data.bitmaps))'
+check_json "three of a chain" 'map(.filename | split("/") | last) == ["top.qcow2", "middle.qcow2", "c64k.qcow2"]' "$(cat ours/chain/top.qcow2)"
 check_eq "info of a raw file" "$(qemu-img info -f raw --output=json plain.raw | jq -S .)" \
 	"$(roost image info --json plain.raw | jq -S .)"
 check_eq "a qcow2 file taken as raw" "$(qemu-img info -f raw --output=json top.qcow2 | jq -S .)" \
 	"$(roost image info --json -f raw top.qcow2 | jq -S .)"
 check_eq "by its whole path" "$(qemu-img info -f qcow2 --output=json "$PWD/middle.qcow2" | jq -S .)" \
 	"$(roost image info --json "$PWD/middle.qcow2" | jq -S .)"
-check_eq "a chain" "$(qemu-img info -f qcow2 --backing-chain --output=json top.qcow2 | jq -S 'map(del(.filename, .["full-backing-filename"]))')" \
-	"$(roost image info --json --backing-chain top.qcow2 | jq -S 'map(del(.filename, .["full-backing-filename"]))')"
-check_json "its files" 'map(.filename | split("/") | last) == ["top.qcow2", "middle.qcow2", "c64k.qcow2"]' \
-	"$(roost image info --json --backing-chain top.qcow2)"
+
+say "map"
+ask theirs/map qemu-img map -f qcow2 --output=json
+ask ours/map roost image map --json
+agree map 'map(del(.compressed, .filename))'
+check_eq "map of a raw file" "$(qemu-img map -f raw --output=json plain.raw | jq -S .)" \
+	"$(roost image map --json plain.raw -f raw | jq -S 'map(del(.compressed, .filename))')"
+check_json "compressed ones" 'any(.compressed and .data and (has("offset") | not))' "$(cat ours/map/zstd64k.qcow2)"
+check_json "the files" 'map(.filename // empty | split("/") | last) | unique == ["c64k.qcow2", "middle.qcow2", "top.qcow2"]' \
+	"$(cat ours/map/top.qcow2)"
+check_match "for people" '^0xb00000 +0x1000 .* 0$' "$(roost image map top.qcow2)"
 
 say "info, for people"
-for image in c64k v2 ext middle top empty; do
+for image in c64k v2-512 ext64k middle top s0; do
 	check_eq "info of $image" "$(qemu-img info -f qcow2 "$image.qcow2" | sort)" "$(roost image info "$image.qcow2" | sort)"
 done
-check_match "snapshots" "^    2: second one$" "$(roost image info snapshots.qcow2)"
+check_match "not closed" "^cleanly shut down: no$" "$(roost image info dirty.qcow2)"
+check_match "snapshots" "^    2: zweiter, größer$" "$(roost image info snapshots.qcow2)"
 check_eq "three of a chain" 3 "$(roost image info --backing-chain top.qcow2 | grep -c '^image: ')"
 
 say "info, bad input"
@@ -105,12 +165,34 @@ size_of() {
 	qemu-img info -f "${2-qcow2}" --output=json "$1" | jq '.["virtual-size"]'
 }
 say "create"
-for cluster in 512 4k 64k 2M; do
-	roost image create "new$cluster.qcow2" 1G --cluster-size "$cluster"
-	clean "new$cluster.qcow2"
-	check_eq "its size" 1073741824 "$(size_of "new$cluster.qcow2")"
+# created OURS THEIRS OPTIONS-OF-QEMU-IMG: the two are alike, and ours is sound
+created() {
+	clean "$1"
+	qemu-img create -q -f qcow2 -o "$3" "$2"
+	for created in "$1" "$2"; do
+		qemu-img info -f qcow2 --output=json "$created" | jq -S 'del(.filename, .["actual-size"])' >"$created.json"
+	done
+	diff -u "$2.json" "$1.json" || fail "$1 is not what qemu-img makes"
+}
+for cluster in 512 1k 4k 64k 256k 2M; do
+	for size in 0 513 3G; do
+		rm -f new.qcow2
+		roost image create new.qcow2 "$size" --cluster-size "$cluster" >/dev/null
+		created new.qcow2 theirs.qcow2 "cluster_size=$cluster,size=$size"
+	done
 done
+rm new.qcow2
+roost image create new.qcow2 60T >/dev/null
+created new.qcow2 theirs.qcow2 size=60T
 roost image create over.qcow2 -b c64k.qcow2 -F qcow2
+created over.qcow2 theirs.qcow2 backing_file=c64k.qcow2,backing_fmt=qcow2
+rm new.qcow2
+roost image create new.qcow2 20M -b sub/aside.qcow2 -F qcow2
+created new.qcow2 theirs.qcow2 backing_file=sub/aside.qcow2,backing_fmt=qcow2,size=20M
+rm new.qcow2
+roost image create new.qcow2 -b plain.raw -F raw
+created new.qcow2 theirs.qcow2 backing_file=plain.raw,backing_fmt=raw
+rm new.qcow2 theirs.qcow2
 check_eq "the base's size" 8388608 "$(size_of over.qcow2)"
 qemu-img compare -q -f qcow2 -F qcow2 over.qcow2 c64k.qcow2
 roost image create new.raw 3M -f raw
@@ -126,18 +208,24 @@ check_status 5 roost image create bad.qcow2 -b protocol.qcow2 -F qcow2
 [ ! -e bad.qcow2 ] || fail "something was made"
 
 say "resize"
-for image in c512 c4k c64k c2M v2 ext ext2M lazy rc1 rc64 premetadata snapshots bitmaps zlib zstd empty over; do
+for image in c512 c64k c2M v2-64k ext64k ext2M lazy rc1 rc64 premetadata snapshots bitmaps zlib64k zstd2M s0 s513 s8389120 \
+	over short onshort onraw; do
 	cp "$image.qcow2" grown.qcow2
+	cp "$image.qcow2" theirs.qcow2
 	before=$(size_of grown.qcow2)
-	for more in 512 10M 20G; do
-		roost image resize grown.qcow2 "+$more"
-		clean grown.qcow2
+	for more in 512 20G; do
+		roost image resize grown.qcow2 "+$more" >/dev/null
 	done
-	check_eq "the size of $image" $((before + 512 + 10485760 + 21474836480)) "$(size_of grown.qcow2)"
-	qemu-img compare -q -f qcow2 -F qcow2 grown.qcow2 "$image.qcow2" || fail "$image is no longer what it was"
+	clean grown.qcow2
+	after=$((before + 512 + 21474836480))
+	check_eq "the size of $image" $after "$(size_of grown.qcow2)"
+	# what a longer base has does not come up in what is new
+	qemu-img resize -q -f qcow2 theirs.qcow2 "+$((after - before))"
+	qemu-img compare -q -f qcow2 -F qcow2 -s grown.qcow2 theirs.qcow2 || fail "$image holds something else than by qemu-img"
 	qemu-io -f qcow2 -c "write -P 1 $((before + 5000000)) 64k" grown.qcow2 >/dev/null
 	clean grown.qcow2
 done
+rm theirs.qcow2
 cp c64k.qcow2 grown.qcow2
 check_status 5 roost image resize grown.qcow2 1M
 check_match "what then" "--shrink" "$out"
@@ -160,22 +248,6 @@ check_status 4 roost image resize grown.qcow2 +1M
 kill $user
 
 # --- what qemu-img does for us ------------------------------------------------------------------------------------
-say "map"
-for image in *.qcow2; do
-	case $image in
-	cut.* | protocol.* | escape.* | bytes.* | grown.*) continue ;;
-	esac
-	# what is a hole in the file changes as it is written back
-	sync "$image"
-	check_eq "map of $image" "$(qemu-img map -f qcow2 --output=json "$image" | jq -S 'map(del(.compressed))')" \
-		"$(roost image map --json "$image" | jq -S 'map(del(.compressed, .filename))')"
-done
-check_eq "map of a raw file" "$(qemu-img map -f raw --output=json plain.raw | jq -S .)" \
-	"$(roost image map --json plain.raw -f raw | jq -S 'map(del(.compressed, .filename))')"
-check_json "compressed ones" 'any(.compressed and .data and (has("offset") | not))' "$(roost image map --json zstd.qcow2)"
-check_json "the files" 'map(.filename // empty | split("/") | last) | unique == ["c64k.qcow2", "middle.qcow2", "top.qcow2"]' \
-	"$(roost image map --json top.qcow2)"
-check_match "for people" '^0xb00000 +0x1000 .* 0$' "$(roost image map top.qcow2)"
 check_status 5 roost image map protocol.qcow2
 
 say "check"
@@ -201,7 +273,7 @@ check_status 2 roost image check leaky.qcow2 --repair some
 check_status 2 roost image check plain.raw
 
 say "convert and compare"
-for image in c512 v2 ext zstd top onraw snapshots; do
+for image in c512 v2-64k ext64k zstd64k top onraw snapshots; do
 	roost image convert "$image.qcow2" "$image.out" --compress
 	clean "$image.out"
 	check_match "$image" "identical" "$(roost image compare "$image.qcow2" "$image.out")"
@@ -211,7 +283,7 @@ for image in c512 v2 ext zstd top onraw snapshots; do
 done
 check_status 1 roost image compare c64k.qcow2 middle.qcow2
 check_match "it says so" "different" "$out"
-check_status 5 roost image convert c64k.qcow2 v2.out
+check_status 5 roost image convert c64k.qcow2 v2-64k.out
 check_status 5 roost image convert protocol.qcow2 p.out
 check_status 2 roost image convert c64k.qcow2 p.out -O vmdk
 [ ! -e p.out ] || fail "p.out was made"
