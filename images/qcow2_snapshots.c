@@ -14,7 +14,9 @@
 
 enum {
 	EXTRA_MAX = 1024, /* QEMU's limits */
-	TABLE_BYTES_MAX = 16 << 20,
+	ID_TOLD = 127,    /* qemu-img tells no more bytes of them */
+	NAME_TOLD = 255,
+	SNAPSHOTS_MAX = 4096, /* QEMU would read 65536, which take 100 MiB to tell of */
 };
 
 struct entry {
@@ -43,18 +45,24 @@ static int read_exactly(int fd, void *out, size_t len, uint64_t offset, struct e
 	return 0;
 }
 
-static json_t *entry_json(const struct entry *e, const struct extra *x, const char *names)
+static size_t least(size_t a, size_t b)
 {
-	size_t id = be16toh(e->id_size), name = be16toh(e->name_size);
+	return a < b ? a : b;
+}
+
+static json_t *entry_json(
+	const struct entry *e, const struct extra *x, const char *id, const char *name)
+{
 	uint64_t clock = be64toh(e->vm_clock_nsec);
 	uint64_t state = be32toh(e->extra_size) >= sizeof(x->vm_state_size)
 				 ? be64toh(x->vm_state_size)
 				 : be32toh(e->vm_state_size);
-	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id", json_text(names, id), "name",
-		json_text(names + id, name), "vm-state-size", (json_int_t)state, "date-sec",
-		(json_int_t)be32toh(e->date_sec), "date-nsec", (json_int_t)be32toh(e->date_nsec),
-		"vm-clock-sec", (json_int_t)(clock / 1000000000), "vm-clock-nsec",
-		(json_int_t)(clock % 1000000000));
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "id",
+		json_text(id, least(be16toh(e->id_size), ID_TOLD)), "name",
+		json_text(name, least(be16toh(e->name_size), NAME_TOLD)), "vm-state-size",
+		(json_int_t)state, "date-sec", (json_int_t)be32toh(e->date_sec), "date-nsec",
+		(json_int_t)be32toh(e->date_nsec), "vm-clock-sec", (json_int_t)(clock / 1000000000),
+		"vm-clock-nsec", (json_int_t)(clock % 1000000000));
 }
 
 /* One entry at *at, which is moved behind it. */
@@ -62,20 +70,22 @@ static json_t *read_entry(int fd, uint64_t *at, struct err *err)
 {
 	struct entry e;
 	struct extra x = {0};
+	char id[ID_TOLD], name[NAME_TOLD];
 	if (read_exactly(fd, &e, sizeof(e), *at, err) < 0)
 		return NULL;
-	size_t extra = be32toh(e.extra_size);
-	size_t names_size = (size_t)be16toh(e.id_size) + be16toh(e.name_size);
+	size_t extra = be32toh(e.extra_size), id_size = be16toh(e.id_size);
+	size_t name_size = be16toh(e.name_size);
+	uint64_t names = *at + sizeof(e) + extra;
 	if (extra > EXTRA_MAX) {
 		err_set(err, ERR_USAGE, "qcow2: a snapshot with %zu bytes of extra data", extra);
 		return NULL;
 	}
-	_cleanup_free_ char *names = xcalloc(names_size + 1, 1);
-	if (read_exactly(fd, &x, extra < sizeof(x) ? extra : sizeof(x), *at + sizeof(e), err) < 0 ||
-		read_exactly(fd, names, names_size, *at + sizeof(e) + extra, err) < 0)
+	if (read_exactly(fd, &x, least(extra, sizeof(x)), *at + sizeof(e), err) < 0 ||
+		read_exactly(fd, id, least(id_size, sizeof(id)), names, err) < 0 ||
+		read_exactly(fd, name, least(name_size, sizeof(name)), names + id_size, err) < 0)
 		return NULL;
-	*at += (sizeof(e) + extra + names_size + 7) & ~7ULL;
-	json_t *o = entry_json(&e, &x, names);
+	*at = (names + id_size + name_size + 7) & ~7ULL;
+	json_t *o = entry_json(&e, &x, id, name);
 	if (extra >= sizeof(x) && x.icount != UINT64_MAX)
 		json_object_set_new(o, "icount", json_integer((json_int_t)be64toh(x.icount)));
 	return o;
@@ -85,15 +95,18 @@ json_t *qcow2_snapshots(int fd, const struct qcow2_info *info, struct err *err)
 {
 	_cleanup_json_ json_t *list = json_array();
 	uint64_t at = info->snapshots_offset;
+	if (info->snapshots > SNAPSHOTS_MAX) {
+		err_set(err, ERR_REFUSED,
+			"qcow2: it has %" PRIu32 " snapshots: more than %d are not told",
+			info->snapshots, SNAPSHOTS_MAX);
+		err_hint(err, "look with qemu-img snapshot -l");
+		return NULL;
+	}
 	for (uint32_t i = 0; i < info->snapshots; i++) {
 		json_t *o = read_entry(fd, &at, err);
 		if (!o)
 			return NULL;
 		json_array_append_new(list, o);
-		if (at - info->snapshots_offset > TABLE_BYTES_MAX) {
-			err_set(err, ERR_USAGE, "qcow2: a snapshot table of over 16 MiB");
-			return NULL;
-		}
 	}
 	return TAKE(list);
 }

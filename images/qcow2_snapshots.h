@@ -5,7 +5,10 @@
 #include "base/json.h"
 #include "images/qcow2.h"
 
-/* A list of {id, name, vm-state-size, ...}, of an image that qcow2_read() has found sound. */
+/*
+ * A list of {id, name, vm-state-size, ...}, of an image that qcow2_read() has found sound. ERR_REFUSED: more than
+ * 4096 of them, for what is told is bounded.
+ */
 json_t *qcow2_snapshots(int fd, const struct qcow2_info *info, struct err *err);
 
 #endif

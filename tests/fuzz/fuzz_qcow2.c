@@ -1,5 +1,5 @@
 /*
- * qcow2_read() on any bytes: as a file of just that length, and as the start of a large sparse file,
+ * qcow2_read() on any bytes, and qcow2_snapshots() where that finds some: as a file of just that length, and as the start of a large sparse file,
  * so that tables which point far behind the input are inside it. What is accepted must keep the
  * promises of images/qcow2.h.
  */
@@ -9,9 +9,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "images/qcow2.h"
+#include "images/qcow2_snapshots.h"
 
 #define LARGE (64 << 20)
+
+static void check_snapshots(int fd, const struct qcow2_info *info)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *list = qcow2_snapshots(fd, info, &err);
+	if (list ? json_array_size(list) != info->snapshots : !err.message[0])
+		__builtin_trap();
+}
 
 static void check(int fd)
 {
@@ -30,6 +38,8 @@ static void check(int fd)
 		!memchr(info.backing, '\0', sizeof(info.backing)) ||
 		!memchr(info.backing_format, '\0', sizeof(info.backing_format)))
 		__builtin_trap();
+	if (info.snapshots)
+		check_snapshots(fd, &info);
 	if (qcow2_may_enter(&info, "image", &err) == 0 &&
 		(info.has_backing || info.data_file || info.encrypted || info.corrupt))
 		__builtin_trap();
