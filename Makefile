@@ -88,7 +88,7 @@ unit := base accel firmware qcow2_create qcow2_read chain image seed userdata de
 unit += tool store checksums catalogue partition filesystem
 # what every unit test is linked with
 unit_all := peer
-fuzz := userdata definition qcow2 ssh wire agent checksums disk
+fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd
 
 # ---- what is built -------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ ifeq ($(call have,ext2fs),yes)
 PROGRAMS += $(LIBEXEC)/roost-sysprep
 # in the library for its fuzzer, but only roost-sysprep is linked with it
 images += jbd2
-fuzz += journal
+fuzz += journal ext
 EXT2 := -lext2fs -lcom_err
 else
 LEFT_OUT += roost-sysprep(libext2fs)
@@ -230,7 +230,10 @@ $(BUILD)/tests/test_netsetup: $(BUILD)/tests/unit/test_netsetup.o $(call room,ne
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
+# what they feed that only a program is linked with
+$(BUILD)/tests/fuzz_nbd $(BUILD)/fuzz/nbd: $(BUILD)/images/nbd.o
+$(BUILD)/tests/fuzz_ext $(BUILD)/fuzz/ext: $(patsubst %,$(BUILD)/images/%.o,cached_disk ext_volume ext_file ext_tree ext_write sysprep_files)
 
 check: $(UNIT) fuzz-corpus
 	@failed=0; for t in $(UNIT); do $$t || failed=1; done; exit $$failed
@@ -253,7 +256,7 @@ libfuzzer: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz))
 			$(BUILD)/found/$$f tests/fuzz/corpus/$$f || exit 1; echo "fuzz $$f: ok"; done
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
 
 $(BUILD)/tests/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	@mkdir -p $(@D)
