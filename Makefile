@@ -233,7 +233,7 @@ $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o
 	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
 # what they feed that only a program is linked with
 $(BUILD)/tests/fuzz_nbd $(BUILD)/fuzz/nbd: $(BUILD)/images/nbd.o
-$(BUILD)/tests/fuzz_ext $(BUILD)/fuzz/ext: $(patsubst %,$(BUILD)/images/%.o,cached_disk ext_volume ext_file ext_tree ext_write sysprep_files)
+$(BUILD)/tests/fuzz_ext $(BUILD)/fuzz/ext: $(patsubst %,$(BUILD)/images/%.o,cached_disk ext_volume ext_recover ext_file ext_tree ext_write sysprep_files)
 
 check: $(UNIT) fuzz-corpus
 	@failed=0; for t in $(UNIT); do $$t || failed=1; done; exit $$failed
