@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +138,27 @@ int file_replace_secret(
 	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err)
 {
 	return replace(dir_fd, name, data, len, durable, 0600, err);
+}
+
+/* "NAME.new.PID", of a process that is no more. */
+static bool is_abandoned(const char *name)
+{
+	const char *at = strrchr(name, '.');
+	char *end = NULL;
+	long pid = at ? strtol(at + 1, &end, 10) : 0;
+	return pid > 0 && pid <= INT_MAX && *end == '\0' && at - name > 4 &&
+	       strncmp(at - 4, ".new", 4) == 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+void files_sweep(int dir)
+{
+	_cleanup_names_ char **names = NULL;
+	struct err ignored = ERR_INIT;
+	if (dir_names(dir, &names, NULL, &ignored) < 0)
+		return;
+	for (char **name = names; *name; name++)
+		if (is_abandoned(*name))
+			unlinkat(dir, *name, 0);
 }
 
 int file_flush(int dir_fd, const char *name, struct err *err)

@@ -30,6 +30,11 @@ int file_replace(
 /* The same for a secret: 0600 whatever the umask. */
 int file_replace_secret(
 	int dir_fd, const char *name, const void *data, size_t len, bool durable, struct err *err);
+/*
+ * Removes what those have left in a folder who died while they replaced a file in it. Processes of another PID
+ * namespace must not be at work there.
+ */
+void files_sweep(int dir);
 /* Appends one line (a new line is added) with a single write; the file is made if missing. */
 int file_append_line(int dir_fd, const char *name, const char *line, struct err *err);
 int write_all(int fd, const void *data, size_t len);

@@ -133,6 +133,7 @@ void snapshots_sweep(int dir, const json_t *record)
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **files = NULL;
 	unlinkat(dir, PLAN ".new", 0);
+	files_sweep(dir);
 	if (dir_names(dir, &files, NULL, &ignored) < 0)
 		return;
 	for (char **f = files; *f; f++)

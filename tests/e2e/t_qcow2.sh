@@ -64,7 +64,7 @@ make bitmaps
 qemu-img bitmap --add bitmaps.qcow2 b0
 # what was not closed
 qemu-img create -q -f qcow2 -o lazy_refcounts=on dirty.qcow2 1M
-(ulimit -c 0 && qemu-io -f qcow2 -c 'write 0 1M' -c abort dirty.qcow2 >/dev/null 2>&1) || :
+prlimit --core=0 qemu-io -f qcow2 -c 'write 0 1M' -c abort dirty.qcow2 >/dev/null 2>&1 || :
 # chains: upon names of all kinds, raw files, longer and shorter ones
 mkdir sub
 qemu-img create -q -f qcow2 -b c64k.qcow2 -F qcow2 middle.qcow2
