@@ -52,6 +52,25 @@ static int find_first(struct part *p, struct err *err)
 	return 0;
 }
 
+/* One at the bottom that is empty shows nothing, and its name may be that of a base: snapshot_alone.h. */
+static int drop_empty_bottom(struct part *p, const struct disk_def *d, struct err *err)
+{
+	struct qcow2_info info;
+	size_t last = p->own - 1;
+	if (last <= p->first || d->lineage_count || d->source == DISK_PATH)
+		return 0;
+	if (qcow2_read(p->files.layers[last - 1].fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", p->names[last - 1]);
+	if (info.has_backing)
+		return 0;
+	if (qcow2_read(p->files.layers[last].fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", p->names[last]);
+	int empty = qcow2_is_empty(p->files.layers[last].fd, &info, err);
+	if (empty > 0)
+		free(p->names[--p->own]);
+	return empty < 0 ? -1 : 0;
+}
+
 static int find_size(struct part *p, struct err *err)
 {
 	const struct disk_layer *top = &p->files.layers[0];
@@ -91,7 +110,8 @@ static int look_at_disk(
 	struct cloning *c, const struct disk_def *d, struct part *p, struct err *err)
 {
 	p->linked = true;
-	if (open_part(c, d, p, err) < 0 || find_first(p, err) < 0)
+	if (open_part(c, d, p, err) < 0 || find_first(p, err) < 0 ||
+		drop_empty_bottom(p, d, err) < 0)
 		return -1;
 	if (p->files.count <= CHAIN_MAX - 2)
 		return 0;

@@ -13,6 +13,15 @@
 #include "orchestrator/disk_open.h"
 #include "orchestrator/failpoint.h"
 
+static int lock(struct remake *r, struct err *err)
+{
+	if (disk_lock(r->from, r->path, true, err) < 0)
+		return -1;
+	r->temporary = str_fmt(".%.240s.roost-new", r->name);
+	unlinkat(r->dir, r->temporary, 0); /* nobody's: we have the lock */
+	return 0;
+}
+
 int remake_begin(struct remake *r, const char *path, struct err *err)
 {
 	r->path = realpath(path, NULL);
@@ -32,11 +41,18 @@ int remake_begin(struct remake *r, const char *path, struct err *err)
 	}
 	_cleanup_free_ char *folder = strndup(r->path, (size_t)(r->name - r->path));
 	r->dir = dir_open(AT_FDCWD, folder, err);
-	if (r->dir < 0 || disk_lock(r->from, r->path, true, err) < 0)
-		return -1;
-	r->temporary = str_fmt(".%.240s.roost-new", r->name);
-	unlinkat(r->dir, r->temporary, 0); /* nobody's: we have the lock */
-	return 0;
+	return r->dir < 0 ? -1 : lock(r, err);
+}
+
+int remake_begin_own(struct remake *r, int dir, const char *name, int fd, struct err *err)
+{
+	r->path = xstrdup(name);
+	r->name = r->path;
+	r->dir = dup(dir);
+	r->from = dup(fd);
+	if (r->dir < 0 || r->from < 0 || fstat(r->from, &r->st) < 0)
+		return err_errno(err, "cannot look at '%s'", name);
+	return lock(r, err);
 }
 
 static int open_fresh(struct remake *r, struct err *err)
@@ -100,13 +116,6 @@ int remake_settle(struct remake *r, struct err *err)
 	fsync(r->dir);
 	failpoint("remake-settled");
 	return 0;
-}
-
-int remake_remove(struct remake *r, struct err *err)
-{
-	if (check_still_there(r, err) < 0)
-		return -1;
-	return unlinkat(r->dir, r->name, 0) < 0 ? err_errno(err, "cannot remove '%s'", r->path) : 0;
 }
 
 void remake_end(struct remake *r)

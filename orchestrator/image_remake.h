@@ -18,7 +18,7 @@
 #include "images/image.h"
 
 struct remake {
-	char *path; /* absolute, without links */
+	char *path; /* absolute, without links; of a guest's own file its name */
 	const char *name;
 	struct stat st;
 	int dir, from;
@@ -37,11 +37,11 @@ struct remake {
  * What one who was killed has left of his copy is removed.
  */
 int remake_begin(struct remake *r, const char *path, struct err *err);
+/* The same of the file `name` of a guest's folder, which is open as `fd`, and was looked at. */
+int remake_begin_own(struct remake *r, int dir, const char *name, int fd, struct err *err);
 int remake_copy(struct remake *r, image_told_fn *told, void *about, struct err *err);
 /* Durable, with the owner and the mode of the original, it takes its place. */
 int remake_settle(struct remake *r, struct err *err);
-/* The original goes, if it is still what it was. */
-int remake_remove(struct remake *r, struct err *err);
 void remake_end(struct remake *r);
 #define _cleanup_remake_ _cleanup_(remake_end)
 

@@ -90,6 +90,18 @@ void lineage_drop(struct disk_def *d)
 	d->lineage_known = false;
 }
 
+void lineage_stand_alone(struct disk_def *d, uint64_t size)
+{
+	if (d->source == DISK_IMAGE) {
+		free(TAKE(d->path));
+		d->source = DISK_BLANK;
+		d->format = FORMAT_NONE;
+		d->size = size;
+	}
+	lineage_drop(d);
+	d->lineage_known = true;
+}
+
 void lineage_add(struct disk_def *d, const struct disk_def *from)
 {
 	for (size_t i = 0; i < from->lineage_count && d->lineage_count < LINEAGE_MAX; i++) {

@@ -24,6 +24,11 @@ void lineage_add(struct disk_def *d, const struct disk_def *from);
 /* One more link, all of it for the caller to set; the links may have moved. */
 struct lineage_link *lineage_grow(struct disk_def *d);
 void lineage_drop(struct disk_def *d);
+/*
+ * It stands on nothing any more. An overlay of an image becomes a disk of that many bytes that roost has made; a file of
+ * the user's stays what it is.
+ */
+void lineage_stand_alone(struct disk_def *d, uint64_t size);
 
 /* May QEMU have this file as the disk's active layer, does it stand on what was recorded? */
 int lineage_check_top(const struct disk_def *d, int fd, struct err *err);

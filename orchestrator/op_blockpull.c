@@ -3,49 +3,62 @@
  * until it stands alone. Nothing below is written to. As long as it has not ended nothing has changed for
  * the guest, and half of it is no harm: what was copied is what was below.
  *
- * The record is not ours to change: who asked does that when it is done (verb_blockpull.c). A guest of whose
- * record that was never done starts all the same from layers that add nothing.
+ * The guest's record is not ours to change: who asked does that when it is done (verb_blockpull.c). The layers that
+ * lay below are: they leave the record of its snapshots. A guest whose records were never changed starts all the
+ * same from layers that add nothing.
  */
 #include "orchestrator/guest.h"
 
 #include "base/str.h"
 #include "orchestrator/block_job.h"
 #include "orchestrator/block_node.h"
-#include "orchestrator/disk_open.h"
 #include "orchestrator/journal.h"
-#include "orchestrator/snapshots.h"
+#include "orchestrator/snapshot_alone.h"
 
 #define PREFIX "pull-"
 
-/* Nothing stands on them any more; while QEMU held them nobody could write to those files. */
-static void remove_lower(struct guest *g, const char *target)
+/* The nodes below the active one. Their names say nothing of where they are: the active one may be "vda-1". */
+static json_t *lower_nodes(struct guest *g, const char *target, struct err *err)
 {
-	for (size_t layer = 1; layer < CHAIN_MAX; layer++) {
-		_cleanup_free_ char *node = disk_node(target, layer, false);
-		block_remove_nodes(g, node);
-	}
+	json_t *nodes = block_chain(g, target, err);
+	if (nodes)
+		json_array_remove(nodes, 0);
+	return nodes;
 }
 
-/* Its snapshots are layers below, which must stay what the record of them says. */
-static int check_no_snapshots(struct guest *g, struct err *err)
+static int check(struct guest *g, const char *target, struct err *err)
 {
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
+	const struct disk_def *d = definition_disk(g->def, target);
 	if (!record)
 		return -1;
-	if (!json_object_size(json_object_get(record, "layers")))
-		return 0;
-	err_set(err, ERR_REFUSED, "guest '%s' has snapshots, which its disks stand on",
-		g->def->name);
-	return err_hint(err, "`roost snapshot-delete` those first");
+	return d ? snapshot_may_stand_alone(record, d, g->def->name, err) : 0;
+}
+
+/* Nothing stands on them any more; while QEMU held them nobody could write to those files. */
+static int forget_lower(struct guest *g, const char *target, const json_t *lower, struct err *err)
+{
+	const struct disk_def *d = definition_disk(g->def, target);
+	size_t i;
+	json_t *node;
+	json_array_foreach (lower, i, node)
+		block_remove_node(g, json_string_value(node));
+	_cleanup_json_ json_t *record = d ? snapshots_read(g->dir, err) : NULL;
+	if (!d)
+		return 0; /* plugged: it has no layers */
+	return record ? snapshot_forget_below(g->dir, g->def->issued.keeper_uid, record, d, err)
+		      : -1;
 }
 
 int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err *err)
 {
 	_cleanup_free_ char *id = str_fmt(PREFIX "%s", target);
 	_cleanup_free_ char *node = block_top_node(g, target, err);
-	if (!node || check_no_snapshots(g, err) < 0)
+	_cleanup_json_ json_t *lower = node ? lower_nodes(g, target, err) : NULL;
+	if (!lower || check(g, target, err) < 0)
 		return -1;
-	if (journal_begin(g, "blockpull", json_pack("{s:s}", "target", target), err) < 0)
+	if (journal_begin(g, "blockpull", json_pack("{s:s, s:O}", "target", target, "lower", lower),
+		    err) < 0)
 		return -1;
 	failpoint("blockpull-begin");
 	int result = block_job_start(g, "block-stream", id,
@@ -55,16 +68,24 @@ int op_blockpull(struct guest *g, const char *target, int64_t speed, struct err 
 		result = block_jobs_await(g, "pulling", PREFIX, err);
 	failpoint("blockpull-ended");
 	if (result == 0)
-		remove_lower(g, target);
+		result = forget_lower(g, target, lower, err);
 	failpoint("blockpull-before-end");
 	journal_end(g);
 	return result;
 }
 
+/* Does it stand alone? Then its keeper had seen the job's end. */
+static bool is_alone(struct guest *g, const char *target)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *lower = lower_nodes(g, target, &ignored);
+	return lower && !json_array_size(lower);
+}
+
 int recover_blockpull(struct guest *g, const json_t *journal, struct err *err)
 {
-	(void)err;
-	if (block_jobs_undo(g, PREFIX))
-		remove_lower(g, json_get_str(journal, "target", ""));
+	const char *target = json_get_str(journal, "target", "");
+	if ((block_jobs_undo(g, PREFIX) || is_alone(g, target)) && !g->qemu_ended)
+		return forget_lower(g, target, json_object_get(journal, "lower"), err);
 	return 0;
 }

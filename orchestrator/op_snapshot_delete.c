@@ -96,10 +96,11 @@ static int merge_begin(struct guest *g, struct merge *m, const json_t *record, s
 	m->nodes = block_chain(g, m->d->target, err);
 	if (!m->nodes || snapshot_chain(record, m->d, NULL, chain, &depth, err) < 0)
 		return -1;
-	if (json_array_size(m->nodes) <= depth)
+	m->at = find(chain, depth, m->l->name);
+	/* of one that was made to stand alone since its start there is no bottom */
+	if (json_array_size(m->nodes) <= (m->at < depth ? m->at + 1 : 0))
 		return err_set(err, ERR_QEMU, "disk '%s' has fewer files than its snapshots",
 			m->d->target);
-	m->at = find(chain, depth, m->l->name);
 	m->branch = m->at == depth;
 	if (m->branch)
 		return open_branch(g, m, record, chain, depth, err);

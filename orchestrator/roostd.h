@@ -165,6 +165,7 @@ int op_snapshot_tidy(const json_t *args, json_t **ret, struct err *err);
 int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 int op_sysprep(const json_t *args, json_t **ret, struct err *err);
 int op_clone(const json_t *args, json_t **ret, struct err *err);
+int op_blockpull_off(const json_t *args, json_t **ret, struct err *err);
 int op_template(const json_t *args, json_t **ret, struct err *err);
 /* Of the store: roostd_images.c */
 int op_image_import(const json_t *args, json_t **ret, struct err *err);

@@ -187,6 +187,16 @@ static int change_image(
 											     : 1;
 }
 
+static int blockpull(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	(void)ret;
+	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
+		return -1;
+	return work_when_off(self, name, op_blockpull_off, r, err);
+}
+
 static int snapshot_guest(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -336,8 +346,8 @@ const struct command supervisor_commands[] = {
 			{"full", ARG_BOOL, true, "copy all disks; the two share nothing"}),
 		CMD_CHANGING, to_new_name},
 	{"roost-cancel",
-		"Cancels the making of a clone, or of a guest from a backup, or the import of an image.",
-		ARGS({"name", ARG_STR, true, "what the guest was to be called"},
+		"Cancels the making of a clone, or of a guest from a backup, the import of an image, or a disk's being made to stand alone.",
+		ARGS({"name", ARG_STR, true, "what the guest is, or was to be, called"},
 			{"image", ARG_STR, true, "what the image was to be called"}),
 		CMD_QUICK, cancel},
 	{"roost-sysprep", "Removes from the disks of a guest that does not run what makes it one.",
@@ -348,6 +358,9 @@ const struct command supervisor_commands[] = {
 			{"copy-in", ARG_STR, true,
 				"a folder in it, for files whose stream (sysprep_files.h) comes along"}),
 		CMD_CHANGING, sysprep},
+	{"roost-blockpull", "Makes a disk of a guest that does not run stand alone.",
+		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}),
+		CMD_CHANGING, blockpull},
 	{"roost-template",
 		"Makes a template of a guest that does not run, or a guest of a template.",
 		ARGS({"name", ARG_STR, false, "the guest"},

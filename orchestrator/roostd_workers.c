@@ -85,6 +85,7 @@ static const struct change {
 	{"roost-clone", "cloned", true},
 	{"roost-sysprep", "cleaned", true},
 	{"roost-template", "made a template", true},
+	{"roost-blockpull", "flattened", true},
 };
 
 static const struct change *change_of(const struct request *r)
@@ -198,6 +199,8 @@ static const char *made_by(const struct worker *w, const char **kind)
 	*kind = "guest";
 	if (str_eq(command, "roost-clone"))
 		return json_get_str(args, "new-name", NULL);
+	if (str_eq(command, "roost-blockpull"))
+		return json_get_str(args, "name", NULL);
 	if (str_eq(command, "roost-define") && json_object_get(args, "files"))
 		return json_get_str(json_object_get(args, "definition"), "name", NULL);
 	*kind = "image";

@@ -522,8 +522,8 @@ bool snapshots_loose(int dir, const json_t *record, struct loose_layer *out)
 		if (!is_needed(record, disk, name) && !count_on(record, disk, name))
 			return true;
 		out->into = over;
-		if (!is_needed(record, disk, over) && count_on(record, disk, over) == 1 &&
-			!is_frozen(dir, record, disk, over))
+		if (!json_get_bool(l, "alone", false) && !is_needed(record, disk, over) &&
+			count_on(record, disk, over) == 1 && !is_frozen(dir, record, disk, over))
 			return true;
 	}
 	return false;

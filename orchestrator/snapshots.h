@@ -4,7 +4,8 @@
  *	next		number of the next file
  *	current		the snapshot that the guest goes on from; absent: none
  *	bottoms		{"vda": FILE}: what a disk was before its first snapshot: its own file, or its path
- *	layers		{"disk-vda.2.qcow2": {"disk": "vda", "over": "disk-vda.1.qcow2"}}; over "": the bottom
+ *	layers		{"disk-vda.2.qcow2": {"disk": "vda", "over": "disk-vda.1.qcow2"}}; over "": the bottom.
+ *			"alone": what is below adds nothing to it (snapshot_alone.h)
  *	tops		{"vda": "disk-vda.2.qcow2"}: what the guest writes to; absent: the bottom
  *	resume		see snapshots_resume_at(); absent: none
  *	snapshots	[{name, description, created, parent, state, disks: {"vda": LAYER}, memory: FILE}]

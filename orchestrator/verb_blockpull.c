@@ -1,6 +1,6 @@
 /*
- * blockpull: a disk of a running guest is made to stand alone; then its record is changed, too, so that the
- * image that it stood on is free. Once more does no harm: there is nothing to copy, and the record is mended.
+ * blockpull: a disk is made to stand alone; then its record is changed, too, so that the image that it stood on is
+ * free. Once more does no harm: there is nothing to copy, and the record is mended.
  */
 #include "orchestrator/verbs.h"
 
@@ -12,19 +12,6 @@
 #include "orchestrator/look_block.h"
 #include "orchestrator/record.h"
 
-/* An overlay of an image becomes a disk that roost has made; a file of the user's stays what it is. */
-static void stand_alone(struct disk_def *disk, uint64_t size)
-{
-	if (disk->source == DISK_IMAGE) {
-		free(disk->path);
-		disk->path = NULL;
-		disk->source = DISK_BLANK;
-		disk->format = FORMAT_NONE;
-		disk->size = size;
-	}
-	lineage_drop(disk);
-}
-
 static int change_record(const struct look *l, const char *target, uint64_t size, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = record_read(l->f.name, err);
@@ -33,23 +20,21 @@ static int change_record(const struct look *l, const char *target, uint64_t size
 		return -1;
 	if (!disk || (disk->source != DISK_IMAGE && !disk->lineage_count))
 		return 0; /* plugged for this run only, or nothing to tell */
-	stand_alone(disk, size);
+	lineage_stand_alone(disk, size);
 	return supervisor_call("roost-define",
 		json_pack("{s:o, s:b}", "definition", definition_to_json(d), "rebased", 1), NULL,
 		err);
 }
 
-static int pull(const struct cli *cli, struct look *l, char target[8], struct err *err)
+static int pull_running(const struct cli *cli, struct look *l, json_t *disks, const json_t *disk,
+	const char *target, struct err *err)
 {
-	_cleanup_json_ json_t *disks = look_disks(l, err), *reply = NULL;
+	_cleanup_json_ json_t *reply = NULL;
 	uint64_t speed = 0;
 	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
-	if (!disks || (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0))
+	if ((bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0) ||
+		look_disk_sizes(l, disks, err) < 0)
 		return -1;
-	const json_t *disk = look_disk(l, disks, cli->operands[1], err);
-	if (!disk || look_disk_sizes(l, disks, err) < 0)
-		return -1;
-	snprintf(target, 8, "%s", json_get_str(disk, "target", ""));
 	if (long_call(&l->f, "roost-blockpull",
 		    json_pack(
 			    "{s:s, s:I}", "target", target, "bytes-per-second", (json_int_t)speed),
@@ -58,11 +43,31 @@ static int pull(const struct cli *cli, struct look *l, char target[8], struct er
 	return change_record(l, target, (uint64_t)json_get_int(disk, "capacity", 0), err);
 }
 
+static int pull_stopped(
+	const struct cli *cli, const struct look *l, const char *target, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	if (cli_value(cli, "bandwidth", NULL))
+		return err_set(err, ERR_USAGE,
+			"blockpull: --bandwidth is for guests that run, and '%s' does not",
+			l->f.name);
+	return long_call_supervisor((struct long_about){"guest", l->f.name}, "roost-blockpull",
+		json_pack("{s:s, s:s}", "name", l->f.name, "target", target), NULL, 0, cli->json,
+		&reply, err);
+}
+
 static int run_blockpull(const struct cli *cli, struct err *err)
 {
 	_cleanup_look_ struct look l = LOOK_NONE;
-	char target[8];
-	if (look_running(&l, cli->operands[0], err) < 0 || pull(cli, &l, target, err) < 0)
+	if (look_at(&l, cli->operands[0], err) < 0)
+		return -1;
+	_cleanup_json_ json_t *disks = look_disks(&l, err);
+	const json_t *disk = disks ? look_disk(&l, disks, cli->operands[1], err) : NULL;
+	if (!disk)
+		return -1;
+	_cleanup_free_ char *target = xstrdup(json_get_str(disk, "target", ""));
+	if (look_runs(&l) ? pull_running(cli, &l, disks, disk, target, err) < 0
+			  : pull_stopped(cli, &l, target, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(json_pack("{s:s}", "target", target));
@@ -72,6 +77,6 @@ static int run_blockpull(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_blockpull = {"blockpull", "NAME TARGET",
-	"Makes a disk of a running guest stand alone, without its image.", 2, 2, false,
-	{{"bandwidth", "SIZE", 0, "bytes per second, at most, such as 50M"}}, run_blockpull,
-	"roost blockpull web1 vda", GROUP_DEVICES, GUESTS_RUNNING};
+	"Makes a disk stand alone, without its image, whether its guest runs or not.", 2, 2, false,
+	{{"bandwidth", "SIZE", 0, "of a running guest: bytes per second, at most, such as 50M"}},
+	run_blockpull, "roost blockpull web1 vda", GROUP_DEVICES, GUESTS_ALL};

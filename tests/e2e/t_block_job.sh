@@ -41,8 +41,8 @@ roost define "$TMPDIR/p.yaml"
 own=$ROOST_STATE/guests/p/disk0.qcow2
 
 say "refused"
-check_status 5 roost blockpull p vdb
-check_match "it does not run" "not running" "$out"
+check_status 2 roost blockpull p vdb --bandwidth 1M
+check_match "it does not run" "--bandwidth is for guests that run" "$out"
 roost start p 2>/dev/null
 wait_until 30 is_up p
 check_status 3 roost blockpull p vdz
