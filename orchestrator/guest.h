@@ -271,6 +271,8 @@ int op_freeze_disks(struct guest *g, json_t **ret, struct err *err);
 int op_revert(struct guest *g, const char *name, struct err *err);
 /* Gives up snapshots, merging by block jobs. op_snapshot_delete.c */
 int op_snapshot_delete_live(struct guest *g, const json_t *args, struct err *err);
+/* Merges layers of a disk that no snapshot and no clone needs; the top goes down, too. The same file. */
+int op_blockcommit(struct guest *g, const char *target, int64_t speed, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */

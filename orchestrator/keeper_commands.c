@@ -312,6 +312,14 @@ static int blockpull(
 		json_get_int(args, "bytes-per-second", 0), err);
 }
 
+static int blockcommit(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_blockcommit(self, json_get_str(args, "target", ""),
+		json_get_int(args, "bytes-per-second", 0), err);
+}
+
 static int snapshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -483,6 +491,11 @@ const struct command keeper_commands[] = {
 		ARGS({"target", ARG_STR, false, "the disk"},
 			{"bytes-per-second", ARG_INT, true, "at most"}),
 		CMD_CHANGING, blockpull},
+	{"roost-blockcommit",
+		"Merges layers of a disk that no snapshot and no clone needs into what they stand on.",
+		ARGS({"target", ARG_STR, false, "the disk"},
+			{"bytes-per-second", ARG_INT, true, "at most"}),
+		CMD_CHANGING, blockcommit},
 	{"roost-snapshot", "Makes a snapshot of the guest as it is at one instant.",
 		ARGS({"snapshot", ARG_STR, false, "what it is called"},
 			{"description", ARG_STR, true, "for people"},

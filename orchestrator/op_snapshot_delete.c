@@ -222,25 +222,30 @@ static int merge_or_remove(struct guest *g, json_t *record, const struct loose_l
 	return result < 0 ? err_prefix(err, "merging '%s'", name) : 0;
 }
 
+static int check_state(const struct guest *g, const char *what, struct err *err)
+{
+	if (g->status.state == GUEST_RUNNING || g->status.state == GUEST_PAUSED)
+		return 0;
+	return err_set(err, ERR_REFUSED, "guest '%s' cannot %s now: it is %s", g->def->name, what,
+		guest_state_name(g->status.state));
+}
+
 int op_snapshot_delete_live(struct guest *g, const json_t *args, struct err *err)
 {
 	const char *name = json_get_str(args, "snapshot", "");
 	int64_t speed = json_get_int(args, "bytes-per-second", 0);
 	struct loose_layer l;
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
-	if (!record || !snapshots_get(record, g->def->name, name, err))
+	if (!record || !snapshots_get(record, g->def->name, name, err) ||
+		check_state(g, "give up a snapshot", err) < 0)
 		return -1;
-	if (g->status.state != GUEST_RUNNING && g->status.state != GUEST_PAUSED)
-		return err_set(err, ERR_REFUSED,
-			"guest '%s' cannot give up a snapshot now: it is %s", g->def->name,
-			guest_state_name(g->status.state));
 	snapshot_take_out_with(record, name, json_get_str(args, "children", ""));
 	if (journal_begin(g, "snapshot-delete", NULL, err) < 0)
 		return -1;
 	failpoint("snapdel-begin");
 	int result = snapshots_write(g->dir, g->def->issued.keeper_uid, record, err);
 	failpoint("snapdel-written");
-	while (result == 0 && snapshots_loose(g->dir, record, &l))
+	while (result == 0 && snapshots_loose(g->dir, record, NULL, &l))
 		result = merge_or_remove(g, record, &l, speed, err);
 	if (result == 0)
 		snapshots_sweep(g->dir, record); /* what has been kept of its RAM, above all */
@@ -248,6 +253,43 @@ int op_snapshot_delete_live(struct guest *g, const json_t *args, struct err *err
 	journal_end(g);
 	if (result < 0)
 		err_prefix(err, "snapshot '%s' is given up, but not all is tidied up", name);
+	return result;
+}
+
+/* ---- without a snapshot -------------------------------------------------------------------------------- */
+
+static int no_layer(const struct guest *g, const struct disk_def *d, const json_t *record,
+	const char *target, struct err *err)
+{
+	err_set(err, ERR_REFUSED,
+		"disk '%s' of guest '%s' has no layer that could be merged into what it stands on",
+		target, g->def->name);
+	if (json_array_size(json_object_get(record, "snapshots")))
+		return err_hint(err, "`roost snapshot-delete` merges those that a snapshot holds");
+	if (d && d->source == DISK_PATH && d->lineage_count)
+		return err_hint(err, "shut it down, then `roost image commit %s`", d->path);
+	if (d && d->lineage_count)
+		return err_hint(err,
+			"what it stands on is not its alone; `roost blockpull %s %s` makes it stand alone",
+			g->def->name, target);
+	return -1;
+}
+
+/* What clones, or snapshots that were given up, have left behind: layers that nothing needs by themselves. */
+int op_blockcommit(struct guest *g, const char *target, int64_t speed, struct err *err)
+{
+	struct loose_layer l;
+	int result = 0;
+	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
+	if (!record || check_state(g, "merge layers", err) < 0)
+		return -1;
+	if (!snapshots_loose(g->dir, record, target, &l))
+		return no_layer(g, definition_disk(g->def, target), record, target, err);
+	if (journal_begin(g, "snapshot-delete", NULL, err) < 0)
+		return -1;
+	while (result == 0 && snapshots_loose(g->dir, record, target, &l))
+		result = merge_or_remove(g, record, &l, speed, err);
+	journal_end(g);
 	return result;
 }
 

@@ -111,7 +111,7 @@ int off_tidy(struct off *o, struct err *err)
 	/* to merge what is below a top may be to write its header */
 	bool resumes = snapshots_resume(o->record) &&
 		       snapshots_check_resume(o->dir, o->record, &changed) == 0;
-	while (snapshots_loose(o->dir, o->record, &l)) {
+	while (snapshots_loose(o->dir, o->record, NULL, &l)) {
 		failpoint("snapshot-before-merge");
 		if (l.into && merge(o, &l, err) < 0)
 			return err_prefix(err, "merging '%s'", l.name);

@@ -512,12 +512,14 @@ static bool is_frozen(int dir, const json_t *record, const char *disk, const cha
 	return base_is_frozen(dir, layer[0] ? layer : bottom);
 }
 
-bool snapshots_loose(int dir, const json_t *record, struct loose_layer *out)
+bool snapshots_loose(int dir, const json_t *record, const char *target, struct loose_layer *out)
 {
 	const char *name;
 	json_t *l;
 	json_object_foreach (json_object_get(record, "layers"), name, l) {
 		const char *disk = json_get_str(l, "disk", ""), *over = json_get_str(l, "over", "");
+		if (target && !str_eq(disk, target))
+			continue;
 		*out = (struct loose_layer){.name = name, .disk = disk};
 		if (!is_needed(record, disk, name) && !count_on(record, disk, name))
 			return true;

@@ -102,13 +102,14 @@ void snapshot_take_out_with(json_t *record, const char *name, const char *childr
 
 /*
  * A layer whose content nobody needs by itself: to be removed, or, where it has `into`, to be merged into
- * what it stands on, for nothing else needs that as it is, not even a clone (bases.h). False: there is none.
+ * what it stands on, for nothing else needs that as it is, not even a clone (bases.h). Of that disk alone, unless
+ * NULL. False: there is none.
  */
 struct loose_layer {
 	const char *name, *disk;
 	const char *into; /* NULL: nothing stands on it; "": the disk's bottom */
 };
-bool snapshots_loose(int dir, const json_t *record, struct loose_layer *out);
+bool snapshots_loose(int dir, const json_t *record, const char *target, struct loose_layer *out);
 /* It is merged, or removed: it leaves the record. */
 void snapshots_forget_layer(json_t *record, const struct loose_layer *l);
 

@@ -10,6 +10,7 @@ const struct verb *const verbs[] = {
 	&verb_domrename,
 	&verb_clone,
 	&verb_template,
+	&verb_blockcommit,
 	&verb_start,
 	&verb_list,
 	&verb_domstate,

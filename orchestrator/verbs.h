@@ -38,6 +38,6 @@ extern const struct verb verb_image_import, verb_image_list, verb_image_tree, ve
 
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 
-extern const struct verb verb_backup, verb_blockpull;
+extern const struct verb verb_backup, verb_blockpull, verb_blockcommit;
 
 #endif

@@ -110,8 +110,8 @@ roost image import "$TMPDIR/base.qcow2" --name base >/dev/null
 
 say "killed at each step, one after the other"
 family
-for point in a-remake-locked a-remake-copied a-remake-made a-remake-named a-remake-settled a-pull-bottom a-pull-forgotten \
-	a-pull-recorded b-remake-made b-remake-settled b-pull-recorded; do
+for point in a-remake-made a-remake-named a-remake-settled a-pull-bottom a-pull-forgotten a-pull-recorded \
+	b-remake-settled b-pull-recorded; do
 	guest=${point%%-*} step=${point#*-}
 	was=$(content "$guest")
 	die_at "$step"
@@ -158,3 +158,45 @@ check_status 3 roost blockpull p vdz
 roost template b
 check_status 5 roost blockpull b vda
 check_match "a template" "guest 'b' is a template" "$out"
+
+say "blockcommit: what the clones of a guest have left is merged when they are gone"
+roost template --undo b
+for guest in a b c; do
+	roost undefine $guest --remove-all-storage >/dev/null
+done
+roost define "$TMPDIR/a.yaml"
+qemu-io -f qcow2 -c 'write -q -P 5 1M 3M' "$(top a)"
+roost clone a b >/dev/null
+write a 6 2M
+was=$(content a)
+roost start --paused a >/dev/null 2>&1
+check_status 5 roost blockcommit a vda
+check_match "b stands on it" "disk 'vda' of guest 'a' has no layer that could be merged" "$out"
+roost destroy a
+roost undefine b --remove-all-storage >/dev/null
+roost start --paused a >/dev/null 2>&1
+check_eq "its nodes" 6 "$(nodes | wc -w)"
+roost blockcommit a vda --bandwidth 16K >/dev/null 2>&1 &
+slow=$!
+commits() {
+	roost qmp a query-jobs | jq -e 'any(.[]; .id == "snapdel-vda" and ."current-progress" > 0)'
+}
+wait_until 20 commits
+roost cancel a >/dev/null
+! wait $slow || fail "it was not cancelled"
+check_eq "its nodes" 6 "$(nodes | wc -w)"
+check_eq "told" "Layers of disk 'vda' of guest 'a' are merged" "$(roost blockcommit a vda --active --pivot 2>/dev/null)"
+check_eq "its nodes" "vda-1 vda-1-file vda-2 vda-2-file" "$(nodes)"
+check_status 5 roost blockcommit a vda
+check_match "the image is not its own" "roost blockpull a vda" "$out"
+roost destroy a
+check_eq "no layer is left" 0 "$(jq '.layers | length' "$guests/a/snapshots.json")"
+check_eq "it has what it had" "$was" "$(content a)"
+qemu-img check -q "$guests/a/disk0.qcow2"
+
+say "of one that does not run"
+roost clone a b >/dev/null
+roost undefine b --remove-all-storage >/dev/null
+roost blockcommit a vda >/dev/null
+check_eq "no layer is left" 0 "$(jq '.layers | length' "$guests/a/snapshots.json")"
+check_eq "it has what it had" "$was" "$(content a)"

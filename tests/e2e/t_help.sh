@@ -153,7 +153,7 @@ template_of_ours() {
 # before VERB: what its example needs. A boot takes seconds: those that can do without are not given one.
 before() {
 	case $1 in
-	run | start | boot | undefine | domrename | clone | template | snapshot-*) stopped ;;
+	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
 		'image '* | seed | sysprep | smoke | validate | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	dominfo | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
