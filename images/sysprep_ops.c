@@ -51,6 +51,12 @@ const struct sysprep_op sysprep_ops[] = {
 			FILES("/home/*/.local/share/fish/fish_history"))},
 	{"blkid-tab", true, "blkid's cache",
 		ROWS(FILES("/etc/blkid.tab*"), FILES("/etc/blkid/blkid.tab*"))},
+	{"ca-certificates", false, "keys and certificates of TLS",
+		ROWS(FILES("/etc/pki/CA/certs/*.crt"), FILES("/etc/pki/CA/crl/*.crt"),
+			FILES("/etc/pki/CA/newcerts/*.crt"), FILES("/etc/pki/CA/private/*.key"),
+			FILES("/etc/pki/tls/private/*.key"),
+			PLAIN("/etc/pki/tls/certs/*.crt"), /* the authorities' are links */
+			FILES("/etc/ssl/private/*.key"))},
 	{"cloud-init", true,
 		"cloud-init's state: it runs again as at a first boot, and writes the network anew",
 		ROWS(REMOVE("/var/lib/cloud/data"), REMOVE("/var/lib/cloud/handlers"),
@@ -108,6 +114,9 @@ const struct sysprep_op sysprep_ops[] = {
 			REMOVE("/var/cache/dnf/*"), REMOVE("/var/cache/libdnf5/*"),
 			REMOVE("/var/cache/yum/*"), REMOVE("/var/cache/zypp/*"),
 			FILES("/var/cache/pacman/pkg/*"), FILES("/var/cache/apk/*"))},
+	{"pam-data", true, "PAM's state: consoles, failed logins",
+		ROWS(FILES("/var/run/console/*"), FILES("/var/run/faillock/*"),
+			FILES("/var/run/sepermit/*"), FILES("/var/lib/faillock/*"))},
 	{"passwd-backups", true, "backups of the users' files",
 		ROWS(FILES("/etc/passwd-"), FILES("/etc/shadow-"), FILES("/etc/group-"),
 			FILES("/etc/gshadow-"), FILES("/etc/subuid-"), FILES("/etc/subgid-"))},
@@ -145,6 +154,16 @@ const struct sysprep_op sysprep_ops[] = {
 	{0},
 };
 
+const struct sysprep_absent sysprep_absent[] = {
+	{"customize", "it has options of its own: --run, --run-command, --copy-in"},
+	{"flag-reconfiguration", "today's systems do not look for /.unconfigured, but at the machine-id"},
+	{"fs-uuids", "what names them in fstab and boot loaders would have to be written anew"},
+	{"lvm-uuids", "volumes of LVM are not changed; where two meet, `vgimportclone` renames one"},
+	{"script", "--run runs one, in the guest"},
+	{"user-account", "`--run-command 'userdel -r NAME'` removes one"},
+	{0},
+};
+
 static sysprep_set at(size_t i)
 {
 	return (sysprep_set)1 << i;
@@ -170,9 +189,25 @@ static int unknown(const char *word, struct err *err)
 	return err_hint(err, "`roost sysprep --list-operations` lists them");
 }
 
-static int set_of(const char *word, sysprep_set *out, struct err *err)
+static const struct sysprep_absent *absent_named(const char *word)
 {
+	const struct sysprep_absent *a = sysprep_absent;
+	while (a->name && !str_eq(a->name, word))
+		a++;
+	return a->name ? a : NULL;
+}
+
+/* To leave out what is never done is nothing. */
+static int set_of(const char *word, bool out_of_it, sysprep_set *out, struct err *err)
+{
+	const struct sysprep_absent *absent = absent_named(word);
 	*out = 0;
+	if (absent && out_of_it)
+		return 0;
+	if (absent) {
+		err_set(err, ERR_USAGE, "sysprep does not do '%s'", word);
+		return err_hint(err, "%s", absent->why);
+	}
 	if (str_eq(word, "defaults"))
 		*out = sysprep_usual();
 	for (size_t i = 0; sysprep_ops[i].name; i++)
@@ -181,17 +216,27 @@ static int set_of(const char *word, sysprep_set *out, struct err *err)
 	return *out ? 0 : unknown(word, err);
 }
 
-int sysprep_choose(sysprep_set *set, const char *list, struct err *err)
+static int change(sysprep_set *set, const char *list, bool skip, struct err *err)
 {
 	_cleanup_free_ char *words = xstrdup(list);
 	sysprep_set chosen = *set, these;
 	char *rest = words, *word;
 	while ((word = strsep(&rest, ","))) {
-		bool out = word[0] == '-';
-		if (set_of(word + out, &these, err) < 0)
+		bool minus = !skip && word[0] == '-', out = skip || minus;
+		if (set_of(word + minus, out, &these, err) < 0)
 			return -1;
 		chosen = out ? chosen & ~these : chosen | these;
 	}
 	*set = chosen;
 	return 0;
+}
+
+int sysprep_choose(sysprep_set *set, const char *list, struct err *err)
+{
+	return change(set, list, false, err);
+}
+
+int sysprep_skip(sysprep_set *set, const char *list, struct err *err)
+{
+	return change(set, list, true, err);
 }

@@ -36,14 +36,25 @@ struct sysprep_op {
 extern const struct sysprep_op sysprep_ops[]; /* up to one without a name */
 enum { SYSPREP_OPS_MAX = 64 };
 
+/* What virt-sysprep has and this has not. */
+struct sysprep_absent {
+	const char *name;
+	const char *why; /* and what to do instead */
+};
+
+extern const struct sysprep_absent sysprep_absent[]; /* up to one without a name */
+
 /* By its place in sysprep_ops; NULL-terminated names to choose from are `sysprep_names`. */
 typedef uint64_t sysprep_set;
 
 sysprep_set sysprep_usual(void);
 /*
  * Changes the set by a list "a,b,-c" as virt-sysprep's --operations takes it: `defaults` and `all` are the
- * usual ones and all. ERR_USAGE names the word that is no operation, and the nearest one that is.
+ * usual ones and all. To take out what is never done is nothing. ERR_USAGE names the word that is no operation,
+ * and the nearest one that is.
  */
 int sysprep_choose(sysprep_set *set, const char *list, struct err *err);
+/* Takes those of a list "a,b" out. */
+int sysprep_skip(sysprep_set *set, const char *list, struct err *err);
 
 #endif

@@ -197,7 +197,7 @@ static int booted(struct sysprep *s, const json_t *args, struct err *err)
 		err_set(err, ERR_REFUSED, "nobody can log in to it");
 		return err_hint(err, "give it `cloud_init`, or `ready: {user, identity}`");
 	}
-	if (sysprep_boot(&s->off, operations, json_get_str(args, "run", NULL), &s->server, err) < 0)
+	if (sysprep_boot(&s->off, args, &s->server, err) < 0)
 		return -1;
 	json_t *changed = json_array(), *done = json_array(), *name;
 	size_t i;
@@ -213,7 +213,8 @@ static int booted(struct sysprep *s, const json_t *args, struct err *err)
 /* Offline if it can be; what there is nothing to be read of is booted, if somebody can log in. */
 static int choose_way(struct sysprep *s, const json_t *args, const char **way, struct err *err)
 {
-	bool boot = json_get_bool(args, "boot", false) || json_get_str(args, "run", NULL);
+	bool boot = json_get_bool(args, "boot", false) || json_get_str(args, "run", NULL) ||
+		    json_get_str(args, "run-command", NULL);
 	*way = "offline";
 	if (!boot && offline(s, args, err) == 0)
 		return 0;

@@ -355,6 +355,7 @@ const struct command supervisor_commands[] = {
 			{"operations", ARG_ARRAY, false, "what is done, by name"},
 			{"boot", ARG_BOOL, true, "by booting it, not offline"},
 			{"run", ARG_STR, true, "a script to be run before, which boots it"},
+			{"run-command", ARG_STR, true, "a line for its shell, after that"},
 			{"copy-in", ARG_STR, true,
 				"a folder in it, for files whose stream (sysprep_files.h) comes along"}),
 		CMD_CHANGING, sysprep},

@@ -262,8 +262,21 @@ static int run_script(const struct definition *d, const struct status *status, c
 	static const char command[] =
 		"sh -c 'f=$(mktemp) && cat >\"$f\" && chmod 700 \"$f\" && \"$f\"; s=$?; rm -f \"$f\"; exit $s'";
 	_cleanup_buf_ struct buf said = {0};
-	return run_as_root(d, status, command, script, RUN_MS, &said, err) < 0
-		       ? err_prefix(err, "the script that was to be run")
+	return run_as_root(d, status, command, script, RUN_MS, &said, err);
+}
+
+static int run_first(const struct definition *d, const struct status *status, const json_t *args,
+	struct err *err)
+{
+	const char *script = json_get_str(args, "run", NULL);
+	const char *command = json_get_str(args, "run-command", NULL);
+	if (script && run_script(d, status, script, err) < 0)
+		return err_prefix(err, "the script that was to be run");
+	if (!command)
+		return 0;
+	_cleanup_free_ char *one = str_fmt("#!/bin/sh\n%s\n", command);
+	return run_script(d, status, one, err) < 0
+		       ? err_prefix(err, "the command that was to be run")
 		       : 0;
 }
 
@@ -281,8 +294,7 @@ static int clean(const struct definition *d, const struct status *status, const 
 	return event ? 0 : err_prefix(err, "it does not end");
 }
 
-int sysprep_boot(struct off *o, const json_t *operations, const char *run, struct disk_server *s,
-	struct err *err)
+int sysprep_boot(struct off *o, const json_t *args, struct disk_server *s, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = isolated(o->d, err);
 	_cleanup_json_ json_t *forwards = json_array();
@@ -291,8 +303,8 @@ int sysprep_boot(struct off *o, const json_t *operations, const char *run, struc
 		boot(o, d, forwards, s, err) < 0)
 		return err_prefix(err, "booting it alone");
 	failpoint("sysprep-booted");
-	if (wait_for_login(d, &status, err) < 0 || (run && run_script(d, &status, run, err) < 0) ||
-		clean(d, &status, operations, s, err) < 0)
+	if (wait_for_login(d, &status, err) < 0 || run_first(d, &status, args, err) < 0 ||
+		clean(d, &status, json_object_get(args, "operations"), s, err) < 0)
 		return err_prefix(err, "booted alone");
 	/* it stands still, and what it had written is flushed; QEMU's own tables are by its end */
 	_cleanup_json_ json_t *reply = NULL;

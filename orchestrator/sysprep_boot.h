@@ -12,11 +12,10 @@
 /* Has somebody a login there? */
 bool sysprep_can_boot(const struct definition *d);
 /*
- * `record` has a new top for each writable disk but the UEFI variables, which get theirs here. `run`: a script
- * to be run by root before anything is removed, or NULL. Afterwards its QEMU stands still, and holds the disks
- * until disk_server_end().
+ * `record` has a new top for each writable disk but the UEFI variables, which get theirs here. `args` are those
+ * of roost-sysprep: before anything is removed root runs the script `run` and then the line `run-command`, if
+ * there are. Afterwards its QEMU stands still, and holds the disks until disk_server_end().
  */
-int sysprep_boot(struct off *o, const json_t *operations, const char *run, struct disk_server *s,
-	struct err *err);
+int sysprep_boot(struct off *o, const json_t *args, struct disk_server *s, struct err *err);
 
 #endif

@@ -12,12 +12,17 @@
 
 enum { WORK_MS = 2 * 3600 * 1000, SCRIPT_MAX = 1 << 20 };
 
-/* As virt-sysprep has it: the name, a star if it is done unless told otherwise, what it is. */
+/*
+ * As virt-sysprep has it: the name, a star if it is done unless told otherwise, what it is. A minus is before
+ * the reason why one of virt-sysprep's is not there.
+ */
 static int list_operations(const struct cli *cli)
 {
 	if (!cli->json) {
 		for (const struct sysprep_op *op = sysprep_ops; op->name; op++)
 			printf("%s %s %s\n", op->name, op->usual ? "*" : " ", op->doc);
+		for (const struct sysprep_absent *a = sysprep_absent; a->name; a++)
+			printf("%s - not done here: %s\n", a->name, a->why);
 		return 0;
 	}
 	json_t *list = json_array();
@@ -33,13 +38,13 @@ static json_t *operations(const struct cli *cli, struct err *err)
 {
 	const char *only = cli_value(cli, "operations", cli_value(cli, "enable", NULL));
 	const char *skip = cli_value(cli, "skip", NULL);
-	sysprep_set set = only ? 0 : sysprep_usual(), without = 0;
+	sysprep_set set = only ? 0 : sysprep_usual();
 	if ((only && sysprep_choose(&set, only, err) < 0) ||
-		(skip && sysprep_choose(&without, skip, err) < 0))
+		(skip && sysprep_skip(&set, skip, err) < 0))
 		return NULL;
 	json_t *names = json_array();
 	for (size_t i = 0; sysprep_ops[i].name; i++)
-		if ((set & ~without) >> i & 1)
+		if (set >> i & 1)
 			json_array_append_new(names, json_string(sysprep_ops[i].name));
 	return names;
 }
@@ -96,8 +101,9 @@ static json_t *request(const struct cli *cli, const char *name, struct err *err)
 		err_set(err, ERR_USAGE, "'%s' is no text in UTF-8", file);
 		return NULL;
 	}
-	return json_pack("{s:s, s:O, s:b, s:o*}", "name", name, "operations", names, "boot",
-		cli_flag(cli, "boot"), "run", text);
+	return json_pack("{s:s, s:O, s:b, s:o*, s:s*}", "name", name, "operations", names, "boot",
+		cli_flag(cli, "boot"), "run", text, "run-command",
+		cli_value(cli, "run-command", NULL));
 }
 
 static int run_sysprep(const struct cli *cli, struct err *err)
@@ -138,9 +144,10 @@ const struct verb verb_sysprep = {"sysprep", "[NAME]",
 		{"enable", "LIST", 0, "the same"}, {"skip", "LIST", 0, "without these"},
 		{"run", "SCRIPT", 0,
 			"before, root runs this script in it; it is booted for that, alone"},
+		{"run-command", "COMMAND", 0, "the same with a line for its shell"},
 		{"copy-in", "LOCAL:DIR", 0,
 			"afterwards a file or a folder is copied into it, root's"},
 		{"boot", NULL, 0, "boot it alone and do it over SSH, as where offline is no way"},
 		{"list-operations", NULL, 0,
-			"what there is to do; * is done unless told otherwise"}},
+			"what there is to do; * is done unless told otherwise, - is not done here"}},
 	run_sysprep, "roost sysprep template --skip ssh-userdir", GROUP_IMAGES, GUESTS_STOPPED};

@@ -95,6 +95,20 @@ check_match "the nearest one" "did you mean 'logfiles'" "$out"
 check_json "the list" 'length > 30 and any(.name == "logfiles" and .default) and any(.name == "firewall-rules" and (.default | not))' \
 	"$(roost sysprep --list-operations --json)"
 roost sysprep --list-operations | grep -qx 'tmp-files \* temporary files' || fail "not as virt-sysprep lists them"
+# virt-sysprep 1.48's, of which each is there or told why not
+for op in abrt-data backup-files bash-history blkid-tab ca-certificates crash-data cron-spool customize dhcp-client-state \
+	dhcp-server-state dovecot-data firewall-rules flag-reconfiguration fs-uuids ipa-client kerberos-data kerberos-hostkeytab \
+	logfiles lvm-system-devices lvm-uuids machine-id mail-spool net-hostname net-hwaddr net-nmconn pacct-log \
+	package-manager-cache pam-data passwd-backups puppet-data-log rh-subscription-manager rhn-systemid rpm-db samba-db-log \
+	script smolt-uuid ssh-hostkeys ssh-userdir sssd-db-log tmp-files udev-persistent-net user-account utmp yum-uuid; do
+	echo "$op"
+done >virt-sysprep
+check_eq "all of virt-sysprep's" "" "$(roost sysprep --list-operations | cut -d ' ' -f 1 | sort | comm -13 - virt-sysprep)"
+check_status 2 roost sysprep a --operations defaults,lvm-uuids
+check_match "why not" "sysprep does not do 'lvm-uuids'" "$out"
+check_match "what to do" "vgimportclone" "$out"
+check_json "to leave it out is nothing" '.changed == []' \
+	"$(roost sysprep a --operations yum-uuid,-lvm-uuids --skip user-account --json)"
 check_status 2 roost sysprep
 check_status 3 roost sysprep nosuch
 system a.raw -t ext2 # and another file system: no journal, no extents

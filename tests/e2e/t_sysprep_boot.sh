@@ -10,8 +10,11 @@ cp "$GUESTS/tiny.qcow2" base.qcow2
 cat >a.yaml <<END
 name: a
 memory: 256M
+kernel: $GUESTS/tiny-vmlinux
+initrd: $GUESTS/tiny-initrd
+cmdline: console=ttyS0 quiet cryptomgr.notests root=LABEL=tinyroot
 disks: [{image: base.qcow2}]
-interfaces: [{user: {restrict: true}}]
+interfaces: [{user: {restrict: true, forwards: [{guest: 22}]}}]
 cloud_init: true
 ready: {user: root}
 END
@@ -49,13 +52,14 @@ printf 'A=1\nHWADDR=2\n' >/etc/sysconfig/network-scripts/ifcfg-e
 echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 echo x >/tmp/.hidden
 END
-roost sysprep a --run script >said
+roost sysprep a --run script --run-command 'echo "$(id -un) $(wc -l </root/made-by)" >/root/command' >said
 cat said
 check_match "the way it took" "Guest 'a' was cleaned by booting it alone, over SSH, in [0-9]+ ms" "$(cat said)"
 check_eq "its state" "shut off" "$(state a)"
 on_disk
 e2fsck -fn root.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
 check_eq "the script was root's" "0 1" "$(debugfs -R 'cat /root/made-by' root.raw 2>/dev/null | paste -s -d ' ' -)"
+check_eq "and then the command" "root 2" "$(debugfs -R 'cat /root/command' root.raw 2>/dev/null)"
 for path in /etc/ssh/ssh_host_rsa_key /home/ann/.ssh /var/log/messages /var/log/deep/er/x.log /root/.bash_history /tmp/.hidden; do
 	! debugfs -R "stat $path" root.raw 2>&1 | grep -q ^Inode: || fail "$path is still there"
 done
@@ -66,6 +70,21 @@ check_eq "no file is left" "" "$(find "$guests/a" -name 'disk-*' -o -name '*.soc
 
 say "the journal is empty: what comes after it is done offline"
 check_match "offline" "cleaned offline \(ext4 on vda2\)" "$(roost sysprep a)"
+
+say "it was ended, not shut down"
+roost start a >/dev/null
+roost ssh a 'echo key >/etc/ssh/ssh_host_rsa_key; mkdir /root/d; for i in $(seq 99); do echo $i >/root/d/$i; done; sync; exec 9>/root/open; rm /root/open /root/d/1; sync; sleep 60' &
+here() { roost ssh a 'test -e /root/d/2 && ! test -e /root/d/1'; }
+wait_until 60 here
+roost destroy a >/dev/null
+wait $! || :
+roost sysprep a >said
+check_match "its journal" "The ext4 on vda2 had not been unmounted: its journal was replayed \([1-9][0-9]* blocks, [0-9]+ open files" "$(cat said)"
+check_match "offline" "cleaned offline \(ext4 on vda2\)" "$(cat said)"
+on_disk
+e2fsck -fn root.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
+check_eq "what it had written" 99 "$(debugfs -R 'cat /root/d/99' root.raw 2>/dev/null)"
+! debugfs -R "stat /etc/ssh/ssh_host_rsa_key" root.raw 2>&1 | grep -q ^Inode: || fail "the key is still there"
 
 say "what has no ext on its disks is booted by itself"
 cat >b.yaml <<END
