@@ -195,7 +195,7 @@ static void drop(struct ext_volume *v)
 }
 
 /* As its superblock is now. */
-static int open_now(struct ext_volume *v, struct err *err)
+int ext_open(struct ext_volume *v, struct err *err)
 {
 	opening = v;
 	v->err = (struct err)ERR_INIT;
@@ -215,23 +215,18 @@ static int replay(struct ext_volume *v, struct err *err)
 {
 	int result = ext_replay(v, err);
 	drop(v);
-	return result < 0 ? -1 : open_now(v, err);
+	return result < 0 ? -1 : ext_open(v, err);
 }
 
-int ext_open(struct ext_volume *v, struct err *err)
+int ext_begin(struct ext_volume *v, struct err *err)
 {
-	if (open_now(v, err) < 0)
-		return -1;
 	v->recovered = ext_is_unclean(v);
 	if (v->recovered && replay(v, err) < 0)
 		return -1;
 	errcode_t code = ext2fs_read_bitmaps(v->fs);
-	int result = code ? ext_error(v, code, err, "its bitmaps") : 0;
-	if (result == 0 && v->recovered)
-		result = ext_settle(v, err);
-	if (result < 0)
-		drop(v);
-	return result;
+	if (code)
+		return ext_error(v, code, err, "its bitmaps");
+	return v->recovered ? ext_settle(v, err) : 0;
 }
 
 bool ext_is_used(const struct ext_volume *v, ext2_ino_t ino)

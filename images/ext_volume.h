@@ -27,11 +27,15 @@ struct ext_volume {
 /* Is there the magic number of one? 1, 0, -1. */
 int ext_probe(struct cached_disk *d, uint64_t at, uint64_t size, struct err *err);
 /*
- * One that was not unmounted is made what it is after a mount (ext_recover.h), and is to be kept even if
- * nothing else is changed. ERR_REFUSED: it must not be changed: it has errors, its journal is damaged or
- * elsewhere, or it has a feature that keeps a second account of what is removed.
+ * To be looked at as it lies on the disk; nothing is written. ERR_REFUSED: it must not be changed: it has
+ * errors, or a feature that keeps a second account of what is removed.
  */
 int ext_open(struct ext_volume *v, struct err *err);
+/*
+ * To be changed. One that was not unmounted is made what it is after a mount (ext_recover.h), and is to be
+ * kept even if nothing else is changed. ERR_REFUSED: its journal is damaged, elsewhere or of an unknown kind.
+ */
+int ext_begin(struct ext_volume *v, struct err *err);
 /* Writes what was changed, if `keep`; closes. */
 int ext_close(struct ext_volume *v, bool keep, struct err *err);
 /* "ext4", by its features. */

@@ -149,6 +149,24 @@ static void mount_line(struct job *j, const char *line)
 		}
 }
 
+/* What has none is cleaned another way: then nothing was written. */
+static int find_system(struct job *j, struct err *err)
+{
+	for (size_t i = 0; i < j->count; i++)
+		if (is_root(&j->volumes[i]))
+			return 0;
+	return err_set(
+		err, ERR_NOT_FOUND, "there is no ext2, ext3 or ext4 with a system on its disks");
+}
+
+static int begin_all(struct job *j, struct err *err)
+{
+	for (size_t i = 0; i < j->count; i++)
+		if (ext_begin(&j->volumes[i], err) < 0)
+			return -1;
+	return 0;
+}
+
 static int mount_all(struct job *j, struct err *err)
 {
 	struct ext_tree tree = {j->volumes, j->count, 0, 0, 0, 0};
@@ -159,11 +177,8 @@ static int mount_all(struct job *j, struct err *err)
 			j->volumes[i].mounted = !roots++;
 			j->volumes[i].root[0] = '\0';
 		}
-	if (roots > 1)
+	if (roots != 1)
 		return err_set(err, ERR_REFUSED, "there are %zu systems on its disks", roots);
-	if (!roots)
-		return err_set(err, ERR_NOT_FOUND,
-			"there is no ext2, ext3 or ext4 with a system on its disks");
 	int there = tree_read(&tree, "/etc/fstab", FSTAB_MAX, &fstab, err);
 	if (there <= 0)
 		return there;
@@ -258,8 +273,8 @@ static int sync_all(struct job *j, struct err *err)
 
 static int work(struct job *j, struct err *err)
 {
-	if (open_all(j, err) < 0 || mount_all(j, err) < 0 || do_all(j, err) < 0 ||
-		copy_in(j, err) < 0)
+	if (open_all(j, err) < 0 || find_system(j, err) < 0 || begin_all(j, err) < 0 ||
+		mount_all(j, err) < 0 || do_all(j, err) < 0 || copy_in(j, err) < 0)
 		return -1;
 	return close_all(j, err) < 0 ? -1 : sync_all(j, err);
 }

@@ -156,9 +156,11 @@ const struct sysprep_op sysprep_ops[] = {
 
 const struct sysprep_absent sysprep_absent[] = {
 	{"customize", "it has options of its own: --run, --run-command, --copy-in"},
-	{"flag-reconfiguration", "today's systems do not look for /.unconfigured, but at the machine-id"},
+	{"flag-reconfiguration",
+		"today's systems do not look for /.unconfigured, but at the machine-id"},
 	{"fs-uuids", "what names them in fstab and boot loaders would have to be written anew"},
-	{"lvm-uuids", "volumes of LVM are not changed; where two meet, `vgimportclone` renames one"},
+	{"lvm-uuids",
+		"volumes of LVM are not changed; where two meet, `vgimportclone` renames one"},
 	{"script", "--run runs one, in the guest"},
 	{"user-account", "`--run-command 'userdel -r NAME'` removes one"},
 	{0},

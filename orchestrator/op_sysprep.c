@@ -218,7 +218,9 @@ static int choose_way(struct sysprep *s, const json_t *args, const char **way, s
 	*way = "offline";
 	if (!boot && offline(s, args, err) == 0)
 		return 0;
-	if (!boot && (err->kind != ERR_NOT_FOUND || !sysprep_can_boot(s->off.d)))
+	bool files =
+		json_get_str(args, "copy-in", NULL); /* whose folder may be what is not found */
+	if (!boot && (err->kind != ERR_NOT_FOUND || files || !sysprep_can_boot(s->off.d)))
 		return -1;
 	disk_server_end(&s->server);
 	*way = "booted";

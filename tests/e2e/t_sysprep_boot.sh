@@ -14,7 +14,7 @@ kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-initrd
 cmdline: console=ttyS0 quiet cryptomgr.notests root=LABEL=tinyroot
 disks: [{image: base.qcow2}]
-interfaces: [{user: {restrict: true, forwards: [{guest: 22}]}}]
+interfaces: [{user: {restrict: true, hostfwd: ["-22"]}}]
 cloud_init: true
 ready: {user: root}
 END
@@ -52,6 +52,7 @@ printf 'A=1\nHWADDR=2\n' >/etc/sysconfig/network-scripts/ifcfg-e
 echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 echo x >/tmp/.hidden
 END
+# shellcheck disable=SC2016 # the guest's shell expands it
 roost sysprep a --run script --run-command 'echo "$(id -un) $(wc -l </root/made-by)" >/root/command' >said
 cat said
 check_match "the way it took" "Guest 'a' was cleaned by booting it alone, over SSH, in [0-9]+ ms" "$(cat said)"
@@ -73,11 +74,12 @@ check_match "offline" "cleaned offline \(ext4 on vda2\)" "$(roost sysprep a)"
 
 say "it was ended, not shut down"
 roost start a >/dev/null
-roost ssh a 'echo key >/etc/ssh/ssh_host_rsa_key; mkdir /root/d; for i in $(seq 99); do echo $i >/root/d/$i; done; sync; exec 9>/root/open; rm /root/open /root/d/1; sync; sleep 60' &
-here() { roost ssh a 'test -e /root/d/2 && ! test -e /root/d/1'; }
-wait_until 60 here
+wait_until 60 roost ssh a true
+# a file without a name stays open
+# shellcheck disable=SC2016 # the guest's shell expands it
+roost ssh a 'echo key >/etc/ssh/ssh_host_rsa_key; mkdir /root/d; for i in $(seq 99); do echo $i >/root/d/$i; done; sync
+	exec 9>/root/open; rm /root/open /root/d/1; setsid sleep 99 </dev/null >/dev/null 2>&1 & sync'
 roost destroy a >/dev/null
-wait $! || :
 roost sysprep a >said
 check_match "its journal" "The ext4 on vda2 had not been unmounted: its journal was replayed \([1-9][0-9]* blocks, [0-9]+ open files" "$(cat said)"
 check_match "offline" "cleaned offline \(ext4 on vda2\)" "$(cat said)"
