@@ -52,6 +52,8 @@ static int recover_operation(struct guest *g, struct err *err)
 			return err_prefix(err, "recovering from an interrupted %s", operation);
 	if (!g->qemu_ended) /* else when its end is told: guest_end() */
 		journal_end(g);
+	files_sweep(g->dir); /* what our predecessor was just writing */
+	files_sweep(g->run);
 	return 0;
 }
 

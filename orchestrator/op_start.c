@@ -246,6 +246,7 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	g->status.vcpus = g->def->vcpus;
 	attached_load(g);
 	journal_end(g); /* of a QEMU that went with the host: nothing is half done any more */
+	files_sweep(g->dir);
 	g->status.state = GUEST_STARTING;
 	guest_tell_status(g); /* no event yet: its log must not become root's */
 	if (claim_check(g->dir, g->def->name, err) < 0)
