@@ -13,6 +13,7 @@
 #include "orchestrator/block_job.h"
 #include "orchestrator/block_node.h"
 #include "orchestrator/journal.h"
+#include "orchestrator/running_disks.h"
 #include "orchestrator/snapshot_alone.h"
 
 #define PREFIX "pull-"
@@ -28,11 +29,14 @@ static json_t *lower_nodes(struct guest *g, const char *target, struct err *err)
 
 static int check(struct guest *g, const char *target, struct err *err)
 {
+	_cleanup_running_disks_ struct running_disks r = {.count = 0};
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, err);
-	const struct disk_def *d = definition_disk(g->def, target);
-	if (!record)
+	if (!record || running_disks(g, &r, err) < 0)
 		return -1;
-	return d ? snapshot_may_stand_alone(record, d, g->def->name, err) : 0;
+	for (size_t i = 0; i < r.count; i++)
+		if (str_eq(r.disks[i].target, target))
+			return snapshot_may_stand_alone(record, &r.disks[i], g->def->name, err);
+	return 0; /* it is read-only: no snapshot holds it */
 }
 
 /* Nothing stands on them any more; while QEMU held them nobody could write to those files. */
@@ -45,7 +49,7 @@ static int forget_lower(struct guest *g, const char *target, const json_t *lower
 		block_remove_node(g, json_string_value(node));
 	_cleanup_json_ json_t *record = d ? snapshots_read(g->dir, err) : NULL;
 	if (!d)
-		return 0; /* plugged: it has no layers */
+		return 0; /* plugged, so a file of the user's, which has none: check() */
 	return record ? snapshot_forget_below(g->dir, g->def->issued.keeper_uid, record, d, err)
 		      : -1;
 }

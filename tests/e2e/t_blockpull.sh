@@ -155,6 +155,14 @@ rm under.raw
 roost start --paused p >/dev/null 2>&1
 roost destroy p
 check_status 3 roost blockpull p vdz
+roost start --paused p >/dev/null 2>&1
+qemu-img create -q -f qcow2 plain.qcow2 1M
+qemu-img create -q -f qcow2 -F qcow2 -b plain.qcow2 plugged.qcow2
+roost attach-disk p "$PWD/plugged.qcow2" --format qcow2 --target vdc >/dev/null
+roost snapshot-create-as p s --disk-only >/dev/null
+check_status 5 roost blockpull p vdc
+check_match "plugged, and held by a snapshot" "guest 'p' has snapshots, which its disks stand on" "$out"
+roost destroy p
 roost template b
 check_status 5 roost blockpull b vda
 check_match "a template" "guest 'b' is a template" "$out"
