@@ -72,6 +72,7 @@ roostd += op_blockpull_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim
 roost  += logout
+roostd += op_managed connect logout saving saved media
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password

@@ -132,17 +132,38 @@ int supervisor_call(const char *command, json_t *args, json_t **reply, struct er
 	return call_within(OPERATION_MS, command, args, reply, err);
 }
 
+/* As the caller has it, not as roostd was born. */
+static int falls_back(bool *out, struct err *err)
+{
+	const char *fallback = getenv("ROOST_ACCEL_FALLBACK");
+	*out = fallback && fallback[0];
+	if (!*out || str_eq(fallback, "tcg"))
+		return 0;
+	err_set(err, ERR_USAGE, "ROOST_ACCEL_FALLBACK='%s' is unknown", fallback);
+	return err_hint(err, "the only word is tcg");
+}
+
+/* A managed save is root's to open: a member of the group has roostd do it. */
+static int start_managed(int64_t ms, const char *name, bool paused, json_t **reply, struct err *err)
+{
+	bool fallback;
+	if (falls_back(&fallback, err) < 0)
+		return -1;
+	return call_within(ms, "roost-managed-start",
+		json_pack("{s:s, s:b, s:b}", "name", name, "paused", paused, "fallback-tcg",
+			fallback),
+		reply, err);
+}
+
 static int start_from(int64_t ms, const char *name, unsigned how, struct saved *from,
 	json_t **reply, struct err *err)
 {
-	const char *fallback = getenv("ROOST_ACCEL_FALLBACK");
+	bool fallback;
 	int64_t deadline = deadline_in(ms);
-	if (fallback && fallback[0] && !str_eq(fallback, "tcg")) {
-		err_set(err, ERR_USAGE, "ROOST_ACCEL_FALLBACK='%s' is unknown", fallback);
-		return err_hint(err, "the only word is tcg");
-	}
+	if (falls_back(&fallback, err) < 0)
+		return -1;
 	json_t *args = json_pack("{s:s, s:b, s:b, s:b}", "name", name, "paused", how & START_PAUSED,
-		"fallback-tcg", fallback && fallback[0], "force-boot", how & START_FORCE_BOOT);
+		"fallback-tcg", fallback, "force-boot", how & START_FORCE_BOOT);
 	if (from)
 		json_object_set(args, "restore", from->facts);
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
@@ -172,6 +193,8 @@ int supervisor_start_within(
 	_cleanup_json_ json_t *answer = NULL;
 	if (!saved_exists(name))
 		return start_from(ms, name, paused ? START_PAUSED : 0, NULL, reply, err);
+	if (paths_are_system() && geteuid() != 0)
+		return start_managed(ms, name, paused, reply, err);
 	_cleanup_free_ char *path = saved_path(name, err);
 	if (!path || saved_open(path, name, &s, err) < 0) {
 		err_prefix(err, "guest '%s' has been saved", name);

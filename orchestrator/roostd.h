@@ -166,6 +166,10 @@ int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 int op_sysprep(const json_t *args, json_t **ret, struct err *err);
 int op_clone(const json_t *args, json_t **ret, struct err *err);
 int op_blockpull_off(const json_t *args, json_t **ret, struct err *err);
+/* op_managed.c */
+int op_managed_save(const json_t *args, json_t **ret, struct err *err);
+int op_managed_start(const json_t *args, json_t **ret, struct err *err);
+int op_managed_remove(const json_t *args, json_t **ret, struct err *err);
 int op_template(const json_t *args, json_t **ret, struct err *err);
 /* Of the store: roostd_images.c */
 int op_image_import(const json_t *args, json_t **ret, struct err *err);

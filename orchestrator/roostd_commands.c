@@ -220,6 +220,19 @@ static int sysprep(void *self, const json_t *args, struct request *r, json_t **r
 	return work_when_off(self, name, op_sysprep, r, err);
 }
 
+/* What a member of the group may not do himself. Another worker may be at the guest: keepers and roostd see to that. */
+static int managed(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	worker_fn *work = str_eq(r->command, "roost-managed-save")    ? op_managed_save
+			  : str_eq(r->command, "roost-managed-start") ? op_managed_start
+								      : op_managed_remove;
+	(void)args, (void)ret;
+	if (may_change(self, r, err) < 0)
+		return -1;
+	json_object_set_new(r->args, "by", event_who(&r->peer));
+	return worker_start(self, work, r, err) < 0 ? -1 : 1;
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
@@ -386,6 +399,15 @@ const struct command supervisor_commands[] = {
 		change_image},
 	{"roost-image-verify", "Looks whether an image of the store still has its digest.",
 		ARGS({"image", ARG_STR, false, "its name"}), CMD_QUICK, change_image},
+	{"roost-managed-save", "Saves a guest into its folder and ends it, as `roost managedsave`.",
+		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},
+	{"roost-managed-start", "Starts a guest from what was saved in its folder.",
+		ARGS({"name", ARG_STR, false, "the guest"},
+			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},
+			{"fallback-tcg", ARG_BOOL, true, "TCG where KVM is asked for in vain"}),
+		CMD_CHANGING, managed},
+	{"roost-managed-remove", "Gives up what was saved in a guest's folder.",
+		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},
 	{"roost-start", "Starts a guest; the answer comes when its CPUs run.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

@@ -207,11 +207,12 @@ static const char *made_by(const struct worker *w, const char **kind)
 	return str_starts(command, "roost-image-") ? json_get_str(args, "image", NULL) : NULL;
 }
 
-/* Who wanted a copy has gone: it is not to be made for nobody. */
+/* Who wanted a copy, or a guest saved, has gone: it is not to be done for nobody. */
 static void look_for_client(const struct supervisor *s, struct worker *w)
 {
 	const char *kind;
-	if (made_by(w, &kind) && !server_client_alive(s->server, w->request->client))
+	bool saves = str_eq(w->request->command, "roost-managed-save");
+	if ((made_by(w, &kind) || saves) && !server_client_alive(s->server, w->request->client))
 		end_worker(w);
 }
 

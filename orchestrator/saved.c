@@ -1,5 +1,6 @@
 #include "orchestrator/saved.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,22 @@ char *saved_path(const char *name, struct err *err)
 		return managed;
 	free(managed);
 	return str_fmt("%s/guests/%s/%s", paths_state(err), name, memory);
+}
+
+int saved_remove(const char *name, bool *was, struct err *err)
+{
+	_cleanup_definition_ struct definition *d = record_read(name, err);
+	_cleanup_close_ int dir = d ? guest_dir_open(name, err) : -1;
+	if (dir < 0)
+		return -1;
+	*was = snapshots_saved(dir);
+	if (!*was)
+		return 0;
+	if (unlinkat(dir, SAVE_MANAGED, 0) < 0 && errno != ENOENT)
+		return err_errno(err, "cannot remove the managed save of guest '%s'", name);
+	/* what it went back to, by a snapshot with RAM: it is to be booted instead */
+	snapshots_forget_saved(dir, d->issued.keeper_uid);
+	return 0;
 }
 
 /* ---- disks, as they were when it was saved --------------------------------------------------------- */

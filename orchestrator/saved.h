@@ -12,6 +12,8 @@ bool saved_exists(const char *name);
  * caller.
  */
 char *saved_path(const char *name, struct err *err);
+/* Removes both; *was: there was one. */
+int saved_remove(const char *name, bool *was, struct err *err);
 /* [{path, size, mtime_ns}] of all that the guest writes to, as they are now; NULL with *err. */
 json_t *saved_disks(const struct definition *d, const json_t *plugged, struct err *err);
 

@@ -16,6 +16,13 @@
 #include "orchestrator/saving.h"
 #include "orchestrator/snapshots.h"
 
+/* `path`: NULL for a managed save. */
+static void tell_saved(const struct found *f, const char *path)
+{
+	printf("Guest '%s' saved%s%s\n", f->name, path ? " to " : " by roost",
+		path ? path : "; its next start goes on from there");
+}
+
 static int run(const struct cli *cli, const char *path, const struct found *f, struct err *err)
 {
 	uint64_t size = 0;
@@ -26,8 +33,7 @@ static int run(const struct cli *cli, const char *path, const struct found *f, s
 	if (cli->json)
 		cli_print_json(json_pack("{s:s, s:I}", "file", path, "size", (json_int_t)size));
 	else
-		printf("Guest '%s' saved%s%s\n", f->name, managed ? " by roost" : " to ",
-			managed ? "; its next start goes on from there" : path);
+		tell_saved(f, managed ? NULL : path);
 	return 0;
 }
 
@@ -37,50 +43,50 @@ static int run_save(const struct cli *cli, struct err *err)
 	return guest_find(cli->operands[0], &f, err) < 0 ? -1 : run(cli, cli->operands[1], &f, err);
 }
 
-/* It lies in the guest's own folder: a member of the group may read there, and not write. */
-static char *managed_path(const struct cli *cli, struct found *f, struct err *err)
+/* It lies in the guest's own folder, where a member of the group may not write: roostd does it for him. */
+static bool is_for_root(void)
 {
-	if (guest_find(cli->operands[0], f, err) < 0)
-		return NULL;
-	_cleanup_close_ int dir = guest_dir_open(f->name, err);
-	if (dir < 0)
-		return NULL;
-	if (faccessat(dir, ".", W_OK, AT_EACCESS) == 0)
-		return saved_managed_path(f->name, err);
-	err_set(err, ERR_REFUSED,
-		"guest '%s': its managed save is only root's to make and to remove", f->name);
-	err_hint(err, "`roost save %s FILE` saves it into a file of yours", f->name);
-	return NULL;
+	return paths_are_system() && geteuid() != 0;
 }
 
 static int run_managedsave(const struct cli *cli, struct err *err)
 {
 	struct found f;
-	_cleanup_free_ char *path = managed_path(cli, &f, err);
-	return path ? run(cli, path, &f, err) : -1;
+	json_t *reply = NULL;
+	if (guest_find(cli->operands[0], &f, err) < 0)
+		return -1;
+	if (!is_for_root()) {
+		_cleanup_free_ char *path = saved_managed_path(f.name, err);
+		return path ? run(cli, path, &f, err) : -1;
+	}
+	if (supervisor_call("roost-managed-save", json_pack("{s:s}", "name", f.name), &reply, err) <
+		0)
+		return -1;
+	if (cli->json)
+		cli_print_json(reply);
+	else
+		tell_saved(&f, NULL), json_decref(reply);
+	return 0;
 }
 
-/* What it went back to, by a snapshot with RAM: it is to be booted instead. */
-static int forget(const char *name, struct err *err)
+static int remove_managed(const char *name, bool *was, struct err *err)
 {
-	_cleanup_definition_ struct definition *d = record_read(name, err);
-	_cleanup_close_ int dir = d ? guest_dir_open(name, err) : -1;
-	if (dir < 0)
+	json_t *reply = NULL;
+	if (!is_for_root())
+		return saved_remove(name, was, err);
+	if (supervisor_call("roost-managed-remove", json_pack("{s:s}", "name", name), &reply, err) <
+		0)
 		return -1;
-	snapshots_forget_saved(dir, d->issued.keeper_uid);
+	*was = json_get_bool(reply, "removed", false);
+	json_decref(reply);
 	return 0;
 }
 
 static int run_managedsave_remove(const struct cli *cli, struct err *err)
 {
 	struct found f;
-	_cleanup_free_ char *path = managed_path(cli, &f, err);
-	if (!path)
-		return -1;
-	bool was = saved_exists(f.name);
-	if (was && unlink(path) < 0 && errno != ENOENT)
-		return err_errno(err, "cannot remove the managed save of guest '%s'", f.name);
-	if (was && forget(f.name, err) < 0)
+	bool was;
+	if (guest_find(cli->operands[0], &f, err) < 0 || remove_managed(f.name, &was, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(json_pack("{s:b}", "removed", was));

@@ -244,16 +244,6 @@ tells_events() {
 at_end() {
 	[ "$finish_status" -eq 0 ] || echo "-- what came before the example: $(cat "$TMPDIR/before" 2>/dev/null)"
 }
-# what the caller says that this user may not do
-IFS='
-'
-for verb in ${HELP_REFUSED-}; do
-	on >"$TMPDIR/before" 2>&1
-	check_status 5 sh -ec "$(row "$verb" example)"
-	check_match "$verb" "only root" "$out"
-	verbs=$(printf '%s\n' "$verbs" | grep -vxF "$verb")
-done
-unset IFS
 printf '%s\n' "$verbs" >"$TMPDIR/verbs"
 while read -r verb <&3; do
 	example=$(row "$verb" example)

@@ -192,6 +192,29 @@ Guest 'two' is shut off: guest poweroff, asked by the ACPI button" "$(as alice r
 as alice roost autostart --disable two
 roost start one
 
+say "a member saves, which root's roostd does for her"
+wait_until 30 is_up one
+check_eq "words" "Guest 'one' saved by roost; its next start goes on from there" "$(as alice roost managedsave one)"
+check_eq "it is root's, and nobody else reads it" "600 0" "$(stat -c '%a %u' "$ROOST_STATE/guests/one/managed.save")"
+check_match "list" ' one +saved' "$(as alice roost list --all --managed-save)"
+check_match "a member starts it" "^Guest 'one' restored from its managed save" "$(as alice roost start one)"
+check_eq "it has not booted again" "running (restored)" "$(reason one)"
+check_eq "who did it" "roost-managed-save alice roost-managed-start alice" "$(told "$ROOST_STATE/guests/one/events.jsonl" \
+	'select(.command | startswith("roost-managed")) | "\(.command) \(.user)"' | xargs)"
+check_json "in JSON" '.size > 1000000 and (.file | endswith("/one/managed.save"))' "$(as alice roost managedsave one --json)"
+check_status 5 as alice roost managedsave one
+check_match "why" "not running" "$out"
+check_json "she removes it" '.removed' "$(as alice roost managedsave-remove one --json)"
+check_eq "words" "Guest 'one' has no managed save" "$(as alice roost managedsave-remove one)"
+roost start one
+wait_until 30 is_up one
+as alice roost boot >/dev/null
+roost managedsave one
+for command in roost-managed-save roost-managed-start roost-managed-remove; do
+	check_status 1 as bob "$TOP/tests/e2e/qmp" "$ROOST_RUN/roostd.sock" $command '{"name": "one"}'
+done
+check_match "root's, by a member" "restored from its managed save" "$(as alice roost start one)"
+
 say "no roostd of root's: a member starts none"
 roost destroy one
 # shellcheck disable=SC2046 # several words are meant
