@@ -395,6 +395,7 @@ while read -r victim point <&7; do
 		up
 		unharmed
 		;;
+	restore-copying) ;; # t_backup
 	restore-*)
 		# it goes on, or it is off and the next start goes on
 		up
