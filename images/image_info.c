@@ -8,6 +8,7 @@
 #include "images/chain.h"
 #include "images/image.h"
 #include "images/qcow2.h"
+#include "images/qcow2_bitmaps.h"
 #include "images/qcow2_format.h"
 #include "images/qcow2_snapshots.h"
 
@@ -96,6 +97,19 @@ static json_t *describe(const char *path, const struct stat *st, const struct qc
 	return o;
 }
 
+/* What is in tables of its own, each read only if the header tells of it. */
+static int add_tables(int fd, const struct qcow2_info *q, json_t *o, struct err *err)
+{
+	json_t *data = json_object_get(json_object_get(o, "format-specific"), "data");
+	json_t *snapshots = q->snapshots ? qcow2_snapshots(fd, q, err) : NULL;
+	if (snapshots)
+		json_object_set_new(o, "snapshots", snapshots);
+	json_t *bitmaps = q->bitmaps ? qcow2_bitmaps(fd, q, err) : NULL;
+	if (bitmaps)
+		json_object_set_new(data, "bitmaps", bitmaps);
+	return (q->snapshots && !snapshots) || (q->bitmaps && !bitmaps) ? -1 : 0;
+}
+
 /* The file at `path`, told as `name`. */
 static json_t *info_as(
 	const char *name, const char *path, enum image_format format, struct err *err)
@@ -111,10 +125,7 @@ static json_t *info_as(
 		return NULL;
 	}
 	json_t *o = describe(name, &st, qcow2 ? &q : NULL);
-	json_t *snapshots = qcow2 && q.snapshots ? qcow2_snapshots(fd, &q, err) : NULL;
-	if (snapshots)
-		json_object_set_new(o, "snapshots", snapshots);
-	if (!snapshots && qcow2 && q.snapshots) {
+	if (qcow2 && add_tables(fd, &q, o, err) < 0) {
 		err_prefix(err, "'%s'", path);
 		json_decref(o);
 		return NULL;
@@ -181,24 +192,44 @@ static void print_backing(const json_t *o)
 	}
 }
 
-static void print_specific(const json_t *data)
+static void print_members(const json_t *whole, int indent);
+
+static void print_value(const char *key, const json_t *value, int indent)
+{
+	_cleanup_free_ char *label = xstrdup(key);
+	for (char *p = label; *p; p++)
+		*p = *p == '-' ? ' ' : *p;
+	printf("%*s", indent, "");
+	if (json_is_string(value))
+		print_name(label, json_string_value(value));
+	else if (json_is_integer(value))
+		printf("%s: %lld", label, (long long)json_integer_value(value));
+	else if (json_is_boolean(value))
+		printf("%s: %s", label, json_is_true(value) ? "true" : "false");
+	else
+		printf("%s:", label);
+	putchar('\n');
+	print_members(value, indent + 4);
+}
+
+/* Of an object or a list. */
+static void print_members(const json_t *whole, int indent)
 {
 	const char *key;
 	json_t *value;
-	puts("Format specific information:");
-	json_object_foreach ((json_t *)data, key, value) {
-		_cleanup_free_ char *label = xstrdup(key);
-		for (char *p = label; *p; p++)
-			*p = *p == '-' ? ' ' : *p;
-		printf("    ");
-		if (json_is_string(value))
-			print_name(label, json_string_value(value));
-		else if (json_is_integer(value))
-			printf("%s: %lld", label, (long long)json_integer_value(value));
-		else
-			printf("%s: %s", label, json_is_true(value) ? "true" : "false");
-		putchar('\n');
+	size_t i;
+	json_object_foreach ((json_t *)whole, key, value)
+		print_value(key, value, indent);
+	json_array_foreach (whole, i, value) {
+		_cleanup_free_ char *number = str_fmt("[%zu]", i);
+		print_value(number, value, indent);
 	}
+}
+
+static void print_specific(const json_t *data)
+{
+	puts("Format specific information:");
+	print_members(data, 4);
 }
 
 static void print_snapshots(const json_t *list)

@@ -28,6 +28,8 @@ struct qcow2_info {
 	bool data_file;     /* an external one: the feature bit is set, or a name is there */
 	uint32_t snapshots; /* internal ones */
 	uint64_t snapshots_offset;
+	uint32_t bitmaps;                      /* persistent ones, that are not out of date */
+	uint64_t bitmaps_offset, bitmaps_size; /* of their directory, which lies inside the file */
 	uint64_t l1_offset; /* of the active table, which lies wholly inside the file */
 	uint32_t l1_entries;
 	uint64_t refcount_table_offset;

@@ -47,6 +47,8 @@ enum {
 	QCOW2_L1_BYTES_MAX = 32 << 20,
 	QCOW2_REFTABLE_BYTES_MAX = 8 << 20,
 	QCOW2_SNAPSHOTS_MAX = 65536,
+	QCOW2_BITMAPS_MAX = 65535,
+	QCOW2_BITMAP_DIRECTORY_MAX = 1024 * QCOW2_BITMAPS_MAX,
 };
 
 #define QCOW2_INCOMPATIBLE_DIRTY        (1ULL << 0)
@@ -55,6 +57,7 @@ enum {
 #define QCOW2_INCOMPATIBLE_COMPRESSION  (1ULL << 3)
 #define QCOW2_INCOMPATIBLE_EXTENDED_L2  (1ULL << 4)
 #define QCOW2_COMPATIBLE_LAZY_REFCOUNTS (1ULL << 0)
+#define QCOW2_AUTOCLEAR_BITMAPS         (1ULL << 0)
 #define QCOW2_AUTOCLEAR_DATA_FILE_RAW   (1ULL << 1)
 #define QCOW2_INCOMPATIBLE_KNOWN        ((1ULL << 5) - 1)
 
@@ -67,5 +70,15 @@ struct qcow2_extension {
 #define QCOW2_EXTENSION_BACKING_FORMAT 0xe2792acaU
 #define QCOW2_EXTENSION_FEATURE_NAMES  0x6803f857U
 #define QCOW2_EXTENSION_DATA_FILE      0x44415441U
+#define QCOW2_EXTENSION_BITMAPS        0x23852875U
+
+/* Section "Bitmaps extension" */
+struct qcow2_bitmaps_extension {
+	uint32_t count;
+	uint32_t reserved;
+	uint64_t directory_size; /* bytes */
+	uint64_t directory_offset;
+};
+static_assert(sizeof(struct qcow2_bitmaps_extension) == 24, "as the format has it");
 
 #endif

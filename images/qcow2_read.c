@@ -2,7 +2,7 @@
  * Reading a qcow2 header that nobody vouches for.
  *
  * Everything of the file that is looked at: the header, at most EXTENSIONS_MAX extensions of which
- * two matter, and the backing file's name. Every offset and length is held against the file's size
+ * three matter, and the backing file's name. Every offset and length is held against the file's size
  * before it is used, nothing is allocated, and the tables are never read: their place and size are
  * checked, what they say is QEMU's affair.
  *
@@ -173,7 +173,8 @@ static int check_overlaps(const struct table *tables, size_t count, struct err *
 	return 0;
 }
 
-static int check_tables(const struct qcow2_header *h, const struct file *f, struct err *err)
+static int check_tables(const struct qcow2_header *h, const struct file *f,
+	const struct qcow2_info *info, struct err *err)
 {
 	uint64_t cluster = 1ULL << h->cluster_bits;
 	const struct table tables[] = {
@@ -183,6 +184,7 @@ static int check_tables(const struct qcow2_header *h, const struct file *f, stru
 		{"l1_table_offset", h->l1_table_offset, (uint64_t)h->l1_size * 8},
 		{"snapshots_offset", h->snapshots_offset,
 			(uint64_t)h->nb_snapshots * SNAPSHOT_BYTES_MIN},
+		{"bitmap_directory_offset", info->bitmaps_offset, info->bitmaps_size},
 	};
 	if (tables[2].length > QCOW2_L1_BYTES_MAX)
 		return bad(err, "l1_size", h->l1_size, "the L1 table has at most 32 MiB");
@@ -234,6 +236,31 @@ static int read_backing(const struct qcow2_header *h, const struct file *f, stru
 		info->backing, sizeof(info->backing), err);
 }
 
+/* Without its autoclear bit somebody has written to the image who knew nothing of bitmaps: there are none. */
+static int read_bitmaps(const struct qcow2_header *h, const struct file *f, uint64_t at,
+	uint32_t len, struct qcow2_info *info, struct err *err)
+{
+	struct qcow2_bitmaps_extension x;
+	if (!(h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS))
+		return 0;
+	if (len != sizeof(x))
+		return bad(err, "the length of the bitmaps extension", len, "it must be 24");
+	if (read_at(f, at, &x, sizeof(x), "the bitmaps extension", err) < 0)
+		return -1;
+	info->bitmaps = be32toh(x.count);
+	info->bitmaps_size = be64toh(x.directory_size);
+	info->bitmaps_offset = be64toh(x.directory_offset);
+	if (x.reserved)
+		return bad(err, "the reserved field of the bitmaps extension", be32toh(x.reserved),
+			"it must be 0");
+	if (!info->bitmaps || info->bitmaps > QCOW2_BITMAPS_MAX)
+		return bad(err, "nb_bitmaps", info->bitmaps, "it must be 1 to 65535");
+	if (!info->bitmaps_size || info->bitmaps_size > QCOW2_BITMAP_DIRECTORY_MAX)
+		return bad(err, "bitmap_directory_size", info->bitmaps_size,
+			"no directory has that size");
+	return 0;
+}
+
 /* Section "Header extensions": from the header's end to the backing name or the cluster's end. */
 static int read_extensions(const struct qcow2_header *h, const struct file *f,
 	struct qcow2_info *info, struct err *err)
@@ -268,6 +295,9 @@ static int read_extensions(const struct qcow2_header *h, const struct file *f,
 			read_text(f, at, e.length, "the length of the backing format",
 				info->backing_format, sizeof(info->backing_format), err) < 0)
 			return -1;
+		if (e.magic == QCOW2_EXTENSION_BITMAPS &&
+			read_bitmaps(h, f, at, e.length, info, err) < 0)
+			return -1;
 		at += (e.length + 7ULL) & ~7ULL;
 	}
 	return 0;
@@ -282,7 +312,7 @@ int qcow2_read(int fd, struct qcow2_info *out, struct err *err)
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, ERR_USAGE, "not a regular file");
 	const struct file f = {.fd = fd, .size = (uint64_t)st.st_size};
-	if (load(&f, &h, err) < 0 || check_features(&h, err) < 0 || check_tables(&h, &f, err) < 0)
+	if (load(&f, &h, err) < 0 || check_features(&h, err) < 0)
 		return -1;
 	struct qcow2_info info = {
 		.version = h.version,
@@ -306,7 +336,8 @@ int qcow2_read(int fd, struct qcow2_info *out, struct err *err)
 		.refcount_table_offset = h.refcount_table_offset,
 		.refcount_table_clusters = h.refcount_table_clusters,
 	};
-	if (read_extensions(&h, &f, &info, err) < 0 || read_backing(&h, &f, &info, err) < 0)
+	if (read_extensions(&h, &f, &info, err) < 0 || check_tables(&h, &f, &info, err) < 0 ||
+		read_backing(&h, &f, &info, err) < 0)
 		return -1;
 	*out = info;
 	return 0;

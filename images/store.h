@@ -137,13 +137,17 @@ int store_verify(const struct store *s, const struct store_image *i, struct err 
 /* Writes its facts anew. */
 int store_set_facts(const struct store *s, struct store_image *i, const struct store_facts *facts,
 	struct err *err);
-/* Out of sight by one rename, then removed; under store_lock(). Who stands on it the caller knows. */
+/* Out of sight by one rename, then removed; under store_claim(). Who stands on it the caller knows. */
 int store_remove(const struct store *s, const char *name, struct err *err);
 /*
- * Held while overlays of an image are made, and while one is removed, so that none is removed
- * under a guest that is just being defined; what else writes here takes it by itself. Released
- * by closing.
+ * Who makes something that is to stand on an image holds that until there is a record that tells of it, from
+ * before he looks what stands there: nobody removes it meanwhile. Waits for who is about to.
+ * ERR_NOT_FOUND: he has. Released by closing.
  */
+int store_hold(const struct store *s, const char *name, struct err *err);
+/* For who removes it, before he looks who stands on it. ERR_BUSY: somebody holds it. Released by closing. */
+int store_claim(const struct store *s, const char *name, struct err *err);
+/* What writes a record takes it by itself. Released by closing. */
 int store_lock(const struct store *s, struct err *err);
 /* Removes what was left by those who were killed; calls `removed`, if not NULL, with each name. */
 int store_clean(const struct store *s, void (*removed)(void *about, const char *name), void *about,

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +83,34 @@ int store_verify(const struct store *s, const struct store_image *i, struct err 
 int store_lock(const struct store *s, struct err *err)
 {
 	return file_lock_wait(s->dir, ".lock", err);
+}
+
+int store_hold(const struct store *s, const char *name, struct err *err)
+{
+	struct stat named, held;
+	_cleanup_close_ int folder = store_folder_open(s, name, err);
+	if (folder < 0)
+		return -1;
+	if (flock(folder, LOCK_SH) < 0)
+		return err_errno(err, "cannot hold the image '%s'", name);
+	if (fstatat(s->dir, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(folder, &held) == 0 &&
+		named.st_ino == held.st_ino && named.st_dev == held.st_dev)
+		return TAKE_FD(folder);
+	return err_set(err, ERR_NOT_FOUND, "image '%s' has just been removed", name);
+}
+
+int store_claim(const struct store *s, const char *name, struct err *err)
+{
+	_cleanup_close_ int folder = store_folder_open(s, name, err);
+	if (folder < 0)
+		return -1;
+	if (flock(folder, LOCK_EX | LOCK_NB) == 0)
+		return TAKE_FD(folder);
+	if (errno != EWOULDBLOCK)
+		return err_errno(err, "cannot claim the image '%s'", name);
+	err_set(err, ERR_BUSY,
+		"image '%s' is in use: something that stands on it is just being made", name);
+	return err_hint(err, "`roost image tree %s` shows it when it is there", name);
 }
 
 int store_remove(const struct store *s, const char *name, struct err *err)

@@ -137,8 +137,8 @@ int image_rm(const json_t *args, image_told_fn *told, void *about, json_t **ret,
 		return -1;
 	s.told = tell;
 	s.about = &c;
-	_cleanup_close_ int lock = store_lock(&s, err);
-	if (lock < 0 || image_check_unused(&s, name, err) < 0 || store_remove(&s, name, err) < 0)
+	_cleanup_close_ int claim = store_claim(&s, name, err);
+	if (claim < 0 || image_check_unused(&s, name, err) < 0 || store_remove(&s, name, err) < 0)
 		return -1;
 	*ret = json_pack("{s:s}", "removed", name);
 	return 0;

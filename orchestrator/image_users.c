@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "images/chain.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -86,6 +87,40 @@ static void add_guest(const struct store *s, const json_t *record, const char *n
 	}
 }
 
+/* A disk or a medium that was plugged, which no record tells: attached.h. */
+static void add_plugged_one(
+	const struct store *s, const json_t *entry, const char *guest, json_t *users)
+{
+	struct err why = ERR_INIT;
+	_cleanup_(chain_free) struct chain c = {0};
+	bool disk = str_eq(json_get_str(entry, "kind", ""), "disk");
+	const char *path = json_get_str(entry, disk ? "path" : "medium", NULL);
+	bool qcow2 = str_eq(json_get_str(entry, "format", ""), "qcow2");
+	char image[64];
+	if (!path)
+		return;
+	if (chain_resolve(path, qcow2, &c, &why) < 0)
+		add_unknown(users, "running guest", guest, &why);
+	for (size_t i = 0; i < c.count; i++)
+		if (store_name_of_path(s, c.links[i].path, image)) {
+			add(users, "guest", guest, image,
+				json_get_str(entry, disk ? "target" : "drive", ""));
+			return; /* the others stand on that one */
+		}
+}
+
+static void add_plugged(const struct store *s, int folder, const char *guest, json_t *users)
+{
+	struct err why = ERR_INIT;
+	const json_t *entry;
+	size_t i;
+	_cleanup_json_ json_t *o = json_file_read(folder, "attached", &why);
+	if (!o && why.kind != ERR_NOT_FOUND)
+		add_unknown(users, "running guest", guest, &why);
+	json_array_foreach (json_object_get(o, "attached"), i, entry)
+		add_plugged_one(s, entry, guest, users);
+}
+
 /* `running`: the folders are named by ids. One that has just ended has its own no more. */
 static void add_guests(const struct store *s, int folders, bool running, json_t *users)
 {
@@ -100,10 +135,12 @@ static void add_guests(const struct store *s, int folders, bool running, json_t 
 		struct err broken = ERR_INIT;
 		_cleanup_close_ int folder = dir_open(folders, *name, &broken);
 		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &broken);
+		const char *guest = running ? json_get_str(record, "name", "") : *name;
 		if (record)
-			add_guest(s, record, running ? json_get_str(record, "name", "") : *name,
-				users);
-		else if (!running || broken.kind != ERR_NOT_FOUND)
+			add_guest(s, record, guest, users);
+		if (record && running)
+			add_plugged(s, folder, guest, users);
+		if (!record && (!running || broken.kind != ERR_NOT_FOUND))
 			add_unknown(users, kind, *name, &broken);
 	}
 }

@@ -171,6 +171,16 @@ int lineage_record(struct disk_def *d, struct err *err)
 	return result < 0 ? err_prefix(err, "disk '%s'", d->target) : 0;
 }
 
+int lineage_hold(const struct disk_def *d, struct image_holds *h, struct err *err)
+{
+	if (d->path && image_hold(h, d->path, err) < 0)
+		return err_prefix(err, "disk '%s'", d->target);
+	for (size_t i = 0; i < d->lineage_count; i++)
+		if (image_hold(h, d->lineage[i].path, err) < 0)
+			return err_prefix(err, "disk '%s'", d->target);
+	return 0;
+}
+
 /* ---- comparing ------------------------------------------------------------------------------------- */
 
 static int hint_rebased(struct err *err)

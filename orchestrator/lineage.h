@@ -17,6 +17,9 @@
 
 /* Records what the disk stands on now, with the rights of this process. */
 int lineage_record(struct disk_def *d, struct err *err);
+/* Holds the images among what it stands on, as recorded, and those that it is. */
+struct image_holds;
+int lineage_hold(const struct disk_def *d, struct image_holds *h, struct err *err);
 /* The same as `from`, of the same disk, has it. */
 void lineage_take(struct disk_def *d, const struct disk_def *from);
 /* What `from` stands on, below what `d` stands on; the caller sees to LINEAGE_MAX. */

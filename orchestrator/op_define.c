@@ -25,6 +25,7 @@
 #include "orchestrator/access.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/event_log.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/lineage.h"
 #include "orchestrator/paths.h"
@@ -236,7 +237,7 @@ static int check_disk(int dir, const struct disk_def *disk, const struct definit
 }
 
 static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
-	const struct definition *old, struct err *err)
+	const struct definition *old, struct image_holds *held, struct err *err)
 {
 	struct qcow2_new what = {.size = disk->size, .durable = old != NULL};
 	struct image_look look;
@@ -245,7 +246,8 @@ static int make_disk(int dir, struct disk_def *disk, const struct definition *d,
 	if (faccessat(dir, disk->file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return check_disk(dir, disk, d, old, err);
 	if (disk->source == DISK_IMAGE) {
-		if (store_image_look(disk->path, &look, err) < 0)
+		if (image_hold(held, disk->path, err) < 0 ||
+			store_image_look(disk->path, &look, err) < 0)
 			return -1;
 		if (disk->size && disk->size < look.virtual_size)
 			return err_set(err, ERR_USAGE,
@@ -297,26 +299,32 @@ static int record_anew(int dir, struct disk_def *disk, const struct definition *
 	return 0;
 }
 
-/* What a disk stands on was recorded when it was first seen; headers are not asked again. */
+/*
+ * What a disk stands on was recorded when it was first seen; headers are not asked again. What is seen for the
+ * first time is held: an image that was removed since it was looked at is missed here.
+ */
 static int settle_lineage(int dir, struct disk_def *disk, const struct definition *d,
-	const struct definition *old, bool rebased, struct err *err)
+	const struct definition *old, bool rebased, struct image_holds *held, struct err *err)
 {
 	const struct disk_def *was = same_disk(old, disk);
-	if (!was || !was->lineage_known)
-		return lineage_record(disk, err);
-	if (rebased)
-		return record_anew(dir, disk, d, was, err);
+	if (!was || !was->lineage_known || rebased) {
+		bool known = was && was->lineage_known;
+		if ((known ? record_anew(dir, disk, d, was, err) : lineage_record(disk, err)) < 0)
+			return -1;
+		return lineage_hold(disk, held, err);
+	}
 	lineage_take(disk, was);
 	return 0;
 }
 
-static int fill_folder(
-	int dir, struct definition *d, const struct definition *old, bool rebased, struct err *err)
+static int fill_folder(int dir, struct definition *d, const struct definition *old, bool rebased,
+	struct image_holds *held, struct err *err)
 {
 	for (size_t i = 0; i < d->disk_count; i++)
-		if (make_disk(dir, &d->disks[i], d, old, err) < 0 ||
-			settle_lineage(dir, &d->disks[i], d, old, rebased, err) < 0)
+		if (make_disk(dir, &d->disks[i], d, old, held, err) < 0 ||
+			settle_lineage(dir, &d->disks[i], d, old, rebased, held, err) < 0)
 			return -1;
+	failpoint("define-filled");
 	if (firmware_make_vars(dir, d, err) < 0)
 		return -1;
 	if (d->cloud_init.enabled &&
@@ -325,9 +333,11 @@ static int fill_folder(
 	return 0;
 }
 
+/* Images are held until the record is there, which says that it stands on them. */
 static int define_new(struct definition *d, const struct definition *like, define_first_fn *first,
 	const void *about, struct err *err)
 {
+	_cleanup_image_holds_ struct image_holds held = {0};
 	_cleanup_close_ int guests = guests_open(err);
 	_cleanup_free_ char *temporary = str_fmt(".new-%s-%d", d->name, (int)getpid());
 	if (guests < 0)
@@ -339,7 +349,7 @@ static int define_new(struct definition *d, const struct definition *like, defin
 	flock(dir, LOCK_EX); /* while somebody lives who fills it: roostd_clean.c */
 	int result = dir < 0 ? -1 : first(dir, d, about, err);
 	if (result == 0)
-		result = fill_folder(dir, d, like, false, err);
+		result = fill_folder(dir, d, like, false, &held, err);
 	if (result == 0)
 		result = record_write_new(dir, d, err);
 	if (result == 0) /* what nobody sees yet becomes durable at one go */
@@ -376,21 +386,9 @@ static void tell_command(const struct definition *d, json_t *by)
 	event_log_append_as(dir, d->issued.keeper_uid, event);
 }
 
-/* No image is removed while an overlay of it is made; -1 where there is none to lock. */
-static int lock_store(const struct definition *d)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_store_ struct store s = STORE_NONE;
-	bool images = false;
-	for (size_t i = 0; i < d->disk_count; i++)
-		images = images || d->disks[i].source == DISK_IMAGE;
-	return images && store_open(&s, &ignored) == 0 ? store_lock(&s, &ignored) : -1;
-}
-
 int define_another(struct definition *d, const struct definition *like, define_first_fn *first,
 	const void *about, struct err *err)
 {
-	_cleanup_close_ int lock = lock_store(d);
 	if (issue_identity(d, NULL, err) < 0)
 		return -1;
 	return define_new(d, like, first, about, err);
@@ -410,15 +408,14 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 	}
 	if (old && json_object_get(args, "files"))
 		return err_set(err, ERR_REFUSED, "guest '%s' exists already", d->name);
-	/* until the record is there, which says that it stands on an image */
-	_cleanup_close_ int lock = lock_store(d);
 	if ((!old && name_check_free(d->name, NULL, err) < 0) || issue_identity(d, old, err) < 0 ||
 		resolve_machine(d, old, err) < 0)
 		return -1;
 	if (old) {
+		_cleanup_image_holds_ struct image_holds held = {0};
 		_cleanup_close_ int dir = guest_dir_open(d->name, err);
 		bool rebased = json_get_bool(args, "rebased", false);
-		if (dir < 0 || fill_folder(dir, d, old, rebased, err) < 0 ||
+		if (dir < 0 || fill_folder(dir, d, old, rebased, &held, err) < 0 ||
 			record_write(dir, d, err) < 0)
 			return -1;
 	} else if (define_new(d, NULL, define_take_files, args, err) < 0) {

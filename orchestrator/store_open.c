@@ -1,6 +1,7 @@
 #include "orchestrator/store_open.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -78,6 +79,29 @@ int store_image_look(const char *path, struct image_look *out, struct err *err)
 		.inode = i.inode,
 		.mtime_ns = i.mtime_ns};
 	return 0;
+}
+
+int image_hold(struct image_holds *h, const char *path, struct err *err)
+{
+	struct err none = ERR_INIT;
+	char name[64];
+	_cleanup_store_ struct store s = STORE_NONE;
+	if (store_open(&s, &none) < 0 || !store_name_of_path(&s, path, name))
+		return 0;
+	int held = store_hold(&s, name, err);
+	if (held < 0)
+		return -1;
+	h->fds = xrealloc(h->fds, (h->count + 1) * sizeof(*h->fds));
+	h->fds[h->count++] = held;
+	return 0;
+}
+
+void image_holds_end(struct image_holds *h)
+{
+	for (size_t i = 0; i < h->count; i++)
+		close(h->fds[i]);
+	free(h->fds);
+	*h = (struct image_holds){0};
 }
 
 void store_close(struct store *s)

@@ -21,6 +21,15 @@ int store_open_to_change(struct store *out, struct err *err);
 int store_open_own(struct store *out, struct err *err);
 /* image_look() of a file; what is in the store was looked at when it entered, and must be unchanged. */
 int store_image_look(const char *path, struct image_look *out, struct err *err);
+/* Images that are held (store_hold()) while something that is to stand on them is made. All zero: none. */
+struct image_holds {
+	int *fds;
+	size_t count;
+};
+/* If it is the path of an image of the store. */
+int image_hold(struct image_holds *h, const char *path, struct err *err);
+void image_holds_end(struct image_holds *h);
+#define _cleanup_image_holds_ _cleanup_(image_holds_end)
 void store_close(struct store *s);
 #define _cleanup_store_ _cleanup_(store_close)
 #define STORE_NONE                                                                                 \

@@ -12,9 +12,11 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/disk_size.h"
+#include "orchestrator/lineage.h"
 #include "orchestrator/look.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/store_open.h"
 #include "orchestrator/table.h"
 
 /* ---- disks ---------------------------------------------------------------------------------------- */
@@ -65,6 +67,10 @@ static int send_disk(const struct found *f, json_t *disk, json_t **reply, struct
 	if (disk_from_json(disk, &d, err) < 0)
 		return -1;
 	int result = disk_open(&d, AT_FDCWD, &files, err);
+	/* until the keeper has written down that it stands on them */
+	_cleanup_image_holds_ struct image_holds held = {0};
+	if (result == 0)
+		result = lineage_record(&d, err) < 0 ? -1 : lineage_hold(&d, &held, err);
 	disk_free(&d);
 	if (result < 0)
 		return -1;

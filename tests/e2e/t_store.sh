@@ -150,6 +150,12 @@ roost start one
 wait_until 20 console_has one PICO-UP
 check_status 5 roost image rm pico
 check_match "in use" "image 'pico' is in use: guest 'one' stands on it" "$out"
+qemu-img create -q -f qcow2 -F raw -b "$images/judged/disk.raw" plugged.qcow2
+roost attach-disk one plugged.qcow2 --format qcow2
+check_status 5 roost image rm judged
+check_match "by what is plugged into it" "image 'judged' is in use: guest 'one' stands on it" "$out"
+check_eq "tree" "judged
++- guest one (vdb)" "$(roost image tree judged)"
 roost destroy one
 check_status 5 roost image rm pico
 check_eq "tree" "pico
@@ -356,6 +362,32 @@ if [ -x "$failing/roost" ]; then
 	check_match "gc" 'removed: [.]old-killed' "$(roost image gc)"
 	check_no_match "left over" '[.](new|old)-' "$(in_store)"
 	rm -f "$ROOST_RUN/fail"
+
+	say "removed while a guest on it is just being made"
+	roost image import pico.raw --name held
+	qemu-img create -q -f qcow2 -F raw -b "$images/held/disk.raw" over.qcow2
+	# shellcheck disable=SC2046 # several pids
+	[ -z "$(roostd_pids)" ] || kill_and_wait TERM $(roostd_pids)
+	for disk in 'image: held' 'path: over.qcow2, format: qcow2'; do
+		printf 'name: made\ninterfaces: []\ndisks: [{%s}]\n' "$disk" >made.yaml
+		hold_at define-filled
+		"$failing/roost" define made.yaml &
+		defining=$!
+		wait_until 20 held_at
+		check_status 4 roost image rm held
+		check_match "$disk" "image 'held' is in use: something that stands on it is just being made" "$out"
+		roost image gc
+		kill -CONT "$held"
+		held=
+		wait $defining
+		check_status 5 roost image rm held
+		check_match "$disk" "guest 'made' stands on it" "$out"
+		roost undefine made
+		[ "$disk" != 'image: held' ] || rm "$ROOST_STATE"/kept/*/*
+	done
+	roost image rm held
+	check_status 3 roost define made.yaml
+	check_match "its base has gone" "held/disk.raw" "$out"
 else
 	say "(not tried: there is no build/fail)"
 fi

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "images/qcow2_bitmaps.h"
 #include "images/qcow2_snapshots.h"
 
 #define LARGE (64 << 20)
@@ -40,6 +41,10 @@ static void check(int fd)
 		__builtin_trap();
 	if (info.snapshots)
 		check_snapshots(fd, &info);
+	json_t *bitmaps = info.bitmaps ? qcow2_bitmaps(fd, &info, &err) : NULL;
+	if (bitmaps && json_array_size(bitmaps) != info.bitmaps)
+		__builtin_trap();
+	json_decref(bitmaps);
 	if (qcow2_may_enter(&info, "image", &err) == 0 &&
 		(info.has_backing || info.data_file || info.encrypted || info.corrupt))
 		__builtin_trap();

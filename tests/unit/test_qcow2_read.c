@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "images/qcow2.h"
+#include "images/qcow2_bitmaps.h"
 
 #define MIB (1ULL << 20)
 
@@ -331,6 +332,89 @@ static void marks(void **state)
 }
 
 /* A size that is no multiple of 512, and L2 entries of 16 bytes, which map half as much. */
+/* Where the data of the bitmaps extension is. */
+static off_t bitmaps_extension(const char *name)
+{
+	uint32_t magic = 0;
+	_cleanup_close_ int fd = open(name, O_RDONLY);
+	for (off_t at = 104; at < 65536; at += 8)
+		if (pread(fd, &magic, sizeof(magic), at) == sizeof(magic) &&
+			be32toh(magic) == 0x23852875)
+			return at + 8;
+	fail();
+	return 0;
+}
+
+static int read_bitmaps(const char *name, struct err *err)
+{
+	struct qcow2_info info;
+	_cleanup_close_ int fd = open(name, O_RDONLY);
+	if (qcow2_read(fd, &info, err) < 0)
+		return -1;
+	assert_int_not_equal(info.bitmaps, 0);
+	_cleanup_json_ json_t *list = qcow2_bitmaps(fd, &info, err);
+	return list ? (int)json_array_size(list) : -1;
+}
+
+static void hostile_bitmaps(void **state)
+{
+	(void)state;
+	static const struct {
+		bool directory; /* else in the extension */
+		off_t at;
+		size_t width;
+		uint64_t value;
+		const char *why;
+	} cases[] = {
+		{false, -4, 4, 16, "must be 24"},
+		{false, 0, 4, 0, "nb_bitmaps"},
+		{false, 0, 4, 70000, "nb_bitmaps"},
+		{false, 0, 4, 2, "does not end within the directory"},
+		{false, 4, 4, 1, "reserved"},
+		{false, 8, 8, 0, "bitmap_directory_size"},
+		{false, 8, 8, UINT64_MAX, "bitmap_directory_size"},
+		{false, 8, 8, 60 << 20, "beyond the end"},
+		{false, 8, 8, 40, "more bitmaps"},
+		{false, 8, 8, 24, "does not end within the directory"},
+		{false, 16, 8, 0, "overlap"},
+		{false, 16, 8, 65537, "cluster"},
+		{false, 16, 8, 1ULL << 62, "beyond the end"},
+		{true, 0, 8, 0, "at no place"},
+		{true, 0, 8, 1, "at no place"},
+		{true, 0, 8, 1ULL << 62, "at no place"},
+		{true, 8, 4, 0, "no size"},
+		{true, 8, 4, UINT32_MAX, "no size"},
+		{true, 12, 4, 4, "unknown flags"},
+		{true, 16, 1, 2, "type"},
+		{true, 17, 1, 8, "granularity"},
+		{true, 17, 1, 200, "granularity"},
+		{true, 18, 2, 0, "name"},
+		{true, 18, 2, 2000, "name"},
+		{true, 18, 2, 1023, "does not end within the directory"},
+		{true, 20, 4, 8, "extra data"},
+	};
+	MUST(QEMU_IMG, "create", "-q", "-f", "qcow2", "bitmaps", "1M");
+	MUST(QEMU_IMG, "bitmap", "--add", "bitmaps", "b0");
+	struct err err = ERR_INIT;
+	struct qcow2_info info;
+	off_t extension = bitmaps_extension("bitmaps");
+	assert_int_equal(read_bitmaps("bitmaps", &err), 1);
+	assert_int_equal(read_image("bitmaps", &info, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		off_t from = cases[i].directory ? (off_t)info.bitmaps_offset : extension;
+		MUST("/bin/cp", "bitmaps", "spoilt");
+		assert_int_equal(truncate("spoilt", 1 << 20), 0);
+		patch("spoilt", from + cases[i].at, cases[i].value, cases[i].width);
+		err = (struct err)ERR_INIT;
+		if (read_bitmaps("spoilt", &err) >= 0 || !strstr(err.message, cases[i].why))
+			fail_msg("case %zu: '%s', not '%s'", i, err.message, cases[i].why);
+	}
+	/* somebody has written to it who knew nothing of them */
+	patch("bitmaps", 88, 0, 8);
+	assert_int_equal(read_image("bitmaps", &info, &err), 0);
+	assert_int_equal(info.bitmaps, 0);
+}
+
 static void odd_sizes(void **state)
 {
 	(void)state;
@@ -407,6 +491,7 @@ int main(void)
 		cmocka_unit_test(long_names),
 		cmocka_unit_test(hostile_headers),
 		cmocka_unit_test(marks),
+		cmocka_unit_test(hostile_bitmaps),
 		cmocka_unit_test(odd_sizes),
 		cmocka_unit_test(endless_extensions),
 		cmocka_unit_test(truncated),
