@@ -112,6 +112,8 @@ void store_entry_end(struct store_entry *e);
 
 /* The image by its name. ERR_NOT_FOUND; ERR_REFUSED if its record cannot be believed. */
 int store_look(const struct store *s, const char *name, struct store_image *out, struct err *err);
+/* The error of a name that no image has. Returns -1. */
+int store_has_none(const char *name, struct err *err);
 void store_image_free(struct store_image *i);
 void store_facts_free(struct store_facts *f);
 #define _cleanup_store_image_ _cleanup_(store_image_free)

@@ -122,16 +122,18 @@ static int from_json(const json_t *o, struct store_image *i, struct err *err)
 	return 0;
 }
 
+int store_has_none(const char *name, struct err *err)
+{
+	err_set(err, ERR_NOT_FOUND, "there is no image '%s' in the store", name);
+	return err_hint(err, "`roost image list` shows those that there are");
+}
+
 int store_folder_open(const struct store *s, const char *name, struct err *err)
 {
 	if (name_check(name, "image", err) < 0)
 		return -1;
 	int folder = dir_open(s->dir, name, err);
-	if (folder < 0 && err->kind == ERR_NOT_FOUND) {
-		err_set(err, ERR_NOT_FOUND, "there is no image '%s' in the store", name);
-		err_hint(err, "`roost image list` shows those that there are");
-	}
-	return folder;
+	return folder < 0 && err->kind == ERR_NOT_FOUND ? store_has_none(name, err) : folder;
 }
 
 int store_look(const struct store *s, const char *name, struct store_image *out, struct err *err)

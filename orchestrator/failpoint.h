@@ -5,7 +5,7 @@
 #ifdef ROOST_FAILPOINTS
 void failpoint(const char *name);
 #else
-#define failpoint(name) ((void)0)
+#define failpoint(name) ((void)(name))
 #endif
 
 #endif

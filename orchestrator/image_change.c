@@ -128,6 +128,19 @@ int image_import(
 
 /* ---- rm, gc, verify ------------------------------------------------------------------------------- */
 
+/* By a tag nothing is removed: it may have moved since somebody thought of it. */
+static int hint_tag(const struct store *s, const char *name, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_store_image_ struct store_image i = {0};
+	if (store_find(s, name, &i, &none) < 0)
+		return -1;
+	err_set(err, ERR_REFUSED, "'%s' is a tag of image '%s'", name, i.name);
+	return err_hint(err,
+		"`roost image rm %s` removes the image, `roost image tag --remove %s %s` the tag",
+		i.name, i.name, name);
+}
+
 int image_rm(const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
 {
 	_cleanup_store_ struct store s = STORE_NONE;
@@ -138,6 +151,8 @@ int image_rm(const json_t *args, image_told_fn *told, void *about, json_t **ret,
 	s.told = tell;
 	s.about = &c;
 	_cleanup_close_ int claim = store_claim(&s, name, err);
+	if (claim < 0 && err->kind == ERR_NOT_FOUND)
+		return hint_tag(&s, name, err);
 	if (claim < 0 || image_check_unused(&s, name, err) < 0 || store_remove(&s, name, err) < 0)
 		return -1;
 	*ret = json_pack("{s:s}", "removed", name);
@@ -167,7 +182,7 @@ int image_verify(
 	_cleanup_store_ struct store s = STORE_NONE;
 	_cleanup_store_image_ struct store_image i = {0};
 	struct change c = {.told = told, .about = about};
-	if (store_open(&s, err) < 0 || store_look(&s, json_get_str(args, "image", ""), &i, err) < 0)
+	if (store_open(&s, err) < 0 || store_find(&s, json_get_str(args, "image", ""), &i, err) < 0)
 		return -1;
 	s.told = tell;
 	s.about = &c;
@@ -228,7 +243,7 @@ int image_tag(const json_t *args, image_told_fn *told, void *about, json_t **ret
 	bool remove = json_get_bool(args, "remove", false);
 	(void)told, (void)about;
 	if (store_open_to_change(&s, err) < 0 ||
-		store_look(&s, json_get_str(args, "image", ""), &i, err) < 0)
+		store_find(&s, json_get_str(args, "image", ""), &i, err) < 0)
 		return -1;
 	if (remove && !drop_tag(&i.facts, tag))
 		return err_set(err, ERR_NOT_FOUND, "image '%s' has no tag '%s'", i.name, tag);

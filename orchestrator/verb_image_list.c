@@ -121,8 +121,13 @@ static int add_root(const struct store *s, const char *name, bool asked, const j
 {
 	_cleanup_store_image_ struct store_image i = {0};
 	struct err why = ERR_INIT;
-	if (store_look(s, name, &i, asked ? err : &why) < 0 && asked)
+	if (asked && store_look(s, name, &i, err) < 0 &&
+		(err->kind != ERR_NOT_FOUND || store_find(s, name, &i, err) < 0))
 		return -1;
+	if (asked)
+		name = i.name;
+	else
+		store_look(s, name, &i, &why);
 	if (asked || !i.base)
 		json_array_append_new(roots, json_pack("{s:s, s:o}", "name", name, "children",
 						     branch(users, name, NULL)));
@@ -149,12 +154,16 @@ static int run_tree(const struct cli *cli, struct err *err)
 	_cleanup_json_ json_t *users = NULL, *roots = json_array();
 	json_t *root;
 	size_t i;
-	if (store_open(&s, err) < 0 || !(users = image_users(&s, err)) ||
-		store_names(&s, &names, NULL, err) < 0)
+	bool there;
+	if (open_store(&s, &there, err) < 0)
+		return -1;
+	if (!there && cli->count)
+		return store_has_none(cli->operands[0], err);
+	if (there && (!(users = image_users(&s, err)) || store_names(&s, &names, NULL, err) < 0))
 		return -1;
 	if (cli->count && add_root(&s, cli->operands[0], true, users, roots, err) < 0)
 		return -1;
-	for (char **name = names; !cli->count && *name; name++)
+	for (char **name = names; !cli->count && there && *name; name++)
 		add_root(&s, *name, false, users, roots, err);
 	if (!cli->count)
 		add_bases(users, roots);

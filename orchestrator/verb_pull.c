@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "orchestrator/catalogue.h"
 #include "orchestrator/image_name.h"
@@ -53,12 +54,18 @@ static char *name_from(const char *url)
 	return name;
 }
 
+static int no_address(const char *word, struct err *err)
+{
+	err_set(err, ERR_USAGE, "'%s' is not an address (https, http, file)", word);
+	return access(word, F_OK) == 0 ? err_hint(err, "`roost image import %s` takes a file", word)
+				       : -1;
+}
+
 static int from_addresses(const struct cli *cli, json_t *urls, struct err *err)
 {
 	for (int i = 0; i < cli->count; i++) {
 		if (!catalogue_is_address(cli->operands[i]))
-			return err_set(err, ERR_USAGE, "'%s' is not an address (https, http, file)",
-				cli->operands[i]);
+			return no_address(cli->operands[i], err);
 		json_t *url = json_string(cli->operands[i]);
 		if (!url)
 			return err_set(err, ERR_USAGE, "an address is not UTF-8");
@@ -128,6 +135,9 @@ static int run_pull(const struct cli *cli, struct err *err)
 		if (catalogue_load(&c, err) < 0)
 			return -1;
 		const struct catalogue_image *i = catalogue_find(&c, cli->operands[0], err);
+		if (!i && access(cli->operands[0], F_OK) == 0)
+			return err_hint(
+				err, "`roost image import %s` takes a file", cli->operands[0]);
 		if (!i || from_catalogue(cli, i, urls, &p, err) < 0)
 			return -1;
 	}

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -52,6 +53,8 @@ static int open_source(const struct cli *cli, const char *file, struct err *err)
 	struct stat st;
 	struct image_look look;
 	_cleanup_close_ int fd = image_open(file, &st, err);
+	if (fd < 0 && strstr(file, "://"))
+		return err_hint(err, "`roost image pull %.200s` fetches it", file);
 	if (fd < 0 || disk_check_unused(fd, file, false, err) < 0)
 		return -1;
 	if (cli_flag(cli, "convert"))
@@ -162,10 +165,15 @@ static int run_verify(const struct cli *cli, struct err *err)
 	_cleanup_names_ char **names = NULL;
 	_cleanup_json_ json_t *list = json_array();
 	int status = 0;
-	if (store_open(&s, err) < 0 || (!cli->count && store_names(&s, &names, NULL, err) < 0))
+	bool there = store_open(&s, err) == 0;
+	if (!there && err->kind != ERR_NOT_FOUND)
+		return -1;
+	if (!there && cli->count)
+		return store_has_none(cli->operands[0], err);
+	if (there && !cli->count && store_names(&s, &names, NULL, err) < 0)
 		return -1;
 	const char *const one[] = {cli->operands[0], NULL};
-	for (const char *const *name = cli->count ? one : (const char *const *)names; *name;
+	for (const char *const *name = cli->count ? one : (const char *const *)names; name && *name;
 		name++) {
 		struct err why = ERR_INIT;
 		if (verify(cli, *name, list, &why) == 0) {

@@ -25,6 +25,12 @@ refused() {
 
 say "an empty one"
 check_eq "list" "[]" "$(roost image list --json)"
+check_eq "tree" "" "$(roost image tree)"
+check_eq "verify" "" "$(roost image verify)"
+for verb in tree verify; do
+	check_status 3 roost image $verb none
+	check_match "$verb" "there is no image 'none' in the store" "$out"
+done
 check_eq "nothing is made by looking" "" "$(find "$ROOST_STATE" -mindepth 1 2>/dev/null)"
 
 say "entry"
@@ -196,6 +202,11 @@ check_match "the name of another" "'pico' is the name of an image" "$out"
 check_status 2 roost image tag judged a/b
 check_status 3 roost image tag judged none --remove
 check_status 3 roost image tag none some
+check_match "verify may name it" "^stable: ok" "$(roost image verify stable)"
+check_eq "tree, too" judged "$(roost image tree stable)"
+check_eq "and info" "$images/judged/disk.raw" "$(roost image info stable --json | jq -r .filename)"
+check_status 5 roost image rm stable
+check_match "rm does not, but tells" "'stable' is a tag of image 'judged'" "$out"
 sed 's/image: pico/image: stable/' one.yaml >tagged.yaml
 roost define tagged.yaml
 check_json "a definition may name it" ".disks[0].image == \"$images/judged/disk.raw\"" "$(roost dominfo --json one)"
