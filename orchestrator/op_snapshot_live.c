@@ -112,7 +112,12 @@ static int make_layers(struct guest *g, json_t *record, const struct disk_def *d
 		const struct disk_def *d = &disks[i];
 		_cleanup_free_ char *prefix = prefix_of(d->target, number);
 		_cleanup_free_ char *overlay = str_fmt("%stop", prefix);
-		_cleanup_free_ char *node = block_top_node(g, d->target, err);
+		_cleanup_json_ json_t *nodes = block_chain(g, d->target, err);
+		const char *node = json_string_value(json_array_get(nodes, 0));
+		if (nodes && json_array_size(nodes) >= CHAIN_MAX)
+			return err_set(err, ERR_REFUSED,
+				"disk '%s' stands on %zu files: delete snapshots before making more",
+				d->target, json_array_size(nodes) - 1);
 		if (!node || block_node_size(g, node, &size, err) < 0 ||
 			snapshot_put_on_top(g->dir, g->def->issued.keeper_uid, record, d,
 				snapshot_top(record, d->target), size, err) < 0)

@@ -389,10 +389,11 @@ int snapshot_put_on_top(int dir, uid_t keeper, json_t *record, const struct disk
 	_cleanup_free_ char *below = xstrdup(over);
 	if (snapshot_chain(record, d, below, names, &count, err) < 0)
 		return -1;
-	if (count > CHAIN_MAX - 3)
+	/* with the new one, its bottom, and what that stands on it must be opened again */
+	if (count + 2 + d->lineage_count > CHAIN_MAX)
 		return err_set(err, ERR_REFUSED,
-			"disk '%s' stands on %zu layers: delete snapshots before making more",
-			d->target, count);
+			"disk '%s' stands on %zu files: delete snapshots before making more",
+			d->target, count + d->lineage_count);
 	const char *name = new_top(record, d, below);
 	return make_layer(dir, keeper, d, name, below, over_size, err);
 }

@@ -175,16 +175,31 @@ static int create_running(const struct cli *cli, const struct found *f, const ch
 	return told(cli, "Snapshot '%s' of guest '%s' created\n", name, f->name, reply);
 }
 
+/* An operand, or the option of that name; not both. */
+static int one_of(
+	const struct cli *cli, int operand, const char *option, const char **out, struct err *err)
+{
+	const char *value = cli_value(cli, option, NULL);
+	bool given = cli->count > operand;
+	if (given && value)
+		return err_set(err, ERR_USAGE, "snapshot-create-as: '%s' or --%s, not both",
+			cli->operands[operand], option);
+	if (given || value)
+		*out = given ? cli->operands[operand] : value;
+	return 0;
+}
+
 static int run_create(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	char now[24];
 	json_t *reply = NULL;
-	if (guest_find(cli->operands[0], &f, err) < 0)
-		return -1;
+	const char *name = now, *description = NULL;
 	snprintf(now, sizeof(now), "%lld", (long long)time(NULL));
-	const char *name = cli->count > 1 ? cli->operands[1] : now;
-	const char *description = cli->count > 2 ? cli->operands[2] : NULL;
+	if (one_of(cli, 1, "name", &name, err) < 0 ||
+		one_of(cli, 2, "description", &description, err) < 0 ||
+		guest_find(cli->operands[0], &f, err) < 0)
+		return -1;
 	if (guest_runs(&f))
 		return create_running(cli, &f, name, description, err);
 	if (supervisor_call("roost-snapshot-create",
@@ -204,16 +219,24 @@ static void stamp(const json_t *snapshot, char out[40])
 	strftime(out, 40, "%Y-%m-%d %H:%M:%S %z", localtime_r(&when, &local));
 }
 
-static void print_table(const json_t *list)
+static void print_table(const json_t *list, bool parents)
 {
 	_cleanup_json_ json_t *rows = json_array();
 	size_t i;
 	json_t *s;
-	table_row(rows, "Name", "Creation Time", "State");
+	if (parents)
+		table_row(rows, "Name", "Creation Time", "State", "Parent");
+	else
+		table_row(rows, "Name", "Creation Time", "State");
 	json_array_foreach (list, i, s) {
 		char when[40];
 		stamp(s, when);
-		table_row(rows, json_get_str(s, "name", ""), when, json_get_str(s, "state", ""));
+		const char *name = json_get_str(s, "name", ""),
+			   *state = json_get_str(s, "state", "");
+		if (parents)
+			table_row(rows, name, when, state, json_get_str(s, "parent", ""));
+		else
+			table_row(rows, name, when, state);
 	}
 	table_print(rows);
 }
@@ -248,32 +271,6 @@ static void print_tree(const json_t *list, const char *parent, const char *befor
 	}
 }
 
-static int run_list(const struct cli *cli, struct err *err)
-{
-	struct found f;
-	_cleanup_json_ json_t *record = look(cli, &f, err);
-	json_t *list = json_object_get(record, "snapshots"), *s;
-	const char *current = json_get_str(record, "current", NULL);
-	size_t i;
-	if (!record)
-		return -1;
-	json_array_foreach (list, i, s)
-		json_object_set_new(
-			s, "current", json_boolean(str_eq(json_get_str(s, "name", ""), current)));
-	if (cli->json)
-		cli_print_json(json_incref(list));
-	else if (cli_flag(cli, "tree"))
-		print_tree(list, NULL, "");
-	else if (cli_flag(cli, "name"))
-		json_array_foreach (list, i, s)
-			puts(json_get_str(s, "name", ""));
-	else
-		print_table(list);
-	return 0;
-}
-
-/* ---- info, current ----------------------------------------------------------------------------------- */
-
 static size_t count_under(const json_t *list, const char *parent, bool all)
 {
 	size_t i, count = 0;
@@ -284,6 +281,49 @@ static size_t count_under(const json_t *list, const char *parent, bool all)
 				1 + (all ? count_under(list, json_get_str(s, "name", ""), all) : 0);
 	return count;
 }
+
+/* Those that are asked for, with a word about which is the current one; owned by the caller. */
+static json_t *choose(const struct cli *cli, const json_t *record)
+{
+	const json_t *all = json_object_get(record, "snapshots");
+	json_t *chosen = json_array(), *s;
+	size_t i;
+	json_array_foreach (all, i, s) {
+		const char *name = json_get_str(s, "name", "");
+		if ((cli_flag(cli, "roots") && json_get_str(s, "parent", NULL)) ||
+			(cli_flag(cli, "leaves") && count_under(all, name, false)))
+			continue;
+		json_object_set_new(s, "current",
+			json_boolean(str_eq(name, json_get_str(record, "current", NULL))));
+		json_array_append(chosen, s);
+	}
+	return chosen;
+}
+
+static int run_list(const struct cli *cli, struct err *err)
+{
+	struct found f;
+	if (cli_flag(cli, "tree") && (cli_flag(cli, "roots") || cli_flag(cli, "leaves")))
+		return err_set(err, ERR_USAGE, "snapshot-list: --tree is of all of them");
+	_cleanup_json_ json_t *record = look(cli, &f, err);
+	if (!record)
+		return -1;
+	_cleanup_json_ json_t *list = choose(cli, record);
+	json_t *s;
+	size_t i;
+	if (cli->json)
+		cli_print_json(json_incref(list));
+	else if (cli_flag(cli, "tree"))
+		print_tree(list, NULL, "");
+	else if (cli_flag(cli, "name"))
+		json_array_foreach (list, i, s)
+			puts(json_get_str(s, "name", ""));
+	else
+		print_table(list, cli_flag(cli, "parent"));
+	return 0;
+}
+
+/* ---- info, current ----------------------------------------------------------------------------------- */
 
 static int run_info(const struct cli *cli, struct err *err)
 {
@@ -456,16 +496,24 @@ static int run_delete(const struct cli *cli, struct err *err)
 const struct verb verb_snapshot_create_as = {"snapshot-create-as", "NAME [SNAPSHOT [DESCRIPTION]]",
 	"Keeps a guest as it is, its RAM too if it runs, to come back to it later.", 1, 3, false,
 	{{"disk-only", NULL, 0, "of a running guest: its disks, without its RAM"},
-		{"quiesce", NULL, 0, "its agent freezes its file systems meanwhile"}},
+		{"quiesce", NULL, 0, "its agent freezes its file systems meanwhile"},
+		{"atomic", NULL, 0, "all disks or none: always so"},
+		{"name", "SNAPSHOT", 0, "the same as the second word"},
+		{"description", "TEXT", 0, "the same as the third one"}},
 	run_create, "roost snapshot-create-as web1 before-upgrade", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_list = {"snapshot-list", "NAME", "Lists a guest's snapshots.", 1, 1,
-	false, {{"tree", NULL, 0, "which stands on which"}, {"name", NULL, 0, "only the names"}},
+	false,
+	{{"tree", NULL, 0, "which stands on which"}, {"name", NULL, 0, "only the names"},
+		{"parent", NULL, 0, "and what each stands on"},
+		{"roots", NULL, 0, "those that stand on none"},
+		{"leaves", NULL, 0, "those on which none stands"}},
 	run_list, "roost snapshot-list web1 --tree", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_info = {"snapshot-info", "NAME [SNAPSHOT]",
 	"Tells about a snapshot of a guest.", 1, 2, false, {CURRENT}, run_info,
 	"roost snapshot-info web1 --current", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_current = {"snapshot-current", "NAME",
-	"Tells which snapshot a guest goes on from.", 1, 1, false, {{0}}, run_current,
+	"Tells which snapshot a guest goes on from.", 1, 1, false,
+	{{"name", NULL, 0, "its name alone: always so"}}, run_current,
 	"roost snapshot-current web1", GROUP_LIFE, GUESTS_ALL};
 const struct verb verb_snapshot_revert = {"snapshot-revert", "NAME [SNAPSHOT]",
 	"Brings a guest back to what a snapshot has kept; what was written since is lost.", 1, 2,

@@ -29,7 +29,7 @@ s1=$(see vda)$(see vdb)
 scribble 1 0
 run_once
 [ "$boot_one" != "$(boot_number p)" ] || fail "it did not count its boot"
-roost snapshot-create-as p s2
+roost snapshot-create-as p --name s2 --description 'the second one' --atomic
 s2=$(see vda)$(see vdb)
 scribble 2 64k
 roost snapshot-create-as p s3
@@ -43,6 +43,9 @@ check_eq "as a tree" "s1
   +- s2
       |
       +- s3" "$(roost snapshot-list p --tree)"
+check_match "with parents" '^ s3 .* s2$' "$(roost snapshot-list p --parent)"
+check_eq "the first one" s1 "$(roost snapshot-list p --roots --name)"
+check_eq "the last one" s3 "$(roost snapshot-list p --leaves --name)"
 check_json "as JSON" 'map(.name) == ["s1", "s2", "s3"] and .[2].current and .[1].parent == "s1"' \
 	"$(roost snapshot-list p --json)"
 check_match "of one" "Description: +the first one" "$(roost snapshot-info p s1)"
@@ -97,7 +100,19 @@ check_status 3 roost snapshot-delete p nosuch
 check_status 3 roost snapshot-info nosuch a
 check_status 2 roost snapshot-revert p
 check_status 2 roost snapshot-revert p a --current
+check_status 2 roost snapshot-create-as p b --name c
+check_status 2 roost snapshot-list p --tree --roots
 check_eq "as it was" "$before" "$(record)"
+
+say "as many as a chain has room for: then they are refused, and the guest still starts"
+for i in $(seq 2 40); do
+	roost snapshot-create-as p "n$i" >/dev/null 2>"$TMPDIR/refused" || break
+done
+check_match "why" "stands on 31 files: delete snapshots" "$(cat "$TMPDIR/refused")"
+run_once
+roost snapshot-delete p a --children-only
+settled
+check_eq "they are gone" a "$(roost snapshot-list p --name)"
 
 say "killed at each step: the old or the new, and the next one tidies up"
 roost snapshot-create-as p b
