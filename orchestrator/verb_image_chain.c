@@ -178,27 +178,27 @@ static int commit_into(
 static int run_commit(const struct cli *cli, struct err *err)
 {
 	const char *path = cli->operands[0];
-	bool delete = cli_flag(cli, "delete");
+	bool remove_it = cli_flag(cli, "delete");
 	struct qcow2_info q = {0};
 	_cleanup_(chain_free) struct chain c = {0};
 	_cleanup_remake_ struct remake base = REMAKE_NONE;
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
 		chain_resolve(path, true, &c, err) < 0)
 		return -1;
-	if ((delete &&image_check_changeable(&c.links[0], true, NULL, err) < 0) ||
+	if ((remove_it && image_check_changeable(&c.links[0], true, NULL, err) < 0) ||
 		image_check_changeable(&c.links[1], true, &c.links[0], err) < 0 ||
 		remake_begin(&base, c.links[1].path, err) < 0 ||
 		commit_into(cli, &c, &base, err) < 0 || remake_settle(&base, err) < 0)
 		return err_prefix(err, "'%s' is not committed", path);
 	_cleanup_free_ char *guest = image_disk_of(&c.links[0]);
-	if (delete &&unlink(c.links[0].path) < 0)
+	if (remove_it && unlink(c.links[0].path) < 0)
 		return err_errno(err, "cannot remove '%s'", path);
 	if (cli->json)
 		cli_print_json(json_pack("{s:s, s:s, s:b}", "filename", path, "base",
-			c.links[1].path, "deleted", delete));
+			c.links[1].path, "deleted", remove_it));
 	else
 		printf("'%s' is committed into '%s'%s\n", path, c.links[1].path,
-			delete ? ", and removed" : "");
+			remove_it ? ", and removed" : "");
 	say_record(cli, guest);
 	return 0;
 }
