@@ -10,8 +10,10 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "images/image.h"
+#include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/store_open.h"
 #include "orchestrator/unrecorded.h"
 
 static bool is_link(const char *path, const struct chain_link *link)
@@ -126,12 +128,27 @@ static int check_guests(const struct chain_link *link, bool content, struct err 
 	return runs >= 0 ? check_records(runs, link, content, err) : 0;
 }
 
+/* A member of the group may not open them all: root's roostd looks for him. */
+static json_t *all_unrecorded(struct err *err)
+{
+	json_t *ret = NULL;
+	if (store_is_ours())
+		return unrecorded_disks();
+	if (supervisor_call("roost-image-unrecorded", NULL, &ret, err) < 0)
+		return NULL;
+	json_t *disks = json_incref(json_object_get(ret, "disks"));
+	json_decref(ret);
+	return disks;
+}
+
 static int check_unrecorded(
 	const struct chain_link *link, const struct chain_link *except, struct err *err)
 {
-	_cleanup_json_ json_t *disks = unrecorded_disks();
+	_cleanup_json_ json_t *disks = all_unrecorded(err);
 	const json_t *disk, *path;
 	size_t i, j;
+	if (!disks)
+		return -1;
 	json_array_foreach (disks, i, disk) {
 		const char *name = json_get_str(disk, "disk", ""),
 			   *why = json_get_str(disk, "why", NULL);

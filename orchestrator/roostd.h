@@ -177,6 +177,7 @@ int op_image_rm(const json_t *args, json_t **ret, struct err *err);
 int op_image_tag(const json_t *args, json_t **ret, struct err *err);
 int op_image_gc(const json_t *args, json_t **ret, struct err *err);
 int op_image_verify(const json_t *args, json_t **ret, struct err *err);
+int op_image_unrecorded(const json_t *args, json_t **ret, struct err *err);
 /* Puts into a new guest's folder what it begins with; the rest is made. */
 typedef int define_first_fn(
 	int dir, const struct definition *d, const void *about, struct err *err);

@@ -178,6 +178,7 @@ static int change_image(
 		{"roost-image-tag", op_image_tag},
 		{"roost-image-gc", op_image_gc},
 		{"roost-image-verify", op_image_verify},
+		{"roost-image-unrecorded", op_image_unrecorded},
 	};
 	size_t i = 0;
 	(void)args, (void)ret;
@@ -399,6 +400,9 @@ const struct command supervisor_commands[] = {
 		change_image},
 	{"roost-image-verify", "Looks whether an image of the store still has its digest.",
 		ARGS({"image", ARG_STR, false, "its name"}), CMD_QUICK, change_image},
+	{"roost-image-unrecorded",
+		"Lists the disks of guests that no record tells, and what they stand on.", NULL,
+		CMD_QUICK, change_image},
 	{"roost-managed-save", "Saves a guest into its folder and ends it, as `roost managedsave`.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},
 	{"roost-managed-start", "Starts a guest from what was saved in its folder.",

@@ -1,6 +1,7 @@
 /* The store's commands of roostd's, for members of the group, who may not write to it: each is a worker. */
 #include "orchestrator/image_change.h"
 #include "orchestrator/roostd.h"
+#include "orchestrator/unrecorded.h"
 
 static void tell(void *about, const char *step, int64_t done, int64_t total)
 {
@@ -30,6 +31,13 @@ int op_image_tag(const json_t *args, json_t **ret, struct err *err)
 int op_image_gc(const json_t *args, json_t **ret, struct err *err)
 {
 	return change(image_gc, args, ret, err);
+}
+
+int op_image_unrecorded(const json_t *args, json_t **ret, struct err *err)
+{
+	(void)args, (void)err;
+	*ret = json_pack("{s:o}", "disks", unrecorded_disks());
+	return 0;
 }
 
 int op_image_verify(const json_t *args, json_t **ret, struct err *err)
