@@ -287,8 +287,11 @@ qmp() {
 
 # The pids of our roostd, by its environment: not of anybody else's.
 roostd_pids() {
+	roostd_net=$(readlink /proc/self/ns/net)
 	for roostd_proc in /proc/[0-9]*; do
 		[ "$(cat "$roostd_proc/comm" 2>/dev/null)" = roostd ] || continue
+		# tests of /run/roost have it each in a namespace of its own, with the same name
+		[ "$(readlink "$roostd_proc/ns/net")" = "$roostd_net" ] || continue
 		! grep -qzx "ROOST_RUN=$ROOST_RUN" "$roostd_proc/environ" 2>/dev/null || echo "${roostd_proc#/proc/}"
 	done
 }
