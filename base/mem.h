@@ -10,7 +10,8 @@
 
 #include <stddef.h>
 
-#define _cleanup_(f)    __attribute__((cleanup(f)))
+/* "unused" is for clang, which does not count the cleanup as a use */
+#define _cleanup_(f)    __attribute__((cleanup(f), unused))
 #define _cleanup_free_  _cleanup_(cleanup_free)
 #define _cleanup_close_ _cleanup_(cleanup_close)
 

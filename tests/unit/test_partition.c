@@ -23,7 +23,7 @@ static int read_file(void *about, void *data, uint64_t at, size_t len, struct er
 static struct partitions look(void)
 {
 	struct err err = ERR_INIT;
-	struct partitions p;
+	struct partitions p = {0};
 	_cleanup_close_ int fd = open(DISK, O_RDONLY | O_CLOEXEC);
 	off_t size = lseek(fd, 0, SEEK_END);
 	if (fd < 0 || partitions_read(read_file, &fd, (uint64_t)size, &p, &err) < 0)

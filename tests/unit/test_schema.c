@@ -69,8 +69,8 @@ static void what_is_no_schema(void **state)
 	static const char *const texts[] = {"[]", "{}", "7", "[1]", "[{}]", "[{\"name\":\"\"}]",
 		"[{\"name\":\"a b\",\"meta-type\":\"command\"}]",
 		"[{\"name\":\"a\\nb\",\"meta-type\":\"event\"}]",
-		"[{\"name\":\"c\",\"meta-type\":\"command\",\"arg-type\":\"0\"},"
-		"{\"name\":\"0\",\"meta-type\":\"object\",\"members\":[{\"name\":7}]}]"};
+		("[{\"name\":\"c\",\"meta-type\":\"command\",\"arg-type\":\"0\"},"
+		 "{\"name\":\"0\",\"meta-type\":\"object\",\"members\":[{\"name\":7}]}]")};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct err err = ERR_INIT;
 		_cleanup_json_ json_t *schema = json_text_parse(texts[i], strlen(texts[i]), &err);
