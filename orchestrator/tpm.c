@@ -55,6 +55,30 @@ static int open_state(const struct guest *g, struct err *err)
 	return TAKE_FD(made);
 }
 
+/*
+ * One that goes on because its keeper and roostd were killed before they could end it keeps the state locked: as swtpm
+ * has it, by a lock on all of ".lock". The guest does not run yet, so no QEMU has it. Only a process of QEMU's uid is
+ * ended, whoever made that file.
+ */
+static void end_leftover(const struct guest *g, int folder)
+{
+	struct err ignored = ERR_INIT;
+	struct flock its = {.l_type = F_WRLCK, .l_whence = SEEK_SET}, still = its;
+	struct proc p = PROC_NONE;
+	uid_t uid = geteuid() == 0 ? g->def->issued.qemu_uid : geteuid();
+	_cleanup_close_ int lock =
+		openat(folder, ".lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (lock < 0 || fcntl(lock, F_GETLK, &its) < 0 || its.l_type == F_UNLCK || its.l_pid <= 0 ||
+		proc_open(its.l_pid, &p, &ignored) < 0)
+		return;
+	/* asked again now that it cannot become another process */
+	if (proc_uid(p.pid) == uid && fcntl(lock, F_GETLK, &still) == 0 &&
+		still.l_type != F_UNLCK && still.l_pid == p.pid &&
+		proc_signal(&p, SIGKILL, &ignored) == 0)
+		fd_wait(p.pidfd, POLLIN, deadline_in(ENDS_MS));
+	proc_close(&p);
+}
+
 static int missing(struct err *err)
 {
 	err_set(err, ERR_SYSTEM, "its TPM needs %s, which cannot be run: %s", swtpm_path(),
@@ -92,6 +116,7 @@ int tpm_start(struct guest *g, struct opened *o, struct err *err)
 		l.folder_fd < 0 ? -1 : guest_open_in_run(g, "tpm.err", O_WRONLY | O_APPEND, err);
 	if (l.stderr_fd < 0)
 		return -1;
+	end_leftover(g, l.folder_fd);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_errno(err, "cannot make a socket pair for the TPM");
 	_cleanup_close_ int ours = ends[0];

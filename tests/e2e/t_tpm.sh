@@ -64,7 +64,16 @@ check_match "it is there" '^8001........00000000' "$(command_hex tiny "$look")"
 roost shutdown tiny --timeout 60s
 wait_until 10 ended "$pid"
 wait_until 5 run_is_empty
+# as one that goes on because all who knew of it were killed: it keeps the state locked
+state=$ROOST_STATE/guests/tiny/tpm
+left=$(stat -c %u "$state")
+[ "$left" = "$(id -u)" ] && as_left= || as_left="setpriv --reuid $left --regid $left --clear-groups"
+(cd "$state" && exec $as_left swtpm socket --tpm2 --tpmstate dir=.,mode=0600 --ctrl type=unixio,path=ctrl --flags not-need-init) &
+left=$!
+wait_until 10 test -S "$state/ctrl"
 roost start tiny
+wait_until 5 ended "$left"
+rm -f "$state/ctrl"
 roost wait -q tiny --for login --timeout 120s
 check_match "it is there after a stop" '^8001........00000000' "$(command_hex tiny "$look")"
 
