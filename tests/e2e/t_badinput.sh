@@ -239,7 +239,7 @@ say "whose files"
 # a start that fails before the keeper has dropped its rights must not leave files that it cannot write later
 for file in "$ROOST_STATE"/guests/*/*; do
 	case $file in
-	*/guest.json) check_eq "the owner of $file" "$(id -u)" "$(stat -c %u "$file")" ;;
+	*/guest.json | */lock) check_eq "the owner of $file" "$(id -u)" "$(stat -c %u "$file")" ;;
 	*) check_eq "the owner of $file" "$(stat -c %u "${file%/*}")" "$(stat -c %u "$file")" ;;
 	esac
 done

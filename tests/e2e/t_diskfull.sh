@@ -151,7 +151,7 @@ check_status 7 roost define "$TMPDIR/new.yaml"
 check_match "why" "No space left on device" "$out"
 check_match "the old one is sound" '^ - +keep +shut off$' "$(roost list --all)"
 check_eq "nothing half made" "keep talker" "$(find "$ROOST_STATE/guests" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | xargs)"
-check_eq "no temporary file" "events.jsonl guest.json" "$(find "$ROOST_STATE/guests/keep" -mindepth 1 -printf '%f\n' | sort | xargs)"
+check_eq "no temporary file" "events.jsonl guest.json lock" "$(find "$ROOST_STATE/guests/keep" -mindepth 1 -printf '%f\n' | sort | xargs)"
 # its console's words are lost; it starts and ends all the same
 check_status 0 roost start keep
 check_eq "one that starts" running "$(state keep)"
