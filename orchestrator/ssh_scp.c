@@ -194,7 +194,13 @@ static int push_leave(struct far *far, const struct stat *st, struct err *err)
 
 static int accept_it(struct scp_far *f, struct err *err)
 {
-	return send_all(f, "", 1, err);
+	if (talk_write(f->talk, "", 1, err) == 0)
+		return 0;
+	if (watch_expired() || watch_signal())
+		return -1;
+	/* it has ended and takes no byte any more: what it said before tells more than that */
+	*err = (struct err)ERR_INIT;
+	return 0;
 }
 
 static int pull_file(struct scp_far *f, const struct scp_record *r, const struct file_facts *facts,
