@@ -102,3 +102,10 @@ int long_call_supervisor(struct long_about about, const char *command, json_t *a
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
 	return call_on(q, about, command, args, fds, fd_count, quiet, reply, err);
 }
+
+int long_call_speed(const struct cli *cli, uint64_t *speed, struct err *err)
+{
+	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
+	*speed = 0;
+	return bandwidth ? str_parse_size(bandwidth, 0, "--bandwidth", speed, err) : 0;
+}

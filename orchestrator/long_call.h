@@ -7,6 +7,7 @@
 #define ORCHESTRATOR_LONG_CALL_H
 
 #include "orchestrator/connect.h"
+#include "orchestrator/verb.h"
 
 /* `args` stolen; the fds stay the caller's. *reply as qmp_call() has it. */
 int long_call(const struct found *f, const char *command, json_t *args, const int *fds,
@@ -19,5 +20,7 @@ struct long_about {
 /* The same of roostd's. */
 int long_call_supervisor(struct long_about about, const char *command, json_t *args, const int *fds,
 	size_t fd_count, bool quiet, json_t **reply, struct err *err);
+/* What --bandwidth says, in bytes per second; 0: as fast as it goes. */
+int long_call_speed(const struct cli *cli, uint64_t *speed, struct err *err);
 
 #endif

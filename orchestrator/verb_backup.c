@@ -168,11 +168,8 @@ static const char *quiesce(const struct cli *cli)
 
 static int copy_running(struct backing_up *b, json_t **told, struct err *err)
 {
-	uint64_t speed = 0;
-	const char *bandwidth = cli_value(b->cli, "bandwidth", NULL);
-	if (make_files(b, err) < 0)
-		return -1;
-	if (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0)
+	uint64_t speed;
+	if (long_call_speed(b->cli, &speed, err) < 0 || make_files(b, err) < 0)
 		return -1;
 	return long_call(&b->l.f, "roost-backup",
 		json_pack("{s:O, s:s, s:b, s:I}", "disks", b->targets, "quiesce", quiesce(b->cli),

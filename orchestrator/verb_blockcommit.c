@@ -14,9 +14,8 @@ static int commit_running(
 	const struct cli *cli, const struct look *l, const char *target, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
-	uint64_t speed = 0;
-	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
-	if (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0)
+	uint64_t speed;
+	if (long_call_speed(cli, &speed, err) < 0)
 		return -1;
 	return long_call(&l->f, "roost-blockcommit",
 		json_pack("{s:s, s:I}", "target", target, "bytes-per-second", (json_int_t)speed),

@@ -30,10 +30,8 @@ static int pull_running(const struct cli *cli, struct look *l, json_t *disks, co
 	const char *target, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
-	uint64_t speed = 0;
-	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
-	if ((bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0) ||
-		look_disk_sizes(l, disks, err) < 0)
+	uint64_t speed;
+	if (long_call_speed(cli, &speed, err) < 0 || look_disk_sizes(l, disks, err) < 0)
 		return -1;
 	if (long_call(&l->f, "roost-blockpull",
 		    json_pack(

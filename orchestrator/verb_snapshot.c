@@ -470,9 +470,8 @@ static int run_delete(const struct cli *cli, struct err *err)
 	const char *children = cli_flag(cli, "children-only") ? "only"
 			       : cli_flag(cli, "children")    ? "too"
 							      : NULL;
-	uint64_t speed = 0;
-	const char *bandwidth = cli_value(cli, "bandwidth", NULL);
-	if (!name || (bandwidth && str_parse_size(bandwidth, 0, "--bandwidth", &speed, err) < 0))
+	uint64_t speed;
+	if (!name || long_call_speed(cli, &speed, err) < 0)
 		return -1;
 	json_t *args = json_pack("{s:s, s:s*}", "snapshot", name, "children", children);
 	if (guest_runs(&f)) {

@@ -81,10 +81,10 @@ wait_until() {
 
 # --- guests ---------------------------------------------------------------------------------------------------------
 
-# need FILE...: of $GUESTS (pico.raw, filler.raw, tiny-vmlinuz, tiny-initrd, tiny.qcow2, cloud.qcow2), else the test is skipped
+# need FILE...: of $GUESTS (pico.raw, filler.raw, tiny-vmlinuz, tiny-initrd, tiny.qcow2, cloud.qcow2): else it is lacking()
 need() {
 	for need_file; do
-		[ -r "$GUESTS/$need_file" ] || skip "there is no $need_file (scripts/pico-guest, tiny-guest, cloud-guest)"
+		[ -r "$GUESTS/$need_file" ] || lacking "$need_file (scripts/pico-guest, tiny-guest, cloud-guest)"
 	done
 }
 # pico NAME [KEY...]: defines a guest on its own copy of the pico disk, with these lines added

@@ -6,8 +6,8 @@
 # limit: 180
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw
-[ -x /usr/lib/systemd/systemd ] || skip "there is no systemd"
-command -v dbus-daemon >/dev/null || skip "there is no D-Bus, without which logind does not work"
+[ -x /usr/lib/systemd/systemd ] || lacking systemd
+command -v dbus-daemon >/dev/null || lacking "dbus-daemon, without which logind does not work"
 cgroups=$(awk '$(NF-2) == "cgroup2" { print $5; exit }' /proc/self/mountinfo)
 [ -w "$cgroups/cgroup.procs" ] || skip "no cgroups of version 2 can be made here"
 

@@ -116,6 +116,18 @@ static int lay_out(struct set *s, bool isolated, bool strict6, struct err *err)
 	return 0;
 }
 
+/* Where that cannot be done here, the test is skipped. */
+static struct set begun(bool isolated, bool strict6)
+{
+	struct err err = ERR_INIT;
+	struct set s = {.taps = {-1, -1}};
+	if (!alone)
+		not_here("it takes a network namespace and /dev/net/tun");
+	if (lay_out(&s, isolated, strict6, &err) < 0)
+		fail_msg("%s", err.message);
+	return s;
+}
+
 static void clear(struct set *s)
 {
 	struct err err = ERR_INIT;
@@ -298,12 +310,7 @@ static int64_t dropped(struct guard *g, int64_t seen[8], const char **last)
 static void guards_frames(void **state)
 {
 	(void)state;
-	if (!alone)
-		not_here("it takes a network namespace and /dev/net/tun");
-	struct err err = ERR_INIT;
-	struct set s = {.taps = {-1, -1}};
-	if (lay_out(&s, false, false, &err) < 0)
-		fail_msg("%s", err.message);
+	struct set s = begun(false, false);
 	const struct {
 		const char *name;
 		struct frame frame;
@@ -361,12 +368,7 @@ static void guards_frames(void **state)
 static void keeps_to_issued_ipv6(void **state)
 {
 	(void)state;
-	if (!alone)
-		not_here("it takes a network namespace and /dev/net/tun");
-	struct err err = ERR_INIT;
-	struct set s = {.taps = {-1, -1}};
-	if (lay_out(&s, false, true, &err) < 0)
-		fail_msg("%s", err.message);
+	struct set s = begun(false, true);
 	struct frame own = udp6("fd77::5054:ff:fe77:101", 4, 0),
 		     other = udp6("fd77::1:2:3:4", 4, 0);
 	send_frame(s.taps[0], &own);
@@ -380,12 +382,7 @@ static void keeps_to_issued_ipv6(void **state)
 static void isolates(void **state)
 {
 	(void)state;
-	if (!alone)
-		not_here("it takes a network namespace and /dev/net/tun");
-	struct err err = ERR_INIT;
-	struct set s = {.taps = {-1, -1}};
-	if (lay_out(&s, true, false, &err) < 0)
-		fail_msg("%s", err.message);
+	struct set s = begun(true, false);
 	int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
 	assert_true(fd >= 0 && write(fd, "1", 1) == 1);
 	close(fd);
@@ -418,12 +415,9 @@ static void isolates(void **state)
 static void refuses_what_is_there(void **state)
 {
 	(void)state;
-	if (!alone)
-		not_here("it takes a network namespace and /dev/net/tun");
+	struct set s = begun(false, false);
 	struct err err = ERR_INIT;
-	struct set s = {.taps = {-1, -1}};
 	int fds[TAP_QUEUES_MAX];
-	assert_int_equal(lay_out(&s, false, false, &err), 0);
 	assert_int_equal(tap_open("tap0", 1, fds, &err), -1);
 	assert_string_equal(err.message, "the tap 'tap0' exists already");
 	assert_int_equal(tap_open("sixteen-bytes-it", 1, fds, &err), -1);
@@ -450,12 +444,9 @@ static bool take_one(const struct neighbour *found, void *context)
 static void finds_neighbours(void **state)
 {
 	(void)state;
-	if (!alone)
-		not_here("it takes a network namespace and /dev/net/tun");
+	struct set s = begun(false, false);
 	struct err err = ERR_INIT;
-	struct set s = {.taps = {-1, -1}};
 	struct neighbour found = {0};
-	assert_int_equal(lay_out(&s, false, false, &err), 0);
 	struct frame f = arp(&first, "10.77.0.11", "10.77.0.1");
 	send_frame(s.taps[0], &f);
 	assert_int_equal(neighbours(s.n, take_one, &found, &err), 0);
