@@ -38,6 +38,12 @@
 #define VOLUME_ID_AT (16 * 2048 + 40)
 static const char volume_id[] = "cidata";
 
+/*
+ * For those who look for a label: busybox reads where other file systems have theirs, and gives up on a disk
+ * that ends before. genisoimage has as much.
+ */
+enum { ISO_PADDING = 300 << 10 };
+
 /* The files of a seed, as cloud-init's NoCloud names them, in the order of the input. */
 static const struct {
 	const char *name, *alias; /* alias: on vfat */
@@ -138,15 +144,11 @@ static int add_file(struct archive *a, const struct vfat_file *f, time_t now)
 	return ok ? 0 : -1;
 }
 
-/*
- * The padding (300 KiB of zeroes) is for those who look for a label: busybox reads where other file
- * systems have theirs, and gives up on a disk that ends before.
- */
 static int write_iso(struct archive *a, const struct content *c, struct buf *image)
 {
 	time_t now = time(NULL);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
-		archive_write_set_options(a, "volume-id=cidata,rockridge=strict,joliet,pad") !=
+		archive_write_set_options(a, "volume-id=cidata,rockridge=strict,joliet,!pad") !=
 			ARCHIVE_OK ||
 		archive_write_set_bytes_in_last_block(a, 2048) != ARCHIVE_OK ||
 		archive_write_open2(a, image, NULL, to_buffer, NULL, NULL) != ARCHIVE_OK)
@@ -174,7 +176,7 @@ static int keep_temporaries_beside(const char *path, struct err *err)
 
 static int build_iso(const struct content *c, struct buf *image, struct err *err)
 {
-	buf_reserve(image, c->size + (480 << 10));
+	buf_reserve(image, c->size + (96 << 10));
 	struct archive *a = archive_write_new();
 	if (!a || write_iso(a, c, image) < 0) {
 		err_set(err, ERR_SYSTEM, "libarchive cannot make the ISO image: %s",
@@ -191,51 +193,79 @@ static int build_iso(const struct content *c, struct buf *image, struct err *err
 
 /* ---- the image ----------------------------------------------------------------------------------- */
 
+/* `image` is what is to be written; its size may be more, by zeroes. */
 static int build(const json_t *o, const char *out, const struct buf *text, struct buf *image,
-	struct err *err)
+	size_t *size, struct err *err)
 {
 	struct content c = {0};
 	const char *filesystem = json_get_str(o, "filesystem", "");
+	bool vfat = str_eq(filesystem, "vfat");
 	if (check_keys(o, err) < 0 || take_files(o, text, &c, err) < 0)
 		return -1;
-	if (str_eq(filesystem, "vfat"))
+	if (vfat)
 		vfat_image(c.files, c.count, volume_id, time(NULL), image);
 	else if (!str_eq(filesystem, "iso9660"))
 		return err_set(err, ERR_USAGE, "no file system '%s'", filesystem);
 	else if (keep_temporaries_beside(out, err) < 0 || build_iso(&c, image, err) < 0)
 		return -1;
+	*size = image->len + (vfat ? 0 : ISO_PADDING);
+	while (image->len && !image->data[image->len - 1])
+		image->len--;
 	return 0;
 }
 
-static int write_qcow2(const char *out, const struct buf *image, struct err *err)
+/* Zeroes at its end are a hole. */
+static int write_raw(int fd, const struct buf *image, size_t size)
+{
+	return write_all(fd, image->data, image->len) < 0 || ftruncate(fd, (off_t)size) < 0 ? -1
+											    : 0;
+}
+
+static int write_qcow2(const char *name, const struct buf *image, size_t size, struct err *err)
+{
+	_cleanup_close_ int raw = memfd_create("seed", MFD_CLOEXEC);
+	if (raw < 0 || write_raw(raw, image, size) < 0)
+		return err_errno(err, "cannot keep the image in memory");
+	return qcow2_copy(AT_FDCWD, name, raw, false, err);
+}
+
+static int write_image(
+	const char *name, const char *format, const struct buf *image, size_t size, struct err *err)
+{
+	if (str_eq(format, "qcow2"))
+		return write_qcow2(name, image, size, err);
+	if (!str_eq(format, "raw"))
+		return err_set(err, ERR_USAGE, "no image format '%s'", format);
+	_cleanup_close_ int fd =
+		open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || write_raw(fd, image, size) < 0)
+		return err_errno(err, "cannot write '%s'", name);
+	return 0;
+}
+
+/* Under another name first: what is there stays until the new one is whole. */
+static int replace(
+	const char *out, const char *format, const struct buf *image, size_t size, struct err *err)
 {
 	_cleanup_free_ char *temporary = str_fmt("%s.new.%d", out, (int)getpid());
-	_cleanup_close_ int raw = memfd_create("seed", MFD_CLOEXEC);
-	if (raw < 0 || write_all(raw, image->data, image->len) < 0)
-		return err_errno(err, "cannot keep the image in memory");
 	unlink(temporary);
-	if (qcow2_copy(AT_FDCWD, temporary, raw, false, err) < 0)
-		return -1;
-	if (rename(temporary, out) == 0)
-		return 0;
-	err_errno(err, "cannot write '%s'", out);
-	unlink(temporary);
-	return -1;
+	int result = write_image(temporary, format, image, size, err);
+	if (result == 0 && rename(temporary, out) < 0)
+		result = err_errno(err, "cannot write '%s'", out);
+	if (result < 0)
+		unlink(temporary);
+	return result;
 }
 
 static int make_seed(const char *out, struct err *err)
 {
 	_cleanup_json_ json_t *o = NULL;
 	_cleanup_secret_ struct buf text = {0}, image = {0};
+	size_t size = 0;
 	umask(077); /* secrets */
-	if (read_input(&text, &o, err) < 0 || build(o, out, &text, &image, err) < 0)
+	if (read_input(&text, &o, err) < 0 || build(o, out, &text, &image, &size, err) < 0)
 		return -1;
-	const char *format = json_get_str(o, "format", "");
-	if (str_eq(format, "raw"))
-		return file_replace_secret(AT_FDCWD, out, image.data, image.len, false, err);
-	if (str_eq(format, "qcow2"))
-		return write_qcow2(out, &image, err);
-	return err_set(err, ERR_USAGE, "no image format '%s'", format);
+	return replace(out, json_get_str(o, "format", ""), &image, size, err);
 }
 
 static int hash_password(const char *out, struct err *err)
