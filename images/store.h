@@ -151,9 +151,12 @@ int store_hold(const struct store *s, const char *name, struct err *err);
 int store_claim(const struct store *s, const char *name, struct err *err);
 /* What writes a record takes it by itself. Released by closing. */
 int store_lock(const struct store *s, struct err *err);
-/* Removes what was left by those who were killed; calls `removed`, if not NULL, with each name. */
-int store_clean(const struct store *s, void (*removed)(void *about, const char *name), void *about,
-	struct err *err);
+/*
+ * Removes what was left by those who were killed; calls `removed`, if not NULL, with each name. `look`: only tells what it
+ * would remove.
+ */
+int store_clean(const struct store *s, bool look, void (*removed)(void *about, const char *name),
+	void *about, struct err *err);
 
 /*
  * The digest of an open file in a child, told as "digest". `like`: a digest whose algorithm is

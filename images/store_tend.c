@@ -127,18 +127,18 @@ int store_remove(const struct store *s, const char *name, struct err *err)
 }
 
 /* A hidden folder that nobody works in: removed under its own lock. 1: it was. */
-static int clean_hidden(const struct store *s, const char *name, struct err *err)
+static int clean_hidden(const struct store *s, const char *name, bool look, struct err *err)
 {
 	struct err busy = ERR_INIT;
 	_cleanup_close_ int folder = dir_open(s->dir, name, &busy);
 	_cleanup_close_ int lock = folder < 0 ? -1 : file_lock(folder, "lock", &busy);
 	if (lock < 0)
 		return 0;
-	return dir_remove(s->dir, name, err) < 0 ? -1 : 1;
+	return !look && dir_remove(s->dir, name, err) < 0 ? -1 : 1;
 }
 
 /* In an image's folder: a record that was being replaced. */
-static int clean_image(const struct store *s, const char *name, struct err *err)
+static int clean_image(const struct store *s, const char *name, bool look, struct err *err)
 {
 	_cleanup_names_ char **files = NULL;
 	int removed = 0;
@@ -146,13 +146,14 @@ static int clean_image(const struct store *s, const char *name, struct err *err)
 	if (folder < 0 || dir_names(folder, &files, NULL, err) < 0)
 		return -1;
 	for (char **file = files; *file; file++)
-		if (str_starts(*file, "image.json.new.") && unlinkat(folder, *file, 0) == 0)
+		if (str_starts(*file, "image.json.new.") &&
+			(look || unlinkat(folder, *file, 0) == 0))
 			removed = 1;
 	return removed;
 }
 
-int store_clean(const struct store *s, void (*removed)(void *about, const char *name), void *about,
-	struct err *err)
+int store_clean(const struct store *s, bool look, void (*removed)(void *about, const char *name),
+	void *about, struct err *err)
 {
 	_cleanup_close_ int lock = store_lock(s, err);
 	if (lock < 0)
@@ -168,7 +169,8 @@ int store_clean(const struct store *s, void (*removed)(void *about, const char *
 		bool hidden = str_starts(e->d_name, ".new-") || str_starts(e->d_name, ".old-");
 		if (e->d_name[0] == '.' && !hidden)
 			continue;
-		result = hidden ? clean_hidden(s, e->d_name, err) : clean_image(s, e->d_name, err);
+		result = hidden ? clean_hidden(s, e->d_name, look, err)
+				: clean_image(s, e->d_name, look, err);
 		if (result > 0 && removed)
 			removed(about, e->d_name);
 	}

@@ -48,9 +48,10 @@ int base_freeze(const char *id, const char *file, int fd, struct err *err);
 /*
  * Removes the bases that nobody stands on: no guest, running or not, no disk that a guest has no more (unrecorded.h); if one of
  * those cannot be read, nothing. A template's stay. Calls `removed`, if not NULL, with the path of each. Takes
- * the lock unless it is the caller's already.
+ * the lock unless it is the caller's already. SWEEP_LOOK: only tells what it would remove.
  */
+enum sweep_how { SWEEP, SWEEP_LOCKED, SWEEP_LOOK };
 typedef void base_removed_fn(void *about, const char *path);
-int bases_sweep(bool locked, base_removed_fn *removed, void *about, struct err *err);
+int bases_sweep(enum sweep_how how, base_removed_fn *removed, void *about, struct err *err);
 
 #endif

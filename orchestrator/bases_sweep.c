@@ -16,6 +16,7 @@
 struct sweep {
 	json_t *used;   /* {PATH: true} */
 	json_t *guests; /* {ID: {"name": ..., "keeper": UID, "template": ..., "runs": ...}} */
+	bool look;      /* remove nothing */
 	base_removed_fn *removed;
 	void *about;
 };
@@ -110,12 +111,13 @@ static void sweep_folder(const struct sweep *s, int bases, const char *id)
 		_cleanup_free_ char *path = base_path(id, *file, &ignored);
 		if (json_object_get(s->used, path))
 			continue;
-		if (!thaw(guest, dir, *file))
+		if (!s->look && (!thaw(guest, dir, *file) || unlinkat(dir, *file, 0) < 0))
 			continue;
-		if (unlinkat(dir, *file, 0) == 0 && s->removed)
+		if (s->removed)
 			s->removed(s->about, path);
 	}
-	unlinkat(bases, id, AT_REMOVEDIR);
+	if (!s->look)
+		unlinkat(bases, id, AT_REMOVEDIR);
 }
 
 static int sweep_all(struct sweep *s, int bases, struct err *err)
@@ -136,17 +138,21 @@ static int sweep_all(struct sweep *s, int bases, struct err *err)
 	return 0;
 }
 
-int bases_sweep(bool locked, base_removed_fn *removed, void *about, struct err *err)
+int bases_sweep(enum sweep_how how, base_removed_fn *removed, void *about, struct err *err)
 {
 	struct err none = ERR_INIT;
 	_cleanup_free_ char *path = str_fmt("%s/bases", paths_state(err));
 	_cleanup_close_ int bases = dir_open(AT_FDCWD, path, &none);
 	if (bases < 0) /* nothing was ever cloned here */
 		return 0;
-	_cleanup_close_ int lock = locked ? -1 : bases_lock(err);
-	if (!locked && lock < 0)
+	_cleanup_close_ int lock = how == SWEEP_LOCKED ? -1 : bases_lock(err);
+	if (how != SWEEP_LOCKED && lock < 0)
 		return -1;
 	_cleanup_json_ json_t *used = json_object(), *guests = json_object();
-	struct sweep s = {.used = used, .guests = guests, .removed = removed, .about = about};
+	struct sweep s = {.used = used,
+		.guests = guests,
+		.look = how == SWEEP_LOOK,
+		.removed = removed,
+		.about = about};
 	return sweep_all(&s, bases, err);
 }

@@ -299,7 +299,7 @@ int cloning_stand_alone(struct cloning *c, struct err *err)
 void cloning_undo(struct cloning *c, bool locked)
 {
 	struct err ignored = ERR_INIT;
-	bases_sweep(locked, NULL, NULL, &ignored);
+	bases_sweep(locked ? SWEEP_LOCKED : SWEEP, NULL, NULL, &ignored);
 	if (c->before &&
 		snapshots_write(c->dir, c->from->issued.keeper_uid, c->before, &ignored) < 0)
 		return;

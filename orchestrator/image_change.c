@@ -169,8 +169,9 @@ int image_gc(const json_t *args, image_told_fn *told, void *about, json_t **ret,
 	_cleanup_store_ struct store s = STORE_NONE;
 	_cleanup_json_ json_t *removed = json_array();
 	(void)args, (void)told, (void)about;
-	if (store_open_to_change(&s, err) < 0 || store_clean(&s, note_removed, removed, err) < 0 ||
-		bases_sweep(false, note_removed, removed, err) < 0)
+	if (store_open_to_change(&s, err) < 0 ||
+		store_clean(&s, false, note_removed, removed, err) < 0 ||
+		bases_sweep(SWEEP, note_removed, removed, err) < 0)
 		return -1;
 	*ret = json_pack("{s:O}", "removed", removed);
 	return 0;

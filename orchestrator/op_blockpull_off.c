@@ -122,6 +122,6 @@ int op_blockpull_off(const json_t *args, json_t **ret, struct err *err)
 		result = pull(&o, json_get_str(args, "target", ""), err);
 	off_end(&o, result);
 	if (result == 0)
-		bases_sweep(false, NULL, NULL, &ignored);
+		bases_sweep(SWEEP, NULL, NULL, &ignored);
 	return result;
 }

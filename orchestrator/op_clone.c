@@ -205,7 +205,7 @@ static int make(
 	failpoint("clone-done");
 	*out = d;
 	if (c->layers && (c->vars.own || c->full)) /* the clone has copies of them */
-		bases_sweep(*lock >= 0, NULL, NULL, &ignored);
+		bases_sweep(*lock >= 0 ? SWEEP_LOCKED : SWEEP, NULL, NULL, &ignored);
 	return 0;
 }
 

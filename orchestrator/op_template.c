@@ -35,7 +35,7 @@ static int run_again(struct cloning *c, struct err *err)
 	failpoint("template-tops");
 	if (record_write(c->dir, c->from, err) < 0)
 		return -1;
-	bases_sweep(true, NULL, NULL, &ignored);
+	bases_sweep(SWEEP_LOCKED, NULL, NULL, &ignored);
 	return 0;
 }
 

@@ -135,7 +135,7 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 		json_decref(kept);
 		return err_prefix(err, "guest '%s' is undefined, but", name);
 	}
-	bases_sweep(false, NULL, NULL, &none); /* it was a clone, perhaps the last one */
+	bases_sweep(SWEEP, NULL, NULL, &none); /* it was a clone, perhaps the last one */
 	*ret = json_pack("{s:o}", "kept", kept);
 	return 0;
 }

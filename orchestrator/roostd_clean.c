@@ -57,6 +57,6 @@ void leftovers_clean(bool surely)
 		return;
 	syscall(SYS_close_range, 3U, ~0U, 0U);
 	find_hidden(remove_abandoned);
-	bases_sweep(false, NULL, NULL, &ignored);
+	bases_sweep(SWEEP, NULL, NULL, &ignored);
 	_exit(0);
 }

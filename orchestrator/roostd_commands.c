@@ -105,6 +105,17 @@ static int look_df(void *self, const json_t *args, struct request *r, json_t **r
 	return may_change(self, r, err) < 0 || worker_start(self, op_df, r, err) < 0 ? -1 : 1;
 }
 
+/* doctor, gc: the one looks, the other removes, too */
+static int look_round(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	if (may_change(self, r, err) < 0)
+		return -1;
+	json_object_set_new(r->args, "remove", json_boolean(str_eq(r->command, "roost-gc")));
+	return worker_start(self, op_doctor, r, err) < 0 ? -1 : 1;
+}
+
 static int look_disk_size(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -431,6 +442,9 @@ const struct command supervisor_commands[] = {
 		CMD_QUICK, look_disk_size},
 	{"roost-df", "Tells how full the file systems of a guest are that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_QUICK, look_df},
+	{"roost-doctor", "Compares what the records tell with what is there.", NULL, CMD_QUICK,
+		look_round},
+	{"roost-gc", "Removes what nobody owns any more.", NULL, CMD_CHANGING, look_round},
 	{"roost-stay",
 		"Says that the supervisor does not end when it is idle, or that it does again.",
 		ARGS({"stay", ARG_BOOL, true, "default true"}), CMD_QUICK, stay},

@@ -120,7 +120,8 @@ static int clean_own(json_t *removed, struct err *err)
 	_cleanup_store_ struct store own = STORE_NONE;
 	if (store_is_ours())
 		return 0;
-	return store_open_own(&own, err) < 0 ? -1 : store_clean(&own, note_removed, removed, err);
+	return store_open_own(&own, err) < 0 ? -1
+					     : store_clean(&own, false, note_removed, removed, err);
 }
 
 static int run_gc(const struct cli *cli, struct err *err)

@@ -98,6 +98,8 @@ const struct verb *const verbs[] = {
 	&verb_halt,
 	&verb_smoke,
 	&verb_validate,
+	&verb_doctor,
+	&verb_gc,
 	&verb_nodeinfo,
 	&verb_domcapabilities,
 	&verb_version,

@@ -206,7 +206,7 @@ static void at_once(void **state)
 	assert_int_equal(store_begin(&s, "one", false, &first, &err), 0);
 	assert_int_equal(store_begin(&s, "one", false, &second, &err), -1);
 	assert_int_equal(err.kind, ERR_BUSY);
-	assert_int_equal(store_clean(&s, NULL, NULL, &err), 0);
+	assert_int_equal(store_clean(&s, false, NULL, NULL, &err), 0);
 	assert_int_equal(faccessat(s.dir, ".new-one/disk", F_OK, 0), 0);
 	assert_int_equal(write(first.fd, "half", 4), 4);
 	store_entry_end(&first); /* as if it had been killed */
@@ -266,7 +266,7 @@ static void killed(void **state)
 				store_enter(&s, &e, &(struct store_wish){0}, NULL, &err), 0);
 			assert_int_equal(store_remove(&s, "k", &err), 0);
 		}
-		assert_int_equal(store_clean(&s, NULL, NULL, &err), 0);
+		assert_int_equal(store_clean(&s, false, NULL, NULL, &err), 0);
 		assert_int_equal(files_in("store"), 1);
 	}
 }

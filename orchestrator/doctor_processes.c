@@ -1,0 +1,138 @@
+/* doctor: programs of ours that run for nobody. Whose they are, their open files tell. */
+#include "orchestrator/doctor.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/proc.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/status.h"
+
+enum { YOUNG_MS = 3000 }; /* one so young has perhaps not been noted yet */
+
+static const char *const ours[] = {"qemu-system-", "roost-keeper", "swtpm"};
+
+/* {PID: true}: those that a guest's status tells of. */
+static json_t *known_processes(void)
+{
+	struct err ignored = ERR_INIT;
+	json_t *known = json_object();
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_close_ int runs = runs_open(&ignored);
+	if (runs < 0 || dir_names(runs, &ids, NULL, &ignored) < 0)
+		return known;
+	for (char **id = ids; *id; id++) {
+		_cleanup_status_ struct status s = {0};
+		_cleanup_close_ int run = dir_open(runs, *id, &ignored);
+		if (run < 0 || status_read(run, "status", &s, &ignored) < 0)
+			continue;
+		const pid_t pids[] = {s.keeper_pid, s.qemu_pid, s.tpm_pid};
+		for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+			_cleanup_free_ char *key = str_fmt("%d", (int)pids[i]);
+			json_object_set_new(known, key, json_true());
+		}
+	}
+	return known;
+}
+
+/* The program's name, NULL if it is none of ours. Freed by the caller. */
+static char *program_of(int proc, const char *pid)
+{
+	char link[512];
+	_cleanup_free_ char *file = str_fmt("%s/exe", pid);
+	ssize_t len = readlinkat(proc, file, link, sizeof(link) - 1);
+	if (len < 0)
+		return NULL;
+	link[len] = '\0';
+	const char *slash = strrchr(link, '/'), *name = slash ? slash + 1 : link;
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		if (str_starts(name, ours[i]))
+			return xstrdup(name);
+	return NULL;
+}
+
+static bool leads_to(int dir, const char *name, const char *folder)
+{
+	char link[512];
+	ssize_t len = readlinkat(dir, name, link, sizeof(link) - 1);
+	size_t want = strlen(folder);
+	if (len < 0)
+		return false;
+	link[len] = '\0';
+	return strncmp(link, folder, want) == 0 && link[want] == '/';
+}
+
+/* Has it a file of this instance open, or is it in a folder of it? */
+static bool is_of_instance(int proc, const char *pid, const char *const folders[2])
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **fds = NULL;
+	_cleanup_free_ char *path = str_fmt("%s/fd", pid), *cwd = str_fmt("%s/cwd", pid);
+	_cleanup_close_ int dir = dir_open(proc, path, &ignored);
+	if (dir < 0 || dir_names(dir, &fds, NULL, &ignored) < 0)
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		bool found = folders[i] && leads_to(proc, cwd, folders[i]);
+		for (char **fd = fds; *fd && folders[i] && !found; fd++)
+			found = leads_to(dir, *fd, folders[i]);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+static bool is_young(const struct proc *p)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
+	uint64_t began = p->start * 1000 / ticks;
+	return (uint64_t)now.tv_sec * 1000 < began + YOUNG_MS;
+}
+
+static void tell(struct doctor *d, const char *program, const struct proc *p)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *name = str_fmt("%s, process %d", program, (int)p->pid);
+	_cleanup_free_ char *remedy =
+		str_fmt("a guest may still run in it: look, then `kill %d`", (int)p->pid);
+	if (str_starts(program, "qemu-system-"))
+		doctor_tell(d, "process", name, "no guest's status tells of this QEMU", remedy);
+	else if (doctor_unowned(d, "process", name, "it works for no guest that runs"))
+		doctor_removed(d, proc_signal(p, SIGTERM, &err), &err);
+}
+
+void doctor_processes(struct doctor *d)
+{
+	struct err err = ERR_INIT;
+	_cleanup_names_ char **pids = NULL;
+	_cleanup_json_ json_t *known = known_processes();
+	_cleanup_free_ char *state = realpath(paths_state(&err), NULL),
+			    *run = realpath(paths_run(&err), NULL);
+	_cleanup_close_ int proc = dir_open(AT_FDCWD, "/proc", &err);
+	if (proc < 0 || dir_names(proc, &pids, NULL, &err) < 0) {
+		doctor_tell(d, "check", "processes", err.message, err.hint);
+		return;
+	}
+	for (char **pid = pids; *pid; pid++) {
+		struct proc p = PROC_NONE;
+		_cleanup_free_ char *program =
+			isdigit((unsigned char)**pid) ? program_of(proc, *pid) : NULL;
+		if (!program || proc_open(atoi(*pid), &p, &err) < 0)
+			continue;
+		if (is_of_instance(proc, *pid, (const char *const[]){state, run})) {
+			d->looked++;
+			if (!json_object_get(known, *pid) && !is_young(&p))
+				tell(d, program, &p);
+		}
+		proc_close(&p);
+	}
+}

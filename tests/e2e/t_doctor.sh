@@ -1,0 +1,68 @@
+#!/bin/sh
+# doctor explains what differs from the records, and gc removes what nobody owns, but only when it is told to; what a
+# guest may still want is never removed.
+. "$TOP/tests/e2e/lib.sh"
+
+# finds KIND NAME-REGEX
+finds() {
+	check_status 1 roost doctor
+	check_match "doctor" "^$1 [^:]*$2[^:]*: ." "$out"
+}
+
+say "a guest that runs, a clone that has gone, nothing to find"
+started a
+check_status 0 roost doctor
+check_match "all is well" '^Everything is as it should be: [0-9]+ ' "$out"
+check_json "as JSON" '.looked > 2 and .findings == []' "$(roost doctor --json)"
+check_status 0 roost gc
+check_match "nothing" '^There is nothing that nobody owns' "$out"
+
+say "what was killed has left something"
+mkdir -p "$ROOST_STATE/guests/.new-b" "$ROOST_RUN/g/0123456789ab" "$ROOST_STATE/bases/0123456789ab" "$ROOST_STATE/images/.new-x"
+touch -d '1 minute ago' "$ROOST_RUN/g/0123456789ab"
+echo data >"$ROOST_STATE/bases/0123456789ab/disk0.qcow2"
+mkdir "$TMPDIR/bin"
+cp "$(command -v sleep)" "$TMPDIR/bin/swtpm"
+"$TMPDIR/bin/swtpm" 300 9>"$ROOST_STATE/tpm-state" &
+swtpm=$!
+finds half-made '/guests/\.new-b'
+finds run-folder '/g/0123456789ab'
+finds base '/bases/0123456789ab/disk0.qcow2'
+finds image '\.new-x'
+seen() {
+	roost doctor | grep -q "^process swtpm, process $swtpm: "
+}
+wait_until 10 seen
+check_status 0 roost gc
+check_match "only told" '^Nothing was removed: .roost gc --yes. does it' "$out"
+check_eq "how many" 5 "$(printf '%s\n' "$out" | grep -c '^Would remove ')"
+for left in "$ROOST_STATE/guests/.new-b" "$ROOST_RUN/g/0123456789ab" "$ROOST_STATE/bases/0123456789ab/disk0.qcow2" "$ROOST_STATE/images/.new-x"; do
+	[ -e "$left" ] || fail "gc without --yes removed $left"
+done
+kill -0 "$swtpm" || fail "gc without --yes ended a process"
+check_json "as JSON" 'length == 5 and all(.[]; .unowned and (.removed | not))' "$(roost gc --json)"
+check_json "removed" 'length == 5 and all(.[]; .removed)' "$(roost gc --yes --json)"
+wait "$swtpm" 2>/dev/null || :
+for left in "$ROOST_STATE/guests/.new-b" "$ROOST_RUN/g/0123456789ab" "$ROOST_STATE/bases/0123456789ab" "$ROOST_STATE/images/.new-x"; do
+	[ ! -e "$left" ] || fail "gc --yes left $left"
+done
+rm "$ROOST_STATE/tpm-state"
+check_status 0 roost doctor
+
+say "what a guest may still want is told, and stays"
+pico b >/dev/null
+roost define - >/dev/null <<-END
+	{name: c, memory: 64M, disks: [{size: 1M}]}
+END
+rm "$ROOST_STATE/guests/c/disk0.qcow2"
+finds disk c
+cp "$ROOST_STATE/guests/b/guest.json" "$TMPDIR/b.json"
+echo '{' >"$ROOST_STATE/guests/b/guest.json"
+finds record b
+check_json "gc lets it be" 'length == 0' "$(roost gc --yes --json)"
+[ -s "$ROOST_STATE/guests/b/guest.json" ] || fail "gc removed a record"
+cp "$TMPDIR/b.json" "$ROOST_STATE/guests/b/guest.json"
+roost undefine c --remove-all-storage >/dev/null
+roost undefine b >/dev/null
+check_status 0 roost doctor
+check_eq "the guest never noticed" running "$(state a)"
