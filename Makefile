@@ -27,7 +27,7 @@ images += qcow2_map disk_ask
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open disk_tool disk_holder \
-	ssh_params ssh_words access event_log
+	ssh_params ssh_words access event_log publish port_holder
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
@@ -87,7 +87,7 @@ roost  += verb_pull pull
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += tool store checksums catalogue partition filesystem
+unit += publish tool store checksums catalogue partition filesystem
 # what every unit test is linked with
 unit_all := peer
 fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "orchestrator/publish.h"
 
 /* ---- one disk -------------------------------------------------------------------------------- */
 
@@ -195,13 +196,6 @@ static int check_disks(const struct definition *d, const struct node *root, stru
 
 /* ---- interfaces ------------------------------------------------------------------------------ */
 
-static bool clash(const struct forward *a, const struct forward *b)
-{
-	return a->host_port && a->host_port == b->host_port && a->udp == b->udp &&
-	       (str_eq(a->host, b->host) || str_eq(a->host, "0.0.0.0") ||
-		       str_eq(b->host, "0.0.0.0"));
-}
-
 /* Is a forward before number `last` of interface `nic` in the way of it? */
 static bool forward_taken(const struct definition *d, size_t nic, size_t last)
 {
@@ -209,7 +203,7 @@ static bool forward_taken(const struct definition *d, size_t nic, size_t last)
 	for (size_t i = 0; i <= nic; i++) {
 		size_t count = i < nic ? d->nics[i].forward_count : last;
 		for (size_t k = 0; k < count; k++)
-			if (clash(&d->nics[i].forwards[k], f))
+			if (publish_clash(&d->nics[i].forwards[k], f))
 				return true;
 	}
 	return false;
