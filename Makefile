@@ -16,6 +16,8 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 base   := err mem str json fs clock sock proc signals answer
 netsetup := address netlink tap guard
+# of it, what needs no library: every program may have it
+net_plain := address
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_empty qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
@@ -71,6 +73,7 @@ roostd += op_df op_doctor doctor_guests doctor_processes
 roostd += op_blockpull_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim
+shared += network network_keys network_subnet host_routes
 roost  += logout
 roostd += op_managed connect logout saving saved media
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
@@ -88,6 +91,7 @@ fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish tool store checksums catalogue partition filesystem
+unit += network
 # what every unit test is linked with
 unit_all := peer
 fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd
@@ -154,7 +158,7 @@ endif
 
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
 LIB_OBJECTS := $(call room,base,base) $(call room,qmp,qmp) $(call room,images,images) \
-	$(call room,orchestrator,shared)
+	$(call room,netsetup,net_plain) $(call room,orchestrator,shared)
 UNIT_ALL := $(patsubst %,$(BUILD)/tests/unit/%.o,$(unit_all))
 UNIT := $(patsubst %,$(BUILD)/tests/test_%,$(unit))
 FUZZ := $(patsubst %,$(BUILD)/tests/fuzz_%,$(fuzz))

@@ -72,7 +72,7 @@ static int read_chars(const struct key *k, const struct node *n, void *base, str
 		return -1;
 	char *out = place(base, k->offset);
 	for (; *text; text++)
-		*out++ = (char)tolower((unsigned char)*text);
+		*out++ = k->flags & KEY_CASE ? *text : (char)tolower((unsigned char)*text);
 	*out = '\0';
 	return 0;
 }

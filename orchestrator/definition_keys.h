@@ -12,8 +12,8 @@
 #include "orchestrator/definition_node.h"
 
 enum key_type {
-	KEY_TEXT,     /* char *: one line */
-	KEY_CHARS,    /* char [max + 1]: the same, in place, lower case; "" is absent */
+	KEY_TEXT, /* char *: one line */
+	KEY_CHARS, /* char [max + 1]: the same, in place, lower case but with KEY_CASE; "" is absent */
 	KEY_FILE,     /* char *: an absolute path */
 	KEY_BOOL,     /* bool */
 	KEY_NUMBER,   /* unsigned, within min and max */
@@ -37,6 +37,7 @@ enum key_flags {
 	KEY_BARE = 1 << 6, /* a mapping that may be left empty */
 	KEY_PLAIN = 1 << 7, /* a KEY_SWITCH that is always written: false, true, or what differs */
 	KEY_HEAP = 1 << 8,  /* a KEY_LIST whose array is allocated; `offset` is its pointer's */
+	KEY_CASE = 1 << 9,  /* of a KEY_CHARS upper case stays */
 };
 
 /* The words of an enum; NULL stands for a value that nobody writes. */
