@@ -1,6 +1,7 @@
 #include "netsetup/guard.h"
 
 #include <nftables/libnftables.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,14 +10,16 @@
 
 struct guard {
 	struct nft_ctx *nft;
+	char table[GUARD_TABLE_MAX];
 };
 
 static const char *const reasons[] = {
 	"mac", "arp", "ipv4", "ipv6", "dhcp-server", "router", "protocol"};
 
-struct guard *guard_open(struct err *err)
+struct guard *guard_open(const char *table, struct err *err)
 {
 	struct guard *g = xcalloc(1, sizeof(*g));
+	snprintf(g->table, sizeof(g->table), "%s", table);
 	g->nft = nft_ctx_new(NFT_CTX_DEFAULT);
 	if (!g->nft || nft_ctx_buffer_output(g->nft) || nft_ctx_buffer_error(g->nft)) {
 		err_set(err, ERR_SYSTEM, "cannot open nftables");
@@ -63,18 +66,36 @@ static void add_drops(struct buf *text)
 			reasons[i], reasons[i], reasons[i]);
 }
 
-static void add_bridge_table(struct buf *text, const struct guard_network *network)
+/* What a guest may say: of a foreign bridge nobody knows its addresses beforehand, so they are learned. */
+static void add_looks_foreign(struct buf *text)
+{
+	buf_fmt(text,
+		"	set learned4 { type ifname . ether_addr . ipv4_addr; flags dynamic,timeout; "
+		"timeout 12h; size 8192; }\n"
+		"	set learned6 { type ifname . ether_addr . ipv6_addr; flags dynamic,timeout; "
+		"timeout 12h; size 8192; }\n"
+		"	chain look-arp {\n"
+		"		iifname . arp saddr ether != @macs goto drop-arp\n"
+		"		arp saddr ip 0.0.0.0 accept\n"
+		"		update @learned4 { iifname . ether saddr . arp saddr ip }\n"
+		"		accept\n"
+		"	}\n"
+		"	chain look-ipv4 {\n"
+		"		udp sport 67 goto drop-dhcp-server\n"
+		"		accept\n"
+		"	}\n"
+		"	chain look-ipv6 {\n"
+		"		icmpv6 type { nd-router-advert, nd-redirect } goto drop-router\n"
+		"		udp sport 547 goto drop-dhcp-server\n"
+		"		ip6 saddr != :: icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
+		"update @learned6 { iifname . ether saddr . ip6 saddr }\n"
+		"		accept\n"
+		"	}\n");
+}
+
+static void add_looks(struct buf *text, const struct guard_network *network)
 {
 	char prefix[ADDRESS_TEXT + 4];
-	buf_fmt(text, "table bridge roost\n"
-		      "delete table bridge roost\n"
-		      "table bridge roost {\n"
-		      "	set ports { type ifname; }\n"
-		      "	set strict6 { type ifname; }\n"
-		      "	set macs { type ifname . ether_addr; }\n"
-		      "	set addresses4 { type ifname . ipv4_addr; }\n"
-		      "	set addresses6 { type ifname . ipv6_addr; }\n");
-	add_drops(text);
 	buf_fmt(text,
 		"	chain look-arp {\n"
 		"		iifname . arp saddr ether != @macs goto drop-arp\n"
@@ -100,8 +121,28 @@ static void add_bridge_table(struct buf *text, const struct guard_network *netwo
 		buf_fmt(text, "		ip6 saddr %s accept\n",
 			prefix_text(network->prefix6, prefix));
 	buf_fmt(text, "		goto drop-ipv6\n"
-		      "	}\n"
-		      "	chain look {\n"
+		      "	}\n");
+}
+
+static void add_bridge_table(
+	struct buf *text, const char *table, const struct guard_network *network)
+{
+	buf_fmt(text,
+		"table bridge %s\n"
+		"delete table bridge %s\n"
+		"table bridge %s {\n"
+		"	set ports { type ifname; }\n"
+		"	set strict6 { type ifname; }\n"
+		"	set macs { type ifname . ether_addr; }\n"
+		"	set addresses4 { type ifname . ipv4_addr; }\n"
+		"	set addresses6 { type ifname . ipv6_addr; }\n",
+		table, table, table);
+	add_drops(text);
+	if (network->foreign)
+		add_looks_foreign(text);
+	else
+		add_looks(text, network);
+	buf_fmt(text, "	chain look {\n"
 		      "		type filter hook prerouting priority -300; policy accept;\n"
 		      "		iifname != @ports accept\n"
 		      "		iifname . ether saddr != @macs goto drop-mac\n"
@@ -113,22 +154,23 @@ static void add_bridge_table(struct buf *text, const struct guard_network *netwo
 		      "}\n");
 }
 
-static void add_inet_table(struct buf *text, const struct guard_network *network)
+static void add_inet_table(struct buf *text, const char *table, const struct guard_network *network)
 {
 	char mac[MAC_TEXT];
 	const char *bridge = network->bridge, *uplink = network->uplink;
 	/* with br_netfilter the bridge's own frames come through here, too: those are not the gateway's */
 	buf_fmt(text,
-		"table inet roost\n"
-		"delete table inet roost\n"
-		"table inet roost {\n"
+		"table inet %s\n"
+		"delete table inet %s\n"
+		"table inet %s {\n"
 		"	map published { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 		"	chain forward {\n"
 		"		type filter hook forward priority filter; policy drop;\n"
 		"		iifname \"%s\" oifname \"%s\" ether daddr != %s accept\n"
 		"		iifname \"%s\" oifname \"%s\" drop\n"
 		"		ct state established,related accept\n",
-		bridge, bridge, mac_text(&network->gateway, mac), bridge, bridge);
+		table, table, table, bridge, bridge, mac_text(&network->gateway, mac), bridge,
+		bridge);
 	if (uplink)
 		buf_fmt(text,
 			"		ct state invalid drop\n"
@@ -165,9 +207,21 @@ static void add_inet_table(struct buf *text, const struct guard_network *network
 int guard_install(struct guard *g, const struct guard_network *network, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
-	add_bridge_table(&text, network);
-	add_inet_table(&text, network);
+	add_bridge_table(&text, g->table, network);
+	if (!network->foreign)
+		add_inet_table(&text, g->table, network);
 	return run(g, text.data, "install the network's guards", err);
+}
+
+int guard_uninstall(struct guard *g, struct err *err)
+{
+	static const char *const families[] = {"bridge", "inet"};
+	_cleanup_buf_ struct buf text = {0};
+	/* naming it first makes one that is not there: so it can be deleted in any case */
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		buf_fmt(&text, "table %s %s\ndelete table %s %s\n", families[i], g->table,
+			families[i], g->table);
+	return run(g, text.data, "remove the network's guards", err);
 }
 
 /* ---- guests --------------------------------------------------------------------------------------- */
@@ -177,16 +231,17 @@ static int change(struct guard *g, const char *verb, const struct guard_port *po
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
 	_cleanup_buf_ struct buf text = {0};
 	_cleanup_free_ char *what = str_fmt("%s the guards of '%s'", verb, port->tap);
-	buf_fmt(&text, "%s element bridge roost ports { \"%s\" }\n", verb, port->tap);
-	buf_fmt(&text, "%s element bridge roost macs { \"%s\" . %s }\n", verb, port->tap,
+	buf_fmt(&text, "%s element bridge %s ports { \"%s\" }\n", verb, g->table, port->tap);
+	buf_fmt(&text, "%s element bridge %s macs { \"%s\" . %s }\n", verb, g->table, port->tap,
 		mac_text(&port->mac, mac));
 	if (port->address4)
-		buf_fmt(&text, "%s element bridge roost addresses4 { \"%s\" . %s }\n", verb,
+		buf_fmt(&text, "%s element bridge %s addresses4 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address4, address));
 	if (port->strict6)
-		buf_fmt(&text, "%s element bridge roost strict6 { \"%s\" }\n", verb, port->tap);
+		buf_fmt(&text, "%s element bridge %s strict6 { \"%s\" }\n", verb, g->table,
+			port->tap);
 	if (port->strict6 && port->address6)
-		buf_fmt(&text, "%s element bridge roost addresses6 { \"%s\" . %s }\n", verb,
+		buf_fmt(&text, "%s element bridge %s addresses6 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address6, address));
 	return run(g, text.data, what, err);
 }
@@ -204,24 +259,45 @@ int guard_remove(struct guard *g, const struct guard_port *port, struct err *err
 int guard_publish(struct guard *g, const struct guard_publish *p, struct err *err)
 {
 	char address[ADDRESS_TEXT];
-	_cleanup_free_ char *text = str_fmt(
-		"add element inet roost published { %s . %u : %s . %u }\n", p->udp ? "udp" : "tcp",
-		p->port, prefix_address_text(p->guest, address), p->guest_port);
+	_cleanup_free_ char *text = str_fmt("add element inet %s published { %s . %u : %s . %u }\n",
+		g->table, p->udp ? "udp" : "tcp", p->port, prefix_address_text(p->guest, address),
+		p->guest_port);
 	_cleanup_free_ char *what = str_fmt("publish port %u", p->port);
 	return run(g, text, what, err);
 }
 
 int guard_unpublish(struct guard *g, const struct guard_publish *p, struct err *err)
 {
-	_cleanup_free_ char *text = str_fmt("delete element inet roost published { %s . %u }\n",
-		p->udp ? "udp" : "tcp", p->port);
+	_cleanup_free_ char *text = str_fmt("delete element inet %s published { %s . %u }\n",
+		g->table, p->udp ? "udp" : "tcp", p->port);
 	_cleanup_free_ char *what = str_fmt("unpublish port %u", p->port);
 	return run(g, text, what, err);
 }
 
-/* ---- what was dropped ----------------------------------------------------------------------------- */
+/* ---- what was dropped, what was learned ------------------------------------------------------------ */
 
-/* {"elem": {"val": "tap0", "counter": {"packets": 1, "bytes": 60}}} is how libnftables(5) tells an element. */
+/* The elements of a set of the bridge table, as libnftables-json(5) tells them; borrowed from *answer, which is the caller's. */
+static const json_t *list_set(struct guard *g, const char *set, json_t **answer, struct err *err)
+{
+	_cleanup_free_ char *command = str_fmt("list set bridge %s %s\n", g->table, set);
+	unsigned before = nft_ctx_output_get_flags(g->nft);
+	size_t i;
+	json_t *part;
+	nft_ctx_output_set_flags(g->nft, before | NFT_CTX_OUTPUT_JSON);
+	int result = run(g, command, "read the guards' sets", err);
+	nft_ctx_output_set_flags(g->nft, before);
+	const char *said = result < 0 ? NULL : nft_ctx_get_output_buffer(g->nft);
+	*answer =
+		result < 0 ? NULL : json_text_parse(said ? said : "", said ? strlen(said) : 0, err);
+	if (!*answer)
+		return err_prefix(err, "nftables' answer"), NULL;
+	json_array_foreach (json_object_get(*answer, "nftables"), i, part)
+		if (json_object_get(part, "set"))
+			return json_object_get(json_object_get(part, "set"), "elem");
+	return NULL;
+}
+
+/* {"elem": {"val": "tap0", "counter": {"packets": 1, "bytes": 60}}} */
 static void add_drop(json_t *out, const char *reason, const json_t *element)
 {
 	const json_t *e = json_object_get(element, "elem"),
@@ -234,33 +310,48 @@ static void add_drop(json_t *out, const char *reason, const json_t *element)
 				     (json_int_t)json_get_int(counter, "bytes", 0)));
 }
 
-static int add_drops_of(struct guard *g, json_t *out, const char *reason, struct err *err)
-{
-	_cleanup_free_ char *command = str_fmt("list set bridge roost drops-%s\n", reason);
-	size_t i, k;
-	json_t *part, *element;
-	if (run(g, command, "read the guards' counters", err) < 0)
-		return -1;
-	const char *said = nft_ctx_get_output_buffer(g->nft);
-	_cleanup_json_ json_t *answer =
-		json_text_parse(said ? said : "", said ? strlen(said) : 0, err);
-	if (!answer)
-		return err_prefix(err, "nftables' answer");
-	json_array_foreach (json_object_get(answer, "nftables"), i, part)
-		json_array_foreach (
-			json_object_get(json_object_get(part, "set"), "elem"), k, element)
-			add_drop(out, reason, element);
-	return 0;
-}
-
 json_t *guard_drops(struct guard *g, struct err *err)
 {
 	_cleanup_json_ json_t *out = json_array();
-	unsigned before = nft_ctx_output_get_flags(g->nft);
-	int result = 0;
-	nft_ctx_output_set_flags(g->nft, before | NFT_CTX_OUTPUT_JSON);
-	for (size_t i = 0; i < ARRAY_SIZE(reasons) && result == 0; i++)
-		result = add_drops_of(g, out, reasons[i], err);
-	nft_ctx_output_set_flags(g->nft, before);
-	return result < 0 ? NULL : TAKE(out);
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		_cleanup_free_ char *set = str_fmt("drops-%s", reasons[i]);
+		_cleanup_json_ json_t *answer = NULL;
+		const json_t *elements = list_set(g, set, &answer, err), *element;
+		size_t k;
+		if (!answer)
+			return NULL;
+		json_array_foreach (elements, k, element)
+			add_drop(out, reasons[i], element);
+	}
+	return TAKE(out);
+}
+
+/* {"elem": {"val": {"concat": ["tap0", "52:54:...", "192.0.2.7"]}, ...}} */
+static void add_learned(json_t *out, const json_t *element)
+{
+	const json_t *e = json_object_get(element, "elem");
+	const json_t *words = json_object_get(json_object_get(e, "val"), "concat");
+	const char *tap = json_string_value(json_array_get(words, 0)),
+		   *mac = json_string_value(json_array_get(words, 1)),
+		   *address = json_string_value(json_array_get(words, 2));
+	if (tap && mac && address)
+		json_array_append_new(
+			out, json_pack("{s:s, s:s, s:s, s:I}", "tap", tap, "mac", mac, "address",
+				     address, "left", (json_int_t)json_get_int(e, "expires", 0)));
+}
+
+json_t *guard_learned(struct guard *g, struct err *err)
+{
+	static const char *const sets[] = {"learned4", "learned6"};
+	_cleanup_json_ json_t *out = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		_cleanup_json_ json_t *answer = NULL;
+		const json_t *elements = list_set(g, sets[i], &answer, err), *element;
+		size_t k;
+		if (!answer)
+			return NULL;
+		json_array_foreach (elements, k, element)
+			add_learned(out, element);
+	}
+	return TAKE(out);
 }

@@ -27,13 +27,23 @@
 
 struct guard;
 
-/* Of the namespace that this process is in, now and at each later call. */
-struct guard *guard_open(struct err *err);
+/*
+ * Of the namespace that this process is in, now and at each later call. `table` names both: GUARD_TABLE in a namespace
+ * of the network's own, one of its own where other networks are, too.
+ */
+#define GUARD_TABLE "roost"
+enum { GUARD_TABLE_MAX = 32 };
+struct guard *guard_open(const char *table, struct err *err);
 void guard_close(struct guard *g);
 #define _cleanup_guard_ _cleanup_(guard_cleanup)
 void guard_cleanup(struct guard **g);
 
 struct guard_network {
+	/*
+	 * A bridge that is somebody else's, in the host's namespace: there is no `inet` table then, nor anything
+	 * of the following. Its guests' addresses are not issued by us: any is let pass, and learned.
+	 */
+	bool foreign;
 	const char *bridge;
 	struct mac gateway;           /* the bridge's */
 	const struct prefix *prefix6; /* NULL: no IPv6 but link-local */
@@ -42,6 +52,8 @@ struct guard_network {
 };
 /* Both tables anew, in one transaction: without guests. */
 int guard_install(struct guard *g, const struct guard_network *network, struct err *err);
+/* Removes them; that they are not there is success. Where the namespace ends, they go by themselves. */
+int guard_uninstall(struct guard *g, struct err *err);
 
 struct guard_port {
 	const char *tap;
@@ -70,5 +82,10 @@ int guard_unpublish(struct guard *g, const struct guard_publish *p, struct err *
  * "arp", "ipv4", "ipv6", "dhcp-server", "router" (advertisements, redirects), "protocol" (all else).
  */
 json_t *guard_drops(struct guard *g, struct err *err);
+/*
+ * On a foreign bridge: which addresses guests have used in the last hours, from their ARP and neighbour discovery:
+ * [{"tap":, "mac":, "address":, "left": seconds until it is forgotten}], the one that was used last has most left.
+ */
+json_t *guard_learned(struct guard *g, struct err *err);
 
 #endif

@@ -98,7 +98,7 @@ static int lay_out(struct set *s, bool isolated, bool strict6, struct err *err)
 						   .strict6 = strict6},
 		{.tap = "tap1", .mac = second, .address4 = &second4}};
 	s->n = netlink_open(err);
-	s->g = guard_open(err);
+	s->g = guard_open(GUARD_TABLE, err);
 	if (!s->n || !s->g || (s->bridge = bridge_make(s->n, "br0", &gateway, err)) < 0 ||
 		address_add(s->n, s->bridge, &net4, err) < 0 ||
 		address_add(s->n, s->bridge, &net6, err) < 0 ||
@@ -378,6 +378,52 @@ static void keeps_to_issued_ipv6(void **state)
 	clear(&s);
 }
 
+/* On a bridge that is somebody else's any address of theirs is let pass, and learned; servers and routers are not. */
+static void learns_on_a_foreign_bridge(void **state)
+{
+	(void)state;
+	struct set s = begun(false, false);
+	struct err err = ERR_INIT;
+	const struct guard_network network = {.foreign = true, .bridge = "br0"};
+	const struct guard_port port = {.tap = "tap0", .mac = first};
+	/* those that begun() has made let nothing of this pass */
+	assert_int_equal(guard_uninstall(s.g, &err), 0);
+	assert_int_equal(guard_uninstall(s.g, &err), 0);
+	struct guard *foreign = guard_open("roost_0123abcd", &err);
+	assert_int_equal(guard_install(foreign, &network, &err), 0);
+	assert_int_equal(guard_add(foreign, &port, &err), 0);
+	struct frame legal[] = {arp(&first, "192.0.2.7", "192.0.2.1"),
+		udp4(&second, &first, "192.0.2.7", "10.77.0.12", 1000, 9999),
+		icmp6("2001:db8::7", 135)};
+	for (size_t i = 0; i < ARRAY_SIZE(legal); i++) {
+		send_frame(s.taps[0], &legal[i]);
+		assert_true(arrives(s.taps[1], &legal[i], ARRIVE_MS));
+	}
+	struct frame server = udp4(&everybody, &first, "192.0.2.7", "255.255.255.255", 67, 68);
+	struct frame router = icmp6("fe80::1", 134), other = legal[1];
+	memcpy(other.data + 6, gateway.bytes, 6);
+	const struct frame *const illegal[] = {&server, &router, &other};
+	for (size_t i = 0; i < ARRAY_SIZE(illegal); i++) {
+		send_frame(s.taps[0], illegal[i]);
+		assert_false(arrives(s.taps[1], illegal[i], 20));
+	}
+	_cleanup_json_ json_t *learned = guard_learned(foreign, &err),
+			      *drops = guard_drops(foreign, &err);
+	assert_int_equal(json_array_size(drops), 3);
+	assert_int_equal(json_array_size(learned), 2);
+	const json_t *l = json_array_get(learned, 0);
+	assert_string_equal(json_get_str(l, "tap", ""), "tap0");
+	assert_string_equal(json_get_str(l, "mac", ""), "52:54:00:77:01:01");
+	assert_string_equal(json_get_str(l, "address", ""), "192.0.2.7");
+	assert_string_equal(json_get_str(json_array_get(learned, 1), "address", ""), "2001:db8::7");
+	assert_int_equal(guard_remove(foreign, &port, &err), 0);
+	send_frame(s.taps[0], &server);
+	assert_true(arrives(s.taps[1], &server, ARRIVE_MS));
+	assert_int_equal(guard_uninstall(foreign, &err), 0);
+	guard_close(foreign);
+	clear(&s);
+}
+
 /* Neither by a direct frame, nor by a broadcast, nor by IPv6 multicast, nor around by the gateway. */
 static void isolates(void **state)
 {
@@ -460,7 +506,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(reads_addresses),
 		cmocka_unit_test(guards_frames), cmocka_unit_test(keeps_to_issued_ipv6),
-		cmocka_unit_test(isolates), cmocka_unit_test(refuses_what_is_there),
-		cmocka_unit_test(finds_neighbours)};
+		cmocka_unit_test(learns_on_a_foreign_bridge), cmocka_unit_test(isolates),
+		cmocka_unit_test(refuses_what_is_there), cmocka_unit_test(finds_neighbours)};
 	return cmocka_run_group_tests(tests, go_alone, NULL);
 }
