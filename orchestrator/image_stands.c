@@ -35,7 +35,7 @@ static const char *below(const char *path, const char *folder)
 	return len && str_starts(path, real) && path[len] == '/' ? path + len + 1 : NULL;
 }
 
-static int check_place(const struct chain_link *link, struct err *err)
+static int check_place(const struct chain_link *link, bool own, struct err *err)
 {
 	_cleanup_free_ char *path = realpath(link->path, NULL);
 	const char *name = below(path ? path : link->path, "images");
@@ -46,7 +46,7 @@ static int check_place(const struct chain_link *link, struct err *err)
 			link->path, len, name);
 		return err_hint(err, "`roost image convert` makes a copy");
 	}
-	name = below(path ? path : link->path, "guests");
+	name = own ? NULL : below(path ? path : link->path, "guests");
 	if (name) {
 		int len = (int)strcspn(name, "/");
 		err_set(err, ERR_REFUSED, "'%s' is the own disk of guest '%.*s'", link->path, len,
@@ -75,14 +75,29 @@ static bool stands_on(const json_t *record, const struct chain_link *link)
 	return false;
 }
 
-static bool has_disk(const json_t *record, const struct chain_link *link)
+/* That disk; NULL: it has it not. */
+static const json_t *has_disk(const json_t *record, const struct chain_link *link)
 {
 	const json_t *disk;
 	size_t i;
 	json_array_foreach (json_object_get(record, "disks"), i, disk)
 		if (is_link(json_get_str(disk, "path", NULL), link))
-			return true;
-	return false;
+			return disk;
+	return NULL;
+}
+
+/* What looks like qcow2 on a raw disk was written by the guest. */
+static int check_format(
+	const json_t *record, const char *name, const struct chain_link *link, struct err *err)
+{
+	const json_t *disk = link->qcow2 ? has_disk(record, link) : NULL;
+	if (!disk || !str_eq(json_get_str(disk, "format", ""), "raw"))
+		return 0;
+	err_set(err, ERR_REFUSED,
+		"'%s' is a raw disk of guest '%s', which may have written what looks like qcow2",
+		link->path, name);
+	return err_hint(
+		err, "taken as what it is, by --format raw, it may be looked at and converted");
 }
 
 static int check_record(const json_t *record, const char *name, const struct chain_link *link,
@@ -91,6 +106,8 @@ static int check_record(const json_t *record, const char *name, const struct cha
 	if (stands_on(record, link))
 		return err_set(err, ERR_REFUSED, "'%s' is in use: guest '%s' stands on it",
 			link->path, name);
+	if (check_format(record, name, link, err) < 0)
+		return -1;
 	if (content && has_disk(record, link))
 		return err_set(err, ERR_REFUSED, "'%s' is a disk of guest '%s'", link->path, name);
 	return 0;
@@ -166,6 +183,55 @@ static int check_unrecorded(
 	return 0;
 }
 
+/* ---- what a guest may have written --------------------------------------------------------------------- */
+
+/* `name`: of its folder of guests. */
+static bool in_folder_of(const char *name, const struct chain_link *link)
+{
+	const char *own = below(link->path, "guests");
+	size_t len = strlen(name);
+	return own && strncmp(own, name, len) == 0 && own[len] == '/';
+}
+
+/* All that it stands on is known to the guest that has its top. */
+static int check_below(
+	const json_t *record, const char *name, const struct chain *c, struct err *err)
+{
+	if (!has_disk(record, &c->links[0]) && !in_folder_of(name, &c->links[0]))
+		return 0;
+	for (size_t i = 1; i < c->count; i++) {
+		const struct chain_link *link = &c->links[i];
+		if (stands_on(record, link) || has_disk(record, link) || in_folder_of(name, link))
+			continue;
+		err_set(err, ERR_REFUSED,
+			"'%s' names '%s' as its backing file now, of which the record of guest '%s' knows nothing",
+			c->links[i - 1].path, link->path, name);
+		return err_hint(err,
+			"if that was you, and not the guest: `roost dumpyaml %s | roost define --rebased -` takes it as it is",
+			name);
+	}
+	return 0;
+}
+
+int image_check_chain(const struct chain *c, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_close_ int guests = guests_open(&ignored);
+	if (guests < 0 || dir_names(guests, &names, NULL, &ignored) < 0)
+		return 0;
+	for (char **name = names; *name; name++) {
+		_cleanup_close_ int folder = dir_open(guests, *name, &ignored);
+		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &ignored);
+		for (size_t i = 0; record && i < c->count; i++)
+			if (check_format(record, *name, &c->links[i], err) < 0)
+				return -1;
+		if (record && check_below(record, *name, c, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* ---- other images --------------------------------------------------------------------------------------- */
 
 static bool names_it(int dir, const char *folder, const char *file, const struct chain_link *link)
@@ -209,10 +275,18 @@ static int check_folder(
 int image_check_changeable(const struct chain_link *link, bool content,
 	const struct chain_link *except, struct err *err)
 {
-	if (check_place(link, err) < 0 || check_guests(link, content, err) < 0 ||
+	if (check_place(link, false, err) < 0 || check_guests(link, content, err) < 0 ||
 		check_unrecorded(link, except, err) < 0)
 		return -1;
 	return content ? check_folder(link, except, err) : 0;
+}
+
+int image_check_writable(const struct chain_link *link, struct err *err)
+{
+	return check_place(link, true, err) < 0 || check_guests(link, false, err) < 0 ||
+			       check_unrecorded(link, NULL, err) < 0
+		       ? -1
+		       : check_folder(link, NULL, err);
 }
 
 char *image_disk_of(const struct chain_link *link)

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -61,6 +62,17 @@ int store_open_own(struct store *out, struct err *err)
 		return -1;
 	*out = (struct store){.dir = dir, .path = path, .digester = digester()};
 	return 0;
+}
+
+char *store_path_of(const char *word)
+{
+	struct err none = ERR_INIT;
+	_cleanup_store_ struct store s = STORE_NONE;
+	_cleanup_store_image_ struct store_image i = {0};
+	if (access(word, F_OK) < 0 && !strchr(word, '/') && store_open(&s, &none) == 0 &&
+		store_find(&s, word, &i, &none) == 0)
+		return store_image_path(&s, &i);
+	return xstrdup(word);
 }
 
 int store_image_look(const char *path, struct image_look *out, struct err *err)

@@ -19,6 +19,8 @@ int store_open_to_change(struct store *out, struct err *err);
  * system's until that has all of it.
  */
 int store_open_own(struct store *out, struct err *err);
+/* The file of that name; if there is none, that of the store's image; freed by the caller. */
+char *store_path_of(const char *word);
 /* image_look() of a file; what is in the store was looked at when it entered, and must be unchanged. */
 int store_image_look(const char *path, struct image_look *out, struct err *err);
 /* Images that are held (store_hold()) while something that is to stand on them is made. All zero: none. */

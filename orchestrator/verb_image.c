@@ -2,28 +2,14 @@
 #include "orchestrator/verbs.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "images/image_info.h"
 #include "orchestrator/store_open.h"
 
-/* The file of that name, else that of the store's image. */
-static char *path_of(const char *word)
-{
-	struct err none = ERR_INIT;
-	_cleanup_store_ struct store s = STORE_NONE;
-	_cleanup_store_image_ struct store_image i = {0};
-	if (access(word, F_OK) < 0 && !strchr(word, '/') && store_open(&s, &none) == 0 &&
-		store_find(&s, word, &i, &none) == 0)
-		return store_image_path(&s, &i);
-	return xstrdup(word);
-}
-
 static int run_info(const struct cli *cli, struct err *err)
 {
 	enum image_format format;
-	_cleanup_free_ char *path = path_of(cli->operands[0]);
+	_cleanup_free_ char *path = store_path_of(cli->operands[0]);
 	bool chain = cli_flag(cli, "backing-chain");
 	if (image_format_parse(cli_value(cli, "format", NULL), &format, err) < 0)
 		return -1;

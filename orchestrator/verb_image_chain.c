@@ -183,7 +183,7 @@ static int run_commit(const struct cli *cli, struct err *err)
 	_cleanup_(chain_free) struct chain c = {0};
 	_cleanup_remake_ struct remake base = REMAKE_NONE;
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
-		chain_resolve(path, true, &c, err) < 0)
+		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0)
 		return -1;
 	if ((remove_it && image_check_changeable(&c.links[0], true, NULL, err) < 0) ||
 		image_check_changeable(&c.links[1], true, &c.links[0], err) < 0 ||
@@ -223,7 +223,7 @@ static int run_flatten(const struct cli *cli, struct err *err)
 	_cleanup_files_ struct files f = {0};
 	_cleanup_remake_ struct remake r = REMAKE_NONE;
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
-		chain_resolve(path, true, &c, err) < 0 ||
+		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0 ||
 		image_check_changeable(&c.links[0], false, NULL, err) < 0 ||
 		open_over(cli, &f, &r, &c, err) < 0)
 		return -1;
@@ -246,7 +246,9 @@ static char *base_of(const char *path, const char *name, struct err *err)
 	if (!name[0] || name[strcspn(name, ":/")] == ':') {
 		err_set(err, name[0] ? ERR_REFUSED : ERR_USAGE, "'%s' is not a local file's name",
 			name);
-		if (!name[0])
+		if (name[0])
+			err_hint(err, "of a file in its folder it is './%s'", name);
+		else
 			err_hint(err, "`roost image flatten` makes an image stand alone");
 		return NULL;
 	}
@@ -277,8 +279,10 @@ static int look_at_top(const char *path, struct chain_link *top, struct err *err
 	_cleanup_close_ int fd = image_open(path, &st, err);
 	if (fd < 0)
 		return -1;
-	*top = (struct chain_link){
-		.path = realpath(path, NULL), .inode = st.st_ino, .device = st.st_dev};
+	*top = (struct chain_link){.path = realpath(path, NULL),
+		.qcow2 = true,
+		.inode = st.st_ino,
+		.device = st.st_dev};
 	return top->path ? 0 : err_errno(err, "cannot open the image '%s'", path);
 }
 
@@ -316,7 +320,8 @@ static int rebase(const struct cli *cli, const struct chain *new, const char *na
 	_cleanup_(chain_free) struct chain old = {0};
 	_cleanup_files_ struct files f = {0};
 	_cleanup_remake_ struct remake r = REMAKE_NONE;
-	if ((!unsafe && chain_resolve(cli->operands[0], true, &old, err) < 0) ||
+	if ((!unsafe && (chain_resolve(cli->operands[0], true, &old, err) < 0 ||
+				image_check_chain(&old, err) < 0)) ||
 		open_over(cli, &f, &r, &old, err) < 0 ||
 		(!unsafe && copy_differences(cli, &f, new, format, err) < 0) ||
 		write_name(cli, &f, name, format, err) < 0)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 #include "images/qcow2_grow.h"
 #include "images/tool.h"
 #include "orchestrator/disk_open.h"
+#include "orchestrator/image_stands.h"
+#include "orchestrator/store_open.h"
 
 static int tell(const struct cli *cli, const char *path, enum image_format format, const char *what,
 	struct err *err)
@@ -50,7 +53,8 @@ static int base_size(
 	_cleanup_(chain_free) struct chain c = {0};
 	const char *slash = strrchr(path, '/');
 	if (base[strcspn(base, ":/")] == ':')
-		return err_set(err, ERR_REFUSED, "'%s' is not a local file's name", base);
+		return err_set(err, ERR_REFUSED, "'%s' is not a local file's name", base),
+		       err_hint(err, "of a file in this folder it is './%s'", base);
 	int folder = slash && base[0] != '/' ? (int)(slash - path) + 1 : 0;
 	_cleanup_free_ char *full = str_fmt("%.*s%s", folder, path, base);
 	if (chain_resolve(full, qcow2, &c, err) < 0)
@@ -139,6 +143,13 @@ static int open_image(const struct cli *cli, struct resizing *r, struct err *err
 	if (r->qcow2 && qcow2_may_stand(&r->q, r->path, err) < 0)
 		return -1;
 	r->now = r->qcow2 ? r->q.virtual_size : raw_virtual_size(&st);
+	_cleanup_free_ char *real = realpath(r->path, NULL);
+	const struct chain_link link = {
+		.path = real, .qcow2 = r->qcow2, .inode = st.st_ino, .device = st.st_dev};
+	if (!real)
+		return err_errno(err, "cannot open the image '%s'", r->path);
+	if (image_check_writable(&link, err) < 0)
+		return -1;
 	char again[32];
 	snprintf(again, sizeof(again), "/proc/self/fd/%d", looked);
 	r->fd = open(again, O_RDWR | O_CLOEXEC);
@@ -179,7 +190,8 @@ static int by_tool(const struct resizing *r, struct err *err)
  */
 static int grow(struct resizing *r, struct err *err)
 {
-	if (r->q.has_backing && chain_resolve(r->path, true, &r->chain, err) < 0)
+	if (r->q.has_backing && (chain_resolve(r->path, true, &r->chain, err) < 0 ||
+					image_check_chain(&r->chain, err) < 0))
 		return -1;
 	if (r->q.has_backing && r->chain.links[1].virtual_size > r->now)
 		return 0;
@@ -188,7 +200,8 @@ static int grow(struct resizing *r, struct err *err)
 
 static int run_resize(const struct cli *cli, struct err *err)
 {
-	struct resizing r = {.path = cli->operands[0], .fd = -1, .shrink = cli_flag(cli, "shrink")};
+	_cleanup_free_ char *path = store_path_of(cli->operands[0]);
+	struct resizing r = {.path = path, .fd = -1, .shrink = cli_flag(cli, "shrink")};
 	int done = open_image(cli, &r, err);
 	_cleanup_close_ int fd = r.fd;
 	if (done < 0 || wanted_size(&r, cli->operands[1], err) < 0)

@@ -9,7 +9,9 @@
 #include "images/disk_ask.h"
 #include "images/image.h"
 #include "images/image_info.h"
+#include "orchestrator/image_stands.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/store_open.h"
 
 /* A map is told as a whole or not at all. */
 enum { TEXT_MAX = 64 << 20 };
@@ -73,7 +75,7 @@ static int resolve(const char *path, const char *format_word, struct chain *c, s
 	_cleanup_close_ int fd = image_open(path, &st, err);
 	if (fd < 0 || image_format_settle(fd, path, format, &qcow2, err) < 0)
 		return -1;
-	return chain_resolve(path, qcow2, c, err);
+	return chain_resolve(path, qcow2, c, err) < 0 ? -1 : image_check_chain(c, err);
 }
 
 static void files_close(struct files *f)
@@ -105,7 +107,7 @@ static int files_open(const struct chain *c, struct files *f, struct err *err)
 
 static int run_map(const struct cli *cli, struct err *err)
 {
-	const char *path = cli->operands[0];
+	_cleanup_free_ char *path = store_path_of(cli->operands[0]);
 	_cleanup_(chain_free) struct chain c = {0};
 	_cleanup_(files_close) struct files f = {.count = 0};
 	struct map m = {.chain = &c, .json = cli->json};

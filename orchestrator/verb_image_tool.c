@@ -4,12 +4,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "images/image.h"
 #include "images/image_info.h"
+#include "orchestrator/disk_open.h"
+#include "orchestrator/image_stands.h"
+#include "orchestrator/store_open.h"
 #include "orchestrator/tool_told.h"
+
+/* A raw disk may say so as well, if a guest wrote that: then a file of the host's would be copied for it. */
+static int check_named(
+	const char *path, enum image_format format, const struct chain *c, struct err *err)
+{
+	if (format != IMAGE_BY_CONTENT || c->count == 1)
+		return 0;
+	err_set(err, ERR_REFUSED, "'%s' says of itself that it stands on '%s'", path,
+		c->links[1].path);
+	return err_hint(err,
+		"a guest can write that into a raw disk, too; if it is a qcow2 image of yours: --format qcow2");
+}
 
 /* The image and all that it stands on, resolved by us, as a node; NULL: an error. */
 static char *whole_node(const char *path, const char *format_word, struct err *err)
@@ -22,7 +38,8 @@ static char *whole_node(const char *path, const char *format_word, struct err *e
 		return NULL;
 	_cleanup_close_ int fd = image_open(path, &st, err);
 	if (fd < 0 || image_format_settle(fd, path, format, &qcow2, err) < 0 ||
-		chain_resolve(path, qcow2, &c, err) < 0)
+		chain_resolve(path, qcow2, &c, err) < 0 || check_named(path, format, &c, err) < 0 ||
+		image_check_chain(&c, err) < 0 || disk_check_unused(fd, path, false, err) < 0)
 		return NULL;
 	return tool_chain_node(&c, 0, err);
 }
@@ -30,7 +47,7 @@ static char *whole_node(const char *path, const char *format_word, struct err *e
 /* ---- check ---------------------------------------------------------------------------------------- */
 
 /* A mark of corruption is what this is for; what would lead elsewhere is refused. */
-static int may_check(const char *path, struct err *err)
+static int may_check(const char *path, bool repair, struct err *err)
 {
 	struct stat st;
 	struct qcow2_info q;
@@ -40,7 +57,14 @@ static int may_check(const char *path, struct err *err)
 	if (qcow2_read(fd, &q, err) < 0)
 		return err_prefix(err, "'%s'", path);
 	q.corrupt = false;
-	return qcow2_may_stand(&q, path, err);
+	_cleanup_free_ char *real = realpath(path, NULL);
+	const struct chain_link link = {
+		.path = real, .qcow2 = true, .inode = st.st_ino, .device = st.st_dev};
+	if (!real)
+		return err_errno(err, "cannot open the image '%s'", path);
+	if (qcow2_may_stand(&q, path, err) < 0 || (repair && image_check_writable(&link, err) < 0))
+		return -1;
+	return disk_check_unused(fd, path, repair, err);
 }
 
 /* After a repair there may be two, before and after. Each begins with a line that is one brace. */
@@ -56,10 +80,12 @@ static int run_check(const struct cli *cli, struct err *err)
 {
 	int status;
 	_cleanup_buf_ struct buf out = {0};
-	const char *path = cli->operands[0], *repair = cli_value(cli, "repair", NULL);
+	const char *repair = cli_value(cli, "repair", NULL);
+	_cleanup_free_ char *path = store_path_of(cli->operands[0]);
 	if (repair && !str_eq(repair, "leaks") && !str_eq(repair, "all"))
 		return err_set(err, ERR_USAGE, "--repair is leaks or all, not '%s'", repair);
-	_cleanup_free_ char *node = may_check(path, err) < 0 ? NULL : tool_node(path, true, err);
+	_cleanup_free_ char *node =
+		may_check(path, repair, err) < 0 ? NULL : tool_node(path, true, err);
 	const char *argv[] = {"check", "--output=json", node, repair ? "-r" : NULL, repair, NULL};
 	const struct tool_run run = {.argv = argv,
 		.out = &out,
@@ -106,7 +132,8 @@ static int to_new_file(const struct cli *cli, const char *node, const char *fres
 static int run_convert(const struct cli *cli, struct err *err)
 {
 	enum image_format format;
-	const char *from = cli->operands[0], *to = cli->operands[1];
+	_cleanup_free_ char *from = store_path_of(cli->operands[0]);
+	const char *to = cli->operands[1];
 	if (image_format_parse(cli_value(cli, "output-format", "qcow2"), &format, err) < 0)
 		return -1;
 	if (format == IMAGE_RAW && cli_flag(cli, "compress"))
@@ -139,11 +166,11 @@ static int run_convert(const struct cli *cli, struct err *err)
 static int run_compare(const struct cli *cli, struct err *err)
 {
 	int status;
-	_cleanup_free_ char *one =
-		whole_node(cli->operands[0], cli_value(cli, "format", NULL), err);
+	_cleanup_free_ char *path = store_path_of(cli->operands[0]),
+			    *other_path = store_path_of(cli->operands[1]);
+	_cleanup_free_ char *one = whole_node(path, cli_value(cli, "format", NULL), err);
 	_cleanup_free_ char *other =
-		one ? whole_node(cli->operands[1], cli_value(cli, "other-format", NULL), err)
-		    : NULL;
+		one ? whole_node(other_path, cli_value(cli, "other-format", NULL), err) : NULL;
 	const char *argv[] = {
 		"compare", "-p", one, other, cli_flag(cli, "strict") ? "-s" : NULL, NULL};
 	struct tool_run run = tool_told(cli, argv);

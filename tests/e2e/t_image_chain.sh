@@ -143,7 +143,54 @@ before=$(sums)
 refused "'.*disk.qcow2' is the image 'image' of the store, which is never written to" roost image commit over.qcow2
 printf 'name: own\nmemory: 32M\ninterfaces: []\ndisks: [{image: image}]\n' >own.yaml
 roost define own.yaml
-refused "is the own disk of guest 'own'" roost image flatten "$ROOST_STATE/guests/own/disk0.qcow2"
+disk=$ROOST_STATE/guests/own/disk0.qcow2
+refused "is the own disk of guest 'own'" roost image flatten "$disk"
+
+say "what something stands on is not written to in its place"
+chain
+# unwritable FILE WHY
+unwritable() {
+	before=$(sums)
+	refused "$2" roost image resize "$1" +1M
+	refused "$2" roost image resize "$1" 1M --shrink
+	refused "$2" roost image check "$1" --repair all
+}
+unwritable image "'$stored' is the image 'image' of the store, which is never written to"
+unwritable middle.qcow2 "middle.qcow2' is in use: '.*top.qcow2' stands on it"
+check_match "the store's may be looked at by its name" "is sound" "$(roost image check image)"
+check_json "a map, too" 'length > 0' "$(roost image map image --json)"
+roost image resize "$disk" +1M >/dev/null
+roost snapshot-create-as own s >/dev/null
+unwritable "$disk" "disk0.qcow2' is in use: '.*/guests/own/disk-vda.*' stands on it"
+roost image resize "$(roost domblklist own --json | jq -r '.[0].source')" +1M >/dev/null
+roost clone own copy >/dev/null
+unwritable "$disk" "disk0.qcow2' is in use: "
+roost image verify image >/dev/null
+roost undefine copy --remove-all-storage >/dev/null
+roost undefine own --remove-all-storage --snapshots-metadata >/dev/null
+
+say "what a guest has written into its disk is not followed"
+echo "the host's secret" >secret.raw
+truncate -s 1M secret.raw
+truncate -s 1M disk.raw
+printf 'name: evil\nmemory: 32M\ninterfaces: []\ndisks: [{path: disk.raw, format: raw}, {path: top.qcow2, format: qcow2}]\n' >evil.yaml
+roost define evil.yaml
+mkdir away
+qemu-img create -q -f qcow2 -F raw -b "$TMPDIR/secret.raw" away/evil.qcow2
+dd if=away/evil.qcow2 of=disk.raw conv=notrunc status=none
+qemu-img rebase -u -f qcow2 -F raw -b "$TMPDIR/secret.raw" top.qcow2
+before=$(sums)
+for words in 'commit FILE' 'flatten FILE' 'rebase FILE -b bottom.raw -F raw' 'convert -f qcow2 FILE to.raw' \
+	'compare -f qcow2 FILE bottom.raw -F raw' 'map FILE'; do
+	# shellcheck disable=SC2046 # several words are meant
+	refused "disk.raw' is a raw disk of guest 'evil', which may have written what looks like qcow2" roost image $(echo "$words" | sed 's/FILE/disk.raw/')
+	# shellcheck disable=SC2046 # several words are meant
+	refused "top.qcow2' names '.*secret.raw' as its backing file now, of which the record of guest 'evil' knows nothing" roost image $(echo "$words" | sed 's/FILE/top.qcow2/')
+done
+roost image convert disk.raw -f raw -O raw to.raw >/dev/null
+cmp disk.raw to.raw
+roost undefine evil
+rm disk.raw to.raw secret.raw
 
 say "killed at each step"
 for step in locked copied made named settled; do

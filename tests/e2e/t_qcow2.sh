@@ -246,6 +246,9 @@ in_use() {
 }
 wait_until 10 in_use
 check_status 4 roost image resize grown.qcow2 +1M
+check_status 4 roost image check grown.qcow2
+check_status 4 roost image convert grown.qcow2 grown.out
+check_match "who has it" "disk 'grown.qcow2' is in use by another process, which writes to it" "$out"
 kill $user
 
 # --- what qemu-img does for us ------------------------------------------------------------------------------------
@@ -275,14 +278,19 @@ check_status 2 roost image check plain.raw
 
 say "convert and compare"
 for image in c512 v2-64k ext64k zstd64k top onraw snapshots; do
-	roost image convert "$image.qcow2" "$image.out" --compress
+	roost image convert "$image.qcow2" "$image.out" --format qcow2 --compress
 	clean "$image.out"
-	check_match "$image" "identical" "$(roost image compare "$image.qcow2" "$image.out")"
-	roost image convert "$image.qcow2" "$image.rawout" -O raw
+	check_match "$image" "identical" "$(roost image compare "$image.qcow2" -f qcow2 "$image.out")"
+	roost image convert "$image.qcow2" "$image.rawout" -f qcow2 -O raw
 	qemu-img compare -q -f qcow2 -F raw "$image.qcow2" "$image.rawout"
-	check_json "with a raw one" '.identical' "$(roost image compare "$image.qcow2" "$image.rawout" -F raw --json)"
+	check_json "with a raw one" '.identical' "$(roost image compare "$image.qcow2" -f qcow2 "$image.rawout" -F raw --json)"
 done
-check_status 1 roost image compare c64k.qcow2 middle.qcow2
+roost image convert ext64k.qcow2 by-content.out
+check_match "what stands alone may be known by its content" "identical" "$(roost image compare ext64k.qcow2 by-content.out)"
+check_status 5 roost image convert top.qcow2 no.out
+check_match "what leads to another file not" "top.qcow2' says of itself that it stands on '.*middle.qcow2'" "$out"
+check_status 5 roost image compare c64k.qcow2 middle.qcow2
+check_status 1 roost image compare c64k.qcow2 middle.qcow2 -F qcow2
 check_match "it says so" "different" "$out"
 check_status 5 roost image convert c64k.qcow2 v2-64k.out
 check_status 5 roost image convert protocol.qcow2 p.out
