@@ -18,6 +18,7 @@ base   := err mem str json fs clock sock proc signals answer
 netsetup := address netlink tap guard
 # of it, what needs no library: every program may have it
 net_plain := address
+proxy  := proxy proxy_tcp proxy_udp
 qmp    := wire client server command schema agent
 images := qcow2_read qcow2_empty qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
@@ -90,7 +91,7 @@ roost  += verb_pull pull
 fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
-unit += publish tool store checksums catalogue partition filesystem
+unit += publish proxy tool store checksums catalogue partition filesystem
 unit += network
 # what every unit test is linked with
 unit_all := peer
@@ -233,6 +234,9 @@ $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
 $(BUILD)/tests/test_netsetup: $(BUILD)/tests/unit/test_netsetup.o $(call room,netsetup,netsetup) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl -lnftables -ljansson
+$(BUILD)/tests/test_proxy: $(BUILD)/tests/unit/test_proxy.o $(call room,netsetup,proxy) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
