@@ -85,7 +85,8 @@ digest := roost-digest
 roostd += op_sysprep sysprep_boot disk_server argv launch ports ssh_child
 roost  += verb_sysprep sysprep_pack policy
 sysprep := roost-sysprep nbd cached_disk ext_volume ext_recover ext_file ext_tree ext_write sysprep_files sysprep_jail
-images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesystem_fat disk_usage
+images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesystem_ext_file filesystem_ext_journal filesystem_fat \
+	disk_usage jbd2 crc32c
 shared += catalogue progress_bar
 roost  += verb_pull pull
 fetch  := roost-fetch fetch_one fetch_part
@@ -95,7 +96,7 @@ unit += publish proxy tool store checksums catalogue partition filesystem
 unit += network
 # what every unit test is linked with
 unit_all := peer
-fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd
+fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd journal
 
 # ---- what is built -------------------------------------------------------------------------------
 
@@ -122,9 +123,7 @@ LEFT_OUT += roost-digest(libcrypto)
 endif
 ifeq ($(call have,ext2fs),yes)
 PROGRAMS += $(LIBEXEC)/roost-sysprep
-# in the library for its fuzzer, but only roost-sysprep is linked with it
-images += jbd2
-fuzz += journal ext
+fuzz += ext
 EXT2 := -lext2fs -lcom_err
 else
 LEFT_OUT += roost-sysprep(libext2fs)

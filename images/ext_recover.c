@@ -80,9 +80,11 @@ static int read_block(void *about, uint64_t block, void *data, struct err *err)
 	return code ? ext_error(v, code, err, "a block of its journal") : 0;
 }
 
-static int write_block(void *about, uint64_t block, const void *data, struct err *err)
+static int write_block(
+	void *about, uint64_t block, const void *data, uint64_t from, struct err *err)
 {
 	struct ext_volume *v = about;
+	(void)from;
 	errcode_t code = io_channel_write_blk64(v->fs->io, block, 1, data);
 	return code ? ext_error(v, code, err, "a block of its journal") : 0;
 }

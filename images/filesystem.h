@@ -4,7 +4,8 @@
  * is bounded, whatever the superblock says.
  *
  * The numbers are those of the kernel's statfs(2), which `df` prints, as they would be if it were mounted now
- * with default options. The sources are Linux's fs/ext4/super.c, fs/fat/inode.c, fs/isofs/inode.c, fs/xfs.
+ * with default options: the journal of an ext that was not unmounted is looked through. The sources are Linux's
+ * fs/ext4/super.c, fs/fat/inode.c, fs/isofs/inode.c, fs/xfs.
  */
 #ifndef IMAGES_FILESYSTEM_H
 #define IMAGES_FILESYSTEM_H
@@ -22,7 +23,8 @@ struct filesystem {
 	bool has_used;  /* `used` and `available` are */
 	bool has_inodes;
 	bool approximate; /* `used` and `available` are about so: the superblock does not tell all */
-	bool unclean;     /* it was not unmounted: the numbers are from before its last changes */
+	/* it was not unmounted, and its journal, if it has one, tells not all: its last changes are missing */
+	bool unclean;
 	uint64_t total, used, available; /* bytes */
 	uint64_t inodes, inodes_used;
 };

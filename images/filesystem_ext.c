@@ -3,12 +3,12 @@
  * numbers are those of ext4_statfs(): blocks without what the file system needs for itself ("overhead"), free
  * ones as the group descriptors have them, available ones without the reserves.
  */
+#include "images/filesystem_ext.h"
+
 #include "base/mem.h"
-#include "images/filesystem_kinds.h"
 
 enum {
 	SUPER_AT = 1024,
-	SUPER_BYTES = 1024,
 	INCOMPAT_RECOVER = 0x4,
 	INCOMPAT_JOURNAL_DEV = 0x8,
 	INCOMPAT_META_BG = 0x10,
@@ -25,17 +25,6 @@ enum {
 	DESCRIPTORS_READ_MAX =
 		64 << 20, /* bytes, for 128 TiB; of more the superblock's sums are taken */
 	DESCRIPTORS_AT_ONCE = 65536, /* bytes */
-};
-
-struct ext {
-	const struct part *part;
-	uint8_t super[SUPER_BYTES];
-	uint32_t compat, incompat, ro_compat;
-	uint64_t block, blocks;
-	uint64_t cluster_ratio;            /* blocks of a cluster */
-	uint64_t groups, groups_per_block; /* descriptors of a block */
-	uint32_t descriptor;               /* bytes of one */
-	uint32_t first_data, blocks_per_group, inodes_per_group, inode;
 };
 
 static uint32_t field(const struct ext *e, size_t at)
@@ -71,22 +60,19 @@ static bool parse(struct ext *e)
 	e->first_data = field(e, 0x14);
 	e->blocks_per_group = field(e, 0x20);
 	e->inodes_per_group = field(e, 0x28);
-	e->inode = field(e, 0x4c) ? le16_at(e->super + 0x58) : 128;
+	e->inode = field(e, 0x4c) ? le16_at(e->super + 0x58) : EXT_INODE;
 	e->descriptor = e->incompat & INCOMPAT_64BIT ? le16_at(e->super + 0xfe) : 32;
-	if (!e->blocks_per_group || e->blocks <= e->first_data || e->blocks > (1ULL << 46) ||
-		!power_of_two(e->inode) || e->inode < 128 || e->inode > e->block ||
-		!power_of_two(e->descriptor) || e->descriptor < 32 ||
+	e->journal = e->compat & COMPAT_JOURNAL ? field(e, 0xe0) : 0;
+	if (!e->blocks_per_group || !e->inodes_per_group || e->blocks <= e->first_data ||
+		e->blocks > (1ULL << 46) || !power_of_two(e->inode) || e->inode < EXT_INODE ||
+		e->inode > e->block || !power_of_two(e->descriptor) || e->descriptor < 32 ||
 		e->descriptor > DESCRIPTOR_MAX)
 		return false;
 	e->groups = (e->blocks - e->first_data + e->blocks_per_group - 1) / e->blocks_per_group;
 	e->groups_per_block = e->block / e->descriptor;
+	/* with bigalloc the superblock may be in block 1 of 1 KiB when all begin at 0 */
+	e->descriptors_at = (SUPER_AT / e->block + 1) * e->block;
 	return true;
-}
-
-/* In the block after that of the superblock, which with bigalloc may be block 1 of 1 KiB when all begin at 0. */
-static uint64_t descriptors_at(const struct ext *e)
-{
-	return (SUPER_AT / e->block + 1) * e->block;
 }
 
 /* ---- overhead: ext4_calculate_overhead() ---------------------------------------------------------------- */
@@ -132,22 +118,13 @@ static uint64_t descriptor_blocks(const struct ext *e)
 /* In blocks; 0: there is none inside. */
 static int journal_blocks(const struct ext *e, uint64_t *out, struct err *err)
 {
-	uint8_t descriptor[64] = {0}, inode[128];
-	uint32_t number = field(e, 0xe0);
+	uint8_t inode[EXT_INODE];
 	*out = 0;
-	if (!(e->compat & COMPAT_JOURNAL) || !number || number > e->inodes_per_group)
+	if (!e->journal)
 		return 0;
-	size_t len = e->descriptor < sizeof(descriptor) ? e->descriptor : sizeof(descriptor);
-	int got = part_read(e->part, descriptor, descriptors_at(e), len, err);
-	if (got <= 0)
-		return got;
-	uint64_t table = le32_at(descriptor + 0x08) | (uint64_t)le32_at(descriptor + 0x28) << 32;
-	if (table >= e->blocks)
-		return 0;
-	got = part_read(e->part, inode, table * e->block + (uint64_t)(number - 1) * e->inode,
-		sizeof(inode), err);
+	int got = ext_inode_read(e, e->journal, inode, err);
 	if (got > 0)
-		*out = (le32_at(inode + 0x04) | (uint64_t)le32_at(inode + 0x6c) << 32) / e->block;
+		*out = ext_inode_size(inode) / e->block;
 	return got;
 }
 
@@ -171,11 +148,7 @@ static int overhead(const struct ext *e, uint64_t *out, struct err *err)
 
 /* ---- free ones ------------------------------------------------------------------------------------------ */
 
-struct sums {
-	uint64_t clusters, inodes;
-};
-
-static void add_descriptor(const struct ext *e, const uint8_t *d, struct sums *s)
+static void add_descriptor(const struct ext *e, const uint8_t *d, struct ext_free *s)
 {
 	bool wide = e->descriptor >= 64;
 	s->clusters += le16_at(d + 0x0c) | (wide ? (uint64_t)le16_at(d + 0x2c) << 16 : 0);
@@ -184,16 +157,16 @@ static void add_descriptor(const struct ext *e, const uint8_t *d, struct sums *s
 
 /*
  * As the kernel counts when it mounts: by the group descriptors, for the superblock's sums are those of the
- * last clean end.
+ * last clean end. 1; 0: by the superblock's.
  */
-static int count_free(const struct ext *e, struct sums *s, struct err *err)
+static int count_free(const struct ext *e, struct ext_free *s, struct err *err)
 {
-	*s = (struct sums){field_hi(e, 0x0c, 0x158) / e->cluster_ratio, field(e, 0x10)};
+	*s = (struct ext_free){field_hi(e, 0x0c, 0x158) / e->cluster_ratio, field(e, 0x10)};
 	if (e->incompat & INCOMPAT_META_BG || e->groups > DESCRIPTORS_READ_MAX / e->descriptor)
 		return 0;
 	_cleanup_free_ uint8_t *text = xcalloc(1, DESCRIPTORS_AT_ONCE);
-	struct sums sums = {0};
-	uint64_t at = descriptors_at(e);
+	struct ext_free sums = {0};
+	uint64_t at = e->descriptors_at;
 	for (uint64_t left = e->groups * e->descriptor; left;) {
 		size_t len = left < DESCRIPTORS_AT_ONCE ? (size_t)left : DESCRIPTORS_AT_ONCE;
 		int got = part_read(e->part, text, at, len, err);
@@ -205,7 +178,7 @@ static int count_free(const struct ext *e, struct sums *s, struct err *err)
 		left -= len;
 	}
 	*s = sums;
-	return 0;
+	return 1;
 }
 
 /* ---- all together --------------------------------------------------------------------------------------- */
@@ -226,10 +199,17 @@ static uint64_t less(uint64_t from, uint64_t what)
 
 static int measure(const struct ext *e, struct filesystem *f, struct err *err)
 {
-	struct sums sums;
+	struct ext_free sums;
 	uint64_t needed;
-	if (overhead(e, &needed, err) < 0 || count_free(e, &sums, err) < 0)
+	int counted = overhead(e, &needed, err) < 0 ? -1 : count_free(e, &sums, err);
+	if (counted < 0)
 		return -1;
+	if (e->replayed) { /* what a mount frees counts as free */
+		int settled = ext_orphans_add(e, &sums, err);
+		if (settled < 0)
+			return -1;
+		f->unclean |= !counted || !settled;
+	}
 	uint64_t usable = less(e->blocks, needed), reserved = field_hi(e, 0x08, 0x154);
 	uint64_t unused = sums.clusters > usable / e->cluster_ratio
 				  ? usable
@@ -248,17 +228,42 @@ static int measure(const struct ext *e, struct filesystem *f, struct err *err)
 	return 0;
 }
 
+static int read_super(struct ext *e, struct err *err)
+{
+	int got = part_read(e->part, e->super, SUPER_AT, sizeof(e->super), err);
+	return got > 0 ? parse(e) : got;
+}
+
+/* 1: *out is as a mount would find it, through `r`; 0: its journal cannot be replayed; -1 */
+static int replay(const struct ext *e, struct ext_replay *r, struct ext *out, struct err *err)
+{
+	int got = ext_replay_begin(e, r, err);
+	*out = (struct ext){.part = &r->part, .replayed = true};
+	return got > 0 ? read_super(out, err) : got;
+}
+
+static int tell(const struct ext *e, bool dirty, struct filesystem *f, struct err *err)
+{
+	*f = (struct filesystem){.type = type_of(e), .block = e->block};
+	label_take(f, e->super + 0x78, 16);
+	uuid_take(f, e->super + 0x68);
+	if (e->incompat & INCOMPAT_JOURNAL_DEV)
+		return 1;
+	f->unclean = dirty || !(le16_at(e->super + 0x3a) & 1);
+	return measure(e, f, err) < 0 ? -1 : 1;
+}
+
 int ext_look(const struct part *p, struct filesystem *f, struct err *err)
 {
-	struct ext e = {.part = p};
-	int got = part_read(p, e.super, SUPER_AT, sizeof(e.super), err);
-	if (got <= 0 || !parse(&e))
-		return got < 0 ? -1 : 0;
-	*f = (struct filesystem){.type = type_of(&e), .block = e.block};
-	label_take(f, e.super + 0x78, 16);
-	uuid_take(f, e.super + 0x68);
-	if (e.incompat & INCOMPAT_JOURNAL_DEV)
-		return 1;
-	f->unclean = e.incompat & INCOMPAT_RECOVER || !(le16_at(e.super + 0x3a) & 1);
-	return measure(&e, f, err) < 0 ? -1 : 1;
+	struct ext e = {.part = p}, as_mounted;
+	_cleanup_(ext_replay_end) struct ext_replay r = {0};
+	int got = read_super(&e, err);
+	if (got <= 0)
+		return got;
+	if (!(e.incompat & INCOMPAT_RECOVER))
+		return tell(&e, false, f, err);
+	got = replay(&e, &r, &as_mounted, err);
+	if (got < 0)
+		return -1;
+	return got ? tell(&as_mounted, false, f, err) : tell(&e, true, f, err);
 }

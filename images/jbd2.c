@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <et/com_err.h> /* before the next one, which wants it */
-#include <ext2fs/ext2fs.h>
-
 #include "base/mem.h"
+#include "images/crc32c.h"
 
 /* All numbers are big-endian. A block of the log begins with magic number, kind and transaction. */
 #define MAGIC 0xC03B3998U
@@ -104,9 +102,9 @@ static int damaged(struct err *err, const char *what)
 static uint32_t sum_without(uint32_t seed, const uint8_t *block, size_t len, size_t at)
 {
 	static const uint8_t none[4];
-	uint32_t sum = ext2fs_crc32c_le(seed, block, at);
-	sum = ext2fs_crc32c_le(sum, none, sizeof(none));
-	return ext2fs_crc32c_le(sum, block + at + 4, len - at - 4);
+	uint32_t sum = crc32c(seed, block, at);
+	sum = crc32c(sum, none, sizeof(none));
+	return crc32c(sum, block + at + 4, len - at - 4);
 }
 
 static bool sum_holds(const struct log *l, const uint8_t *block, size_t at)
@@ -122,8 +120,8 @@ static bool data_holds(const struct log *l, uint32_t transaction, uint32_t expec
 	if (!l->checksums)
 		return true;
 	put32(sequence, l->sequence + transaction);
-	uint32_t sum = ext2fs_crc32c_le(l->seed, sequence, sizeof(sequence));
-	sum = ext2fs_crc32c_le(sum, l->data, l->j->block_size);
+	uint32_t sum = crc32c(l->seed, sequence, sizeof(sequence));
+	sum = crc32c(sum, l->data, l->j->block_size);
 	return l->incompat & INCOMPAT_CSUM_V3 ? sum == expected : (sum & 0xffff) == expected;
 }
 
@@ -301,7 +299,7 @@ static int write_one(
 	if (t->flags & TAG_ESCAPED) /* it begins with the magic number, which in the log is zero */
 		put32(l->data, MAGIC);
 	l->replayed++;
-	return l->j->write(l->j->about, t->block, l->data, err);
+	return l->j->write(l->j->about, t->block, l->data, from, err);
 }
 
 static int write_data(struct log *l, struct place *p, struct err *err)
@@ -352,7 +350,7 @@ static int check_features(struct log *l, const uint8_t *s, struct err *err)
 			"its journal has features that roost does not know (0x%x)",
 			l->incompat & ~(uint32_t)INCOMPAT_KNOWN);
 	l->checksums = l->incompat & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3);
-	l->seed = ext2fs_crc32c_le(~0U, s + SUPER_UUID, UUID_LEN);
+	l->seed = crc32c(~0U, s + SUPER_UUID, UUID_LEN);
 	if (l->checksums && (s[SUPER_CHECKSUM_TYPE] != CRC32C ||
 				    sum_without(~0U, s, SUPER_LEN, SUPER_CHECKSUM) !=
 					    get32(s + SUPER_CHECKSUM)))
@@ -388,7 +386,7 @@ static int write_empty(const struct log *l, uint8_t *s, struct err *err)
 	put32(s + SUPER_SEQUENCE, l->sequence + l->transactions + 1);
 	if (l->checksums)
 		put32(s + SUPER_CHECKSUM, sum_without(~0U, s, SUPER_LEN, SUPER_CHECKSUM));
-	return l->j->write(l->j->about, l->j->blocks[0], s, err);
+	return l->j->write(l->j->about, l->j->blocks[0], s, l->j->blocks[0], err);
 }
 
 int jbd2_replay(const struct jbd2 *j, uint64_t *replayed, struct err *err)

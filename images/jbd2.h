@@ -29,7 +29,8 @@ struct jbd2 {
 	uint64_t fs_blocks;  /* how many the file system has */
 	void *about;
 	int (*read)(void *about, uint64_t block, void *data, struct err *err);
-	int (*write)(void *about, uint64_t block, const void *data, struct err *err);
+	/* `from`: the journal's block that it was in; its own for the journal's superblock, which comes last */
+	int (*write)(void *about, uint64_t block, const void *data, uint64_t from, struct err *err);
 };
 
 /*

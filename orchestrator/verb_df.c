@@ -65,7 +65,7 @@ static int add_all(json_t *all, json_t *missed, struct err *err)
 	return 0;
 }
 
-/* Once it is mounted its journal is replayed, and what was open without a name is removed. */
+/* ext2, or a journal that is damaged or of a kind that is not known. */
 static void print_unclean(const char *guest, const json_t *list)
 {
 	size_t i;
@@ -73,7 +73,7 @@ static void print_unclean(const char *guest, const json_t *list)
 	json_array_foreach (list, i, one)
 		if (json_get_bool(one, "unclean", false))
 			fprintf(stderr,
-				"roost: guest '%s': /dev/%s was not unmounted: its last changes are in its journal and not yet counted\n",
+				"roost: guest '%s': /dev/%s was not unmounted, and what its journal holds cannot be told: its last changes are not counted\n",
 				guest, json_get_str(one, "device", ""));
 }
 

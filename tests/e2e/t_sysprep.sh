@@ -240,7 +240,7 @@ for options in "-t ext3 -b 4096" "-t ext4"; do
 	[ "$options" = "-t ext4" ] && checksums=-c || checksums=
 	# shellcheck disable=SC2086 # several words are meant
 	dirty $options
-	check_match "df says it" "guest 'j': /dev/vda was not unmounted" "$(roost df j 2>&1 >/dev/null)"
+	df=$(roost df j 2>&1 && roost df -i j 2>&1)
 	cp j.raw theirs.raw
 	e2fsck -y -E journal_only theirs.raw >/dev/null 2>&1 || :
 	check_json "replayed" ".filesystems[0].recovered == {blocks: $(wc -l <blocks), orphans: 0}" \
@@ -248,7 +248,7 @@ for options in "-t ext3 -b 4096" "-t ext4"; do
 	e2fsck -fn j.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
 	has j.raw /etc/d40/magic || fail "what the journal held is not there"
 	check_eq "but for sums and dates of the superblock, every byte" "" "$(cmp -l j.raw theirs.raw | awk '$1 <= 1024 || $1 > 2048' | head -n 3)"
-	check_eq "df, too, is content" "" "$(roost df j 2>&1 >/dev/null)"
+	check_eq "df has told what is there now" "$df" "$(roost df j 2>&1 && roost df -i j 2>&1)"
 done
 dirty -t ext4
 check_match "it is said" "The ext4 on vda had not been unmounted: its journal was replayed \([0-9]+ blocks, 0 open files" "$(roost sysprep j)"
@@ -257,6 +257,7 @@ dirty -t ext4
 content=$(grep -abo ' and so on' j.raw | head -n 1 | cut -d : -f 1)
 printf x | dd of=j.raw bs=1 seek="$content" conv=notrunc 2>/dev/null
 was=$(sha256sum j.raw)
+check_match "df says it" "guest 'j': /dev/vda was not unmounted, and what its journal holds" "$(roost df j 2>&1 >/dev/null)"
 check_status 5 roost sysprep j
 check_match "a damaged one" "the ext4 on vda was not unmounted: its journal is damaged: the checksum of a block does not hold" "$out"
 check_match "what to do" "roost shutdown" "$out"

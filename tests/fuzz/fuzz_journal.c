@@ -31,11 +31,12 @@ static int read_block(void *about, uint64_t block, void *data, struct err *err)
 	return 0;
 }
 
-static int write_block(void *about, uint64_t block, const void *data, struct err *err)
+static int write_block(
+	void *about, uint64_t block, const void *data, uint64_t from, struct err *err)
 {
 	struct disk *d = about;
 	(void)err;
-	must(block < d->blocks && d->written++ <= JOURNAL_MAX);
+	must(block < d->blocks && from < d->blocks && d->written++ <= JOURNAL_MAX);
 	memcpy(d->data + block * BLOCK, data, BLOCK);
 	return 0;
 }

@@ -189,18 +189,68 @@ static void test_dumpe2fs(void **state)
 	assert_int_equal(f.inodes - f.inodes_used, dumped(text.data, "\nFree inodes:"));
 }
 
-/* The power goes while it is mounted: what is told is said to be old. */
+/* The power goes while it is mounted, and a file is open that was removed. */
+static void lose_power(void)
+{
+	assert_int_equal(shell("mount -o loop " DISK, "mnt"), 0);
+	assert_int_equal(
+		shell("mkdir mnt/d; for i in 1 2 3 4 5 6 7 8 9; do "
+		      "head -c $((i * 37000)) /dev/zero >mnt/d/$i; mkdir mnt/$i; done; sync -f mnt; "
+		      "rm mnt/d/3; head -c 3000000 /dev/zero >mnt/open; exec 9<mnt/open; "
+		      "rm mnt/open; sync -f mnt; for i in 1 2 3; do rmdir mnt/$i; "
+		      "echo x >mnt/x$i; sync -f mnt; done; cp --sparse=always " DISK
+		      " copy; exec 9<&-; umount",
+			"mnt"),
+		0);
+	assert_int_equal(shell("mv copy", DISK), 0);
+}
+
+/* What is told is what the next mount finds. */
 static void test_unclean(void **state)
+{
+	(void)state;
+	static const char *const all[][2] = {
+		{"40M", "mkfs.ext4 -q -F"},
+		{"40M", "mkfs.ext3 -q -F"},
+		{"300M", "mkfs.ext3 -q -F -b 1024 -J size=80"},
+		{"300M", "mkfs.ext4 -q -F -b 1024 -O ^metadata_csum,^64bit"},
+		{"300M", "mkfs.ext4 -q -F -O bigalloc,orphan_file -C 16384"},
+	};
+	must_mount();
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		make(all[i][0], all[i][1]);
+		lose_power();
+		struct filesystem f = look_at(DISK, 0);
+		assert_false(f.unclean);
+		assert_int_equal(shell("mount -o loop " DISK, "mnt"), 0);
+		assert_int_equal(shell("umount", "mnt"), 0);
+		struct filesystem then = look_at(DISK, 0);
+		if (f.used != then.used || f.inodes_used != then.inodes_used)
+			fail_msg("%s: used %llu, inodes %llu; once mounted %llu, %llu", all[i][1],
+				(unsigned long long)f.used, (unsigned long long)f.inodes_used,
+				(unsigned long long)then.used,
+				(unsigned long long)then.inodes_used);
+		assert_as_kernel(all[i][1]);
+	}
+}
+
+/* Where the journal is not to be read, it is said. */
+static void test_journal_damaged(void **state)
 {
 	(void)state;
 	must_mount();
 	make("40M", "mkfs.ext4 -q -F");
-	assert_int_equal(shell("mount -o loop " DISK, "mnt"), 0);
-	assert_int_equal(
-		shell("echo x >mnt/file; sync -f mnt; cp --sparse=always", DISK " copy"), 0);
-	assert_int_equal(shell("umount", "mnt"), 0);
-	assert_true(look_at("copy", 0).unclean);
-	assert_false(look_at(DISK, 0).unclean);
+	struct filesystem before = look_at(DISK, 0);
+	lose_power();
+	_cleanup_buf_ struct buf text = {0};
+	assert_int_equal(TOOL(&text, "/usr/sbin/debugfs", "-R", "blocks <8>", DISK), 0);
+	_cleanup_close_ int fd = open(DISK, O_RDWR | O_CLOEXEC);
+	uint64_t journal = strtoull(text.data, NULL, 10);
+	assert_true(journal > 0);
+	assert_int_equal(pwrite(fd, "none", 4, (off_t)(journal * before.block)), 4);
+	struct filesystem f = look_at(DISK, 0);
+	assert_true(f.unclean);
+	assert_int_equal(f.total, before.total);
 }
 
 /* ---- others --------------------------------------------------------------------------------------------- */
@@ -371,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_ext),
 		cmocka_unit_test(test_dumpe2fs),
 		cmocka_unit_test(test_unclean),
+		cmocka_unit_test(test_journal_damaged),
 		cmocka_unit_test(test_fat),
 		cmocka_unit_test(test_iso),
 		cmocka_unit_test(test_swap),
