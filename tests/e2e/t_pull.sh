@@ -321,7 +321,7 @@ entered up
 
 say "the catalogue"
 check_match "ours" "^ *debian-12 +Debian 12 .*debian +any +256 MiB +no$" "$(roost image catalogue)"
-check_json "as JSON" 'length >= 12 and all(.[]; .fetched == false and (.url | startswith("https://")) and
+check_json "as JSON" 'length >= 16 and all(.[]; .fetched == false and (.url | startswith("https://")) and
 	(.checksum | startswith("https://")) and .user != null)' "$(roost image catalogue --json)"
 cat >"$ROOST_STATE/catalogue.yaml" <<END
 images:
@@ -343,7 +343,7 @@ check_json "what it knew is recorded" '.user == "tester" and .os == "Ours" and .
 	.min_memory == 67108864' "$(cat "$images/debian-12/image.json")"
 check_status 3 pull debian-21
 check_match "a wrong name" "did you mean debian-12" "$out"
-check_status 2 pull debian-12 fedora-42
+check_status 2 pull debian-12 fedora-44
 echo '  - name: again' >>"$ROOST_STATE/catalogue.yaml"
 check_status 2 roost image catalogue
 check_match "a mistake is named with its line" "catalogue.yaml:11: .*url" "$out"
