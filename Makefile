@@ -74,7 +74,7 @@ roostd += op_df op_doctor doctor_guests doctor_processes
 roostd += op_blockpull_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim
-shared += network network_keys network_subnet host_routes
+shared += network network_keys network_subnet host_routes network_address network_address_void
 roost  += logout
 roostd += op_managed connect logout saving saved media
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
@@ -93,7 +93,7 @@ fetch  := roost-fetch fetch_one fetch_part
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem
-unit += network
+unit += network network_address
 # what every unit test is linked with
 unit_all := peer
 fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd journal

@@ -1,0 +1,54 @@
+/*
+ * Addresses of guests on a network: issued once, kept for as long as the guest has that interface.
+ *
+ * $STATE/networks/NAME.addresses/A.B.C.D *is* the allocation: a JSON object
+ *
+ *	{"mac":, "guest":, "uuid":, "nic":, "address":, "address6":}
+ *
+ * of who has it; "host":true stands for a host that is no guest (net-update), which has no "uuid". Beside it are
+ * links .MAC that lead to it, and .lock, held for the few moments of a change. Who makes one is in "maker"
+ * while the guest's record is yet to be written; "was" is a guest's name before it was renamed.
+ *
+ * A file whose guest does not exist, or has no such interface, is void: nobody has that address. It is left alone
+ * until there is no other, or until somebody wants that one; gc removes it.
+ */
+#ifndef ORCHESTRATOR_NETWORK_ADDRESS_H
+#define ORCHESTRATOR_NETWORK_ADDRESS_H
+
+#include "orchestrator/network.h"
+
+struct network_address {
+	char v4[16]; /* "" in mode bridge, where others issue them */
+	char v6[46]; /* prefix and EUI-64 of the MAC; "": the network has no IPv6 */
+};
+
+/*
+ * Issues one, or finds what that MAC has. The first candidate comes from a hash of the MAC, so that it is the same
+ * each time. ERR_REFUSED names the guest that has the address, or the MAC. A holder that runs hears of it. The
+ * network's record is written if it has none.
+ */
+int network_address_take(const struct network *n, const char *mac, const char *guest,
+	const char *uuid, size_t nic, const char *wanted4, struct network_address *out,
+	struct err *err);
+/* The same for a host that is no guest: for as long as nobody takes it away. */
+int network_address_take_host(const struct network *n, const char *mac, const char *name,
+	const char *wanted4, struct network_address *out, struct err *err);
+/* Nothing to do when it is another MAC's; while the guest runs with it, it stays, and is void later. */
+void network_address_drop(const struct network *n, const char *v4, const char *mac);
+/* Before the guest's folder is renamed. */
+int network_address_rename(const struct network *n, const char *v4, const char *mac,
+	const char *new_guest, struct err *err);
+
+/* What the files hold: an array, sorted by file name. */
+json_t *network_addresses(const struct network *n, struct err *err);
+/* The same of the one that a MAC has; NULL: none. */
+json_t *network_address_of(const struct network *n, const char *mac);
+/* Of one of these: does nobody have it? network_address_void.c */
+bool network_address_is_void(const json_t *file);
+/* Does its guest run, with that interface? */
+bool network_address_runs(const json_t *file);
+
+/* The folder of the files, opened; ERR_NOT_FOUND: none was ever issued. */
+int network_addresses_open(const struct network *n, struct err *err);
+
+#endif
