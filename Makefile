@@ -15,7 +15,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 # ---- sources -------------------------------------------------------------------------------------
 
 base   := err mem str json fs clock sock proc signals answer
-netsetup := address netlink tap guard
+netsetup := address netlink tap guard namespace link_watch dhcp
 # of it, what needs no library: every program may have it
 net_plain := address
 proxy  := proxy proxy_tcp proxy_udp
@@ -75,6 +75,7 @@ roostd += op_blockpull_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim
 shared += network network_keys network_subnet host_routes network_address network_address_void
+shared += network_call network_up network_tap
 roost  += logout
 roostd += op_managed connect logout saving saved media
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
@@ -90,6 +91,7 @@ images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesys
 shared += catalogue progress_bar
 roost  += verb_pull pull
 fetch  := roost-fetch fetch_one fetch_part
+net    := roost-net holder holder_commands holder_ports holder_names
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem
@@ -153,7 +155,10 @@ endif
 
 # the room of networks: its own program's, and its test's
 ifeq ($(call have,libmnl libnftables),yes)
+PROGRAMS += $(LIBEXEC)/roost-net
 unit += netsetup
+else
+LEFT_OUT += roost-net(libmnl,libnftables)
 endif
 
 room = $(patsubst %,$(BUILD)/$(1)/%.o,$($(2)))
@@ -202,6 +207,9 @@ $(LIBEXEC)/roost-digest: $(call room,images,digest) $(LIB)
 $(LIBEXEC)/roost-sysprep: $(call room,images,sysprep) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(EXT2) -ljansson
+$(LIBEXEC)/roost-net: $(call room,orchestrator,net) $(call room,netsetup,netsetup) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lmnl -lnftables -ljansson
 
 $(SHARE)/%/roost: made_by = completion bash
 $(SHARE)/%/_roost: made_by = completion zsh

@@ -168,6 +168,23 @@ int link_up(struct netlink *n, int link, struct err *err)
 	return error ? fail_link(n, error, err, "cannot set up the network interface", link) : 0;
 }
 
+int link_down(struct netlink *n, int link, struct err *err)
+{
+	struct nlmsghdr *h = begin_link(n, RTM_NEWLINK, 0, link);
+	struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
+	i->ifi_change |= IFF_UP;
+	int error = talk(n, h, NULL, NULL);
+	return error ? fail_link(n, error, err, "cannot set down the network interface", link) : 0;
+}
+
+int link_set_alias(struct netlink *n, int link, const char *alias, struct err *err)
+{
+	struct nlmsghdr *h = begin_link(n, RTM_NEWLINK, 0, link);
+	mnl_attr_put_str(h, IFLA_IFALIAS, alias);
+	int error = talk(n, h, NULL, NULL);
+	return error ? fail_link(n, error, err, "cannot set the alias of", link) : 0;
+}
+
 int link_set_mtu(struct netlink *n, int link, unsigned mtu, struct err *err)
 {
 	struct nlmsghdr *h = begin_link(n, RTM_NEWLINK, 0, link);

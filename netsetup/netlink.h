@@ -24,6 +24,9 @@ void netlink_cleanup(struct netlink **n);
 /* Its index; ERR_NOT_FOUND. */
 int link_index(struct netlink *n, const char *name, struct err *err);
 int link_up(struct netlink *n, int link, struct err *err);
+int link_down(struct netlink *n, int link, struct err *err);
+/* What people see beside its name: at most 255 bytes. */
+int link_set_alias(struct netlink *n, int link, const char *alias, struct err *err);
 /* 68 to 65535 bytes; of a bridge, whatever its ports have later. */
 int link_set_mtu(struct netlink *n, int link, unsigned mtu, struct err *err);
 /* One that is gone already is success. */

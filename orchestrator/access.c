@@ -104,6 +104,7 @@ int access_make_folders(struct err *err)
 	umask(group == ACCESS_NONE ? 077 : 007);
 	_cleanup_free_ char *guests = str_fmt("%s/guests", state);
 	_cleanup_free_ char *runs = str_fmt("%s/g", run);
+	_cleanup_free_ char *nets = str_fmt("%s/n", run);
 	_cleanup_free_ char *networks = str_fmt("%s/n", run);
 	if (make_folder(state, group, err) < 0 || make_folder(run, group, err) < 0 ||
 		make_folder(runs, group, err) < 0 || make_folder(networks, group, err) < 0)

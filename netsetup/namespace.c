@@ -1,0 +1,85 @@
+#include "netsetup/namespace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+
+static int put(const char *path, const char *text, struct err *err)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return err_errno(err, "cannot write '%s' to '%s'", text, path);
+	return 0;
+}
+
+int namespace_set(const char *setting, const char *value, struct err *err)
+{
+	_cleanup_free_ char *path = str_fmt("/proc/sys/%s", setting);
+	return access(path, F_OK) < 0 ? 0 : put(path, value, err);
+}
+
+static bool says(const char *path, const char *value)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	return file_read(AT_FDCWD, path, 4096, &text, &ignored) == 0 &&
+	       str_starts(text.data, value);
+}
+
+static int refused(struct err *err)
+{
+	err_errno(err, "this host lets no user make a network namespace");
+	err->kind = ERR_REFUSED;
+	if (says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
+		return err_hint(err,
+			"AppArmor wants a profile with `userns,` for roost-net; or use interfaces of kind `user`");
+	if (says("/proc/sys/kernel/unprivileged_userns_clone", "0"))
+		return err_hint(err,
+			"`sudo sysctl kernel.unprivileged_userns_clone=1`, or interfaces of kind `user`");
+	if (says("/proc/sys/user/max_user_namespaces", "0\n"))
+		return err_hint(err,
+			"`sudo sysctl user.max_user_namespaces=10000`, or interfaces of kind `user`");
+	return err_hint(err, "use interfaces of kind `user`, which need none");
+}
+
+static int new_with_user(struct err *err)
+{
+	_cleanup_free_ char *uids = str_fmt("0 %u 1", (unsigned)geteuid());
+	_cleanup_free_ char *gids = str_fmt("0 %u 1", (unsigned)getegid());
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return refused(err);
+	if (put("/proc/self/setgroups", "deny", err) < 0 ||
+		put("/proc/self/uid_map", uids, err) < 0)
+		return -1;
+	return put("/proc/self/gid_map", gids, err);
+}
+
+int namespace_new(struct err *err)
+{
+	if (geteuid() != 0)
+		return new_with_user(err);
+	if (unshare(CLONE_NEWNET) < 0)
+		return err_errno(err, "cannot make a network namespace");
+	return 0;
+}
+
+int namespace_of_tap(int tap, struct err *err)
+{
+	_cleanup_close_ int net = ioctl(tap, TUNGETDEVNETNS);
+	if (net < 0)
+		return err_errno(err, "cannot tell the network namespace of a tap");
+	_cleanup_close_ int user = geteuid() == 0 ? -1 : ioctl(net, NS_GET_USERNS);
+	if (geteuid() != 0 && (user < 0 || setns(user, CLONE_NEWUSER) < 0))
+		return err_errno(err, "cannot enter the user namespace of a tap");
+	if (setns(net, CLONE_NEWNET) < 0)
+		return err_errno(err, "cannot enter the network namespace of a tap");
+	return 0;
+}

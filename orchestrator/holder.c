@@ -1,0 +1,315 @@
+#include "orchestrator/holder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/signals.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "netsetup/namespace.h"
+
+enum {
+	BACKLOG = 64,
+	UPLINK_MS = 15000, /* slirp4netns takes some 100 ms */
+	FDS_MAX = SERVER_CLIENTS_MAX + 16,
+	DNSMASQ_UID =
+		1899999999, /* just below those of guests; it owns what dnsmasq reads and writes, nothing else */
+};
+
+/* ---- the namespace and what is in it -------------------------------------------------------------- */
+
+/* Its MAC must not change with its ports': a locally administered one, of the network's ID. */
+static struct mac bridge_mac(const struct network *n)
+{
+	unsigned id = (unsigned)strtoul(n->id, NULL, 16);
+	return (struct mac){{0x02, 0x72, (uint8_t)(id >> 24), (uint8_t)(id >> 16),
+		(uint8_t)(id >> 8), (uint8_t)id}};
+}
+
+static int read_addresses(struct holder *h, struct err *err)
+{
+	const struct network *n = h->network;
+	if (prefix_parse(n->address, &h->net4, err) < 0)
+		return -1;
+	h->has6 = n->address6[0];
+	return h->has6 ? prefix_parse(n->address6, &h->net6, err) : 0;
+}
+
+/* Into the namespace; from there on outer's end is ours, which a change of the user namespace would have undone. */
+static int enter(const struct holder *h, int tap, pid_t outer, struct err *err)
+{
+	if (h->own && (tap >= 0 ? namespace_of_tap(tap, err) : namespace_new(err)) < 0)
+		return -1;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != outer)
+		return err_set(err, ERR_GONE, "the outer process of roost-net has ended");
+	return 0;
+}
+
+static int set_all(const struct holder *h, struct err *err)
+{
+	bool routes = h->network->mode != NETWORK_ISOLATED;
+	struct err ignored = ERR_INIT;
+	/* not in every kernel a namespace's own; the guards do without */
+	namespace_set("net/bridge/bridge-nf-call-iptables", "0", &ignored);
+	namespace_set("net/bridge/bridge-nf-call-ip6tables", "0", &ignored);
+	/* the gateway's link-local address is given by us, and known at once */
+	if (namespace_set("net/ipv6/conf/" HOLDER_BRIDGE "/addr_gen_mode", "1", err) < 0 ||
+		namespace_set("net/ipv6/conf/" HOLDER_BRIDGE "/accept_ra", "0", err) < 0)
+		return -1;
+	return namespace_set("net/ipv4/ip_forward", routes ? "1" : "0", err);
+}
+
+/* A former holder's is taken as it is. */
+static int lay_bridge(struct holder *h, struct err *err)
+{
+	struct mac mac = bridge_mac(h->network);
+	struct prefix local;
+	int lo = link_index(h->links, "lo", err);
+	if (lo < 0 || link_up(h->links, lo, err) < 0 || prefix_parse("fe80::1/64", &local, err) < 0)
+		return -1;
+	h->bridge = link_index(h->links, HOLDER_BRIDGE, err);
+	if (h->bridge < 0 && err->kind == ERR_NOT_FOUND) {
+		*err = (struct err)ERR_INIT;
+		h->bridge = bridge_make(h->links, HOLDER_BRIDGE, &mac, err);
+	}
+	if (h->bridge < 0 || set_all(h, err) < 0 ||
+		link_set_mtu(h->links, h->bridge, h->network->mtu ? h->network->mtu : 1500, err) <
+			0 ||
+		address_add(h->links, h->bridge, &h->net4, err) < 0)
+		return -1;
+	if (!h->has6)
+		return 0;
+	if (address_add(h->links, h->bridge, &local, err) < 0)
+		return -1;
+	return address_add(h->links, h->bridge, &h->net6, err);
+}
+
+static int lay_own(struct holder *h, struct err *err)
+{
+	bool uplink = h->network->mode != NETWORK_ISOLATED;
+	struct guard_network guards = {.bridge = HOLDER_BRIDGE,
+		.gateway = bridge_mac(h->network),
+		.prefix6 = h->has6 ? &h->net6 : NULL,
+		.uplink = uplink ? HOLDER_UPLINK : NULL,
+		.masquerade = h->network->mode == NETWORK_NAT};
+	if (lay_bridge(h, err) < 0)
+		return -1;
+	return guard_install(h->guard, &guards, err);
+}
+
+static int lay_foreign(struct holder *h, struct err *err)
+{
+	struct guard_network guards = {.foreign = true, .bridge = h->bridge_name};
+	h->bridge = link_index(h->links, h->bridge_name, err);
+	if (h->bridge < 0)
+		return -1;
+	return guard_install(h->guard, &guards, err);
+}
+
+/* ---- with outer ----------------------------------------------------------------------------------- */
+
+/* What outer says of the uplink, also later when it changes. */
+static int take_uplink(struct holder *h, int64_t ms, struct err *err)
+{
+	_cleanup_json_ json_t *said = outer_hear(h->outer, ms, err);
+	json_t *uplink = json_object_get(said, "uplink");
+	if (!said)
+		return -1;
+	if (!uplink) {
+		json_to_err(json_object_get(said, "error"), err);
+		return -1;
+	}
+	json_decref(h->uplink);
+	h->uplink = json_incref(uplink);
+	return 0;
+}
+
+/* Outer makes it in the host's namespace, and needs ours. */
+static int want_uplink(struct holder *h, struct err *err)
+{
+	if (outer_say(h->outer, json_pack("{s:b}", "namespace", 1)) < 0)
+		return err_errno(err, "cannot speak with the outer process of roost-net");
+	return take_uplink(h, UPLINK_MS, err);
+}
+
+/* ---- names ---------------------------------------------------------------------------------------- */
+
+static int start_names(struct holder *h, const char *folder, struct err *err)
+{
+	const struct network *n = h->network;
+	struct dhcp_network d = {.folder = folder,
+		.bridge = HOLDER_BRIDGE,
+		.domain = n->domain,
+		.address = &h->net4,
+		.address6 = h->has6 ? &h->net6 : NULL,
+		.mtu = n->mtu,
+		.dns = n->dns,
+		.routes = n->mode != NETWORK_ISOLATED,
+		.server_count = n->dns_server_count,
+		.uid = geteuid() == 0 && !h->user ? DNSMASQ_UID : 0};
+	memcpy(d.servers, n->dns_servers, sizeof(d.servers));
+	h->dhcp = dhcp_open(&d, err);
+	if (!h->dhcp || names_load(h, err) < 0)
+		return -1;
+	return dhcp_start(h->dhcp, err);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------ */
+
+/* Into the lock, which so stays the same file: who holds it, for roostd, which watches both. */
+static int write_holder(const struct holder *h, pid_t outer, struct err *err)
+{
+	struct proc own = PROC_NONE, other = PROC_NONE;
+	_cleanup_close_ int fd = openat(h->run, "holder", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0 || proc_open(getpid(), &own, err) < 0 || proc_open(outer, &other, err) < 0) {
+		proc_close(&own);
+		return fd < 0 ? err_errno(err, "cannot write 'holder'") : -1;
+	}
+	_cleanup_json_ json_t *who = json_pack("{s:s, s:i, s:I, s:i, s:I, s:s}", "name",
+		h->network->name, "pid", (int)own.pid, "start", (json_int_t)own.start, "outer",
+		(int)other.pid, "outer_start", (json_int_t)other.start, "boot", boot_id());
+	_cleanup_free_ char *text = json_line(who);
+	proc_close(&own);
+	proc_close(&other);
+	return write_all(fd, text, strlen(text)) < 0 ? err_errno(err, "cannot write 'holder'") : 0;
+}
+
+static int open_ports(struct holder *h, struct err *err)
+{
+	if (mkdirat(h->run, "ports", 0750) < 0 && errno != EEXIST)
+		return err_errno(err, "cannot make the folder 'ports'");
+	h->ports_dir = dir_open(h->run, "ports", err);
+	return h->ports_dir < 0 ? -1 : 0;
+}
+
+static int open_kernel(struct holder *h, struct err *err)
+{
+	_cleanup_free_ char *table =
+		h->own ? xstrdup(GUARD_TABLE) : str_fmt(GUARD_TABLE "-%s", h->network->id);
+	h->links = netlink_open(err);
+	h->watch = h->links ? link_watch_open(err) : NULL;
+	h->guard = h->watch ? guard_open(table, err) : NULL;
+	return h->guard ? 0 : -1;
+}
+
+static int serve_socket(struct holder *h, const char *path, struct err *err)
+{
+	int listener = sock_listen_shared(path, BACKLOG, err);
+	if (listener < 0)
+		return -1;
+	h->server = server_new(listener, ROOST_VERSION);
+	return 0;
+}
+
+/* A process that is not root's has become so in its user namespace: that is asked before. */
+static int set_up(struct holder *h, int tap, pid_t outer, struct err *err)
+{
+	static char *folder; /* dhcp.h: it must stay */
+	folder = network_run_path(h->network, NULL, err);
+	_cleanup_free_ char *path = folder ? network_run_path(h->network, "net.sock", err) : NULL;
+	if (!path || (h->own && read_addresses(h, err) < 0) || enter(h, tap, outer, err) < 0 ||
+		open_ports(h, err) < 0 || open_kernel(h, err) < 0 ||
+		(h->own ? lay_own : lay_foreign)(h, err) < 0 || want_uplink(h, err) < 0 ||
+		(h->own && start_names(h, folder, err) < 0) || ports_restore(h, err) < 0 ||
+		serve_socket(h, path, err) < 0)
+		return -1;
+	return write_holder(h, outer, err);
+}
+
+static void run(struct holder *h, struct request *r)
+{
+	const struct command *c = command_find(holder_commands, r->command);
+	struct err err = ERR_INIT;
+	json_t *value = NULL;
+	int result = c ? command_check_args(c, r->args, &err)
+		       : err_set(&err, ERR_NOT_FOUND, "there is no command '%.64s'", r->command);
+	if (result == 0)
+		result = c->handler(h, r->args, r, &value, &err);
+	if (result == 0)
+		server_return(h->server, r, value);
+	else if (result < 0) {
+		json_decref(value);
+		server_error(h->server, r, &err);
+	}
+}
+
+static void serve(struct holder *h)
+{
+	struct request *r;
+	server_pump(h->server);
+	while ((r = server_next(h->server)))
+		run(h, r);
+}
+
+static void doze(struct holder *h, int signals)
+{
+	struct pollfd fds[FDS_MAX];
+	size_t n = 0;
+	int64_t until = h->dhcp ? dhcp_deadline(h->dhcp) : DEADLINE_NONE;
+	fds[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = h->outer, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = link_watch_fd(h->watch), .events = POLLIN};
+	if (h->dhcp)
+		n += dhcp_poll_fds(h->dhcp, fds + n);
+	n += server_poll_fds(h->server, fds + n, FDS_MAX - n);
+	poll(fds, n, deadline_left(until));
+	struct err ignored = ERR_INIT;
+	if (fds[1].revents && take_uplink(h, 0, &ignored) < 0)
+		cleanup_close(&h->outer); /* its death is ours */
+}
+
+/* What QEMUs hold stays, but it is no network any more. */
+static void take_down(struct holder *h)
+{
+	struct err ignored = ERR_INIT;
+	unlinkat(h->run, "net.sock", 0);
+	dhcp_close(h->dhcp);
+	if (!h->own)
+		guard_uninstall(h->guard, &ignored);
+	else if (h->ports)
+		link_remove(h->links, h->bridge, &ignored);
+	unlinkat(h->run, "holder", 0);
+}
+
+int holder_run(const struct network *n, int run_dir, int outer, int tap)
+{
+	struct err err = ERR_INIT;
+	pid_t parent = getppid();
+	struct holder h = {.network = n,
+		.own = n->mode != NETWORK_BRIDGE,
+		.user = geteuid() != 0,
+		.run = run_dir,
+		.ports_dir = -1,
+		.outer = outer};
+	h.bridge_name = h.own ? HOLDER_BRIDGE : n->bridge;
+	int signals = signals_catch(NULL, &err);
+	if (signals < 0 || set_up(&h, tap, parent, &err) < 0) {
+		outer_say(outer, json_from_err(&err));
+		dhcp_close(h.dhcp);
+		return err_exit_code(err.kind);
+	}
+	outer_say(outer, json_pack("{s:{}}", "return"));
+	while (!h.quit) {
+		serve(&h);
+		ports_look(&h);
+		if (h.dhcp)
+			dhcp_look(h.dhcp);
+		if (!h.quit)
+			doze(&h, signals);
+		h.quit = h.quit || signals_take(signals);
+	}
+	server_pump(h.server);
+	take_down(&h);
+	return 0;
+}

@@ -1,0 +1,89 @@
+/*
+ * A network's holder: the inner process of roost-net, in the network's namespace. It serves QMP on net.sock
+ * (holder_commands.c) and keeps what it has made right: guards, names and ports go with a guest's tap, dnsmasq is
+ * started anew when it dies.
+ *
+ * What guests need of it to talk is the kernel's: bridge, guards and taps live on as long as a guest has its tap, whatever
+ * becomes of the holder. The next one finds in `ports` what they were told, and puts it back.
+ *
+ * Nothing here waits once it serves.
+ */
+#ifndef ORCHESTRATOR_HOLDER_H
+#define ORCHESTRATOR_HOLDER_H
+
+#include "base/json.h"
+#include "base/proc.h"
+#include "netsetup/dhcp.h"
+#include "netsetup/guard.h"
+#include "netsetup/link_watch.h"
+#include "netsetup/netlink.h"
+#include "orchestrator/network.h"
+#include "qmp/command.h"
+#include "qmp/server.h"
+
+#define HOLDER_BRIDGE "br0" /* in the network's namespace; in mode bridge it is the host's */
+#define HOLDER_UPLINK "up0"
+
+/* A guest's tap. */
+struct port {
+	struct port *next;
+	char tap[16];
+	int link;     /* its index */
+	json_t *told; /* as net-tap said it, with "pid" and "start" of who has asked */
+	struct mac mac;
+	bool has4, has6;
+	struct prefix address4, address6;
+	bool strict6;
+};
+
+struct holder {
+	const struct network *network;
+	bool own;  /* the namespace is the network's own; not in mode bridge */
+	bool user; /* in a user namespace: not the host's root */
+	const char *bridge_name;
+	int run, ports_dir; /* $RUN/n/ID and `ports` in it */
+	struct netlink *links;
+	struct link_watch *watch;
+	struct guard *guard;
+	int bridge; /* its index */
+	struct prefix net4, net6;
+	bool has6;
+	struct dhcp *dhcp; /* NULL in mode bridge */
+	struct server *server;
+	struct port *ports;
+	int outer;      /* the other half of roost-net */
+	json_t *uplink; /* what that has told of it */
+	bool quit;      /* ended in order: nothing stays */
+};
+
+/*
+ * The inner process, to its end. `outer` is the link, `tap` one of a former holder's or -1. The exit status.
+ * holder.c
+ */
+int holder_run(const struct network *n, int run, int outer, int tap);
+
+/* What `outer` and the holder say to each other: one JSON object a line. Blocks for at most `ms`. roost-net.c */
+int outer_say(int outer, json_t *stolen);
+json_t *outer_hear(int outer, int64_t ms, struct err *err);
+
+/* Ports: holder_ports.c */
+struct port *port_find(const struct holder *h, const char *tap);
+/* Makes the tap, as net-tap says. fds[0..*count-1] become the caller's. */
+int port_add(struct holder *h, const json_t *args, const struct sock_peer *peer, int *fds,
+	size_t *count, struct err *err);
+/* Its file in `ports`, as p->told says now. */
+int port_write(const struct holder *h, const struct port *p, struct err *err);
+/* It is the holder's no longer: guards and file go. The tap itself is whose who holds it. */
+void port_drop(struct holder *h, struct port *p);
+/* Those of a former holder whose taps still live. */
+int ports_restore(struct holder *h, struct err *err);
+/* Takes up what has happened to taps. */
+void ports_look(struct holder *h);
+
+/* Names and leases of guests, running or not: {"mac","guest","address","address6"}. holder_names.c */
+int names_add(struct holder *h, const json_t *args, struct err *err);
+int names_load(struct holder *h, struct err *err);
+
+extern const struct command holder_commands[];
+
+#endif

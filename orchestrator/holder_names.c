@@ -1,0 +1,55 @@
+/* Names and leases: what was issued to guests (network_address.h), told to dnsmasq. */
+#include "orchestrator/holder.h"
+
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/paths.h"
+
+static int read_one(const json_t *args, const char *key, int bits, struct prefix *out, bool *has,
+	struct err *err)
+{
+	const char *text = json_get_str(args, key, "");
+	_cleanup_free_ char *whole = str_fmt("%s/%d", text, bits);
+	if (!text[0])
+		return 0;
+	*has = true;
+	return prefix_parse(whole, out, err);
+}
+
+int names_add(struct holder *h, const json_t *args, struct err *err)
+{
+	struct prefix address4, address6;
+	bool has4 = false, has6 = false;
+	struct dhcp_host host = {.name = json_get_str(args, "guest", "")};
+	if (name_check(host.name, "guest", err) < 0 ||
+		mac_parse(json_get_str(args, "mac", ""), &host.mac, err) < 0 ||
+		read_one(args, "address", 32, &address4, &has4, err) < 0 ||
+		read_one(args, "address6", 128, &address6, &has6, err) < 0)
+		return -1;
+	host.address = has4 ? &address4 : NULL;
+	host.address6 = has6 ? &address6 : NULL;
+	return dhcp_add_host(h->dhcp, &host, err);
+}
+
+/* One that cannot be read is nobody's address: `roost gc` looks at those. */
+int names_load(struct holder *h, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **addresses = NULL;
+	const char *state = paths_state(err);
+	_cleanup_free_ char *path =
+		state ? str_fmt("%s/networks/%s.addresses", state, h->network->name) : NULL;
+	_cleanup_close_ int dir = path ? dir_open(AT_FDCWD, path, &ignored) : -1;
+	if (dir < 0)
+		return path ? 0 : -1;
+	if (dir_names(dir, &addresses, NULL, err) < 0)
+		return -1;
+	for (char **address = addresses; *address; address++) {
+		_cleanup_json_ json_t *issued = json_file_read(dir, *address, &ignored);
+		if (issued)
+			names_add(h, issued, &ignored);
+	}
+	return 0;
+}

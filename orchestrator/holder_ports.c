@@ -1,0 +1,227 @@
+/* The taps of guests: each is an element of the guards' sets, a port of the bridge, and a file in `ports`. */
+#include "orchestrator/holder.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "netsetup/tap.h"
+
+struct port *port_find(const struct holder *h, const char *tap)
+{
+	for (struct port *p = h->ports; p; p = p->next)
+		if (str_eq(p->tap, tap))
+			return p;
+	return NULL;
+}
+
+static void port_free(struct port *p)
+{
+	if (p)
+		json_decref(p->told);
+	free(p);
+}
+
+static void port_cleanup(struct port **p)
+{
+	port_free(*p);
+}
+
+/* ---- what net-tap says ---------------------------------------------------------------------------- */
+
+/* "t" and what identifies guest and interface: it must not be one of the namespace's own. */
+static int check_tap(const char *tap, struct err *err)
+{
+	bool good = tap[0] == 't' && tap[1] && strlen(tap) < IFNAMSIZ;
+	for (const char *c = tap; *c; c++)
+		good = good && (islower((unsigned char)*c) || isdigit((unsigned char)*c));
+	return good ? 0 : err_set(err, ERR_USAGE, "'%.40s' is not the name of a guest's tap", tap);
+}
+
+/* An address of this network's, alone. */
+static int read_address(const json_t *args, const char *key, const struct prefix *net,
+	struct prefix *out, bool *has, struct err *err)
+{
+	const char *text = json_get_str(args, key, "");
+	_cleanup_free_ char *whole = str_fmt("%s/%d", text, str_eq(key, "address") ? 32 : 128);
+	if (!text[0])
+		return 0;
+	if (prefix_parse(whole, out, err) < 0)
+		return -1;
+	if (net && !prefix_has(net, out->family, out->address))
+		return err_set(err, ERR_USAGE, "address %s is not of this network", text);
+	*has = true;
+	return 0;
+}
+
+static struct port *read_port(const struct holder *h, const json_t *args, struct err *err)
+{
+	_cleanup_(port_cleanup) struct port *p = xcalloc(1, sizeof(*p));
+	const char *tap = json_get_str(args, "tap", ""), *guest = json_get_str(args, "guest", "");
+	p->told = json_deep_copy(args);
+	p->strict6 = json_get_bool(args, "strict6", false);
+	if (check_tap(tap, err) < 0 || name_check(guest, "guest", err) < 0 ||
+		mac_parse(json_get_str(args, "mac", ""), &p->mac, err) < 0 ||
+		read_address(args, "address", h->own ? &h->net4 : NULL, &p->address4, &p->has4,
+			err) < 0 ||
+		read_address(args, "address6", h->own && h->has6 ? &h->net6 : NULL, &p->address6,
+			&p->has6, err) < 0)
+		return NULL;
+	snprintf(p->tap, sizeof(p->tap), "%s", tap);
+	return TAKE(p);
+}
+
+static struct guard_port guard_of(const struct port *p)
+{
+	return (struct guard_port){.tap = p->tap,
+		.mac = p->mac,
+		.address4 = p->has4 ? &p->address4 : NULL,
+		.address6 = p->has6 ? &p->address6 : NULL,
+		.strict6 = p->strict6};
+}
+
+/* ---- a port comes and goes ------------------------------------------------------------------------ */
+
+static int connect_tap(struct holder *h, struct port *p, struct err *err)
+{
+	const json_t *told = p->told;
+	struct port_flags flags = {.isolated = json_get_bool(told, "isolated", false)};
+	unsigned own = h->network->mtu ? h->network->mtu : 1500;
+	int64_t mtu = json_get_int(told, "mtu", 0);
+	_cleanup_free_ char *alias = str_fmt("%s nic%lld", json_get_str(told, "guest", ""),
+		(long long)json_get_int(told, "nic", 0));
+	p->link = link_index(h->links, p->tap, err);
+	if (p->link < 0 || link_set_alias(h->links, p->link, alias, err) < 0 ||
+		link_set_mtu(h->links, p->link, mtu > 0 ? (unsigned)mtu : own, err) < 0 ||
+		port_join(h->links, p->link, h->bridge, flags, err) < 0)
+		return -1;
+	return json_get_bool(told, "link", true) ? 0 : link_down(h->links, p->link, err);
+}
+
+static void close_all(int *fds, size_t count)
+{
+	while (count > 0)
+		cleanup_close(&fds[--count]);
+}
+
+static void tell_asker(struct port *p, const struct sock_peer *peer)
+{
+	struct err ignored = ERR_INIT;
+	struct proc asker = PROC_NONE;
+	if (proc_open(peer->pid, &asker, &ignored) == 0) {
+		json_object_set_new(p->told, "pid", json_integer(asker.pid));
+		json_object_set_new(p->told, "start", json_integer((json_int_t)asker.start));
+	}
+	proc_close(&asker);
+}
+
+static void keep(struct holder *h, struct port *p)
+{
+	p->next = h->ports;
+	h->ports = p;
+}
+
+int port_write(const struct holder *h, const struct port *p, struct err *err)
+{
+	return json_file_write(h->ports_dir, p->tap, p->told, false, err);
+}
+
+/* Names, guards and file are there before the tap is: no moment is unguarded or unknown. */
+int port_add(struct holder *h, const json_t *args, const struct sock_peer *peer, int *fds,
+	size_t *count, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_(port_cleanup) struct port *p = read_port(h, args, err);
+	int64_t queues = json_get_int(args, "queues", 1);
+	if (!p)
+		return -1;
+	if (queues < 1 || queues > TAP_QUEUES_MAX)
+		return err_set(err, ERR_USAGE, "a tap has 1 to %d queues, not %lld", TAP_QUEUES_MAX,
+			(long long)queues);
+	ports_look(h); /* a former one of that name may just have gone */
+	if (port_find(h, p->tap))
+		return err_set(err, ERR_REFUSED, "the tap '%s' is there already", p->tap);
+	struct guard_port guard = guard_of(p);
+	tell_asker(p, peer);
+	if ((h->dhcp && names_add(h, args, err) < 0) || guard_add(h->guard, &guard, err) < 0)
+		return -1;
+	if (port_write(h, p, err) == 0 && tap_open(p->tap, (unsigned)queues, fds, err) == 0) {
+		*count = (size_t)queues;
+		if (connect_tap(h, p, err) == 0) {
+			keep(h, TAKE(p));
+			return 0;
+		}
+		close_all(fds, *count);
+	}
+	unlinkat(h->ports_dir, p->tap, 0);
+	guard_remove(h->guard, &guard, &ignored);
+	return -1;
+}
+
+void port_drop(struct holder *h, struct port *p)
+{
+	struct err ignored = ERR_INIT;
+	struct guard_port guard = guard_of(p);
+	for (struct port **at = &h->ports; *at; at = &(*at)->next) {
+		if (*at != p)
+			continue;
+		*at = p->next;
+		break;
+	}
+	guard_remove(h->guard, &guard, &ignored);
+	unlinkat(h->ports_dir, p->tap, 0);
+	port_free(p);
+}
+
+/* With 0 any may have. */
+static void gone(int link, void *self)
+{
+	struct holder *h = self;
+	char name[IF_NAMESIZE];
+	for (struct port *p = h->ports, *next; p; p = next) {
+		next = p->next;
+		if (p->link == link || (link == 0 && !if_indextoname((unsigned)p->link, name)))
+			port_drop(h, p);
+	}
+}
+
+void ports_look(struct holder *h)
+{
+	link_watch_look(h->watch, gone, h);
+}
+
+/* ---- a former holder's ---------------------------------------------------------------------------- */
+
+/* A tap has no two owners: one of that name in this namespace is that one. */
+static int restore(struct holder *h, const char *tap, struct err *err)
+{
+	_cleanup_json_ json_t *told = json_file_read(h->ports_dir, tap, err);
+	_cleanup_(port_cleanup) struct port *p = told ? read_port(h, told, err) : NULL;
+	if (!p || (p->link = link_index(h->links, p->tap, err)) < 0)
+		return -1;
+	struct guard_port guard = guard_of(p);
+	if (guard_add(h->guard, &guard, err) < 0)
+		return -1;
+	keep(h, TAKE(p));
+	return 0;
+}
+
+int ports_restore(struct holder *h, struct err *err)
+{
+	_cleanup_names_ char **taps = NULL;
+	if (dir_names(h->ports_dir, &taps, NULL, err) < 0)
+		return -1;
+	for (char **tap = taps; *tap; tap++) {
+		struct err ignored = ERR_INIT;
+		if (restore(h, *tap, &ignored) < 0)
+			unlinkat(h->ports_dir, *tap, 0);
+	}
+	return 0;
+}

@@ -1,0 +1,195 @@
+#include "orchestrator/network_up.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/access.h"
+#include "orchestrator/network_call.h"
+#include "orchestrator/network_tap.h"
+#include "orchestrator/paths.h"
+
+enum {
+	UP_MS = 30000, /* each step of roost-net has a shorter deadline of its own */
+	DOWN_MS = 10000,
+	ANSWER_MAX = 64 * 1024,
+	TAP_FD = 3,
+};
+
+/* ---- the lock ------------------------------------------------------------------------------------- */
+
+/* The folder goes with the network, and the lock with it: one that has no name any more is no lock. */
+static int lock_changes(const struct network *n, struct err *err)
+{
+	_cleanup_free_ char *folder = network_run_path(n, NULL, err);
+	for (; folder;) {
+		struct stat st;
+		mode_t mode = access_group() == ACCESS_NONE ? 0711 : 02751;
+		_cleanup_close_ int run = dir_make(folder, mode, err);
+		_cleanup_close_ int lock = run < 0 ? -1 : file_lock_wait(run, "up.lock", err);
+		if (run < 0)
+			return -1;
+		if (lock >= 0 && fstat(lock, &st) == 0 && st.st_nlink)
+			return TAKE_FD(lock);
+		if (lock < 0 && err->kind != ERR_NOT_FOUND)
+			return -1;
+		*err = (struct err)ERR_INIT;
+	}
+	return -1;
+}
+
+/* Nothing stays of it, unless a guest's tap does. */
+static void remove_folder(const struct network *n)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *folder = network_run_path(n, NULL, &ignored);
+	_cleanup_close_ int tap = network_find_tap(n, &ignored);
+	if (folder && tap < 0)
+		dir_remove(AT_FDCWD, folder, &ignored);
+}
+
+/* ---- starting it ---------------------------------------------------------------------------------- */
+
+/* In the grandchild: nothing of ours but the pipe and the tap. */
+static _Noreturn void exec_holder(const struct network *n, const char *path, int answer, int tap)
+{
+	char number[16];
+	const char *again = tap >= 0 ? "--again" : NULL;
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	int null = open("/dev/null", O_RDWR);
+	snprintf(number, sizeof(number), "%d", TAP_FD);
+	if (setsid() < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+		dup2(answer, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||
+		(tap >= 0 && tap != TAP_FD && dup2(tap, TAP_FD) < 0) ||
+		syscall(SYS_close_range, (unsigned)(tap >= 0 ? TAP_FD + 1 : TAP_FD), ~0U, 0U) < 0)
+		_exit(126);
+	if (tap >= 0)
+		fcntl(TAP_FD, F_SETFD, 0);
+	execl(path, "roost-net", n->name, again, number, (char *)NULL);
+	_exit(127);
+}
+
+/* The one in between ends at once, so that the nearest sub-reaper becomes the parent: roostd. */
+static int spawn(const struct network *n, const char *path, int answer, int tap, struct err *err)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		pid_t holder = fork();
+		if (holder == 0)
+			exec_holder(n, path, answer, tap);
+		_exit(holder < 0 ? 1 : 0);
+	}
+	int status = 1;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		return err_errno(err, "cannot fork the holder of network '%s'", n->name);
+	return 0;
+}
+
+/* One line of JSON, when it serves or when it gives up. */
+static int hear_answer(const struct network *n, int fd, struct err *err)
+{
+	int64_t deadline = deadline_in(UP_MS);
+	_cleanup_buf_ struct buf text = {0};
+	for (;;) {
+		if (fd_wait(fd, POLLIN, deadline) == 0)
+			return err_set(err, ERR_TIMEOUT,
+				"network '%s': its holder does not say that it has started",
+				n->name);
+		buf_reserve(&text, 4096);
+		ssize_t got = read(fd, text.data + text.len, 4096);
+		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (got <= 0 || text.len > ANSWER_MAX)
+			break;
+		text.len += (size_t)got;
+	}
+	_cleanup_json_ json_t *answer = text.len ? json_text_parse(text.data, text.len, err) : NULL;
+	const json_t *error = json_object_get(answer, "error");
+	if (!answer)
+		return err_set(
+			err, ERR_GONE, "network '%s': its holder died while it started", n->name);
+	if (!error)
+		return 0;
+	json_to_err(error, err);
+	return err_prefix(err, "network '%s'", n->name);
+}
+
+static int start(const struct network *n, struct err *err)
+{
+	int ends[2];
+	struct err ignored = ERR_INIT;
+	const char *path = libexec_path("roost-net");
+	if (access(path, X_OK) < 0) {
+		err_errno(err, "cannot run '%s'", path);
+		return err_hint(err, "roost was built without libmnl or libnftables; "
+				     "interfaces of kind `user` do without");
+	}
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_errno(err, "cannot make a pipe");
+	_cleanup_close_ int answer = ends[0], theirs = ends[1];
+	_cleanup_close_ int tap = network_find_tap(n, &ignored);
+	if (spawn(n, path, theirs, tap, err) < 0)
+		return -1;
+	cleanup_close(&theirs);
+	return hear_answer(n, answer, err);
+}
+
+int network_up(const struct network *n, struct err *err)
+{
+	struct network recorded = *n;
+	if (network_active(n))
+		return 0;
+	if (network_settle(&recorded, err) < 0)
+		return -1;
+	_cleanup_close_ int lock = lock_changes(n, err);
+	if (lock < 0)
+		return -1;
+	if (network_active(n) || start(n, err) == 0)
+		return 0;
+	remove_folder(n);
+	return -1;
+}
+
+/* ---- ending it ------------------------------------------------------------------------------------ */
+
+static int wait_until_free(const struct network *n, struct err *err)
+{
+	int64_t deadline = deadline_in(DOWN_MS);
+	_cleanup_free_ char *path = network_run_path(n, "holder", err);
+	while (path && file_locked(AT_FDCWD, path)) {
+		if (!deadline_left(deadline))
+			return err_set(
+				err, ERR_TIMEOUT, "network '%s': its holder does not end", n->name);
+		poll(NULL, 0, 2); /* no event tells of a lock */
+	}
+	return path ? 0 : -1;
+}
+
+int network_down(const struct network *n, struct err *err)
+{
+	_cleanup_close_ int lock = lock_changes(n, err);
+	if (lock < 0)
+		return -1;
+	if (network_active(n) &&
+		network_call(n, "net-quit", NULL, NULL, 0, NULL, NULL, NULL, NETWORK_CALL_MS, err) <
+			0 &&
+		err->kind != ERR_GONE)
+		return -1;
+	*err = (struct err)ERR_INIT;
+	if (wait_until_free(n, err) < 0)
+		return -1;
+	remove_folder(n);
+	return 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * Starting and ending a network: its holder, roost-net.
+ *
+ *	$RUN/n/ID/holder	locked as long as there is one: {"pid","start","outer","outer_start","boot"}; it stays when
+ *				the holder was killed, and goes when the network was ended
+ *	$RUN/n/ID/up.lock	held by who starts or ends it
+ */
+#ifndef ORCHESTRATOR_NETWORK_UP_H
+#define ORCHESTRATOR_NETWORK_UP_H
+
+#include "orchestrator/network.h"
+
+/*
+ * Starts it unless it is active: returns when it serves, or with what went wrong. Where guests still run whose taps are
+ * in the namespace of a former holder, the new one takes that over. roost-net becomes roostd's child,
+ * for that is the sub-reaper. Called by roostd's workers, and by a keeper that is root yet.
+ */
+int network_up(const struct network *n, struct err *err);
+/* Ends it, waits for that, removes what it had in $RUN. One that is not active is success. */
+int network_down(const struct network *n, struct err *err);
+
+#endif

@@ -1,0 +1,204 @@
+/*
+ * roost-net: what keeps one network. Started by network_up() alone:
+ *
+ *	roost-net NAME [--again FD]	FD: a tap of it that outlived its former holder
+ *	roost-net --commands		prints what net.sock understands, for roost-qmp(7)
+ *
+ * It is two processes. The outer one, this file, stays in the host's network namespace with the rights of who
+ * started it, and keeps the uplink. The inner one is the holder (holder.h), in the network's own. Each ends when the other
+ * one does. Both have the lock of $RUN/n/ID/holder: it is free when all is over, the uplink is removed, too.
+ *
+ * One line on the standard output tells when the network is up, {"return":{}}, or why it is not, {"error":{...}}.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/signals.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/holder.h"
+#include "orchestrator/paths.h"
+
+enum {
+	LINE_MAX_BYTES = 64 * 1024,
+	SET_UP_MS = 25000, /* network_up() waits a little longer */
+	END_MS = 5000,
+};
+
+struct outer {
+	struct network network;
+	int run, lock;
+	int link; /* to the inner one */
+	struct proc inner;
+};
+
+/* ---- what the two say to each other ---------------------------------------------------------------- */
+
+int outer_say(int outer, json_t *stolen)
+{
+	_cleanup_json_ json_t *said = stolen;
+	_cleanup_free_ char *text = json_line(said);
+	_cleanup_free_ char *line = str_fmt("%s\n", text);
+	size_t len = strlen(line);
+	return sock_send(outer, line, len, NULL, 0) == (ssize_t)len ? 0 : -1;
+}
+
+json_t *outer_hear(int outer, int64_t ms, struct err *err)
+{
+	int64_t deadline = deadline_in(ms);
+	_cleanup_buf_ struct buf text = {0};
+	for (;;) {
+		char c;
+		size_t none = 0;
+		if (fd_wait(outer, POLLIN, deadline) == 0) {
+			err_set(err, ERR_TIMEOUT, "the other process of roost-net does not answer");
+			return NULL;
+		}
+		ssize_t n = sock_recv(outer, &c, 1, NULL, &none);
+		if (n < 0 && errno == EAGAIN)
+			continue;
+		if (n <= 0 || text.len > LINE_MAX_BYTES) {
+			err_set(err, ERR_GONE, "the other process of roost-net has ended");
+			return NULL;
+		}
+		if (c == '\n')
+			return json_text_parse(text.data, text.len, err);
+		buf_add(&text, &c, 1);
+	}
+}
+
+/* ---- the outer process ---------------------------------------------------------------------------- */
+
+/* Nobody may come between: whoever finds the lock free finds nothing else of a former holder's, either. */
+static int take_lock(struct outer *o, struct err *err)
+{
+	_cleanup_free_ char *folder = network_run_path(&o->network, NULL, err);
+	o->run = folder ? dir_open(AT_FDCWD, folder, err) : -1;
+	o->lock = o->run < 0 ? -1 : file_lock(o->run, "holder", err);
+	if (o->lock >= 0)
+		return 0;
+	return err->kind == ERR_BUSY ? err_set(err, ERR_BUSY, "it is active already") : -1;
+}
+
+static void leave_output(void)
+{
+	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	dup2(null, STDOUT_FILENO);
+}
+
+static int fork_inner(struct outer *o, int tap, struct err *err)
+{
+	int pair[2];
+	if (sock_pair(pair, err) < 0)
+		return -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		leave_output(); /* outer answers */
+		_exit(holder_run(&o->network, o->run, pair[1], tap));
+	}
+	close(pair[1]);
+	o->link = pair[0];
+	if (pid < 0)
+		return err_errno(err, "cannot fork the holder");
+	return proc_open_child(pid, &o->inner, err);
+}
+
+/* What inner asks for, then its result. */
+static int set_up(struct outer *o, struct err *err)
+{
+	_cleanup_json_ json_t *ready = outer_hear(o->link, SET_UP_MS, err);
+	if (!ready)
+		return -1;
+	if (json_object_get(ready, "namespace")) {
+		if (outer_say(o->link, json_pack("{s:{s:s}}", "uplink", "kind", "none")) < 0)
+			return err_errno(err, "cannot speak with the holder");
+		json_decref(ready);
+		ready = outer_hear(o->link, SET_UP_MS, err);
+		if (!ready)
+			return -1;
+	}
+	json_t *error = json_object_get(ready, "error");
+	if (!error)
+		return 0;
+	json_to_err(error, err);
+	return -1;
+}
+
+/* Both the answer and the end of the pipe: nothing more will come. */
+static void answer(json_t *stolen)
+{
+	_cleanup_json_ json_t *said = stolen;
+	_cleanup_free_ char *text = json_line(said);
+	_cleanup_free_ char *line = str_fmt("%s\n", text);
+	write_all(STDOUT_FILENO, line, strlen(line));
+	leave_output();
+}
+
+static void end_inner(struct outer *o)
+{
+	struct err ignored = ERR_INIT;
+	int status;
+	if (o->inner.pidfd < 0)
+		return;
+	proc_signal(&o->inner, SIGTERM, &ignored);
+	if (proc_reap(&o->inner, deadline_in(END_MS), &status, &ignored) < 0) {
+		proc_signal(&o->inner, SIGKILL, &ignored);
+		proc_reap(&o->inner, deadline_in(END_MS), &status, &ignored);
+	}
+}
+
+static void look_after(struct outer *o, int signals)
+{
+	for (bool over = false; !over;) {
+		struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+			{.fd = o->inner.pidfd, .events = POLLIN}};
+		poll(fds, ARRAY_SIZE(fds), -1);
+		over = fds[1].revents || signals_take(signals);
+	}
+	end_inner(o);
+}
+
+static int keep(struct outer *o, const char *name, int tap)
+{
+	struct err err = ERR_INIT;
+	int signals = signals_catch(NULL, &err);
+	/* strings that the inner process must not work out anew, for it may have become root of its own namespace */
+	if (signals < 0 || !paths_state(&err) || !paths_run(&err) ||
+		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
+		fork_inner(o, tap, &err) < 0 || set_up(o, &err) < 0) {
+		end_inner(o);
+		answer(json_from_err(&err));
+		return err_exit_code(err.kind);
+	}
+	answer(json_pack("{s:{}}", "return"));
+	look_after(o, signals);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct outer o = {.run = -1, .lock = -1, .link = -1, .inner = PROC_NONE};
+	if (argc == 2 && str_eq(argv[1], "--commands"))
+		return command_print(holder_commands);
+	bool again = argc == 4 && str_eq(argv[2], "--again");
+	if (argc != 2 && !again) {
+		fprintf(stderr, "roost-net: started by roostd and keepers only\n");
+		return err_exit_code(ERR_USAGE);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	(void)!chdir("/");
+	int tap = again ? atoi(argv[3]) : -1;
+	if (tap >= 0)
+		fcntl(tap, F_SETFD, FD_CLOEXEC);
+	return keep(&o, argv[1], tap);
+}
