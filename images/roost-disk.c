@@ -9,6 +9,7 @@
  *
  *	map	{"start", "length", "depth", "present", "zero", "data", "compressed", "offset"} per
  *		extent, as `qemu-img map --output=json` prints them
+ *	check	nothing, if all that the tables of a qcow2 layer name is in its file
  *	df	what images/disk_usage.h tells, per partition
  *
  * One JSON object per line on standard output. An error is the last line, {"error":{...}}, and the exit
@@ -72,6 +73,15 @@ static int run_map(struct volume *v, struct err *err)
 	return 0;
 }
 
+static int run_check(struct volume *v, struct err *err)
+{
+	struct volume_extent e;
+	for (uint64_t at = 0; at < volume_size(v); at += e.length)
+		if (volume_extent_at(v, at, &e, err) < 0)
+			return -1;
+	return 0;
+}
+
 static int read_volume(void *about, void *data, uint64_t at, size_t len, struct err *err)
 {
 	return volume_read(about, at, data, len, err);
@@ -94,6 +104,7 @@ static const struct {
 	int (*run)(struct volume *v, struct err *err);
 } commands[] = {
 	{"map", run_map},
+	{"check", run_check},
 	{"df", run_df},
 };
 
@@ -118,7 +129,7 @@ static int run(int argc, char **argv, struct err *err)
 		volume_close(v);
 		return result;
 	}
-	return err_set(err, ERR_USAGE, "usage: roost-disk map|df qcow2|raw...");
+	return err_set(err, ERR_USAGE, "usage: roost-disk map|check|df qcow2|raw...");
 }
 
 int main(int argc, char **argv)

@@ -21,6 +21,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "images/disk_ask.h"
 #include "images/image.h"
 #include "images/qcow2.h"
 #include "images/store_record.h"
@@ -222,6 +223,26 @@ static int appear(
 	return fsync(s->dir) < 0 ? err_errno(err, "cannot flush the store") : 0;
 }
 
+static int drop_line(void *about, json_t *line, struct err *err)
+{
+	(void)about, (void)line, (void)err;
+	return 0;
+}
+
+/* Half a file, as a copy that was interrupted leaves it, has a good header, and zeroes for a guest to find. */
+static int check_whole(const struct store *s, const struct store_entry *e,
+	const struct store_wish *w, const struct store_image *i, struct err *err)
+{
+	const struct volume_layer layer = {e->fd, true};
+	if (!i->qcow2 || w->digest || !s->reader || access(s->reader, X_OK) < 0 ||
+		disk_ask(s->reader, "check", &layer, 1, drop_line, NULL, err) == 0)
+		return 0;
+	err_prefix(err, "'%s' is damaged or cut off",
+		w->facts && w->facts->source ? w->facts->source : e->name);
+	return err_hint(
+		err, "`roost image check` tells how much of it; copy or fetch it once more");
+}
+
 int store_enter(const struct store *s, struct store_entry *e, const struct store_wish *w,
 	struct store_image *out, struct err *err)
 {
@@ -229,8 +250,9 @@ int store_enter(const struct store *s, struct store_entry *e, const struct store
 	if (w->facts)
 		i.facts = *w->facts;
 	snprintf(i.name, sizeof(i.name), "%s", e->name);
-	if (check_content(s, e, w, &i, err) < 0 || seal(s, e, &i, err) < 0 ||
-		store_digest(s, e->fd, w->digest, i.digest, err) < 0 || appear(s, e, &i, err) < 0) {
+	if (check_content(s, e, w, &i, err) < 0 || check_whole(s, e, w, &i, err) < 0 ||
+		seal(s, e, &i, err) < 0 || store_digest(s, e->fd, w->digest, i.digest, err) < 0 ||
+		appear(s, e, &i, err) < 0) {
 		store_drop(s, e);
 		return -1;
 	}

@@ -34,6 +34,8 @@ struct store {
 	int dir;              /* $STATE/images */
 	const char *path;     /* the same, absolute */
 	const char *digester; /* the program roost-digest: orchestrator/paths.h, libexec_path() */
+	const char
+		*reader; /* roost-disk likewise; where it was not built, tables are not looked at */
 	/*
 	 * Where it stands, may be NULL: while "copy" and "digest" are at work with bytes done of total,
 	 * else, with neither, when that step is about to be taken.
@@ -99,8 +101,10 @@ int store_check_free(const struct store *s, const char *name, struct err *err);
 /* The bytes of a regular file into the entry's, holes stay holes; told as "copy". */
 int store_copy(const struct store *s, const struct store_entry *e, int from, struct err *err);
 /*
- * Lets it in or refuses; then the hidden folder is removed, and nothing has changed. On success
- * `out`, which may be NULL, is the image.
+ * Lets it in or refuses: what has no place in the store, what is no image, and a qcow2 image whose
+ * tables lead beyond the end of its file, unless a digest tells that it is as it was meant to be. If it
+ * is refused, the hidden folder is removed, and nothing has changed. On success `out`, which may be
+ * NULL, is the image.
  */
 int store_enter(const struct store *s, struct store_entry *e, const struct store_wish *wish,
 	struct store_image *out, struct err *err);

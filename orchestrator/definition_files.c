@@ -68,6 +68,8 @@ static char *find_image(const struct node *n, struct err *err)
 	node_error(n, err, "there is no image '%.80s' in the store, nor a file '%.300s'", n->text,
 		path);
 	err->kind = ERR_NOT_FOUND;
+	err_hint(err,
+		"`roost image list` shows those that there are, `roost image catalogue` those that can be pulled");
 	return NULL;
 }
 

@@ -19,13 +19,14 @@ static const char *store_folder(struct err *err)
 	return path;
 }
 
-/* libexec_path() keeps one path at a time. */
-static const char *digester(void)
+static struct store store_of(int dir, const char *path)
 {
-	static char *path;
-	if (!path)
-		path = xstrdup(libexec_path("roost-digest"));
-	return path;
+	static char *digester, *reader; /* libexec_path() keeps one path at a time */
+	if (!digester) {
+		digester = xstrdup(libexec_path("roost-digest"));
+		reader = xstrdup(libexec_path("roost-disk"));
+	}
+	return (struct store){.dir = dir, .path = path, .digester = digester, .reader = reader};
 }
 
 int store_open(struct store *out, struct err *err)
@@ -34,7 +35,7 @@ int store_open(struct store *out, struct err *err)
 	int dir = path ? dir_open(AT_FDCWD, path, err) : -1;
 	if (dir < 0)
 		return -1;
-	*out = (struct store){.dir = dir, .path = path, .digester = digester()};
+	*out = store_of(dir, path);
 	return 0;
 }
 
@@ -60,7 +61,7 @@ int store_open_own(struct store *out, struct err *err)
 	int dir = path ? dir_make(path, 0700, err) : -1;
 	if (dir < 0)
 		return -1;
-	*out = (struct store){.dir = dir, .path = path, .digester = digester()};
+	*out = store_of(dir, path);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "orchestrator/catalogue.h"
 #include "orchestrator/climb.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/definition.h"
@@ -207,10 +208,28 @@ static struct definition *definition_of_image(
 	return d;
 }
 
+/* Neither a file nor in the store: but perhaps an image that could be fetched. */
+static void missing(const char *word, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_catalogue_ struct catalogue c = {0};
+	err_set(err, ERR_NOT_FOUND, "there is no file '%s', nor an image of that name in the store",
+		word);
+	if (catalogue_load(&c, &none) == 0 && catalogue_find(&c, word, &none))
+		err_hint(err, "`roost image pull %s` fetches it", word);
+	else
+		err_hint(err,
+			"`roost image list` shows the images that there are, `roost image catalogue` those that can be pulled");
+}
+
 static struct definition *read_definition(const struct cli *cli, struct err *err)
 {
 	const char *file = cli->operands[0];
 	bool stored = is_stored(file);
+	if (!stored && !strchr(file, '/') && !str_eq(file, "-") && access(file, F_OK) < 0) {
+		missing(file, err);
+		return NULL;
+	}
 	if (stored || is_image(file))
 		return definition_of_image(cli, file, stored, err);
 	for (size_t i = 0; i < ARRAY_SIZE(image_options); i++) {

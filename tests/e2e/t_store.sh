@@ -112,6 +112,18 @@ head -c 60 base >cutoff
 refused 2 "beyond the end" cutoff
 check_time "all of them" 5000 "$began"
 
+say "half a file, as an interrupted copy leaves it"
+qemu-img create -q -f qcow2 half 4M
+qemu-io -f qcow2 -c 'write -q -P 5 0 2M' half
+cp half whole
+truncate -s 1M half
+refused 2 "'.*/half' is damaged or cut off: qcow2: the L2 entry of the guest's offset [0-9]+ names a place beyond the end" half
+roost image import half --name half --sha256 "$(sha256sum <half | cut -c 1-64)" # as it was meant to be
+roost image import whole
+roost image rm half
+roost image rm whole
+rm half whole
+
 say "other formats, some with extents in other files"
 for format in vmdk vdi vhdx vpc qed parallels; do
 	qemu-img create -q -f $format "x.$format" 1M
@@ -182,7 +194,9 @@ rm pico
 check_status 3 roost define one.yaml
 check_match "no such image" "there is no image 'pico' in the store, nor a file" "$out"
 check_status 3 roost run pico
-check_match "nor to run" "pico" "$out"
+check_match "nor to run" "there is no file 'pico', nor an image of that name" "$out"
+check_status 3 roost run debian-12 --memory 1G
+check_match "one that is known" "roost image pull debian-12. fetches it" "$out"
 
 say "a disk that a guest writes to"
 pico writes
