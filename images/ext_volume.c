@@ -181,10 +181,12 @@ static int check(const struct ext_volume *v, struct err *err)
 		return err_hint(err, "start the guest, which checks it, and shut it down");
 	}
 	if (ext2fs_has_feature_quota(s) || ext2fs_has_feature_ea_inode(s) ||
-		ext2fs_has_feature_shared_blocks(s))
-		return err_set(err, ERR_REFUSED,
+		ext2fs_has_feature_shared_blocks(s)) {
+		err_set(err, ERR_REFUSED,
 			"the %s on %s has a feature that roost does not keep right: quota, ea_inode or shared_blocks",
 			ext_type(v), v->name);
+		return err_hint(err, "clean it with --boot: its own kernel does");
+	}
 	return 0;
 }
 

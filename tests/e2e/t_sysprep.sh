@@ -13,7 +13,7 @@ mkdir -p root
 	cd root
 	mkdir -p etc/ssh etc/sysconfig/network-scripts etc/udev/rules.d root/.ssh home/ann/.ssh usr var/log/journal/abc \
 		var/log/nginx var/lib/dhcp var/lib/cloud/instances/i-1 var/lib/cloud/scripts/per-boot var/lib/systemd \
-		var/lib/dbus var/cache/apt/archives/partial var/mail var/spool/cron/crontabs tmp/a/b var/tmp boot
+		var/lib/dbus var/cache/apt/archives/partial var/cache/man/fr var/lib/AccountsService/users var/mail var/spool/cron/crontabs tmp/a/b var/tmp boot
 	echo 0123456789abcdef0123456789abcdef >etc/machine-id
 	ln -s /etc/machine-id var/lib/dbus/machine-id
 	echo SECRET-HOST-KEY >etc/ssh/ssh_host_ed25519_key
@@ -38,6 +38,8 @@ mkdir -p root
 	echo x >var/lib/systemd/random-seed
 	echo x >var/cache/apt/archives/vim.deb
 	echo x >var/mail/ann
+	echo x >var/cache/man/fr/index.db
+	echo x >var/lib/AccountsService/users/ann
 	echo x >var/spool/cron/crontabs/ann
 	echo x >tmp/a/b/c
 	ln -s /etc/motd tmp/link
@@ -67,11 +69,12 @@ cleaned() {
 		/etc/shadow- /etc/motd~ /root/.ssh /root/.bash_history /home/ann/.ssh /home/ann/.zsh_history /var/log/journal/abc \
 		/var/log/syslog /var/log/nginx/access.log /var/lib/dhcp/dhclient.leases /var/lib/cloud/instances \
 		/var/lib/cloud/instance /var/lib/systemd/random-seed /var/cache/apt/archives/vim.deb /var/mail/ann \
+		/var/cache/man/fr/index.db /var/lib/AccountsService/users/ann \
 		/var/spool/cron/crontabs/ann /tmp/a /tmp/link /tmp/fifo; do
 		! has "$1" "$path" || fail "$path is still there"
 	done
 	for path in /etc/ssh/sshd_config /etc/motd /home/ann/letter /var/log/nginx /var/log/journal /var/linked \
-		/var/lib/cloud/scripts/per-boot/mine /var/cache/apt/archives/partial /var/lib/dbus/machine-id /lost+found; do
+		/var/lib/cloud/scripts/per-boot/mine /var/cache/apt/archives/partial /var/cache/man/fr /var/lib/dbus/machine-id /lost+found; do
 		has "$1" "$path" || fail "$path is gone"
 	done
 	check_eq "the machine's id" "" "$(debugfs -R 'cat /etc/machine-id' "$1" 2>/dev/null)"
