@@ -16,6 +16,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 base   := err mem str json fs clock sock proc signals answer
 netsetup := address netlink tap guard namespace link_watch dhcp
+netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp
 # of it, what needs no library: every program may have it
 net_plain := address
 proxy  := proxy proxy_tcp proxy_udp

@@ -154,6 +154,17 @@ static void add_bridge_table(
 		      "}\n");
 }
 
+/* Who comes by the uplink, unasked. */
+static void add_from(
+	struct buf *text, const struct guard_network *network, const struct prefix *from)
+{
+	char net[ADDRESS_TEXT + 4];
+	if (from && from->family && network->uplink)
+		buf_fmt(text, "		iifname \"%s\" oifname \"%s\" %s saddr %s accept\n",
+			network->uplink, network->bridge, from->family == AF_INET ? "ip" : "ip6",
+			prefix_text(from, net));
+}
+
 static void add_inet_table(struct buf *text, const char *table, const struct guard_network *network)
 {
 	char mac[MAC_TEXT];
@@ -177,6 +188,8 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 			"		iifname \"%s\" oifname \"%s\" accept\n"
 			"		iifname \"%s\" oifname \"%s\" ct status dnat accept\n",
 			bridge, uplink, uplink, bridge);
+	add_from(text, network, network->from);
+	add_from(text, network, network->from6);
 	buf_fmt(text,
 		"	}\n"
 		"	chain input {\n"

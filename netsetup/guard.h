@@ -49,6 +49,8 @@ struct guard_network {
 	const struct prefix *prefix6; /* NULL: no IPv6 but link-local */
 	const char *uplink;           /* an interface; NULL: none */
 	bool masquerade;              /* what leaves by the uplink gets its address */
+	/* who may begin connections to guests by the uplink; NULL: only to published ports */
+	const struct prefix *from, *from6;
 };
 /* Both tables anew, in one transaction: without guests. */
 int guard_install(struct guard *g, const struct guard_network *network, struct err *err);

@@ -307,6 +307,54 @@ int route_add(
 		     : 0;
 }
 
+struct route_walk {
+	route_fn *fn;
+	void *context;
+	bool enough;
+	struct route found;
+};
+
+static int take_route_part(const struct nlattr *a, void *route)
+{
+	struct route *r = route;
+	if (mnl_attr_get_type(a) == RTA_DST && mnl_attr_get_payload_len(a) == length_of(&r->to))
+		memcpy(r->to.address, mnl_attr_get_payload(a), length_of(&r->to));
+	else if (mnl_attr_get_type(a) == RTA_OIF && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+		r->link = (int)mnl_attr_get_u32(a);
+	return MNL_CB_OK;
+}
+
+static int take_route(const struct nlmsghdr *h, void *context)
+{
+	struct route_walk *w = context;
+	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
+	w->found = (struct route){.to = {.family = m->rtm_family, .bits = m->rtm_dst_len},
+		.local = m->rtm_type == RTN_LOCAL,
+		.advertised = m->rtm_protocol == RTPROT_RA};
+	mnl_attr_parse(h, sizeof(*m), take_route_part, &w->found);
+	/* an answer is read to its end, also when no more of it is wanted */
+	if (!w->enough && (m->rtm_type == RTN_UNICAST || m->rtm_type == RTN_LOCAL) &&
+		(m->rtm_family == AF_INET || m->rtm_family == AF_INET6) &&
+		!(m->rtm_flags & RTM_F_CLONED))
+		w->enough = !w->fn(&w->found, w->context);
+	return MNL_CB_OK;
+}
+
+int routes(struct netlink *n, route_fn *fn, void *context, struct err *err)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	struct route_walk w = {.fn = fn, .context = context};
+	for (size_t i = 0; i < ARRAY_SIZE(families) && !w.enough; i++) {
+		struct nlmsghdr *h = begin(n, RTM_GETROUTE, NLM_F_DUMP);
+		struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+		m->rtm_family = families[i];
+		int error = talk(n, h, take_route, &w);
+		if (error)
+			return fail(n, error, err, "cannot read the routes of", "this namespace");
+	}
+	return 0;
+}
+
 /* ---- neighbours ----------------------------------------------------------------------------------- */
 
 struct walk {

@@ -51,6 +51,16 @@ int address_add(struct netlink *n, int link, const struct prefix *p, struct err 
 int route_add(
 	struct netlink *n, const struct prefix *to, const struct prefix *gateway, struct err *err);
 
+/* Where packets go: for each route to one receiver, of all tables, until `fn` returns false. */
+struct route {
+	struct prefix to; /* 0 bits: the default route */
+	int link;         /* 0: several */
+	bool local;       /* to an address of this host's own */
+	bool advertised;  /* by a router (RFC 4861) */
+};
+typedef bool route_fn(const struct route *found, void *context);
+int routes(struct netlink *n, route_fn *fn, void *context, struct err *err);
+
 /* Who has which address, as ARP and neighbour discovery have found: for each, until `fn` returns false. */
 struct neighbour {
 	int link;
