@@ -31,7 +31,7 @@ images += qcow2_map disk_ask
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
 	definition_identity definition_files definition_yaml accel firmware firmware_vars status record disk_open disk_tool disk_holder \
-	ssh_params ssh_words access event_log publish port_holder
+	ssh_params ssh_words access event_log publish port_holder reach
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
@@ -91,6 +91,7 @@ images += sysprep_ops sysprep_script partition filesystem filesystem_ext filesys
 	disk_usage jbd2 crc32c
 shared += catalogue progress_bar
 roost  += verb_pull pull
+roost  += verb_dial verb_ssh_config
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names
 

@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "orchestrator/publish.h"
+#include "orchestrator/reach.h"
 
 /* ---- one disk -------------------------------------------------------------------------------- */
 
@@ -239,15 +240,6 @@ static void complete_nics(struct definition *d, const struct node *root)
 
 /* ---- readiness ------------------------------------------------------------------------------- */
 
-static bool reaches_ssh(const struct definition *d)
-{
-	for (size_t i = 0; i < d->nic_count; i++)
-		for (size_t f = 0; f < d->nics[i].forward_count; f++)
-			if (!d->nics[i].forwards[f].udp && d->nics[i].forwards[f].guest_port == 22)
-				return true;
-	return false;
-}
-
 static bool among(const char *word, const char *const *words)
 {
 	for (; *words; words++)
@@ -271,7 +263,7 @@ static int check_ready(const struct definition *d, const struct node *root, stru
 		return node_error(place, err, "the guest has no console");
 	if ((str_eq(r->rung, "address") || login) && !d->nic_count)
 		return node_error(place, err, "the guest has no interface");
-	if ((probes || among(r->rung, by_ssh)) && !reaches_ssh(d)) {
+	if ((probes || among(r->rung, by_ssh)) && !reach_defined(d, 22)) {
 		node_error(place, err, "no port leads to the guest's port 22, where SSH is");
 		return err_hint(err, "add `hostfwd: [\"-22\"]` to its `user` interface");
 	}

@@ -12,6 +12,7 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/reach.h"
 #include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
 
@@ -356,14 +357,9 @@ static int climb_ssh(struct climb *c, size_t first, size_t last, struct err *err
 
 static const char *best_rung(const struct definition *d)
 {
-	bool ssh = false;
-	for (size_t i = 0; i < d->nic_count; i++)
-		for (size_t k = 0; k < d->nics[i].forward_count; k++)
-			ssh = ssh || (d->nics[i].forwards[k].guest_port == 22 &&
-					     !d->nics[i].forwards[k].udp);
 	if (d->ready.rung)
 		return d->ready.rung;
-	if (ssh && d->issued.host_key)
+	if (reach_defined(d, 22) && d->issued.host_key)
 		return d->ready.probe_count ? "probes" : "login";
 	return d->console_count ? "console" : "running";
 }

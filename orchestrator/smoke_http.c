@@ -1,13 +1,11 @@
 /*
- * The step http: one GET, by way of a port that the host forwards to the guest, or from inside the
- * guest through its SSH server.
+ * The step http: one GET, from here (reach.h), or from inside the guest through its SSH server.
  *
- * A forwarded port accepts whether or not anything listens in the guest, so that a connection proves
- * nothing; an HTTP answer does. HTTP 1.0 is spoken, in which an answer ends with its connection.
+ * A port that user networking forwards accepts whether or not anything listens in the guest, so that a
+ * connection proves nothing; an HTTP answer does. HTTP 1.0 is spoken, in which an answer ends with its connection.
  */
 #include "orchestrator/smoke_ssh.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,6 +19,8 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/sock.h"
+#include "orchestrator/reach.h"
+#include "orchestrator/record.h"
 #include "orchestrator/smoke_text.h"
 
 enum { ATTEMPT_MS = 10000 };
@@ -30,51 +30,22 @@ struct http_answer {
 	struct buf body;
 };
 
-/* ---- over the forwarded port ------------------------------------------------------------------ */
+/* ---- from here -------------------------------------------------------------------------------- */
 
-static int forwarded(const struct trial *t, unsigned port, struct sockaddr_in *out, struct err *err)
+static int dialled(const struct trial *t, unsigned port, int64_t deadline, struct err *err)
 {
 	_cleanup_status_ struct status s = {0};
-	size_t i;
-	json_t *f;
+	struct reach r;
 	if (guest_look(&t->guest, &s, err) < 0)
 		return -1;
-	json_array_foreach (s.forwards, i, f) {
-		if (json_get_int(f, "guest_port", 0) != port || json_get_bool(f, "udp", false))
-			continue;
-		const char *host = json_get_str(f, "host", "127.0.0.1");
-		*out = (struct sockaddr_in){.sin_family = AF_INET,
-			.sin_port = htons((uint16_t)json_get_int(f, "port", 0))};
-		if (inet_pton(AF_INET, str_eq(host, "0.0.0.0") ? "127.0.0.1" : host,
-			    &out->sin_addr) == 1)
-			return 0;
-	}
-	return err_set(err, ERR_GONE, "no port is forwarded to the guest's port %u", port);
+	_cleanup_definition_ struct definition *d = record_read(t->guest.name, err);
+	return d && reach_find(d, &s, port, &r, err) == 0 ? reach_connect(&r, deadline, err) : -1;
 }
 
-static int connect_to(const struct sockaddr_in *to, int64_t deadline, struct err *err)
+static int ask_dialled(struct trial *t, const struct url *u, const char *request, int64_t deadline,
+	struct buf *out, struct err *err)
 {
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int error = 0;
-	socklen_t len = sizeof(error);
-	if (fd < 0)
-		return err_errno(err, "cannot make a socket");
-	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0 && errno != EINPROGRESS)
-		return err_set(err, ERR_GONE, "%s", strerror(errno));
-	if (fd_wait(fd, POLLOUT, deadline) <= 0)
-		return err_set(err, ERR_TIMEOUT, "no connection");
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error)
-		return err_set(err, ERR_GONE, "%s", strerror(error ? error : errno));
-	return TAKE_FD(fd);
-}
-
-static int ask_forwarded(struct trial *t, const struct url *u, const char *request,
-	int64_t deadline, struct buf *out, struct err *err)
-{
-	struct sockaddr_in to;
-	if (forwarded(t, u->port, &to, err) < 0)
-		return -1;
-	_cleanup_close_ int fd = connect_to(&to, deadline, err);
+	_cleanup_close_ int fd = dialled(t, u->port, deadline, err);
 	if (fd < 0)
 		return -1;
 	if (send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request))
@@ -158,7 +129,7 @@ static int ask(struct trial *t, const struct url *u, int64_t deadline, struct ht
 					       "User-Agent: roost-smoke\r\nAccept: */*\r\n\r\n",
 		u->path, u->host, u->port);
 	deadline = own < deadline ? own : deadline;
-	if ((u->forwarded ? ask_forwarded : ask_inside)(t, u, request, deadline, &raw, err) < 0)
+	if ((u->forwarded ? ask_dialled : ask_inside)(t, u, request, deadline, &raw, err) < 0)
 		return -1;
 	buf_add(&raw, "", 1); /* for sscanf */
 	raw.len--;

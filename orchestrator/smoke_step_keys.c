@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
+#include "orchestrator/reach.h"
 #include "orchestrator/smoke_steps.h"
 #include "orchestrator/smoke_text.h"
 
@@ -399,19 +400,9 @@ static_assert(ARRAY_SIZE(kinds) == STEP_KIND_MAX, "a kind of step lacks its row"
 
 /* ---- what a step needs of its guest ----------------------------------------------------------- */
 
-static bool forwards(const struct definition *d, unsigned port)
-{
-	for (size_t i = 0; i < d->nic_count; i++)
-		for (size_t k = 0; k < d->nics[i].forward_count; k++)
-			if (d->nics[i].forwards[k].guest_port == port &&
-				!d->nics[i].forwards[k].udp)
-				return true;
-	return false;
-}
-
 static int check_login(const struct definition *d, const struct node *n, struct err *err)
 {
-	if (!forwards(d, 22)) {
+	if (!reach_defined(d, 22)) {
 		node_error(n, err, "it needs SSH, and no port leads to the guest's port 22");
 		return err_hint(err, "add `hostfwd: [\"-22\"]` to a `user` interface of the guest");
 	}
@@ -428,7 +419,7 @@ static int check_needs(
 	struct url url = {.forwarded = true};
 	if (s->kind == STEP_HTTP && url_read(s->text, &url, err) < 0)
 		return node_locate(n, err);
-	if (s->kind == STEP_HTTP && url.forwarded && !forwards(d, url.port)) {
+	if (s->kind == STEP_HTTP && url.forwarded && !reach_defined(d, url.port)) {
 		node_error(n, err, "no port is forwarded to the guest's port %u", url.port);
 		return err_hint(err,
 			"add `hostfwd: [\"-%u\"]` to a `user` interface, or ask 127.0.0.1 for what "

@@ -10,21 +10,9 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/reach.h"
 
 enum { PARAMS_FD = 3, SSH_PORT = 22 };
-
-static json_int_t forwarded_port(const json_t *forwards, const char **host)
-{
-	size_t i;
-	json_t *f;
-	json_array_foreach (forwards, i, f) {
-		if (json_get_int(f, "guest_port", 0) != SSH_PORT || json_get_bool(f, "udp", false))
-			continue;
-		*host = json_get_str(f, "host", "127.0.0.1");
-		return json_get_int(f, "port", 0);
-	}
-	return 0;
-}
 
 static void add_if_there(json_t *list, const char *path)
 {
@@ -32,13 +20,12 @@ static void add_if_there(json_t *list, const char *path)
 		json_array_append_new(list, json_string(path));
 }
 
-/* The one that the definition names, else the instance's own and the user's. */
-static json_t *identities(const struct definition *d, struct err *err)
+json_t *ssh_identities(const struct definition *d, struct err *err)
 {
 	static const char *const usual[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
 	json_t *list = json_array();
 	const char *state = paths_state(err), *home = getenv("HOME");
-	if (d->ready.identity) {
+	if (d && d->ready.identity) {
 		json_array_append_new(list, json_string(d->ready.identity));
 		return list;
 	}
@@ -51,23 +38,23 @@ static json_t *identities(const struct definition *d, struct err *err)
 	return list;
 }
 
+const char *ssh_user(const struct definition *d, const char *user)
+{
+	const char *who = user ? user : d->ready.user ? d->ready.user : d->cloud_init.user;
+	return who ? who : "root";
+}
+
 json_t *ssh_params(
 	const struct definition *d, const struct status *s, const char *user, struct err *err)
 {
-	const char *host = NULL;
-	json_int_t port = forwarded_port(s->forwards, &host);
-	if (!port) {
-		err_set(err, ERR_REFUSED, "guest '%s': no interface forwards a port to its port 22",
-			d->name);
-		err_hint(err, "add hostfwd: [\"-22\"] to a `user` interface of its definition");
+	struct reach r;
+	if (reach_find(d, s, SSH_PORT, &r, err) < 0)
 		return NULL;
-	}
-	const char *who = user ? user : d->ready.user ? d->ready.user : d->cloud_init.user;
-	json_t *params = json_pack("{s:s, s:I, s:s, s:o}", "address",
-		str_eq(host, "0.0.0.0") ? "127.0.0.1" : host, "port", port, "user",
-		who ? who : "root", "identities", identities(d, err));
-	json_object_set_new(params, "host_key",
-		d->issued.host_key ? json_string(d->issued.host_key) : json_null());
+	json_t *params = json_pack("{s:s, s:i, s:s, s:o, s:s?}", "address", r.address, "port",
+		(int)r.port, "user", ssh_user(d, user), "identities", ssh_identities(d, err),
+		"host_key", d->issued.host_key);
+	if (r.network[0])
+		json_object_set_new(params, "network", json_string(r.network));
 	return params;
 }
 

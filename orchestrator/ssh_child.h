@@ -9,9 +9,13 @@
 #include "orchestrator/definition.h"
 #include "orchestrator/status.h"
 
+/* Who logs in: `user`, unless NULL; else the definition's. */
+const char *ssh_user(const struct definition *d, const char *user);
+/* [PATH...]: the one that the definition names; else, or for NULL, the instance's own and the user's. */
+json_t *ssh_identities(const struct definition *d, struct err *err);
 /*
- * {"address","port","host_key","user","identities",...} for a running guest. `user` NULL: the
- * definition's. ERR_REFUSED when nothing forwards to the guest's port 22.
+ * {"address","port","network","host_key","user","identities",...} for a running guest. `user` NULL: the
+ * definition's. ERR_REFUSED when nothing leads to the guest's port 22 (reach_find()).
  */
 json_t *ssh_params(
 	const struct definition *d, const struct status *s, const char *user, struct err *err);

@@ -29,6 +29,8 @@ const struct verb *const verbs[] = {
 	&verb_timeline,
 	&verb_ssh,
 	&verb_scp,
+	&verb_dial,
+	&verb_ssh_config,
 	&verb_console,
 	&verb_vncdisplay,
 	&verb_domdisplay,

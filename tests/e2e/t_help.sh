@@ -155,7 +155,7 @@ before() {
 	case $1 in
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
-		'image '* | seed | sysprep | smoke | validate | doctor | gc | nodeinfo | domcapabilities | version | help | completion) defined ;;
+		'image '* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	dominfo | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
 	esac
