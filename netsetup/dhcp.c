@@ -240,7 +240,7 @@ static bool ended(struct dhcp *d)
 	bool steady = clock_ms() - d->started > STEADY_MS;
 	_cleanup_free_ char *line = NULL;
 	if (proc_reap(&d->proc, deadline_in(0), &status, &ignored) == 0)
-		line = str_fmt("it has %s", proc_status_text(status));
+		line = str_fmt("dnsmasq has ended: %s", proc_status_text(status));
 	if (line)
 		write_log(d, line);
 	proc_close(&d->proc);
@@ -389,8 +389,10 @@ static int replace(const struct dhcp *d, const char *folder, const char *name,
 	_cleanup_close_ int fd =
 		openat(d->folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	if (fd < 0 || (d->network.uid && fchown(fd, d->network.uid, (gid_t)-1) < 0) ||
-		write_all(fd, text->data, text->len) < 0 ||
-		renameat(d->folder, aside, d->folder, path) < 0)
+		write_all(fd, text->data, text->len) < 0)
+		return err_errno(err, "cannot write '%s/%s'", d->network.folder, aside);
+	cleanup_close(&fd); /* closed under the other name it would be read twice */
+	if (renameat(d->folder, aside, d->folder, path) < 0)
 		return err_errno(err, "cannot write '%s/%s'", d->network.folder, path);
 	return was;
 }

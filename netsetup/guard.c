@@ -217,15 +217,6 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 		      "}\n");
 }
 
-int guard_install(struct guard *g, const struct guard_network *network, struct err *err)
-{
-	_cleanup_buf_ struct buf text = {0};
-	add_bridge_table(&text, g->table, network);
-	if (!network->foreign)
-		add_inet_table(&text, g->table, network);
-	return run(g, text.data, "install the network's guards", err);
-}
-
 int guard_uninstall(struct guard *g, struct err *err)
 {
 	static const char *const families[] = {"bridge", "inet"};
@@ -239,24 +230,42 @@ int guard_uninstall(struct guard *g, struct err *err)
 
 /* ---- guests --------------------------------------------------------------------------------------- */
 
-static int change(struct guard *g, const char *verb, const struct guard_port *port, struct err *err)
+static void add_change(
+	struct buf *text, const struct guard *g, const char *verb, const struct guard_port *port)
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
-	_cleanup_buf_ struct buf text = {0};
-	_cleanup_free_ char *what = str_fmt("%s the guards of '%s'", verb, port->tap);
-	buf_fmt(&text, "%s element bridge %s ports { \"%s\" }\n", verb, g->table, port->tap);
-	buf_fmt(&text, "%s element bridge %s macs { \"%s\" . %s }\n", verb, g->table, port->tap,
+	buf_fmt(text, "%s element bridge %s ports { \"%s\" }\n", verb, g->table, port->tap);
+	buf_fmt(text, "%s element bridge %s macs { \"%s\" . %s }\n", verb, g->table, port->tap,
 		mac_text(&port->mac, mac));
 	if (port->address4)
-		buf_fmt(&text, "%s element bridge %s addresses4 { \"%s\" . %s }\n", verb, g->table,
+		buf_fmt(text, "%s element bridge %s addresses4 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address4, address));
 	if (port->strict6)
-		buf_fmt(&text, "%s element bridge %s strict6 { \"%s\" }\n", verb, g->table,
+		buf_fmt(text, "%s element bridge %s strict6 { \"%s\" }\n", verb, g->table,
 			port->tap);
 	if (port->strict6 && port->address6)
-		buf_fmt(&text, "%s element bridge %s addresses6 { \"%s\" . %s }\n", verb, g->table,
+		buf_fmt(text, "%s element bridge %s addresses6 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address6, address));
+}
+
+static int change(struct guard *g, const char *verb, const struct guard_port *port, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *what = str_fmt("%s the guards of '%s'", verb, port->tap);
+	add_change(&text, g, verb, port);
 	return run(g, text.data, what, err);
+}
+
+int guard_install(struct guard *g, const struct guard_network *network,
+	const struct guard_port *ports, size_t count, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	add_bridge_table(&text, g->table, network);
+	if (!network->foreign)
+		add_inet_table(&text, g->table, network);
+	for (size_t i = 0; i < count; i++)
+		add_change(&text, g, "add", &ports[i]);
+	return run(g, text.data, "install the network's guards", err);
 }
 
 int guard_add(struct guard *g, const struct guard_port *port, struct err *err)

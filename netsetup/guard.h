@@ -52,10 +52,6 @@ struct guard_network {
 	/* who may begin connections to guests by the uplink; NULL: only to published ports */
 	const struct prefix *from, *from6;
 };
-/* Both tables anew, in one transaction: without guests. */
-int guard_install(struct guard *g, const struct guard_network *network, struct err *err);
-/* Removes them; that they are not there is success. Where the namespace ends, they go by themselves. */
-int guard_uninstall(struct guard *g, struct err *err);
 
 struct guard_port {
 	const char *tap;
@@ -64,6 +60,11 @@ struct guard_port {
 	const struct prefix *address6; /* wanted with `strict6` alone */
 	bool strict6;
 };
+/* Both tables anew with these guests, in one transaction: nobody who is connected already is unguarded meanwhile. */
+int guard_install(struct guard *g, const struct guard_network *network,
+	const struct guard_port *ports, size_t count, struct err *err);
+/* Removes them; that they are not there is success. Where the namespace ends, they go by themselves. */
+int guard_uninstall(struct guard *g, struct err *err);
 /* In one transaction: wholly or not at all. */
 int guard_add(struct guard *g, const struct guard_port *port, struct err *err);
 /* The same words as were added. */

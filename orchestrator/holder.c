@@ -105,7 +105,7 @@ static int lay_own(struct holder *h, struct err *err)
 		.masquerade = h->network->mode == NETWORK_NAT};
 	if (lay_bridge(h, err) < 0)
 		return -1;
-	return guard_install(h->guard, &guards, err);
+	return ports_guard(h, &guards, err);
 }
 
 static int lay_foreign(struct holder *h, struct err *err)
@@ -114,7 +114,7 @@ static int lay_foreign(struct holder *h, struct err *err)
 	h->bridge = link_index(h->links, h->bridge_name, err);
 	if (h->bridge < 0)
 		return -1;
-	return guard_install(h->guard, &guards, err);
+	return ports_guard(h, &guards, err);
 }
 
 /* ---- with outer ----------------------------------------------------------------------------------- */
@@ -162,6 +162,9 @@ static int start_names(struct holder *h, const char *folder, struct err *err)
 	h->dhcp = dhcp_open(&d, err);
 	if (!h->dhcp || names_load(h, err) < 0)
 		return -1;
+	for (const struct port *p = h->ports; p; p = p->next)
+		if (names_add(h, p->told, err) < 0)
+			return -1;
 	return dhcp_start(h->dhcp, err);
 }
 
@@ -219,10 +222,9 @@ static int set_up(struct holder *h, int tap, pid_t outer, struct err *err)
 	folder = network_run_path(h->network, NULL, err);
 	_cleanup_free_ char *path = folder ? network_run_path(h->network, "net.sock", err) : NULL;
 	if (!path || (h->own && read_addresses(h, err) < 0) || enter(h, tap, outer, err) < 0 ||
-		open_ports(h, err) < 0 || open_kernel(h, err) < 0 ||
+		open_ports(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
 		(h->own ? lay_own : lay_foreign)(h, err) < 0 || want_uplink(h, err) < 0 ||
-		(h->own && start_names(h, folder, err) < 0) || ports_restore(h, err) < 0 ||
-		serve_socket(h, path, err) < 0)
+		(h->own && start_names(h, folder, err) < 0) || serve_socket(h, path, err) < 0)
 		return -1;
 	return write_holder(h, outer, err);
 }

@@ -76,7 +76,9 @@ int port_write(const struct holder *h, const struct port *p, struct err *err);
 /* It is the holder's no longer: guards and file go. The tap itself is whose who holds it. */
 void port_drop(struct holder *h, struct port *p);
 /* Those of a former holder whose taps still live. */
-int ports_restore(struct holder *h, struct err *err);
+int ports_find(struct holder *h, struct err *err);
+/* The network's guards with those of all ports, at one stroke. */
+int ports_guard(struct holder *h, const struct guard_network *network, struct err *err);
 /* Takes up what has happened to taps. */
 void ports_look(struct holder *h);
 

@@ -200,28 +200,36 @@ void ports_look(struct holder *h)
 /* ---- a former holder's ---------------------------------------------------------------------------- */
 
 /* A tap has no two owners: one of that name in this namespace is that one. */
-static int restore(struct holder *h, const char *tap, struct err *err)
+static int find_one(struct holder *h, const char *tap, struct err *err)
 {
 	_cleanup_json_ json_t *told = json_file_read(h->ports_dir, tap, err);
 	_cleanup_(port_cleanup) struct port *p = told ? read_port(h, told, err) : NULL;
 	if (!p || (p->link = link_index(h->links, p->tap, err)) < 0)
 		return -1;
-	struct guard_port guard = guard_of(p);
-	if (guard_add(h->guard, &guard, err) < 0)
-		return -1;
 	keep(h, TAKE(p));
 	return 0;
 }
 
-int ports_restore(struct holder *h, struct err *err)
+int ports_find(struct holder *h, struct err *err)
 {
 	_cleanup_names_ char **taps = NULL;
 	if (dir_names(h->ports_dir, &taps, NULL, err) < 0)
 		return -1;
 	for (char **tap = taps; *tap; tap++) {
-		struct err ignored = ERR_INIT;
-		if (restore(h, *tap, &ignored) < 0)
+		struct err why = ERR_INIT;
+		if (find_one(h, *tap, &why) < 0)
 			unlinkat(h->ports_dir, *tap, 0);
 	}
 	return 0;
+}
+
+int ports_guard(struct holder *h, const struct guard_network *network, struct err *err)
+{
+	size_t count = 0, i = 0;
+	for (const struct port *p = h->ports; p; p = p->next)
+		count++;
+	_cleanup_free_ struct guard_port *guards = xcalloc(count + 1, sizeof(*guards));
+	for (const struct port *p = h->ports; p; p = p->next)
+		guards[i++] = guard_of(p);
+	return guard_install(h->guard, network, guards, count, err);
 }

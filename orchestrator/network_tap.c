@@ -81,10 +81,11 @@ static int take_from_asker(const json_t *port, const char *tap)
 	return fd;
 }
 
-int network_find_tap(const struct network *n, struct err *err)
+int network_find_tap(const char *id, struct err *err)
 {
 	_cleanup_names_ char **taps = NULL;
-	_cleanup_free_ char *folder = network_run_path(n, "ports", err);
+	const char *run = paths_run(err);
+	_cleanup_free_ char *folder = run ? str_fmt("%s/n/%s/ports", run, id) : NULL;
 	_cleanup_close_ int ports = folder ? dir_open(AT_FDCWD, folder, err) : -1;
 	if (ports < 0 || dir_names(ports, &taps, NULL, err) < 0)
 		return -1;
@@ -96,5 +97,5 @@ int network_find_tap(const struct network *n, struct err *err)
 		if (fd >= 0)
 			return fd;
 	}
-	return err_set(err, ERR_NOT_FOUND, "network '%s': no tap of it lives", n->name);
+	return err_set(err, ERR_NOT_FOUND, "no tap of network %s lives", id);
 }

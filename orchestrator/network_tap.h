@@ -2,12 +2,12 @@
 #ifndef ORCHESTRATOR_NETWORK_TAP_H
 #define ORCHESTRATOR_NETWORK_TAP_H
 
-#include "orchestrator/network.h"
+#include "base/err.h"
 
 /*
  * An open file of one of the taps in $RUN/n/ID/ports, taken out of who holds it: the guest's QEMU, or
  * who has asked for it. Close-on-exec. -1, ERR_NOT_FOUND: none lives.
  */
-int network_find_tap(const struct network *n, struct err *err);
+int network_find_tap(const char *id, struct err *err);
 
 #endif

@@ -53,8 +53,20 @@ static void remove_folder(const struct network *n)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_free_ char *folder = network_run_path(n, NULL, &ignored);
-	_cleanup_close_ int tap = network_find_tap(n, &ignored);
+	_cleanup_close_ int tap = network_find_tap(n->id, &ignored);
 	if (folder && tap < 0)
+		dir_remove(AT_FDCWD, folder, &ignored);
+}
+
+void network_sweep(const char *id)
+{
+	struct err ignored = ERR_INIT;
+	const char *run = paths_run(&ignored);
+	_cleanup_free_ char *folder = str_fmt("%s/n/%s", run, id);
+	_cleanup_close_ int dir = dir_open(AT_FDCWD, folder, &ignored);
+	_cleanup_close_ int lock = dir < 0 ? -1 : file_lock(dir, "up.lock", &ignored);
+	_cleanup_close_ int tap = lock < 0 ? -1 : network_find_tap(id, &ignored);
+	if (lock >= 0 && tap < 0 && !file_locked(dir, "holder"))
 		dir_remove(AT_FDCWD, folder, &ignored);
 }
 
@@ -139,7 +151,7 @@ static int start(const struct network *n, struct err *err)
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_errno(err, "cannot make a pipe");
 	_cleanup_close_ int answer = ends[0], theirs = ends[1];
-	_cleanup_close_ int tap = network_find_tap(n, &ignored);
+	_cleanup_close_ int tap = network_find_tap(n->id, &ignored);
 	if (spawn(n, path, theirs, tap, err) < 0)
 		return -1;
 	cleanup_close(&theirs);

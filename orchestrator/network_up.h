@@ -18,5 +18,7 @@
 int network_up(const struct network *n, struct err *err);
 /* Ends it, waits for that, removes what it had in $RUN. One that is not active is success. */
 int network_down(const struct network *n, struct err *err);
+/* Removes what one that has ended left in $RUN/n/ID, unless somebody is at it, or guests are still in it. */
+void network_sweep(const char *id);
 
 #endif

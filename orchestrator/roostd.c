@@ -73,7 +73,7 @@ static bool stays(const struct supervisor *s)
 
 static bool idle(struct supervisor *s)
 {
-	if (stays(s) || s->keepers || s->workers || server_client_count(s->server)) {
+	if (stays(s) || s->keepers || s->workers || s->networks || server_client_count(s->server)) {
 		s->idle_since = clock_ms();
 		return false;
 	}
@@ -85,14 +85,18 @@ static void doze(struct supervisor *s)
 	static struct pollfd fds[FDS_MAX];
 	size_t n = 0;
 	int64_t until = keepers_deadline(s);
-	if (!stays(s) && !s->keepers && !s->workers && s->idle_since + IDLE_MS < until)
+	if (!stays(s) && !s->keepers && !s->workers && !s->networks &&
+		s->idle_since + IDLE_MS < until)
 		until = s->idle_since + IDLE_MS + 1;
+	if (networks_deadline(s) < until)
+		until = networks_deadline(s);
 	if (s->home_due < until)
 		until = s->home_due;
 	fds[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
 	n += server_poll_fds(s->server, fds + n, FDS_MAX - n);
 	size_t keepers = n, workers = n + keepers_poll_fds(s, fds + n, FDS_MAX - n);
 	n = workers + workers_poll_fds(s, fds + workers, FDS_MAX - workers);
+	n += networks_poll_fds(s, fds + n, FDS_MAX - n);
 	if (poll(fds, n, s->quit ? 0 : deadline_left(until)) > 0)
 		keepers_polled(s, fds + keepers, workers - keepers);
 }
@@ -160,6 +164,7 @@ int main(int argc, char **argv)
 		serve(&s);
 		keepers_look(&s);
 		workers_look(&s);
+		networks_look(&s);
 		supervisor_look_home(&s);
 		if (!s.quit)
 			doze(&s);

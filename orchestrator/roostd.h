@@ -52,10 +52,12 @@ struct supervisor {
 	struct server *server;
 	struct keeper *keepers;
 	struct worker *workers;
-	int signals;      /* signalfd */
-	bool activated;   /* systemd made the listener, and keeps it */
-	bool stays;       /* does not end when idle: roost-stay */
-	dev_t socket_dev; /* the socket's file, if we have made it */
+	struct watched *networks;
+	int64_t networks_due; /* when to look at all of them */
+	int signals;          /* signalfd */
+	bool activated;       /* systemd made the listener, and keeps it */
+	bool stays;           /* does not end when idle: roost-stay */
+	dev_t socket_dev;     /* the socket's file, if we have made it */
 	ino_t socket_ino;
 	int64_t idle_since;
 	bool quit;
@@ -105,6 +107,11 @@ size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 /* What poll() said of the `count` that keepers_poll_fds() filled in. */
 void keepers_polled(struct supervisor *s, const struct pollfd *fds, size_t count);
 int64_t keepers_deadline(const struct supervisor *s);
+
+/* Finds networks, starts those anew whose processes were killed. roostd_networks.c */
+void networks_look(struct supervisor *s);
+size_t networks_poll_fds(const struct supervisor *s, struct pollfd *fds, size_t max);
+int64_t networks_deadline(const struct supervisor *s);
 
 /* Reaps all that ended; records how an orphaned QEMU did. roostd_reap.c */
 void keepers_reap(struct supervisor *s);

@@ -102,7 +102,7 @@ static int lay_out(struct set *s, bool isolated, bool strict6, struct err *err)
 	if (!s->n || !s->g || (s->bridge = bridge_make(s->n, "br0", &gateway, err)) < 0 ||
 		address_add(s->n, s->bridge, &net4, err) < 0 ||
 		address_add(s->n, s->bridge, &net6, err) < 0 ||
-		guard_install(s->g, &network, err) < 0)
+		guard_install(s->g, &network, NULL, 0, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
 		int link;
@@ -390,7 +390,7 @@ static void learns_on_a_foreign_bridge(void **state)
 	assert_int_equal(guard_uninstall(s.g, &err), 0);
 	assert_int_equal(guard_uninstall(s.g, &err), 0);
 	struct guard *foreign = guard_open("roost_0123abcd", &err);
-	assert_int_equal(guard_install(foreign, &network, &err), 0);
+	assert_int_equal(guard_install(foreign, &network, NULL, 0, &err), 0);
 	assert_int_equal(guard_add(foreign, &port, &err), 0);
 	struct frame legal[] = {arp(&first, "192.0.2.7", "192.0.2.1"),
 		udp4(&second, &first, "192.0.2.7", "10.77.0.12", 1000, 9999),
