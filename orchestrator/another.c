@@ -28,6 +28,9 @@ void definition_make_another(json_t *definition, const char *name)
 	json_object_set_new(definition, "name", json_string(name));
 	json_object_del(definition, "uuid");
 	json_object_del(definition, "issued");
-	json_array_foreach (json_object_get(definition, "interfaces"), i, nic)
-		json_object_del(nic, "mac");
+	json_array_foreach (json_object_get(definition, "interfaces"), i, nic) {
+		static const char *const own[] = {"mac", "address", "address6", "address_fixed"};
+		for (size_t k = 0; k < ARRAY_SIZE(own); k++)
+			json_object_del(nic, own[k]);
+	}
 }

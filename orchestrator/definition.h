@@ -58,6 +58,17 @@
  *	  identity: /home/me/.ssh/id_ed25519
  *	qemu_args: ["-device", "..."]	# an explicit escape
  *
+ * An interface is one of
+ *
+ *	- user: {hostfwd: [...]}	# QEMU's own user networking
+ *	- network: default		# a tap on a network (network.h), with an address that is issued once
+ *	  address: 192.168.122.50	# or that one
+ *	  publish: ["8080:80", "53:53/udp"]	# publish.h
+ *	  isolated: true		strict_ipv6: true
+ *	- bridge: br0			# a tap on a bridge of the host's; root's guests alone
+ *
+ * and of all: mac, model; of those with a tap also queues, mtu, and link: down.
+ *
  * A hostfwd entry is [tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT, the host address by default
  * 127.0.0.1; without a host port a free one is taken at each start. Without `interfaces` a guest
  * has one `user` interface that forwards a free port to 22; `interfaces: []` means none.
@@ -87,6 +98,7 @@ enum {
 	LINEAGE_MAX = 31, /* with the active layer, CHAIN_MAX of images/chain.h */
 	NICS_MAX = 8,
 	FORWARDS_MAX = 16,
+	QUEUES_MAX = 16, /* of an interface; netsetup/tap.h has as many */
 	BOOT_MAX = 3,
 	PROBES_MAX = 16,
 	KEYS_MAX = 16,
@@ -176,12 +188,28 @@ struct forward {
 	uint16_t guest_port;
 };
 
+enum nic_kind {
+	NIC_USER,    /* QEMU's own user networking */
+	NIC_NETWORK, /* a tap on a network of roost's: network.h */
+	NIC_BRIDGE,  /* a tap on a bridge of the host's */
+};
+
 struct nic_def {
-	char mac[18]; /* lower case; "" until identity is issued */
+	enum nic_kind kind;
+	char network[64]; /* NIC_NETWORK: its name; NIC_BRIDGE: the bridge's */
+	char mac[18];     /* lower case; "" until identity is issued */
 	enum nic_model model;
-	bool restricted; /* restrict: no way out but the forwards */
+	bool restricted; /* NIC_USER: no way out but the forwards */
+	/* NIC_USER: hostfwd; NIC_NETWORK: publish */
 	struct forward forwards[FORWARDS_MAX];
 	size_t forward_count;
+	/* NIC_NETWORK: issued with the identity; `address` may have been asked for */
+	char address[16], address6[46];
+	bool address_fixed;
+	bool isolated; /* from other such guests */
+	bool strict6;  /* says no IPv6 but from its issued address */
+	bool link_down;
+	unsigned queues, mtu; /* 0: one; the network's */
 };
 
 struct cloud_init_def {

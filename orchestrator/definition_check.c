@@ -210,6 +210,13 @@ static bool forward_taken(const struct definition *d, size_t nic, size_t last)
 	return false;
 }
 
+static const struct node *place_of_forward(const struct node *nic, size_t index)
+{
+	const struct node *list = node_get(nic, "publish");
+	list = list ? list : node_get(node_get(nic, "user"), "hostfwd");
+	return list ? list->children[index] : nic;
+}
+
 static int check_nics(const struct definition *d, const struct node *root, struct err *err)
 {
 	const struct node *list = node_get(root, "interfaces");
@@ -221,9 +228,8 @@ static int check_nics(const struct definition *d, const struct node *root, struc
 					"another interface has the MAC address %s", d->nics[i].mac);
 		for (size_t f = 0; f < d->nics[i].forward_count; f++)
 			if (forward_taken(d, i, f))
-				return node_error(
-					node_get(node_get(nic, "user"), "hostfwd")->children[f],
-					err, "port %u of the host is forwarded already",
+				return node_error(place_of_forward(nic, f), err,
+					"port %u of the host is forwarded already",
 					d->nics[i].forwards[f].host_port);
 	}
 	return 0;

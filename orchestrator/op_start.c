@@ -140,6 +140,10 @@ static int launch(struct guest *g, struct err *err)
 	json_decref(g->status.forwards);
 	g->status.forwards = json_array();
 	for (size_t i = 0; i < g->def->nic_count; i++)
+		if (g->def->nics[i].kind != NIC_USER)
+			return err_set(err, ERR_REFUSED,
+				"interfaces on networks and bridges are not there yet");
+	for (size_t i = 0; i < g->def->nic_count; i++)
 		if (ports_choose(&g->def->nics[i], i, g->status.forwards, err) < 0)
 			return -1;
 	if (choose_accel(g, &accel, &proven, err) < 0 || open_all(g, &o, err) < 0 ||
