@@ -97,6 +97,9 @@ void host_firewall_close(struct host_firewall *f)
 /* What it says is many lines: the first one has the reason. */
 static int run(struct nft_ctx *nft, const char *commands, const char *what, struct err *err)
 {
+	/* what nobody has read stays there, before what is said next */
+	nft_ctx_get_output_buffer(nft);
+	nft_ctx_get_error_buffer(nft);
 	if (nft_run_cmd_from_buffer(nft, commands) == 0)
 		return 0;
 	const char *said = nft_ctx_get_error_buffer(nft);

@@ -3,18 +3,22 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "netsetup/netlink.h"
 
 enum {
-	PROVE_MS = 1000, /* a packet takes microseconds, but the host may be busy */
+	PROVE_MS = 1500, /* a packet takes microseconds, but the host may be busy; ARP asks again after 1 s */
+	CARRIER_MS = 1000,
 	PROOF_PORT = 9,  /* discard (RFC 863) */
 };
 
@@ -52,6 +56,14 @@ static void leave(int *back)
 }
 #define _cleanup_leave_ _cleanup_(leave)
 
+/* Nobody else can have an address there: IPv6 need not look for a second before it speaks. A kernel without IPv6: fine. */
+static void skip_detection(const char *link)
+{
+	_cleanup_free_ char *path = str_fmt("/proc/sys/net/ipv6/conf/%s/accept_dad", link);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	(void)!write(fd, "0", 1);
+}
+
 static int set_up_inside(struct uplink *u, struct err *err)
 {
 	int link;
@@ -59,6 +71,7 @@ static int set_up_inside(struct uplink *u, struct err *err)
 	if (back < 0)
 		return -1;
 	_cleanup_netlink_ struct netlink *n = netlink_open(err);
+	skip_detection("up0");
 	if (!n || (link = link_index(n, "up0", err)) < 0 ||
 		address_add(n, link, &u->ends[1], err) < 0 ||
 		(u->ends6[1].family && address_add(n, link, &u->ends6[1], err) < 0) ||
@@ -69,6 +82,21 @@ static int set_up_inside(struct uplink *u, struct err *err)
 	return u->ends6[0].family ? route_add(n, NULL, &u->ends6[0], err) : 0;
 }
 
+/*
+ * The end that is up first learns of the other one by a task of the kernel's own; until then it drops what it is to send,
+ * the answer to ARP for one, which is not asked for again within a second.
+ */
+static void wait_for_carrier(const char *link)
+{
+	struct ifreq r = {0};
+	int64_t deadline = deadline_in(CARRIER_MS);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", link);
+	while (clock_ms() < deadline && ioctl(fd, SIOCGIFFLAGS, &r) == 0 &&
+		!(r.ifr_flags & IFF_RUNNING))
+		poll(NULL, 0, 1);
+}
+
 static int set_up_veth(struct uplink *u, struct err *err)
 {
 	int link;
@@ -77,13 +105,16 @@ static int set_up_veth(struct uplink *u, struct err *err)
 	_cleanup_netlink_ struct netlink *n = netlink_open(err);
 	if (there < 0)
 		return err_errno(err, "cannot open the network's namespace");
-	if (!n || veth_make(n, u->host, "up0", there, err) < 0 ||
-		(link = link_index(n, u->host, err)) < 0 ||
+	if (!n || veth_make(n, u->host, "up0", there, err) < 0)
+		return -1;
+	skip_detection(u->host);
+	if ((link = link_index(n, u->host, err)) < 0 ||
 		address_add(n, link, &u->ends[0], err) < 0 ||
 		(u->ends6[0].family && address_add(n, link, &u->ends6[0], err) < 0) ||
 		link_set_mtu(n, link, u->mtu, err) < 0 || link_up(n, link, err) < 0 ||
 		set_up_inside(u, err) < 0)
 		return -1;
+	wait_for_carrier(u->host);
 	struct prefix guests = net_of(u->address), guests6 = net_of(u->address6);
 	if (guests.family && route_add(n, &guests, &u->ends[1], err) < 0)
 		return -1;
