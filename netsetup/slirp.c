@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +16,7 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "netsetup/netlink.h"
 
 enum {
 	START_MS = 10000, /* some 50 as a rule */
@@ -138,6 +141,36 @@ static void end(struct slirp *s)
 	s->proc = PROC_NONE;
 }
 
+/*
+ * The namespace forwards, so the kernel heeds no router advertisement, by which slirp4netns would tell: fd00::2 is the way
+ * out (libslirp's vhost6_addr). In a child, for who has entered a user namespace cannot return.
+ */
+static int set_up_ipv6(const struct slirp *s, struct err *err)
+{
+	static const struct prefix own = {
+		.family = AF_INET6, .bits = 64, .address = {0xfd, [14] = 1, [15] = 0}};
+	static const struct prefix router = {
+		.family = AF_INET6, .bits = 64, .address = {0xfd, [15] = 2}};
+	_cleanup_free_ char *user = str_fmt("/proc/%d/ns/user", (int)s->plan.inner);
+	_cleanup_free_ char *net = str_fmt("/proc/%d/ns/net", (int)s->plan.inner);
+	_cleanup_close_ int user_fd = open(user, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int net_fd = open(net, O_RDONLY | O_CLOEXEC);
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		int link = -1;
+		struct netlink *n = NULL;
+		if (setns(user_fd, CLONE_NEWUSER) == 0 && setns(net_fd, CLONE_NEWNET) == 0 &&
+			(n = netlink_open(err)) && (link = link_index(n, s->plan.interface, err)) > 0)
+			_exit(address_add(n, link, &own, err) < 0 ||
+				route_add(n, NULL, &router, err) < 0);
+		_exit(1);
+	}
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0)
+		return 0;
+	return err_set(err, ERR_SYSTEM, "cannot give '%s' an IPv6 address", s->plan.interface);
+}
+
 /* A byte comes when it is ready; when it ends before, the pipe does. */
 static int start(struct slirp *s, struct err *err)
 {
@@ -151,8 +184,12 @@ static int start(struct slirp *s, struct err *err)
 	if (spawn(s, program, &ready, err) < 0)
 		return -1;
 	int there = fd_wait(ready, POLLIN, deadline_in(START_MS));
-	if (there > 0 && read(ready, &byte, 1) == 1)
-		return 0;
+	if (there > 0 && read(ready, &byte, 1) == 1) {
+		if (!s->plan.ipv6 || set_up_ipv6(s, err) == 0)
+			return 0;
+		end(s);
+		return -1;
+	}
 	if (there <= 0)
 		err_set(err, ERR_TIMEOUT, "%s was not ready within %d s", program, START_MS / 1000);
 	end(s);
