@@ -22,6 +22,7 @@
 #include "base/str.h"
 
 enum {
+	ROUTER_S = 1800,       /* RFC 4861's own */
 	START_MS = 5000,       /* some milliseconds as a rule */
 	AGAIN_MS = 50,         /* after it died, before it is started anew */
 	AGAIN_MOST_MS = 10000, /* if it dies again and again */
@@ -70,8 +71,9 @@ static void add_network_options(struct buf *text, const struct dhcp_network *n)
 	memset(net.address + 8, 0, 8);
 	buf_fmt(text, "dhcp-range=%s,ra-only,64,infinite\nenable-ra\n",
 		prefix_address_text(&net, address));
-	/* no router by IPv6 (a lifetime of 0): the prefix is a local one, and the uplink has none */
-	buf_fmt(text, "ra-param=%s,mtu:%u,60,0\n", n->bridge, n->mtu ? n->mtu : 1500);
+	/* a lifetime of 0: no router by IPv6 */
+	buf_fmt(text, "ra-param=%s,mtu:%u,60,%u\n", n->bridge, n->mtu ? n->mtu : 1500,
+		n->routes6 ? ROUTER_S : 0);
 }
 
 static void add_dns_options(struct buf *text, const struct dhcp_network *n)
@@ -84,7 +86,7 @@ static void add_dns_options(struct buf *text, const struct dhcp_network *n)
 			buf_fmt(text, "resolv-file=%s\n", n->resolv_file);
 		else
 			buf_str(text, "no-resolv\n");
-		for (size_t i = 0; i < n->server_count; i++)
+		for (size_t i = 0; i < n->server_count && !n->resolv_file; i++)
 			buf_fmt(text, "server=%s\n", n->servers[i]);
 		buf_fmt(text, "host-record=gateway.%s,gateway,%s", n->domain,
 			prefix_address_text(n->address, address));

@@ -31,8 +31,8 @@ struct dhcp_network {
 	const struct prefix *address6; /* NULL: no IPv6 */
 	unsigned mtu;                  /* told to guests unless it is 1500 */
 	bool dns;                      /* else guests are told `servers` themselves */
-	bool routes;                   /* the gateway leads somewhere */
-	/* where DNS questions go that are not of this domain: those of a resolv.conf(5), or NULL and the servers */
+	bool routes, routes6;          /* the gateway leads somewhere, by IPv4 and by IPv6 */
+	/* where DNS questions go that are not of this domain: to those of a resolv.conf(5) unless it is NULL, else the servers */
 	const char *resolv_file;
 	char servers[4][46];
 	size_t server_count;

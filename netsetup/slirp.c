@@ -141,31 +141,36 @@ static void end(struct slirp *s)
 	s->proc = PROC_NONE;
 }
 
+static int give_ipv6(const char *interface, struct err *err)
+{
+	static const struct prefix own = {
+		.family = AF_INET6, .bits = 64, .address = {0xfd, [14] = 1}};
+	static const struct prefix router = {
+		.family = AF_INET6, .bits = 64, .address = {0xfd, [15] = 2}};
+	_cleanup_netlink_ struct netlink *n = netlink_open(err);
+	int link = n ? link_index(n, interface, err) : -1;
+	if (link < 0 || address_add(n, link, &own, err) < 0)
+		return -1;
+	return route_add(n, NULL, &router, err);
+}
+
 /*
  * The namespace forwards, so the kernel heeds no router advertisement, by which slirp4netns would tell: fd00::2 is the way
  * out (libslirp's vhost6_addr). In a child, for who has entered a user namespace cannot return.
  */
 static int set_up_ipv6(const struct slirp *s, struct err *err)
 {
-	static const struct prefix own = {
-		.family = AF_INET6, .bits = 64, .address = {0xfd, [14] = 1, [15] = 0}};
-	static const struct prefix router = {
-		.family = AF_INET6, .bits = 64, .address = {0xfd, [15] = 2}};
 	_cleanup_free_ char *user = str_fmt("/proc/%d/ns/user", (int)s->plan.inner);
 	_cleanup_free_ char *net = str_fmt("/proc/%d/ns/net", (int)s->plan.inner);
 	_cleanup_close_ int user_fd = open(user, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int net_fd = open(net, O_RDONLY | O_CLOEXEC);
 	int status;
 	pid_t pid = fork();
-	if (pid == 0) {
-		int link = -1;
-		struct netlink *n = NULL;
-		if (setns(user_fd, CLONE_NEWUSER) == 0 && setns(net_fd, CLONE_NEWNET) == 0 &&
-			(n = netlink_open(err)) && (link = link_index(n, s->plan.interface, err)) > 0)
-			_exit(address_add(n, link, &own, err) < 0 ||
-				route_add(n, NULL, &router, err) < 0);
-		_exit(1);
-	}
+	if (pid == 0)
+		_exit(setns(user_fd, CLONE_NEWUSER) == 0 && setns(net_fd, CLONE_NEWNET) == 0 &&
+					give_ipv6(s->plan.interface, err) == 0
+				? 0
+				: 1);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0)
 		return 0;
 	return err_set(err, ERR_SYSTEM, "cannot give '%s' an IPv6 address", s->plan.interface);

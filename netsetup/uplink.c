@@ -74,7 +74,7 @@ static void start_slirp(struct uplink *u)
 	u->works = u->slirp != NULL;
 	if (u->works)
 		return;
-	err_prefix(&u->problem, "network '%s' does not lead to the world", u->network);
+	err_prefix(&u->problem, "it does not lead to the world");
 	u->look_at = deadline_in(SILENT_MS);
 }
 
@@ -144,8 +144,8 @@ static bool look_at_slirp(struct uplink *u)
 		u->problem = (struct err)ERR_INIT;
 	else
 		err_set(&u->problem, ERR_SYSTEM,
-			"network '%s' does not lead to the world: slirp4netns ended: %s",
-			u->network, slirp_said(u->slirp));
+			"it does not lead to the world: slirp4netns ended: %s",
+			slirp_said(u->slirp));
 	return changed;
 }
 

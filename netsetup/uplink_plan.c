@@ -79,9 +79,8 @@ static int refuse_taken(const struct uplink *u, struct err *err)
 	if (!u->ways.taken.family)
 		return 0;
 	if_indextoname((unsigned)u->ways.taken_link, link);
-	err_set(err, ERR_REFUSED,
-		"network '%s' cannot have its addresses: this host has a route to %s by %s",
-		u->network, prefix_text(&u->ways.taken, net), link);
+	err_set(err, ERR_REFUSED, "it cannot have its addresses: this host has a route to %s by %s",
+		prefix_text(&u->ways.taken, net), link);
 	return err_hint(err, "`roost net-edit %s` gives it others", u->network);
 }
 
@@ -137,8 +136,7 @@ static int choose_transfer(struct uplink *u, struct err *err)
 		return 0;
 	}
 	err_set(err, ERR_REFUSED,
-		"network '%s': this host's routes leave no room in 100.64.0.0/10 and 10.0.0.0/8 for the way to it",
-		u->network);
+		"this host's routes leave no room in 100.64.0.0/10 and 10.0.0.0/8 for the way to it");
 	return err_hint(err, "make it `mode: isolated`");
 }
 
@@ -231,8 +229,7 @@ static int plan_slirp(struct uplink *u, struct err *err)
 {
 	static const char *const nets[] = {"10.0.2.0/24", "10.0.3.0/24"};
 	if (u->mode == UPLINK_ROUTED) {
-		err_set(err, ERR_REFUSED, "network '%s': only root's networks are routed",
-			u->network);
+		err_set(err, ERR_REFUSED, "only root's networks are routed");
 		return err_hint(err, "`mode: nat` works for everybody");
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(nets); i++) {

@@ -17,9 +17,10 @@
 #include "netsetup/netlink.h"
 
 enum {
-	PROVE_MS = 1500, /* a packet takes microseconds, but the host may be busy; ARP asks again after 1 s */
+	PROVE_MS =
+		1500, /* a packet takes microseconds, but the host may be busy; ARP asks again after 1 s */
 	CARRIER_MS = 1000,
-	PROOF_PORT = 9,  /* discard (RFC 863) */
+	PROOF_PORT = 9, /* discard (RFC 863) */
 };
 
 /* Others may have come to rely on it by the time that the network ends: nobody switches it off again. */
@@ -222,17 +223,15 @@ static int blame(struct uplink *u, int family, struct err *err)
 	}
 	if (!who) {
 		err_set(err, ERR_REFUSED,
-			"network '%s': what guests send does not pass this host, though no filter drops all that it does not know",
-			u->network);
+			"what guests send does not pass this host, though no filter drops all that it does not know");
 		return err_hint(
 			err, "`nft list ruleset` shows what this host drops on hook forward");
 	}
 	_cleanup_free_ char *chain = host_filter_text(who);
 	_cleanup_free_ char *remedy =
 		host_filter_remedy(who, u->mode == UPLINK_BRIDGED ? u->bridge : u->host);
-	err_set(err, ERR_REFUSED,
-		"network '%s': this host's firewall drops what guests send to the world: %s",
-		u->network, chain);
+	err_set(err, ERR_REFUSED, "this host's firewall drops what guests send to the world: %s",
+		chain);
 	return err_hint(err, "%s", remedy);
 }
 

@@ -58,7 +58,7 @@ static int enter(const struct holder *h, int tap, pid_t outer, struct err *err)
 
 static int set_all(const struct holder *h, struct err *err)
 {
-	bool routes = h->network->mode != NETWORK_ISOLATED;
+	const char *routes = h->way->interface ? "1" : "0";
 	struct err ignored = ERR_INIT;
 	/* not in every kernel a namespace's own; the guards do without */
 	namespace_set("net/bridge/bridge-nf-call-iptables", "0", &ignored);
@@ -67,7 +67,9 @@ static int set_all(const struct holder *h, struct err *err)
 	if (namespace_set("net/ipv6/conf/" HOLDER_BRIDGE "/addr_gen_mode", "1", err) < 0 ||
 		namespace_set("net/ipv6/conf/" HOLDER_BRIDGE "/accept_ra", "0", err) < 0)
 		return -1;
-	return namespace_set("net/ipv4/ip_forward", routes ? "1" : "0", err);
+	if (namespace_set("net/ipv6/conf/all/forwarding", routes, err) < 0)
+		return -1;
+	return namespace_set("net/ipv4/ip_forward", routes, err);
 }
 
 /* A former holder's is taken as it is. */
@@ -97,12 +99,14 @@ static int lay_bridge(struct holder *h, struct err *err)
 
 static int lay_own(struct holder *h, struct err *err)
 {
-	bool uplink = h->network->mode != NETWORK_ISOLATED;
+	const struct uplink_inside *way = h->way;
 	struct guard_network guards = {.bridge = HOLDER_BRIDGE,
 		.gateway = bridge_mac(h->network),
 		.prefix6 = h->has6 ? &h->net6 : NULL,
-		.uplink = uplink ? HOLDER_UPLINK : NULL,
-		.masquerade = h->network->mode == NETWORK_NAT};
+		.uplink = way->interface,
+		.masquerade = way->masquerade,
+		.from = way->from.family ? &way->from : NULL,
+		.from6 = way->from6.family ? &way->from6 : NULL};
 	if (lay_bridge(h, err) < 0)
 		return -1;
 	return ports_guard(h, &guards, err);
@@ -155,10 +159,16 @@ static int start_names(struct holder *h, const char *folder, struct err *err)
 		.address6 = h->has6 ? &h->net6 : NULL,
 		.mtu = n->mtu,
 		.dns = n->dns,
-		.routes = n->mode != NETWORK_ISOLATED,
+		.routes = h->way->interface != NULL,
+		.routes6 = h->way->leads6,
 		.server_count = n->dns_server_count,
 		.uid = geteuid() == 0 && !h->user ? DNSMASQ_UID : 0};
 	memcpy(d.servers, n->dns_servers, sizeof(d.servers));
+	if (!n->dns_server_count) {
+		d.resolv_file = h->way->resolv_file[0] ? h->way->resolv_file : NULL;
+		d.server_count = h->way->server_count;
+		memcpy(d.servers, h->way->servers, sizeof(d.servers));
+	}
 	h->dhcp = dhcp_open(&d, err);
 	if (!h->dhcp || names_load(h, err) < 0)
 		return -1;
@@ -284,11 +294,13 @@ static void take_down(struct holder *h)
 	unlinkat(h->run, "holder", 0);
 }
 
-int holder_run(const struct network *n, int run_dir, int outer, int tap)
+int holder_run(
+	const struct network *n, const struct uplink_inside *way, int run_dir, int outer, int tap)
 {
 	struct err err = ERR_INIT;
 	pid_t parent = getppid();
 	struct holder h = {.network = n,
+		.way = way,
 		.own = n->mode != NETWORK_BRIDGE,
 		.user = geteuid() != 0,
 		.run = run_dir,

@@ -17,12 +17,12 @@
 #include "netsetup/guard.h"
 #include "netsetup/link_watch.h"
 #include "netsetup/netlink.h"
+#include "netsetup/uplink.h"
 #include "orchestrator/network.h"
 #include "qmp/command.h"
 #include "qmp/server.h"
 
 #define HOLDER_BRIDGE "br0" /* in the network's namespace; in mode bridge it is the host's */
-#define HOLDER_UPLINK "up0"
 
 /* A guest's tap. */
 struct port {
@@ -38,6 +38,7 @@ struct port {
 
 struct holder {
 	const struct network *network;
+	const struct uplink_inside *way; /* to the world */
 	bool own;  /* the namespace is the network's own; not in mode bridge */
 	bool user; /* in a user namespace: not the host's root */
 	const char *bridge_name;
@@ -60,7 +61,8 @@ struct holder {
  * The inner process, to its end. `outer` is the link, `tap` one of a former holder's or -1. The exit status.
  * holder.c
  */
-int holder_run(const struct network *n, int run, int outer, int tap);
+int holder_run(
+	const struct network *n, const struct uplink_inside *way, int run, int outer, int tap);
 
 /* What `outer` and the holder say to each other: one JSON object a line. Blocks for at most `ms`. roost-net.c */
 int outer_say(int outer, json_t *stolen);

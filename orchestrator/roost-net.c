@@ -25,6 +25,7 @@
 #include "base/signals.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "netsetup/uplink.h"
 #include "orchestrator/holder.h"
 #include "orchestrator/paths.h"
 
@@ -39,6 +40,7 @@ struct outer {
 	int run, lock;
 	int link; /* to the inner one */
 	struct proc inner;
+	struct uplink *uplink;
 };
 
 /* ---- what the two say to each other ---------------------------------------------------------------- */
@@ -95,6 +97,31 @@ static void leave_output(void)
 	dup2(null, STDOUT_FILENO);
 }
 
+/* Only looks at the host; the inner process has to know what comes of it. */
+static int plan_uplink(struct outer *o, struct err *err)
+{
+	static const enum uplink_mode modes[] = {
+		[NETWORK_NAT] = UPLINK_NAT,
+		[NETWORK_ROUTED] = UPLINK_ROUTED,
+		[NETWORK_ISOLATED] = UPLINK_NONE,
+		[NETWORK_BRIDGE] = UPLINK_BRIDGED,
+	};
+	const struct network *n = &o->network;
+	struct prefix address, address6;
+	if ((n->address[0] && prefix_parse(n->address, &address, err) < 0) ||
+		(n->address6[0] && prefix_parse(n->address6, &address6, err) < 0))
+		return -1;
+	const struct uplink_plan plan = {.network = n->name,
+		.id = n->id,
+		.mode = modes[n->mode],
+		.address = n->address[0] ? &address : NULL,
+		.address6 = n->address6[0] ? &address6 : NULL,
+		.bridge = n->bridge,
+		.mtu = n->mtu};
+	o->uplink = uplink_open(&plan, err);
+	return o->uplink ? 0 : -1;
+}
+
 static int fork_inner(struct outer *o, int tap, struct err *err)
 {
 	int pair[2];
@@ -104,13 +131,18 @@ static int fork_inner(struct outer *o, int tap, struct err *err)
 	if (pid == 0) {
 		close(pair[0]);
 		leave_output(); /* outer answers */
-		_exit(holder_run(&o->network, o->run, pair[1], tap));
+		_exit(holder_run(&o->network, uplink_inside(o->uplink), o->run, pair[1], tap));
 	}
 	close(pair[1]);
 	o->link = pair[0];
 	if (pid < 0)
 		return err_errno(err, "cannot fork the holder");
 	return proc_open_child(pid, &o->inner, err);
+}
+
+static int say_uplink(struct outer *o)
+{
+	return outer_say(o->link, json_pack("{s:o}", "uplink", uplink_status(o->uplink)));
 }
 
 /* What inner asks for, then its result. */
@@ -120,7 +152,9 @@ static int set_up(struct outer *o, struct err *err)
 	if (!ready)
 		return -1;
 	if (json_object_get(ready, "namespace")) {
-		if (outer_say(o->link, json_pack("{s:{s:s}}", "uplink", "kind", "none")) < 0)
+		if (uplink_up(o->uplink, o->inner.pid, err) < 0)
+			return -1;
+		if (say_uplink(o) < 0)
 			return err_errno(err, "cannot speak with the holder");
 		json_decref(ready);
 		ready = outer_hear(o->link, SET_UP_MS, err);
@@ -160,10 +194,12 @@ static void end_inner(struct outer *o)
 static void look_after(struct outer *o, int signals)
 {
 	for (bool over = false; !over;) {
-		struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+		struct pollfd fds[4] = {{.fd = signals, .events = POLLIN},
 			{.fd = o->inner.pidfd, .events = POLLIN}};
-		poll(fds, ARRAY_SIZE(fds), -1);
-		over = fds[1].revents || signals_take(signals);
+		size_t n = 2 + uplink_poll_fds(o->uplink, fds + 2);
+		poll(fds, n, deadline_left(uplink_deadline(o->uplink)));
+		over = fds[1].revents || signals_take(signals) ||
+		       (uplink_look(o->uplink) && say_uplink(o) < 0);
 	}
 	end_inner(o);
 }
@@ -175,13 +211,15 @@ static int keep(struct outer *o, const char *name, int tap)
 	/* strings that the inner process must not work out anew, for it may have become root of its own namespace */
 	if (signals < 0 || !paths_state(&err) || !paths_run(&err) ||
 		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
-		fork_inner(o, tap, &err) < 0 || set_up(o, &err) < 0) {
+		plan_uplink(o, &err) < 0 || fork_inner(o, tap, &err) < 0 || set_up(o, &err) < 0) {
 		end_inner(o);
+		uplink_down(o->uplink);
 		answer(json_from_err(&err));
 		return err_exit_code(err.kind);
 	}
 	answer(json_pack("{s:{}}", "return"));
 	look_after(o, signals);
+	uplink_down(o->uplink);
 	return 0;
 }
 
