@@ -75,9 +75,11 @@ roostd += op_df op_doctor doctor_guests doctor_processes
 roostd += op_blockpull_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim
-shared += network network_keys network_subnet host_routes network_address network_address_void
+shared += network network_keys network_subnet host_routes network_address network_address_void network_users
 shared += network_call network_up network_tap
 roost  += logout
+roostd += op_network op_network_update
+roost  += verb_net_define verb_net_look verb_net_exec verb_net_update
 roostd += op_managed connect logout saving saved media
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch

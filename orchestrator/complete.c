@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "orchestrator/network.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/readiness.h"
 #include "orchestrator/store_open.h"
@@ -94,6 +95,16 @@ static void offer_images(const struct offer *o)
 		offer(o, *name, "", NULL);
 }
 
+static void offer_networks(const struct offer *o)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	if (network_names(&names, NULL, &ignored) < 0)
+		return;
+	for (char **name = names; *name; name++)
+		offer(o, *name, "", NULL);
+}
+
 static void offer_rungs(const struct offer *o)
 {
 	for (size_t i = 0; readiness_rung(i); i++)
@@ -115,6 +126,8 @@ static void offer_kind(const struct offer *o, const struct verb *v, const char *
 		offer_guests(o, v->guests, "");
 	else if (str_eq(kind, "IMAGE-NAME"))
 		offer_images(o);
+	else if (str_eq(kind, "NETWORK"))
+		offer_networks(o);
 	else if (str_eq(kind, "COMMAND") && str_eq(v->name, "help"))
 		offer_verbs(o);
 	else if (str_eq(kind, "RUNG"))

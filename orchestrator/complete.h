@@ -10,6 +10,7 @@
  *	FILE, IMAGE, DIR,
  *	USER-DATA, META-DATA	files
  *	IMAGE-NAME		images of the store
+ *	NETWORK			networks
  *	FROM, TO		files, and guests with a ':'
  *	RUNG			the rungs of readiness
  *	a|b|c, word		those words; in lower case a word means itself

@@ -222,13 +222,10 @@ static bool emit_document(yaml_emitter_t *e, const json_t *map)
 	       yaml_stream_end_event_initialize(&event) && yaml_emitter_emit(e, &event);
 }
 
-char *definition_to_yaml(const struct definition *d)
+char *json_to_yaml(const json_t *map)
 {
-	_cleanup_definition_ struct definition *defaults = xcalloc(1, sizeof(*defaults));
 	_cleanup_buf_ struct buf out = {0};
 	yaml_emitter_t emitter;
-	definition_keys.defaults(defaults);
-	_cleanup_json_ json_t *map = dump_keys(&definition_keys, d, defaults);
 	if (!yaml_emitter_initialize(&emitter))
 		abort(); /* for want of memory, as anywhere */
 	yaml_emitter_set_output(&emitter, take, &out);
@@ -238,4 +235,12 @@ char *definition_to_yaml(const struct definition *d)
 		abort();
 	yaml_emitter_delete(&emitter);
 	return buf_steal(&out);
+}
+
+char *definition_to_yaml(const struct definition *d)
+{
+	_cleanup_definition_ struct definition *defaults = xcalloc(1, sizeof(*defaults));
+	definition_keys.defaults(defaults);
+	_cleanup_json_ json_t *map = dump_keys(&definition_keys, d, defaults);
+	return json_to_yaml(map);
 }

@@ -190,7 +190,7 @@ static struct node *read_stream(struct reader *r, struct err *err)
 		return NULL;
 	if (r->event.type != YAML_STREAM_END_EVENT) {
 		text_error(r, line_of(&r->event), "a second document begins", err);
-		err_hint(err, "one file defines one guest");
+		err_hint(err, "one file is one definition");
 		return NULL;
 	}
 	return TAKE(root);

@@ -13,6 +13,9 @@
 struct node *node_from_yaml(
 	const char *text, size_t len, const struct origin *origin, struct err *err);
 
+/* The other way: a mapping in people's form, freed by the caller. definition_dump.c */
+char *json_to_yaml(const json_t *map);
+
 /*
  * What stands in `file` ("-": standard input), at most 1 MiB, and the folder that its relative paths
  * are taken from, freed by the caller.

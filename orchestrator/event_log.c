@@ -77,6 +77,13 @@ json_t *event_command(const char *guest, const char *command, json_t *who)
 	return data;
 }
 
+json_t *event_network(const char *network, const char *command, json_t *who)
+{
+	json_t *data = json_pack("{s:s*, s:s}", "network", network, "command", command);
+	json_object_update_missing_new(data, who);
+	return data;
+}
+
 json_t *event_image(const char *image, const char *command, json_t *who)
 {
 	json_t *data = json_pack("{s:s*, s:s}", "image", image, "command", command);

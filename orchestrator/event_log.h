@@ -24,5 +24,7 @@ json_t *event_who(const struct sock_peer *peer);
 json_t *event_command(const char *guest, const char *command, json_t *who);
 /* The same about an image of the store, or about all of it: NULL. */
 json_t *event_image(const char *image, const char *command, json_t *who);
+/* The same about a network. */
+json_t *event_network(const char *network, const char *command, json_t *who);
 
 #endif

@@ -154,6 +154,25 @@ int network_load(const char *name, struct network *out, struct err *err)
 	return no_such_network(name, err);
 }
 
+int network_find(const char *word, struct network *out, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	if (network_load(word, out, err) == 0)
+		return 0;
+	if (err->kind != ERR_NOT_FOUND || network_names(&names, NULL, &ignored) < 0)
+		return -1;
+	for (char **name = names; *name; name++) {
+		struct network n;
+		if (network_load(*name, &n, &ignored) < 0 || strcasecmp(n.uuid, word) != 0)
+			continue;
+		*out = n;
+		*err = (struct err)ERR_INIT;
+		return 0;
+	}
+	return -1;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
@@ -201,13 +220,33 @@ int network_save(const struct network *n, struct err *err)
 	return dir < 0 ? -1 : json_file_write(dir, file, o, true, err);
 }
 
+int networks_lock(struct err *err)
+{
+	_cleanup_close_ int dir = folder_open(err);
+	return dir < 0 ? -1 : file_lock_wait(dir, ".lock", err);
+}
+
+/* The record first: without it nobody looks at the rest, which a later network of that name finds void at most. */
+int network_forget(const struct network *n, struct err *err)
+{
+	_cleanup_free_ char *file = str_fmt("%s.json", n->name);
+	_cleanup_free_ char *addresses = str_fmt("%s.addresses", n->name);
+	_cleanup_close_ int dir = folder_open(err);
+	if (dir < 0)
+		return -1;
+	if (unlinkat(dir, file, 0) < 0 && errno != ENOENT)
+		return err_errno(err, "cannot remove the record of network '%s'", n->name);
+	if (fsync(dir) < 0)
+		return err_errno(err, "cannot flush the folder of networks");
+	return dir_remove(dir, addresses, err);
+}
+
 /* Two that settle it at the same moment: the second one finds the record of the first. */
 int network_settle(struct network *n, struct err *err)
 {
 	if (!n->implicit || n->mode == NETWORK_BRIDGE)
 		return 0;
-	_cleanup_close_ int dir = folder_open(err);
-	_cleanup_close_ int lock = dir < 0 ? -1 : file_lock_wait(dir, ".lock", err);
+	_cleanup_close_ int lock = networks_lock(err);
 	if (lock < 0)
 		return -1;
 	int none = network_load_recorded(n->name, n, err);

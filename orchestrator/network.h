@@ -53,11 +53,17 @@ int network_load(const char *name, struct network *out, struct err *err);
 int network_load_recorded(const char *name, struct network *out, struct err *err);
 /* That of `bridge: BRIDGE`. Whether the host has such a bridge is not looked at. */
 int network_of_bridge(const char *bridge, struct network *out, struct err *err);
+/* NAME or UUID of one, as people write it. */
+int network_find(const char *word, struct network *out, struct err *err);
 /* The names of all that have a record, and `default`: sorted, as dir_names() gives them. */
 int network_names(char ***names, size_t *count, struct err *err);
 
+/* Held while records are compared and changed; its closing releases it. Not around network_settle(), which takes it. */
+int networks_lock(struct err *err);
 /* Writes the record. */
 int network_save(const struct network *n, struct err *err);
+/* Removes it, and the addresses that it has issued. */
+int network_forget(const struct network *n, struct err *err);
 /*
  * Records `default` before its first use; nothing to do for others. If somebody else has recorded it meanwhile,
  * *n becomes that.

@@ -11,6 +11,7 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "netsetup/address.h"
+#include "orchestrator/network_call.h"
 #include "orchestrator/paths.h"
 
 /* Who wants an address, and where. */
@@ -281,25 +282,42 @@ static int take(struct asking *a, const char *wanted, struct err *err)
 	return 0;
 }
 
+/* A holder that is not there, or does not answer, reads the files when it starts. */
+static void tell(const struct network *n, const char *command, json_t *args)
+{
+	struct err ignored = ERR_INIT;
+	if (n->mode != NETWORK_BRIDGE && network_active(n))
+		network_call(
+			n, command, args, NULL, 0, NULL, NULL, NULL, NETWORK_CALL_MS, &ignored);
+	else
+		json_decref(args);
+}
+
+static int take_and_tell(
+	struct asking *a, const char *wanted, struct network_address *out, struct err *err)
+{
+	if (take(a, wanted, err) < 0)
+		return -1;
+	*out = a->out;
+	tell(&a->network, "net-host",
+		json_pack("{s:s, s:s, s:s, s:s}", "mac", a->mac, "guest", a->guest, "address",
+			out->v4, "address6", out->v6));
+	return 0;
+}
+
 int network_address_take(const struct network *n, const char *mac, const char *guest,
 	const char *uuid, size_t nic, const char *wanted4, struct network_address *out,
 	struct err *err)
 {
 	struct asking a = {.network = *n, .mac = mac, .guest = guest, .uuid = uuid, .nic = nic};
-	if (take(&a, wanted4, err) < 0)
-		return -1;
-	*out = a.out;
-	return 0;
+	return take_and_tell(&a, wanted4, out, err);
 }
 
 int network_address_take_host(const struct network *n, const char *mac, const char *name,
 	const char *wanted4, struct network_address *out, struct err *err)
 {
 	struct asking a = {.network = *n, .mac = mac, .guest = name, .uuid = "", .host = true};
-	if (take(&a, wanted4, err) < 0)
-		return -1;
-	*out = a.out;
-	return 0;
+	return take_and_tell(&a, wanted4, out, err);
 }
 
 /* ---- what becomes of it ----------------------------------------------------------------------- */
@@ -327,10 +345,12 @@ void network_address_drop(const struct network *n, const char *v4, const char *m
 	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, &ignored);
 	if (!file || network_address_runs(file))
 		return;
-	mac_link(mac, name);
-	if (pointed(dir, mac, pointed_to) && str_eq(pointed_to, v4))
-		unlinkat(dir, name, 0);
 	unlinkat(dir, v4, 0);
+	if (!pointed(dir, mac, pointed_to) || !str_eq(pointed_to, v4))
+		return; /* it has another one, by which it is known */
+	mac_link(mac, name);
+	unlinkat(dir, name, 0);
+	tell(n, "net-unhost", json_pack("{s:s, s:s}", "mac", mac, "address", v4));
 }
 
 int network_address_rename(const struct network *n, const char *v4, const char *mac,
@@ -342,7 +362,12 @@ int network_address_rename(const struct network *n, const char *v4, const char *
 		return -1;
 	json_object_set(file, "was", json_object_get(file, "guest"));
 	json_object_set_new(file, "guest", json_string(new_guest));
-	return json_file_write(dir, v4, file, true, err);
+	if (json_file_write(dir, v4, file, true, err) < 0)
+		return -1;
+	tell(n, "net-host",
+		json_pack("{s:s, s:s, s:s, s:s}", "mac", mac, "guest", new_guest, "address", v4,
+			"address6", json_get_str(file, "address6", "")));
+	return 0;
 }
 
 /* ---- looking ---------------------------------------------------------------------------------- */

@@ -186,6 +186,13 @@ int op_image_tag(const json_t *args, json_t **ret, struct err *err);
 int op_image_gc(const json_t *args, json_t **ret, struct err *err);
 int op_image_verify(const json_t *args, json_t **ret, struct err *err);
 int op_image_unrecorded(const json_t *args, json_t **ret, struct err *err);
+/* Of networks: op_network.c, op_network_update.c */
+int op_network_define(const json_t *args, json_t **ret, struct err *err);
+int op_network_undefine(const json_t *args, json_t **ret, struct err *err);
+int op_network_start(const json_t *args, json_t **ret, struct err *err);
+int op_network_destroy(const json_t *args, json_t **ret, struct err *err);
+int op_network_autostart(const json_t *args, json_t **ret, struct err *err);
+int op_network_host(const json_t *args, json_t **ret, struct err *err);
 /* Puts into a new guest's folder what it begins with; the rest is made. */
 typedef int define_first_fn(
 	int dir, const struct definition *d, const void *about, struct err *err);

@@ -29,6 +29,12 @@ static int may_change(const struct supervisor *s, const struct request *r, struc
 		(unsigned)r->peer.uid, (unsigned)geteuid());
 }
 
+static const char *name_of_network(const json_t *args)
+{
+	const char *name = json_get_str(args, "network", NULL);
+	return name ? name : json_get_str(json_object_get(args, "definition"), "name", "");
+}
+
 void supervisor_tell(struct supervisor *s, const struct request *r)
 {
 	struct err ignored = ERR_INIT;
@@ -42,6 +48,8 @@ void supervisor_tell(struct supervisor *s, const struct request *r)
 	json_t *who = event_who(&r->peer);
 	json_t *data = str_starts(c->name, "roost-image-")
 			       ? event_image(json_get_str(r->args, "image", NULL), c->name, who)
+		       : str_starts(c->name, "roost-net-")
+			       ? event_network(name_of_network(r->args), c->name, who)
 			       : event_command(name, c->name, who);
 	_cleanup_json_ json_t *event = event_new("ROOST_COMMAND", data);
 	event_log_append(state, event);
@@ -199,6 +207,28 @@ static int change_image(
 											     : 1;
 }
 
+static int change_network(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	static const struct {
+		const char *command;
+		worker_fn *work;
+	} works[] = {
+		{"roost-net-define", op_network_define},
+		{"roost-net-undefine", op_network_undefine},
+		{"roost-net-start", op_network_start},
+		{"roost-net-destroy", op_network_destroy},
+		{"roost-net-autostart", op_network_autostart},
+		{"roost-net-host", op_network_host},
+	};
+	size_t i = 0;
+	(void)args, (void)ret;
+	while (!str_eq(works[i].command, r->command))
+		i++;
+	return may_change(self, r, err) < 0 || worker_start(self, works[i].work, r, err) < 0 ? -1
+											     : 1;
+}
+
 static int blockpull(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -326,6 +356,11 @@ static int quit(void *self, const json_t *args, struct request *r, json_t **ret,
 	return 0;
 }
 
+#define NETWORK                                                                                    \
+	{                                                                                          \
+		"network", ARG_STR, false, "its name"                                              \
+	}
+
 const struct command supervisor_commands[] = {
 	{"query-commands", "Lists what this socket understands.", NULL, CMD_QUICK, look_commands},
 	{"roost-define", "Makes or changes a guest; it need not run.",
@@ -414,6 +449,25 @@ const struct command supervisor_commands[] = {
 	{"roost-image-unrecorded",
 		"Lists the disks of guests that no record tells, and what they stand on.", NULL,
 		CMD_QUICK, change_image},
+	{"roost-net-define", "Makes or changes a network.",
+		ARGS({"definition", ARG_OBJECT, false,
+			"as its record holds it; what may be left out is chosen"}),
+		CMD_CHANGING, change_network},
+	{"roost-net-undefine", "Forgets a network that is not active and that no guest uses.",
+		ARGS(NETWORK), CMD_CHANGING, change_network},
+	{"roost-net-start", "Starts a network; the answer comes when guests may join it.",
+		ARGS(NETWORK), CMD_CHANGING, change_network},
+	{"roost-net-destroy", "Ends a network; guests that run lose it.", ARGS(NETWORK),
+		CMD_CHANGING, change_network},
+	{"roost-net-autostart", "Has a network started when the host boots, or no longer.",
+		ARGS(NETWORK, {"autostart", ARG_BOOL, true, "default true"}), CMD_CHANGING,
+		change_network},
+	{"roost-net-host", "Gives a name and an address to a host on a network that is no guest.",
+		ARGS(NETWORK, {"mac", ARG_STR, true, "its MAC address"},
+			{"name", ARG_STR, true, "its name"},
+			{"address", ARG_STR, true, "the address; default: a free one"},
+			{"remove", ARG_BOOL, true, "takes both away; mac or name tell which"}),
+		CMD_CHANGING, change_network},
 	{"roost-managed-save", "Saves a guest into its folder and ends it, as `roost managedsave`.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},
 	{"roost-managed-start", "Starts a guest from what was saved in its folder.",

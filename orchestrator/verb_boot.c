@@ -1,5 +1,5 @@
 /*
- * boot: starts what is marked autostart, one after the other, so that order and delays mean something.
+ * boot: starts what is marked autostart, networks, then guests, one after the other, so that order and delays mean something.
  * roost-guests.service runs it when the host boots; without systemd anything may. A guest that fails,
  * or that takes too long, keeps none of the others from starting.
  */
@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/network.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
@@ -155,6 +156,59 @@ static size_t start_all(
 	return failed;
 }
 
+/* ---- networks ------------------------------------------------------------------------------------- */
+
+static void tell_network(const struct cli *cli, json_t *list, const char *name,
+	enum outcome outcome, const struct err *err)
+{
+	json_t *o = json_pack("{s:s, s:s}", "name", name, "result", outcome_names[outcome]);
+	if (outcome == FAILED)
+		json_object_set_new(o, "error", json_from_err(err));
+	json_array_append_new(list, o);
+	if (cli->json)
+		return;
+	if (outcome == FAILED)
+		printf("Network '%s' failed: %s\n", name, err->message);
+	else
+		printf("Network '%s' %s\n", name,
+			outcome == ALREADY ? "is active already" : "started");
+	fflush(stdout);
+}
+
+/* False: it is not marked. */
+static bool start_network(const char *name, enum outcome *outcome, struct err *err)
+{
+	struct network n;
+	*outcome = FAILED;
+	if (network_load(name, &n, err) < 0)
+		return err->kind != ERR_NOT_FOUND;
+	if (!n.autostart)
+		return false;
+	if (network_active(&n))
+		*outcome = ALREADY;
+	else if (supervisor_call(
+			 "roost-net-start", json_pack("{s:s}", "network", name), NULL, err) == 0)
+		*outcome = STARTED;
+	return true;
+}
+
+/* Before the guests: one that needs such a network would start it as well, and be told of what is wrong with it. */
+static int start_networks(const struct cli *cli, json_t *list, size_t *failed, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	if (network_names(&names, NULL, err) < 0)
+		return -1;
+	for (char **name = names; *name; name++) {
+		struct err why = ERR_INIT;
+		enum outcome outcome;
+		if (!start_network(*name, &outcome, &why))
+			continue;
+		tell_network(cli, list, *name, outcome, &why);
+		*failed += outcome == FAILED;
+	}
+	return 0;
+}
+
 static int run_boot(const struct cli *cli, struct err *err)
 {
 	int64_t timeout_ms = START_MS;
@@ -163,18 +217,19 @@ static int run_boot(const struct cli *cli, struct err *err)
 	if ((timeout && str_parse_duration(timeout, "--timeout", &timeout_ms, err) < 0) ||
 		supervisor_call("roost-stay", NULL, NULL, err) < 0 || find_marked(&marked, err) < 0)
 		return -1;
-	json_t *list = json_array();
-	size_t failed = start_all(cli, &marked, timeout_ms, list);
+	size_t failed = 0;
+	_cleanup_json_ json_t *list = json_array(), *networks = json_array();
+	if (start_networks(cli, networks, &failed, err) < 0)
+		return -1;
+	failed += start_all(cli, &marked, timeout_ms, list);
 	if (cli->json)
-		cli_print_json(json_pack("{s:o}", "guests", list));
-	else
-		json_decref(list);
-	if (!cli->json && !marked.count)
+		cli_print_json(json_pack("{s:O, s:O}", "guests", list, "networks", networks));
+	if (!cli->json && !marked.count && !json_array_size(networks))
 		puts("No guest is marked as autostarted");
 	return failed ? SOME_FAILED : 0;
 }
 
 const struct verb verb_boot = {"boot", "",
-	"Starts the guests that are marked as autostarted, in their order.", 0, 0, false,
-	{{"timeout", "TIME", 0, "how long one guest's start may take; default 60s"}}, run_boot,
-	"roost boot", GROUP_HOST, GUESTS_ALL};
+	"Starts the networks and the guests that are marked as autostarted, in their order.", 0, 0,
+	false, {{"timeout", "TIME", 0, "how long one guest's start may take; default 60s"}},
+	run_boot, "roost boot", GROUP_HOST, GUESTS_ALL};

@@ -15,6 +15,7 @@ static const char *const headings[] = {
 	[GROUP_DEVICES] = "Memory, CPUs, devices",
 	[GROUP_ACCESS] = "Into the guest",
 	[GROUP_IMAGES] = "Images",
+	[GROUP_NETWORKS] = "Networks",
 	[GROUP_TESTS] = "Testing guests",
 	[GROUP_HOST] = "The host, and roost itself",
 };

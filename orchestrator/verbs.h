@@ -36,6 +36,11 @@ extern const struct verb verb_image_info, verb_image_create, verb_image_resize, 
 extern const struct verb verb_image_import, verb_image_list, verb_image_tree, verb_image_tag,
 	verb_image_verify, verb_image_rm, verb_image_gc;
 
+/* networks */
+extern const struct verb verb_net_define, verb_net_undefine, verb_net_dumpyaml, verb_net_edit,
+	verb_net_start, verb_net_destroy, verb_net_autostart, verb_net_list, verb_net_info,
+	verb_net_dhcp_leases, verb_net_guard, verb_net_exec, verb_net_update;
+
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 
 extern const struct verb verb_backup, verb_blockpull, verb_blockcommit;

@@ -334,6 +334,9 @@ finish() {
 	for finish_guest in $(roost list --name 2>/dev/null); do
 		roost destroy "$finish_guest" >/dev/null
 	done
+	for finish_network in $(roost net-list --name 2>/dev/null); do
+		roost net-destroy "$finish_network" >/dev/null
+	done
 	# shellcheck disable=SC2046 # several words are meant
 	set -- $(roostd_pids)
 	[ $# -eq 0 ] || kill_and_wait TERM "$@"

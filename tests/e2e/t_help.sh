@@ -150,12 +150,25 @@ template_of_ours() {
 	roost define template.yaml
 }
 
+# a network of our own, not active
+lab() {
+	printf 'name: lab\nmode: isolated\n' >lab.yaml
+	roost net-define lab.yaml
+	! roost net-list --name | grep -qx lab || roost net-destroy lab
+}
+network_off() {
+	! roost net-list --name | grep -qx default || roost net-destroy default
+}
+network_on() {
+	roost net-list --name | grep -qx default || roost net-start default
+}
+
 # before VERB: what its example needs. A boot takes seconds: those that can do without are not given one.
 before() {
 	case $1 in
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
-		'image '* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | nodeinfo | domcapabilities | version | help | completion) defined ;;
+		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	dominfo | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
 	esac
@@ -163,6 +176,9 @@ before() {
 	undefine | clone | template | snapshot-create-as) ! has_snapshot || roost snapshot-delete web1 before-upgrade ;;
 	snapshot-*) has_snapshot || roost snapshot-create-as web1 before-upgrade ;;
 	sysprep) template_of_ours ;;
+	net-define | net-undefine) lab ;;
+	net-start) network_off ;;
+	net-destroy | net-dhcp-leases | net-exec | net-guard) network_on ;;
 	resume) roost suspend web1 ;;
 	attach-disk) ! has_disk vdc || roost detach-disk web1 vdc ;;
 	detach-disk) has_disk vdc || roost attach-disk web1 data.qcow2 --format qcow2 --target vdc ;; # vdb is the seed
@@ -230,6 +246,7 @@ try() {
 		sh -ec "$2" </dev/null
 		roost template --undo web1
 		;;
+	net-edit) EDITOR='sed -i s/^address:.*/mtu:\ 1400/' sh -ec "$2" </dev/null ;;
 	edit) EDITOR='sed -i s/^memory:.*/memory:\ 320M/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;
 	esac

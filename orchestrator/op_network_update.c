@@ -1,0 +1,81 @@
+/* Networks: hosts on one that are no guests. Runs in a worker of roostd; a holder that runs hears of it. */
+#include "orchestrator/roostd.h"
+
+#include <strings.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/network_address.h"
+#include "orchestrator/paths.h"
+
+/* The names of guests and of other hosts: each is one DNS name here. */
+static int check_host_name(const char *name, const char *mac, const json_t *all, struct err *err)
+{
+	_cleanup_names_ char **guests = NULL;
+	size_t i;
+	json_t *file;
+	if (name_check(name, "host", err) < 0 || guests_names(&guests, NULL, err) < 0)
+		return -1;
+	for (char **guest = guests; *guest; guest++)
+		if (strcasecmp(*guest, name) == 0)
+			return err_set(err, ERR_REFUSED, "'%s' is the name of a guest", name);
+	json_array_foreach (all, i, file)
+		if (json_get_bool(file, "host", false) &&
+			strcasecmp(json_get_str(file, "guest", ""), name) == 0 &&
+			!str_eq(json_get_str(file, "mac", NULL), mac))
+			return err_set(err, ERR_REFUSED, "'%s' is the name of the host with %s",
+				name, json_get_str(file, "mac", ""));
+	return 0;
+}
+
+static int add(const struct network *n, const json_t *args, const json_t *all, json_t **ret,
+	struct err *err)
+{
+	const char *mac = json_get_str(args, "mac", ""), *name = json_get_str(args, "name", "");
+	struct network_address got;
+	if (check_host_name(name, mac, all, err) < 0)
+		return err_prefix(err, "network '%s'", n->name);
+	if (network_address_take_host(
+		    n, mac, name, json_get_str(args, "address", NULL), &got, err) < 0)
+		return -1;
+	*ret = json_pack("{s:s, s:s, s:s, s:s, s:s}", "network", n->name, "mac", mac, "name", name,
+		"address", got.v4, "address6", got.v6);
+	return 0;
+}
+
+static int drop(const struct network *n, const json_t *args, const json_t *all, json_t **ret,
+	struct err *err)
+{
+	const char *mac = json_get_str(args, "mac", ""), *name = json_get_str(args, "name", "");
+	size_t i;
+	json_t *file;
+	json_array_foreach (all, i, file) {
+		const char *its_mac = json_get_str(file, "mac", "");
+		if (!json_get_bool(file, "host", false) ||
+			(!str_eq(its_mac, mac) &&
+				strcasecmp(json_get_str(file, "guest", ""), name) != 0))
+			continue;
+		network_address_drop(n, json_get_str(file, "address", ""), its_mac);
+		*ret = json_incref(file);
+		return 0;
+	}
+	err_set(err, ERR_NOT_FOUND, "network '%s' has no host '%s'", n->name, mac[0] ? mac : name);
+	return err_hint(err, "only those that `roost net-update` has added are meant, no guests");
+}
+
+int op_network_host(const json_t *args, json_t **ret, struct err *err)
+{
+	struct network n;
+	if (network_load(json_get_str(args, "network", ""), &n, err) < 0 ||
+		network_settle(&n, err) < 0)
+		return -1;
+	if (n.mode == NETWORK_BRIDGE)
+		return err_set(err, ERR_REFUSED,
+			"network '%s' is the host's bridge '%s': addresses there are not ours to give",
+			n.name, n.bridge);
+	_cleanup_json_ json_t *all = network_addresses(&n, err);
+	if (!all)
+		return -1;
+	return json_get_bool(args, "remove", false) ? drop(&n, args, all, ret, err)
+						    : add(&n, args, all, ret, err);
+}

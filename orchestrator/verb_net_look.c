@@ -1,0 +1,272 @@
+/* net-list, net-info, net-dhcp-leases, net-guard: what networks there are, and what goes on in one. */
+#include "orchestrator/verbs.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "base/fs.h"
+#include "orchestrator/network.h"
+#include "orchestrator/network_call.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/table.h"
+
+/* ---- net-list ------------------------------------------------------------------------------------- */
+
+static json_t *facts_of(const struct network *n)
+{
+	json_t *o = network_to_json(n);
+	json_object_set_new(o, "state", json_string(network_active(n) ? "active" : "inactive"));
+	/* the default network's record comes with its first use: it is as lasting without */
+	json_object_set_new(
+		o, "persistent", json_boolean(!n->implicit || str_eq(n->name, NETWORK_DEFAULT)));
+	if (n->mode != NETWORK_BRIDGE)
+		json_object_set_new(o, "bridge", json_string("br0"));
+	return o;
+}
+
+static bool is_wanted(const struct cli *cli, const struct network *n)
+{
+	bool active = network_active(n), on = cli_flag(cli, "autostart"),
+	     off = cli_flag(cli, "no-autostart");
+	if ((on || off) && n->autostart != on && n->autostart == off)
+		return false;
+	return cli_flag(cli, "all") || active != cli_flag(cli, "inactive");
+}
+
+/* A network whose record cannot be read is listed all the same. */
+static json_t *find_all(const struct cli *cli, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	if (network_names(&names, NULL, err) < 0)
+		return NULL;
+	json_t *list = json_array();
+	for (char **name = names; *name; name++) {
+		struct err why = ERR_INIT;
+		struct network n;
+		if (network_load(*name, &n, &why) == 0 && is_wanted(cli, &n))
+			json_array_append_new(list, facts_of(&n));
+		else if (why.kind && why.kind != ERR_NOT_FOUND)
+			json_array_append_new(
+				list, json_pack("{s:s, s:s, s:b, s:b, s:s}", "name", *name, "state",
+					      "broken", "autostart", 0, "persistent", 1, "error",
+					      why.message));
+	}
+	return list;
+}
+
+static const char *yes(const json_t *o, const char *key)
+{
+	return json_get_bool(o, key, false) ? "yes" : "no";
+}
+
+static void print_list(const struct cli *cli, const json_t *list)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	const char *key = cli_flag(cli, "name") ? "name" : cli_flag(cli, "uuid") ? "uuid" : NULL;
+	size_t i;
+	json_t *n;
+	table_row(rows, "Name", "State", "Autostart", "Persistent");
+	json_array_foreach (list, i, n) {
+		if (key)
+			puts(json_get_str(n, key, ""));
+		table_row(rows, json_get_str(n, "name", ""), json_get_str(n, "state", ""),
+			yes(n, "autostart"), yes(n, "persistent"));
+	}
+	if (!key)
+		table_print(rows);
+}
+
+static int run_list(const struct cli *cli, struct err *err)
+{
+	json_t *list = find_all(cli, err);
+	if (!list)
+		return -1;
+	if (cli->json) {
+		cli_print_json(list);
+		return 0;
+	}
+	print_list(cli, list);
+	json_decref(list);
+	return 0;
+}
+
+/* ---- net-info ------------------------------------------------------------------------------------- */
+
+static void print_fact(const char *key, const char *value)
+{
+	if (value[0])
+		printf("%-16s%s\n", key, value);
+}
+
+static int run_info(const struct cli *cli, struct err *err)
+{
+	struct network n;
+	if (network_find(cli->operands[0], &n, err) < 0)
+		return -1;
+	bool active = network_active(&n), own = n.mode != NETWORK_BRIDGE;
+	/* the bridge is not to be seen on the host */
+	_cleanup_free_ char *inside = own && active
+					      ? str_fmt("%sroost net-exec %s ip address",
+							paths_are_system() ? "sudo " : "", n.name)
+					      : xstrdup("");
+	json_t *facts = facts_of(&n);
+	if (cli->json) {
+		if (inside[0])
+			json_object_set_new(facts, "look_inside", json_string(inside));
+		cli_print_json(facts);
+		return 0;
+	}
+	print_fact("Name:", n.name);
+	print_fact("UUID:", n.uuid);
+	print_fact("Active:", active ? "yes" : "no");
+	print_fact("Persistent:", yes(facts, "persistent"));
+	print_fact("Autostart:", n.autostart ? "yes" : "no");
+	print_fact("Bridge:", json_get_str(facts, "bridge", ""));
+	print_fact("Mode:", network_mode_name(n.mode));
+	print_fact("Address:", n.address);
+	print_fact("IPv6 address:", n.address6);
+	print_fact("Domain:", n.domain);
+	print_fact("Look inside:", inside);
+	json_decref(facts);
+	return 0;
+}
+
+/* ---- net-dhcp-leases ------------------------------------------------------------------------------ */
+
+/* dnsmasq's lines: when it expires (0: never), MAC, address, name or *, client id or *. */
+static json_t *lease_of(char *line, const struct network *n)
+{
+	char *word[5], *rest = line;
+	for (size_t i = 0; i < ARRAY_SIZE(word); i++)
+		if (!(word[i] = strsep(&rest, " ")))
+			return NULL;
+	if (!strchr(word[1], ':')) /* "duid ...": of the server itself */
+		return NULL;
+	const char *slash = strchr(n->address, '/');
+	return json_pack("{s:I, s:s, s:s, s:s, s:I, s:s*, s:s*}", "expires",
+		(json_int_t)strtoll(word[0], NULL, 10), "mac", word[1], "protocol",
+		strchr(word[2], ':') ? "ipv6" : "ipv4", "address", word[2], "prefix",
+		(json_int_t)(strchr(word[2], ':') ? 128 : atoi(slash ? slash + 1 : "32")),
+		"hostname", str_eq(word[3], "*") ? NULL : word[3], "client_id",
+		str_eq(word[4], "*") ? NULL : word[4]);
+}
+
+static json_t *read_leases(const struct network *n, const char *mac, struct err *err)
+{
+	enum { LEASES_MAX = 4 * 1024 * 1024 };
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *path = network_run_path(n, "leases", err);
+	if (!path)
+		return NULL;
+	/* none was ever given */
+	if (file_read(AT_FDCWD, path, LEASES_MAX, &text, err) < 0 && err->kind != ERR_NOT_FOUND)
+		return NULL;
+	*err = (struct err)ERR_INIT;
+	json_t *list = json_array();
+	for (char *rest = text.data, *line; rest && (line = strsep(&rest, "\n"));) {
+		json_t *lease = lease_of(line, n);
+		if (lease && (!mac || strcasecmp(mac, json_get_str(lease, "mac", "")) == 0))
+			json_array_append_new(list, lease);
+		else
+			json_decref(lease);
+	}
+	return list;
+}
+
+static void print_leases(const json_t *list)
+{
+	_cleanup_json_ json_t *rows = json_array();
+	size_t i;
+	json_t *l;
+	table_row(rows, "Expiry Time", "MAC address", "Protocol", "IP address", "Hostname",
+		"Client ID or DUID");
+	json_array_foreach (list, i, l) {
+		char when[32] = "never";
+		time_t expires = (time_t)json_get_int(l, "expires", 0);
+		struct tm parts;
+		if (expires && localtime_r(&expires, &parts))
+			strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &parts);
+		_cleanup_free_ char *address = str_fmt("%s/%lld", json_get_str(l, "address", ""),
+			(long long)json_get_int(l, "prefix", 0));
+		table_row(rows, when, json_get_str(l, "mac", ""), json_get_str(l, "protocol", ""),
+			address, json_get_str(l, "hostname", "-"),
+			json_get_str(l, "client_id", "-"));
+	}
+	table_print(rows);
+}
+
+static int run_leases(const struct cli *cli, struct err *err)
+{
+	struct network n;
+	if (network_find(cli->operands[0], &n, err) < 0)
+		return -1;
+	if (!network_active(&n)) {
+		err_set(err, ERR_REFUSED, "network '%s' is not active", n.name);
+		return err_hint(err, "`roost net-start %s` starts it", n.name);
+	}
+	json_t *list = read_leases(&n, cli->count > 1 ? cli->operands[1] : NULL, err);
+	if (!list)
+		return -1;
+	if (cli->json) {
+		cli_print_json(list);
+		return 0;
+	}
+	print_leases(list);
+	json_decref(list);
+	return 0;
+}
+
+/* ---- net-guard ------------------------------------------------------------------------------------ */
+
+static int run_guard(const struct cli *cli, struct err *err)
+{
+	_cleanup_json_ json_t *rows = json_array(), *drops = NULL;
+	struct network n;
+	size_t i;
+	json_t *d;
+	if (network_find(cli->operands[0], &n, err) < 0 ||
+		network_call(&n, "net-drops", NULL, NULL, 0, &drops, NULL, NULL, NETWORK_CALL_MS,
+			err) < 0)
+		return -1;
+	if (cli->json) {
+		cli_print_json(TAKE(drops));
+		return 0;
+	}
+	table_row(rows, "Guest", "Interface", "Dropped", "Packets", "Bytes");
+	json_array_foreach (drops, i, d) {
+		char interface[32] = "-", packets[24], bytes[24];
+		if (json_object_get(d, "nic"))
+			snprintf(interface, sizeof(interface), "nic%lld",
+				(long long)json_get_int(d, "nic", 0));
+		snprintf(
+			packets, sizeof(packets), "%lld", (long long)json_get_int(d, "packets", 0));
+		snprintf(bytes, sizeof(bytes), "%lld", (long long)json_get_int(d, "bytes", 0));
+		table_row(rows, json_get_str(d, "guest", "-"), interface,
+			json_get_str(d, "reason", ""), packets, bytes);
+	}
+	table_print(rows);
+	return 0;
+}
+
+const struct verb verb_net_list = {"net-list", "",
+	"Lists the networks, with --all also inactive ones.", 0, 0, false,
+	{{"all", NULL, 0, "also those that are not active"},
+		{"inactive", NULL, 0, "only those that are not active"},
+		{"autostart", NULL, 0, "only those that are started when the host boots"},
+		{"no-autostart", NULL, 0, "only the others"},
+		{"name", NULL, 0, "only the names, one a line"},
+		{"uuid", NULL, 0, "only the UUIDs, one a line"}},
+	run_list, "roost net-list --all", GROUP_NETWORKS, GUESTS_ALL};
+const struct verb verb_net_info = {"net-info", "NETWORK",
+	"Tells what a network is, and how one looks inside: its bridge is not to be seen on the host.",
+	1, 1, false, {{0}}, run_info, "roost net-info default", GROUP_NETWORKS, GUESTS_ALL};
+const struct verb verb_net_dhcp_leases = {"net-dhcp-leases", "NETWORK [MAC]",
+	"Lists the addresses that guests of a network have fetched.", 1, 2, false, {{0}},
+	run_leases, "roost net-dhcp-leases default", GROUP_NETWORKS, GUESTS_ALL};
+const struct verb verb_net_guard = {"net-guard", "NETWORK",
+	"Tells what the guards of a network have dropped, by guest and reason.", 1, 1, false, {{0}},
+	run_guard, "roost net-guard default", GROUP_NETWORKS, GUESTS_ALL};

@@ -1,0 +1,134 @@
+#!/bin/sh
+# Networks by their verbs: defined, changed, started, looked into, ended, forgotten; what is refused changes nothing.
+. "$TOP/tests/e2e/lib.sh"
+
+[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
+command -v dnsmasq >/dev/null || [ -x /usr/sbin/dnsmasq ] || lacking dnsmasq
+cd "$TMPDIR"
+PATH=$PATH:/usr/sbin:/sbin
+columns=' Name +State +Autostart +Persistent'
+
+say "default is there from the first moment, and changes nothing until it is used"
+check_match "net-list" "^$columns\$" "$(roost net-list)"
+check_no_match "it is not active" "default" "$(roost net-list)"
+check_match "net-list --all" "^ default   inactive   no          yes\$" "$(roost net-list --all)"
+check_json "the same each time" '.[0].address == "192.168.122.1/24"' "$(roost net-list --all --json)"
+check_eq "no record yet" "" "$(ls "$ROOST_STATE/networks" 2>/dev/null)"
+uuid=$(roost net-list --all --uuid)
+check_match "net-info" "^Bridge:         br0\$" "$(roost net-info "$uuid")"
+check_status 5 roost net-undefine default
+check_match "why" "network 'default' is always there" "$out"
+
+say "a definition"
+cat >lab.yaml <<END
+name: lab
+mode: isolated
+domain: Lab.Example
+END
+check_eq "validated" "'lab.yaml' is a good definition of network 'lab'" "$(roost net-define lab.yaml --validate)"
+check_status 3 roost net-info lab
+check_match "why" "there is no network 'lab'" "$out"
+check_eq "net-define" "Network 'lab' defined" "$(roost net-define lab.yaml)"
+check_match "another subnet than default's" "^Address:        192.168.123.1/24\$" "$(roost net-info lab)"
+roost net-dumpyaml lab >again.yaml
+check_eq "what was dumped is taken" "Network 'lab' changed" "$(roost net-define again.yaml)"
+check_eq "and says the same" "$(cat again.yaml)" "$(roost net-dumpyaml lab)"
+uuid=$(roost net-dumpyaml lab --json | jq -r .uuid)
+check_eq "without UUID and address" "Network 'lab' changed" "$(roost net-define lab.yaml)"
+check_eq "they stay" "$(cat again.yaml)" "$(roost net-dumpyaml lab)"
+before=$(cat "$ROOST_STATE/networks/lab.json")
+printf 'name: lab\nmode: isolatet\n' >bad.yaml
+check_status 2 roost net-define bad.yaml
+check_match "its line" "bad.yaml:2: mode: 'isolatet' is unknown" "$out"
+check_match "its hint" "did you mean 'isolated'" "$out"
+printf 'name: lab\naddress: 192.168.122.9/16\n' >bad.yaml
+check_status 5 roost net-define bad.yaml
+check_match "why" "the network 'default' has a part of" "$out"
+printf 'name: LAB\n' >bad.yaml
+check_status 5 roost net-define bad.yaml
+check_match "why" "differs in case only" "$out"
+printf 'name: other\naddress: 127.0.0.1/8\n' >bad.yaml
+check_status 2 roost net-define bad.yaml
+ip link add host0 type veth peer name host1 2>/dev/null && { # root: the test's namespace is the host
+	ip address add 10.6.6.6/24 dev host0
+	ip link set host0 up
+	printf 'name: other\naddress: 10.6.0.1/16\n' >bad.yaml
+	check_status 5 roost net-define bad.yaml
+	check_match "why" "the host reaches 10.6.6.[0-9]+/[0-9]+ by host0" "$out"
+	ip link del host0
+}
+check_eq "nothing has changed" "$before" "$(cat "$ROOST_STATE/networks/lab.json")"
+check_status 3 roost net-info other
+
+say "net-edit, net-autostart"
+check_eq "net-edit" "Network 'lab' changed" "$(EDITOR='sed -i s/^mode:.*/mode:\ routed/' roost net-edit lab)"
+check_match "mode" "^Mode:           routed\$" "$(roost net-info lab)"
+check_eq "no change" "Network 'lab' not changed" "$(EDITOR=true roost net-edit lab)"
+EDITOR='sed -i s/^name:.*/name:\ lab2/' check_status 5 roost net-edit lab
+check_match "why" "a network keeps its name" "$out"
+check_eq "net-autostart" "Network 'lab' marked as autostarted" "$(roost net-autostart lab)"
+check_eq "it is listed" "lab" "$(roost net-list --all --autostart --name)"
+check_eq "net-autostart --disable" "Network 'lab' unmarked as autostarted" "$(roost net-autostart lab --disable)"
+roost net-autostart lab >/dev/null
+
+say "hosts"
+check_eq "net-update" "Network 'lab': host 'printer' has the address 192.168.123.9" \
+	"$(roost net-update lab add host 52:54:00:AB:00:01 printer 192.168.123.9)"
+check_status 5 roost net-update lab add host 52:54:00:ab:00:02 scanner 192.168.123.9
+check_match "why" "192.168.123.9 is the address of host 'printer'" "$out"
+check_status 5 roost net-update lab add host 52:54:00:ab:00:02 PRINTER
+check_match "why" "'PRINTER' is the name of the host with 52:54:00:ab:00:01" "$out"
+EDITOR='sed -i s,^address:.*,address:\ 10.9.8.1/24,' check_status 5 roost net-edit lab
+check_match "why" "'printer' has the address 192.168.123.9 there already" "$out"
+
+say "started by boot, and looked into"
+check_match "boot" "Network 'lab' started" "$(roost boot)"
+check_match "boot again" "Network 'lab' is active already" "$(roost boot)"
+check_match "net-list" "^ lab    active   yes         yes\$" "$(roost net-list)"
+check_status 5 roost net-start lab
+check_match "why" "network 'lab' is active already" "$out"
+inside=$(roost net-info lab | sed -n 's/^Look inside: *//p')
+check_match "net-info has a line that looks inside" "roost net-exec lab ip address" "$inside"
+check_match "its words" "inet 192.168.123.1/24 .*br0" "$(eval "${inside#sudo }")"
+check_status 7 roost net-exec lab sh -c 'exit 7'
+check_status 255 roost net-exec default true
+check_match "why" "network 'default' is not active" "$out"
+check_match "the host has its name" "192.168.123.9" "$(grep -rhs 'printer' "$ROOST_RUN"/n/*/dns)"
+check_eq "deleted while it runs" "Network 'lab': host 'printer' deleted" "$(roost net-update lab delete host printer)"
+check_eq "the name has gone" "" "$(grep -rhs 'printer' "$ROOST_RUN"/n/*/dns)"
+check_eq "net-guard" " Guest   Interface   Dropped   Packets   Bytes" "$(roost net-guard lab | head -n 1)"
+check_eq "net-dhcp-leases" " Expiry Time   MAC address   Protocol   IP address   Hostname   Client ID or DUID" \
+	"$(roost net-dhcp-leases lab | head -n 1)"
+check_match "a change waits" "it takes effect at its next start" "$(EDITOR='sed -i s/^mode:.*/mode:\ nat/' roost net-edit lab)"
+check_status 5 roost net-undefine lab
+check_match "why" "network 'lab' is active" "$out"
+
+say "300 leases in 10 ms"
+leases=$(echo "$ROOST_RUN"/n/*/leases)
+i=0
+while [ $i -lt 300 ]; do
+	i=$((i + 1))
+	echo "0 52:54:00:00:$((i / 100)):$((i % 100)) 192.168.123.$((i % 250)) guest$i 01:52:54:00:00:$((i / 100)):$((i % 100))"
+done >many
+cat many >"$leases"
+least=1000
+for i in 1 2 3 4 5; do
+	begin=$(now_ms)
+	roost net-dhcp-leases lab >many.out
+	took=$(($(now_ms) - begin))
+	[ $took -ge $least ] || least=$took
+done
+check_eq "all of them" 302 "$(wc -l <many.out)"
+[ $least -le $((10 * E2E_PATIENCE)) ] || fail "net-dhcp-leases took $least ms"
+check_match "as virsh has them" '^ never +52:54:00:00:0:7 +ipv4 +192.168.123.7/24 +guest7 +01:52:54:00:00:0:7$' "$(cat many.out)"
+check_eq "of one MAC" 3 "$(roost net-dhcp-leases lab 52:54:00:00:0:7 | wc -l)"
+
+say "ended and forgotten"
+check_eq "net-destroy" "Network 'lab' destroyed" "$(roost net-destroy lab)"
+check_status 5 roost net-destroy lab
+check_match "why" "network 'lab' is not active" "$out"
+check_eq "net-undefine" "Network 'lab' undefined" "$(roost net-undefine lab)"
+check_status 3 roost net-undefine lab
+check_eq "nothing is left" "" "$(find "$ROOST_STATE/networks" "$ROOST_RUN/n" -path '*lab*')"
+check_json "events.jsonl tells it" '.data | .network == "lab" and .command == "roost-net-undefine"' \
+	"$(grep net-undefine "$ROOST_STATE/events.jsonl" | tail -n 1)"
