@@ -3,10 +3,11 @@
  * program of its own so that nobody else links it and what a guest wrote is read where it can do no harm.
  *
  *	roost-sysprep PLAN	{"disks": [{"fd": 3, "name": "vda"}], "operations": ["logfiles", ...],
- *				 "files": {"fd": 4, "folder": "/etc"}}	to be copied in: sysprep_files.h
+ *				 "files": 4}	a stream to be copied in: sysprep_stream.h
  *
  * The fds of disks are connections to an NBD server that has an export of that name. A line of JSON on
- * standard output is the answer: {"return": {...}}, or {"error": {...}}: then nothing on the disks counts.
+ * standard output is the answer: {"return": {...}}, or {"error": {...}}: then nothing on the disks counts. With
+ * "system": false in it there is no ext2, ext3 or ext4 with a system, and nothing was written.
  * Who started it gives it a uid and walls; it shuts itself off from all but its open files (seccomp).
  */
 #include <stdio.h>
@@ -149,14 +150,14 @@ static void mount_line(struct job *j, const char *line)
 		}
 }
 
-/* What has none is cleaned another way: then nothing was written. */
-static int find_system(struct job *j, struct err *err)
+/* What has none is cleaned another way: then nothing is written. */
+static bool has_system(struct job *j)
 {
-	for (size_t i = 0; i < j->count; i++)
-		if (is_root(&j->volumes[i]))
-			return 0;
-	return err_set(
-		err, ERR_NOT_FOUND, "there is no ext2, ext3 or ext4 with a system on its disks");
+	bool has = false;
+	for (size_t i = 0; i < j->count && !has; i++)
+		has = is_root(&j->volumes[i]);
+	json_object_set_new(j->report, "system", json_boolean(has));
+	return has;
 }
 
 static int begin_all(struct job *j, struct err *err)
@@ -227,13 +228,12 @@ static int do_all(struct job *j, struct err *err)
 
 static int copy_in(struct job *j, struct err *err)
 {
-	const json_t *files = json_object_get(j->plan, "files");
+	int64_t files = json_get_int(j->plan, "files", -1);
 	struct ext_tree tree = {j->volumes, j->count, 0, 0, 0, 0};
 	uint64_t count = 0;
-	if (!files)
+	if (files < 0)
 		return 0;
-	if (sysprep_files_put(&tree, (int)json_get_int(files, "fd", -1),
-		    json_get_str(files, "folder", "/"), &count, err) < 0)
+	if (sysprep_files_put(&tree, (int)files, &count, err) < 0)
 		return -1;
 	json_object_set_new(j->report, "copied", json_integer((json_int_t)count));
 	return 0;
@@ -273,8 +273,12 @@ static int sync_all(struct job *j, struct err *err)
 
 static int work(struct job *j, struct err *err)
 {
-	if (open_all(j, err) < 0 || find_system(j, err) < 0 || begin_all(j, err) < 0 ||
-		mount_all(j, err) < 0 || do_all(j, err) < 0 || copy_in(j, err) < 0)
+	if (open_all(j, err) < 0)
+		return -1;
+	if (!has_system(j))
+		return 0;
+	if (begin_all(j, err) < 0 || mount_all(j, err) < 0 || do_all(j, err) < 0 ||
+		copy_in(j, err) < 0)
 		return -1;
 	return close_all(j, err) < 0 ? -1 : sync_all(j, err);
 }

@@ -90,7 +90,7 @@ static void add_row(struct buf *out, const struct sysprep_row *row)
 	buf_str(out, "\n");
 }
 
-char *sysprep_script(const json_t *operations)
+char *sysprep_script(const json_t *operations, const char *archive)
 {
 	struct buf out = {0};
 	size_t i;
@@ -101,6 +101,8 @@ char *sysprep_script(const json_t *operations)
 			if (str_eq(op->name, json_string_value(name)))
 				for (const struct sysprep_row *row = op->rows; row->pattern; row++)
 					add_row(&out, row);
+	if (archive)
+		buf_fmt(&out, "tar -C / -xpf %s || exit 1\nrm -f %s\n", archive, archive);
 	buf_str(&out, end);
 	return buf_steal(&out);
 }

@@ -10,7 +10,10 @@
 
 #define SYSPREP_DONE "ROOST-SYSPREP-DONE"
 
-/* `operations`: their names. Freed by the caller. */
-char *sysprep_script(const json_t *operations);
+/*
+ * `operations`: their names. `archive`, if it is not NULL, is a tar archive there, which is unpacked from the root
+ * on when all is cleaned, and removed; where that fails, the script does. Freed by the caller.
+ */
+char *sysprep_script(const json_t *operations, const char *archive);
 
 #endif

@@ -189,7 +189,8 @@ static void offer_options(const struct offer *o, const struct line *l)
 {
 	for (size_t i = 0; i < OPTIONS_MAX && l->verb->options[i].name; i++) {
 		_cleanup_free_ char *word = str_fmt("--%s", l->verb->options[i].name);
-		if (!l->given[i])
+		const char *value = l->verb->options[i].value;
+		if (!l->given[i] || (value && str_ends(value, OPTION_REPEATS)))
 			offer(o, word, "", l->verb->options[i].doc);
 	}
 	offer(o, "--json", "", "the answer as JSON");

@@ -104,12 +104,9 @@ static json_t *plan(struct sysprep *s, struct launch *l, const json_t *args)
 				"name", s->disks[i].target));
 	json_t *p = json_pack(
 		"{s:o, s:O}", "disks", disks, "operations", json_object_get(args, "operations"));
-	const char *folder = json_get_str(args, "copy-in", NULL);
-	const json_t *fd = json_array_get(json_object_get(args, "fds"), 0);
-	if (folder)
-		json_object_set_new(p, "files",
-			json_pack("{s:i, s:s}", "fd",
-				launch_fd(l, dup((int)json_integer_value(fd))), "folder", folder));
+	int stream = sysprep_files_stream(args);
+	if (stream >= 0)
+		json_object_set_new(p, "files", json_integer(launch_fd(l, dup(stream))));
 	return p;
 }
 
@@ -177,12 +174,17 @@ static int clean(struct sysprep *s, const json_t *args, struct err *err)
 	return s->answer ? 0 : -1;
 }
 
+/* 1; 0: there is no system on its disks that could be cleaned so; -1 */
 static int offline(struct sysprep *s, const json_t *args, struct err *err)
 {
 	if (serve(s, err) < 0)
 		return -1;
 	failpoint("sysprep-served");
-	return clean(s, args, err);
+	if (clean(s, args, err) < 0)
+		return -1;
+	bool system = json_get_bool(s->answer, "system", false);
+	json_object_del(s->answer, "system");
+	return system;
 }
 
 /* ---- both ways ----------------------------------------------------------------------------------------- */
@@ -190,14 +192,12 @@ static int offline(struct sysprep *s, const json_t *args, struct err *err)
 static int booted(struct sysprep *s, const json_t *args, struct err *err)
 {
 	const json_t *operations = json_object_get(args, "operations");
-	if (json_get_str(args, "copy-in", NULL))
-		return err_set(err, ERR_REFUSED,
-			"files are copied in offline only, into ext2, ext3 and ext4");
+	uint64_t copied = 0;
 	if (!sysprep_can_boot(s->off.d)) {
 		err_set(err, ERR_REFUSED, "nobody can log in to it");
 		return err_hint(err, "give it `cloud_init`, or `ready: {user, identity}`");
 	}
-	if (sysprep_boot(&s->off, args, &s->server, err) < 0)
+	if (sysprep_boot(&s->off, args, &s->server, &copied, err) < 0)
 		return -1;
 	json_t *changed = json_array(), *done = json_array(), *name;
 	size_t i;
@@ -207,22 +207,26 @@ static int booted(struct sysprep *s, const json_t *args, struct err *err)
 		json_array_append_new(done, json_pack("{s:O}", "name", name));
 	s->answer = json_pack(
 		"{s:o, s:o, s:[]}", "changed", changed, "operations", done, "filesystems");
+	if (sysprep_files_stream(args) >= 0)
+		json_object_set_new(s->answer, "copied", json_integer((json_int_t)copied));
 	return 0;
 }
 
 /* Offline if it can be; what there is nothing to be read of is booted, if somebody can log in. */
 static int choose_way(struct sysprep *s, const json_t *args, const char **way, struct err *err)
 {
-	bool boot = json_get_bool(args, "boot", false) || json_get_str(args, "run", NULL) ||
-		    json_get_str(args, "run-command", NULL);
+	bool boot = json_get_bool(args, "boot", false) ||
+		    json_array_size(json_object_get(args, "scripts"));
 	*way = "offline";
-	if (!boot && offline(s, args, err) == 0)
-		return 0;
-	bool files =
-		json_get_str(args, "copy-in", NULL); /* whose folder may be what is not found */
-	if (!boot && (err->kind != ERR_NOT_FOUND || files || !sysprep_can_boot(s->off.d)))
-		return -1;
+	int done = boot ? 0 : offline(s, args, err);
+	if (done)
+		return done < 0 ? -1 : 0;
+	if (!boot && !sysprep_can_boot(s->off.d))
+		return err_set(err, ERR_NOT_FOUND,
+			"there is no ext2, ext3 or ext4 with a system on its disks");
 	disk_server_end(&s->server);
+	json_decref(s->answer);
+	s->answer = NULL;
 	*way = "booted";
 	return booted(s, args, err);
 }

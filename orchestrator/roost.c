@@ -63,12 +63,17 @@ static int parse_option(struct cli *cli, char **argv, int argc, int *at, struct 
 		return err_set(err, ERR_USAGE, "roost %s: --%s takes no value", v->name, o->name);
 	if (o->value && !value) {
 		if (*at + 1 >= argc)
-			return err_set(err, ERR_USAGE, "roost %s: --%s needs a value, %s", v->name,
-				o->name, o->value);
+			return err_set(err, ERR_USAGE, "roost %s: --%s needs a value, %.*s",
+				v->name, o->name, (int)strcspn(o->value, " "), o->value);
 		value = argv[++*at];
 	}
-	if (cli->values[index])
+	if (o->value && str_ends(o->value, OPTION_REPEATS)) {
+		if (cli->repeated_count == REPEATED_MAX)
+			return err_set(err, ERR_USAGE, "roost %s: too many options", v->name);
+		cli->repeated[cli->repeated_count++] = (struct repeated){o->name, value};
+	} else if (cli->values[index]) {
 		return err_set(err, ERR_USAGE, "roost %s: --%s is given twice", v->name, o->name);
+	}
 	cli->values[index] = value ? value : "";
 	return 0;
 }

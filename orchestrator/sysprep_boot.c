@@ -15,6 +15,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "images/sysprep_script.h"
+#include "images/sysprep_tar.h"
 #include "orchestrator/accel.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/failpoint.h"
@@ -163,16 +164,23 @@ static _Noreturn void become_ssh(json_t *params, const char *subcommand, int in,
 	_exit(127);
 }
 
+/* A text as somebody's input. */
+static int input_of(const char *text, struct err *err)
+{
+	_cleanup_close_ int in = memfd_create("input", MFD_CLOEXEC);
+	if (in < 0 || write_all(in, text, strlen(text)) < 0 || lseek(in, 0, SEEK_SET) < 0)
+		return err_errno(err, "cannot make an input for roost-ssh");
+	return TAKE_FD(in);
+}
+
 /* `roost-ssh SUBCOMMAND` with that input, to its end; what it says is in `said`. */
-static int ssh(json_t *params, const char *subcommand, const char *input, int64_t deadline,
-	struct buf *said, int *status, struct err *err)
+static int ssh(json_t *params, const char *subcommand, int in, int64_t deadline, struct buf *said,
+	int *status, struct err *err)
 {
 	_cleanup_json_ json_t *owned = params;
 	_cleanup_(child_end) struct child c = CHILD_NONE;
-	_cleanup_close_ int in = memfd_create("input", MFD_CLOEXEC);
 	int ends[2];
-	if (in < 0 || write_all(in, input, strlen(input)) < 0 || lseek(in, 0, SEEK_SET) < 0 ||
-		pipe2(ends, O_CLOEXEC) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_errno(err, "cannot start roost-ssh");
 	pid_t pid = fork();
 	if (pid == 0)
@@ -220,12 +228,13 @@ static int wait_for_login(const struct definition *d, const struct status *statu
 {
 	_cleanup_buf_ struct buf said = {0};
 	int ended = 0;
-	json_t *params = login(d, status, err);
+	_cleanup_close_ int in = input_of("", err);
+	json_t *params = in < 0 ? NULL : login(d, status, err);
 	if (!params)
 		return -1;
 	json_object_set_new(params, "rungs", json_pack("[s, s]", "login", "cloud-init"));
 	json_object_set_new(params, "total_ms", json_integer(UP_MS));
-	if (ssh(params, "climb", "", deadline_in(UP_MS + QMP_MS), &said, &ended, err) < 0)
+	if (ssh(params, "climb", in, deadline_in(UP_MS + QMP_MS), &said, &ended, err) < 0)
 		return err_prefix(err, "waiting for its login");
 	if (ended == 0)
 		return 0;
@@ -239,8 +248,8 @@ static int wait_for_login(const struct definition *d, const struct status *statu
 	return err_prefix(err, "nobody can log in");
 }
 
-static int run_as_root(const struct definition *d, const struct status *status, const char *command,
-	const char *input, int64_t ms, struct buf *said, struct err *err)
+static int feed_to_root(const struct definition *d, const struct status *status,
+	const char *command, int in, struct buf *said, struct err *err)
 {
 	int ended = 0;
 	json_t *params = login(d, status, err);
@@ -249,11 +258,18 @@ static int run_as_root(const struct definition *d, const struct status *status, 
 	bool root = str_eq(json_get_str(params, "user", ""), "root");
 	_cleanup_free_ char *line = str_fmt("%s%s", root ? "" : "sudo -n ", command);
 	json_object_set_new(params, "command", json_string(line));
-	if (ssh(params, "exec", input, deadline_in(ms), said, &ended, err) < 0)
+	if (ssh(params, "exec", in, deadline_in(RUN_MS), said, &ended, err) < 0)
 		return -1;
 	if (ended == 0)
 		return 0;
 	return err_set(err, ERR_QEMU, "%s: %.300s", proc_status_text(ended), last_line(said));
+}
+
+static int run_as_root(const struct definition *d, const struct status *status, const char *command,
+	const char *input, struct buf *said, struct err *err)
+{
+	_cleanup_close_ int in = input_of(input, err);
+	return in < 0 ? -1 : feed_to_root(d, status, command, in, said, err);
 }
 
 static int run_script(const struct definition *d, const struct status *status, const char *script,
@@ -262,30 +278,78 @@ static int run_script(const struct definition *d, const struct status *status, c
 	static const char command[] =
 		"sh -c 'f=$(mktemp) && cat >\"$f\" && chmod 700 \"$f\" && \"$f\"; s=$?; rm -f \"$f\"; exit $s'";
 	_cleanup_buf_ struct buf said = {0};
-	return run_as_root(d, status, command, script, RUN_MS, &said, err);
+	return run_as_root(d, status, command, script, &said, err);
 }
 
 static int run_first(const struct definition *d, const struct status *status, const json_t *args,
 	struct err *err)
 {
-	const char *script = json_get_str(args, "run", NULL);
-	const char *command = json_get_str(args, "run-command", NULL);
-	if (script && run_script(d, status, script, err) < 0)
-		return err_prefix(err, "the script that was to be run");
-	if (!command)
+	size_t i;
+	json_t *script;
+	json_array_foreach (json_object_get(args, "scripts"), i, script)
+		if (run_script(d, status, json_get_str(script, "text", ""), err) < 0)
+			return err_prefix(err, "%.200s", json_get_str(script, "name", "script"));
+	return 0;
+}
+
+/* ---- files that are copied in --------------------------------------------------------------------------- */
+
+/* Where no operation removes anything. */
+#define ARCHIVE "/.roost-copy-in"
+
+int sysprep_files_stream(const json_t *args)
+{
+	const json_t *fd = json_array_get(json_object_get(args, "fds"), 0);
+	return json_object_get(args, "copy-in") && fd ? (int)json_integer_value(fd) : -1;
+}
+
+/* Says so if there is no such folder; else takes the archive. */
+static char *taking(const json_t *folders)
+{
+	_cleanup_buf_ struct buf script = {0};
+	size_t i;
+	json_t *folder;
+	json_array_foreach (folders, i, folder) {
+		_cleanup_free_ char *word = shell_word(json_string_value(folder) ?: "");
+		buf_fmt(&script,
+			"[ -d %s ] || { printf \"there is no folder '%%s' in it\\n\" %s >&2; exit 1; }; ",
+			word, word);
+	}
+	buf_str(&script, "umask 077; cat >" ARCHIVE);
+	_cleanup_free_ char *word = shell_word(script.data);
+	return str_fmt("sh -c %s", word);
+}
+
+/* They wait as an archive until all is cleaned: what was copied in is not. */
+static int send_files(const struct definition *d, const struct status *status, const json_t *args,
+	uint64_t *copied, struct err *err)
+{
+	_cleanup_buf_ struct buf said = {0};
+	int stream = sysprep_files_stream(args);
+	if (stream < 0)
 		return 0;
-	_cleanup_free_ char *one = str_fmt("#!/bin/sh\n%s\n", command);
-	return run_script(d, status, one, err) < 0
-		       ? err_prefix(err, "the command that was to be run")
+	_cleanup_close_ int archive = memfd_create("files", MFD_CLOEXEC);
+	if (archive < 0)
+		return err_errno(err, "cannot make a file in memory");
+	if (sysprep_tar(stream, archive, copied, err) < 0)
+		return -1;
+	if (lseek(archive, 0, SEEK_SET) < 0)
+		return err_errno(err, "cannot read what is to be copied");
+	_cleanup_free_ char *command = taking(json_object_get(args, "copy-in"));
+	return feed_to_root(d, status, command, archive, &said, err) < 0
+		       ? err_prefix(err, "copying files into it")
 		       : 0;
 }
 
-static int clean(const struct definition *d, const struct status *status, const json_t *operations,
+/* ---- all together --------------------------------------------------------------------------------------- */
+
+static int clean(const struct definition *d, const struct status *status, const json_t *args,
 	struct disk_server *s, struct err *err)
 {
 	_cleanup_buf_ struct buf said = {0};
-	_cleanup_free_ char *script = sysprep_script(operations);
-	if (run_as_root(d, status, "sh -s", script, RUN_MS, &said, err) < 0)
+	const char *archive = sysprep_files_stream(args) < 0 ? NULL : ARCHIVE;
+	_cleanup_free_ char *script = sysprep_script(json_object_get(args, "operations"), archive);
+	if (run_as_root(d, status, "sh -s", script, &said, err) < 0)
 		return err_prefix(err, "cleaning");
 	if (!said.data || !strstr(said.data, SYSPREP_DONE "\n"))
 		return err_set(err, ERR_QEMU, "cleaning ended early: %.300s", last_line(&said));
@@ -294,7 +358,8 @@ static int clean(const struct definition *d, const struct status *status, const 
 	return event ? 0 : err_prefix(err, "it does not end");
 }
 
-int sysprep_boot(struct off *o, const json_t *args, struct disk_server *s, struct err *err)
+int sysprep_boot(
+	struct off *o, const json_t *args, struct disk_server *s, uint64_t *copied, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = isolated(o->d, err);
 	_cleanup_json_ json_t *forwards = json_array();
@@ -304,7 +369,8 @@ int sysprep_boot(struct off *o, const json_t *args, struct disk_server *s, struc
 		return err_prefix(err, "booting it alone");
 	failpoint("sysprep-booted");
 	if (wait_for_login(d, &status, err) < 0 || run_first(d, &status, args, err) < 0 ||
-		clean(d, &status, json_object_get(args, "operations"), s, err) < 0)
+		send_files(d, &status, args, copied, err) < 0 ||
+		clean(d, &status, args, s, err) < 0)
 		return err_prefix(err, "booted alone");
 	/* it stands still, and what it had written is flushed; QEMU's own tables are by its end */
 	_cleanup_json_ json_t *reply = NULL;

@@ -13,9 +13,12 @@
 bool sysprep_can_boot(const struct definition *d);
 /*
  * `record` has a new top for each writable disk but the UEFI variables, which get theirs here. `args` are those
- * of roost-sysprep: before anything is removed root runs the script `run` and then the line `run-command`, if
- * there are. Afterwards its QEMU stands still, and holds the disks until disk_server_end().
+ * of roost-sysprep: before anything is removed root runs the scripts, and after it the files are copied in; *copied
+ * tells how many. Afterwards its QEMU stands still, and holds the disks until disk_server_end().
  */
-int sysprep_boot(struct off *o, const json_t *args, struct disk_server *s, struct err *err);
+int sysprep_boot(struct off *o, const json_t *args, struct disk_server *s, uint64_t *copied,
+	struct err *err);
+/* What came along to be copied in: images/sysprep_stream.h; -1: nothing. */
+int sysprep_files_stream(const json_t *args);
 
 #endif

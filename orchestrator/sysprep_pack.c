@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -100,7 +99,7 @@ static int add(int out, int dir, const char *path, const char *name, int depth, 
 				   : add_file(out, fd, &st, name, depth, err);
 }
 
-int sysprep_pack(const char *what, const char **dir, struct err *err)
+int sysprep_pack(int out, const char *what, const char **dir, struct err *err)
 {
 	const char *colon = strrchr(what, ':');
 	char real[PATH_MAX];
@@ -112,13 +111,9 @@ int sysprep_pack(const char *what, const char **dir, struct err *err)
 	if (!realpath(local, real))
 		return err_errno(err, "cannot look at '%s'", local);
 	const char *name = strrchr(real, '/') + 1;
-	_cleanup_close_ int out = memfd_create("files", MFD_CLOEXEC);
-	if (out < 0)
-		return err_errno(err, "cannot make a file in memory");
-	if (add(out, AT_FDCWD, real, name, 0, err) < 0)
+	if (add_header(out, json_pack("{s:s}", "into", colon + 1), colon + 1, err) < 0 ||
+		add(out, AT_FDCWD, real, name, 0, err) < 0)
 		return -1;
-	if (lseek(out, 0, SEEK_SET) < 0)
-		return err_errno(err, "cannot collect '%s'", local);
 	*dir = colon + 1;
-	return TAKE_FD(out);
+	return 0;
 }

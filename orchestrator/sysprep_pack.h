@@ -1,10 +1,10 @@
-/* What `sysprep --copy-in` takes along, read with the caller's rights: the stream of images/sysprep_files.h. */
+/* What `sysprep --copy-in` takes along, read with the caller's rights: a stream of images/sysprep_stream.h. */
 #ifndef ORCHESTRATOR_SYSPREP_PACK_H
 #define ORCHESTRATOR_SYSPREP_PACK_H
 
 #include "base/err.h"
 
-/* "LOCAL:DIR", a file or a folder with all that is in it: the stream, an open file, and where DIR begins. */
-int sysprep_pack(const char *what, const char **dir, struct err *err);
+/* "LOCAL:DIR", a file or a folder with all that is in it, behind what `out` has; and where DIR begins. */
+int sysprep_pack(int out, const char *what, const char **dir, struct err *err);
 
 #endif

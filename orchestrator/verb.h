@@ -10,15 +10,20 @@
 #include "orchestrator/status.h"
 #include "qmp/client.h"
 
-enum { OPTIONS_MAX = 16, EXIT_OF_OURS = 255 };
+enum { OPTIONS_MAX = 16, REPEATED_MAX = 64, EXIT_OF_OURS = 255 };
 
 struct option_row {
 	const char *name; /* "paused": written --paused; NULL ends the list */
-	const char *
-		value; /* NULL: a flag; else what its value is, "RUNG", or its words, "acpi|agent" */
-	char letter;   /* also -X; 0: none */
+	/*
+	 * NULL: a flag; else what its value is, "RUNG", or its words, "acpi|agent". OPTION_REPEATS at its
+	 * end: it may be given more than once.
+	 */
+	const char *value;
+	char letter; /* also -X; 0: none */
 	const char *doc;
 };
+
+#define OPTION_REPEATS " ..."
 
 struct cli;
 
@@ -64,7 +69,11 @@ struct cli {
 	const char *operands[256];
 	int count;
 	const char *values[OPTIONS_MAX]; /* "" for a flag that is there, NULL for what is not */
-	bool json;                       /* --json, known to every verb */
+	struct repeated {
+		const char *name, *value;
+	} repeated[REPEATED_MAX]; /* options that may be given more than once, as they came */
+	int repeated_count;
+	bool json; /* --json, known to every verb */
 };
 
 bool cli_flag(const struct cli *cli, const char *name);

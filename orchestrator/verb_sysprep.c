@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -88,22 +90,78 @@ static void print(const char *guest, const json_t *reply)
 				(long long)json_get_int(reply, "ms", 0));
 }
 
+/* `text` stolen; NULL: it is not UTF-8. */
+static json_t *script(const char *what, const char *given, json_t *text, struct err *err)
+{
+	json_t *one = json_pack(
+		"{s:o*, s:o*}", "name", json_sprintf("the %s '%s'", what, given), "text", text);
+	if (json_object_size(one) == 2)
+		return one;
+	json_decref(one);
+	err_set(err, ERR_USAGE, "the %s '%s' is no text in UTF-8", what, given);
+	return NULL;
+}
+
+static json_t *script_file(const char *file, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	if (file_read(AT_FDCWD, file, SCRIPT_MAX, &text, err) < 0)
+		return NULL;
+	return script("script", file, json_stringn(text.len ? text.data : "", text.len), err);
+}
+
+/* --run and --run-command, in their order. */
+static json_t *scripts(const struct cli *cli, struct err *err)
+{
+	_cleanup_json_ json_t *list = json_array();
+	for (int i = 0; i < cli->repeated_count; i++) {
+		const char *name = cli->repeated[i].name, *value = cli->repeated[i].value;
+		if (str_eq(name, "copy-in"))
+			continue;
+		json_t *one = str_eq(name, "run")
+				      ? script_file(value, err)
+				      : script("command", value,
+						json_sprintf("#!/bin/sh\n%s\n", value), err);
+		if (!one)
+			return NULL;
+		json_array_append_new(list, one);
+	}
+	return TAKE(list);
+}
+
 /* What roostd is asked. */
 static json_t *request(const struct cli *cli, const char *name, struct err *err)
 {
-	_cleanup_buf_ struct buf script = {0};
-	const char *file = cli_value(cli, "run", NULL);
 	_cleanup_json_ json_t *names = operations(cli, err);
-	if (!names || (file && file_read(AT_FDCWD, file, SCRIPT_MAX, &script, err) < 0))
+	_cleanup_json_ json_t *texts = names ? scripts(cli, err) : NULL;
+	if (!texts)
 		return NULL;
-	json_t *text = file ? json_stringn(script.len ? script.data : "", script.len) : NULL;
-	if (file && !text) {
-		err_set(err, ERR_USAGE, "'%s' is no text in UTF-8", file);
-		return NULL;
+	return json_pack("{s:s, s:O, s:b, s:O}", "name", name, "operations", names, "boot",
+		cli_flag(cli, "boot"), "scripts", texts);
+}
+
+/* What comes along, an open file, and into which folders; 0 and *out -1: nothing. */
+static int pack(const struct cli *cli, json_t *args, int *out, struct err *err)
+{
+	_cleanup_close_ int files = memfd_create("files", MFD_CLOEXEC);
+	_cleanup_json_ json_t *folders = json_array();
+	const char *folder;
+	if (files < 0)
+		return err_errno(err, "cannot make a file in memory");
+	for (int i = 0; i < cli->repeated_count; i++) {
+		if (!str_eq(cli->repeated[i].name, "copy-in"))
+			continue;
+		if (sysprep_pack(files, cli->repeated[i].value, &folder, err) < 0)
+			return -1;
+		json_array_append_new(folders, json_string(folder));
 	}
-	return json_pack("{s:s, s:O, s:b, s:o*, s:s*}", "name", name, "operations", names, "boot",
-		cli_flag(cli, "boot"), "run", text, "run-command",
-		cli_value(cli, "run-command", NULL));
+	if (!json_array_size(folders))
+		return 0;
+	if (lseek(files, 0, SEEK_SET) < 0)
+		return err_errno(err, "cannot collect what is to be copied");
+	json_object_set(args, "copy-in", folders);
+	*out = TAKE_FD(files);
+	return 0;
 }
 
 static int run_sysprep(const struct cli *cli, struct err *err)
@@ -117,12 +175,9 @@ static int run_sysprep(const struct cli *cli, struct err *err)
 	if (guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *args = request(cli, f.name, err);
-	const char *folder = NULL, *local = cli_value(cli, "copy-in", NULL);
-	_cleanup_close_ int files = args && local ? sysprep_pack(local, &folder, err) : -1;
-	if (!args || (local && files < 0))
+	_cleanup_close_ int files = -1;
+	if (!args || pack(cli, args, &files, err) < 0)
 		return -1;
-	if (folder)
-		json_object_set_new(args, "copy-in", json_string(folder));
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
 	if (!q || qmp_call_fds(q, "roost-sysprep", json_incref(args), &files, files >= 0,
 			  deadline_in(WORK_MS), &reply, err) < 0)
@@ -142,10 +197,10 @@ const struct verb verb_sysprep = {"sysprep", "[NAME]",
 	{{"operations", "LIST", 0,
 		 "only these, by commas; `defaults`, `all`, and -NAME for without it"},
 		{"enable", "LIST", 0, "the same"}, {"skip", "LIST", 0, "without these"},
-		{"run", "SCRIPT", 0,
+		{"run", "SCRIPT" OPTION_REPEATS, 0,
 			"before, root runs this script in it; it is booted for that, alone"},
-		{"run-command", "COMMAND", 0, "the same with a line for its shell"},
-		{"copy-in", "LOCAL:DIR", 0,
+		{"run-command", "COMMAND" OPTION_REPEATS, 0, "the same with a line for its shell"},
+		{"copy-in", "LOCAL:DIR" OPTION_REPEATS, 0,
 			"afterwards a file or a folder is copied into it, root's"},
 		{"boot", NULL, 0, "boot it alone and do it over SSH, as where offline is no way"},
 		{"list-operations", NULL, 0,

@@ -142,8 +142,7 @@ dd if=/dev/urandom of=big bs=1k count=3000 2>/dev/null
 echo new >motd
 for format in ext2 ext4; do
 	system a.raw -t $format
-	roost sysprep a --enable tmp-files --copy-in motd:/etc >/dev/null
-	roost sysprep a --enable tmp-files --copy-in "$TMPDIR/big":/home/ann >/dev/null
+	check_json "two" '.copied == 2' "$(roost sysprep a --enable tmp-files --copy-in motd:/etc --copy-in "$TMPDIR/big":/home/ann --json)"
 	check_json "how many" '.copied == 404' "$(roost sysprep a --enable tmp-files --copy-in conf.d:/etc/ --json)"
 	e2fsck -fn a.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
 	check_eq "what was there is replaced" new "$(debugfs -R 'cat /etc/motd' a.raw 2>/dev/null)"

@@ -33,7 +33,7 @@ say "a script that fails: nothing has happened"
 was=$(whole)
 printf '#!/bin/sh\necho no luck >&2\nexit 3\n' >fails
 check_status 6 roost sysprep a --run fails
-check_match "its words" "guest 'a': booted alone: the script that was to be run: exited with status 3: no luck" "$out"
+check_match "its words" "guest 'a': booted alone: the script 'fails': exited with status 3: no luck" "$out"
 check_eq "as it was" "$was" "$(whole)"
 check_eq "no file is left" "" "$(find "$guests/a" -name 'disk-*' -o -name '*.sock')"
 
@@ -52,8 +52,18 @@ printf 'A=1\nHWADDR=2\n' >/etc/sysconfig/network-scripts/ifcfg-e
 echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 echo x >/tmp/.hidden
 END
+mkdir -p conf.d/deep "it's" keys
+long=$(seq -s - 60)
+echo deep >"conf.d/deep/$long"
+ln -s "deep/$long" conf.d/link
+chmod 750 conf.d
+echo new >motd
+echo key >keys/authorized_keys
+dd if=/dev/urandom of=big bs=1001 count=3000 2>/dev/null
 # shellcheck disable=SC2016 # the guest's shell expands it
-roost sysprep a --run script --run-command 'echo "$(id -un) $(wc -l </root/made-by)" >/root/command' >said
+roost sysprep a --run script --run-command 'echo "$(id -un) $(wc -l </root/made-by)" >/root/command' \
+	--copy-in conf.d:/etc --copy-in motd:/etc/ --run-command "mkdir -p '/root/it'\''s' /root/.ssh; cat /root/command >>/root/twice" \
+	--copy-in big:"/root/it's" --copy-in keys/authorized_keys:/root --copy-in "it's":/ >said
 cat said
 check_match "the way it took" "Guest 'a' was cleaned by booting it alone, over SSH, in [0-9]+ ms" "$(cat said)"
 check_eq "its state" "shut off" "$(state a)"
@@ -61,6 +71,13 @@ on_disk
 e2fsck -fn root.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
 check_eq "the script was root's" "0 1" "$(debugfs -R 'cat /root/made-by' root.raw 2>/dev/null | paste -s -d ' ' -)"
 check_eq "and then the command" "root 2" "$(debugfs -R 'cat /root/command' root.raw 2>/dev/null)"
+check_eq "and another one" "root 2" "$(debugfs -R 'cat /root/twice' root.raw 2>/dev/null)"
+check_eq "files are copied in" "new key" "$(debugfs -R 'cat /etc/motd' root.raw 2>/dev/null) $(debugfs -R 'cat /root/authorized_keys' root.raw 2>/dev/null)"
+check_eq "a large one" "$(sha256sum <big)" "$(debugfs -R "cat \"/root/it's/big\"" root.raw 2>/dev/null | sha256sum)"
+check_eq "one with a long name" deep "$(debugfs -R "cat /etc/conf.d/deep/$long" root.raw 2>/dev/null)"
+check_match "a link" "[Ll]ink" "$(debugfs -R 'stat /etc/conf.d/link' root.raw 2>/dev/null)"
+check_match "root's, with its mode" 'Mode: +0750 .*User: +0 +Group: +0 ' "$(debugfs -R 'stat /etc/conf.d' root.raw 2>/dev/null | paste -s -d ' ' -)"
+! debugfs -R "stat /.roost-copy-in" root.raw 2>&1 | grep -q ^Inode: || fail "the archive is still there"
 for path in /etc/ssh/ssh_host_rsa_key /home/ann/.ssh /var/log/messages /var/log/deep/er/x.log /root/.bash_history /tmp/.hidden; do
 	! debugfs -R "stat $path" root.raw 2>&1 | grep -q ^Inode: || fail "$path is still there"
 done
@@ -101,7 +118,9 @@ cloud_init: true
 ready: {user: root}
 END
 roost define b.yaml
-check_json "booted" '.way == "booted"' "$(roost sysprep b --json)"
+check_json "booted" '.way == "booted" and .copied == 1' "$(roost sysprep b --copy-in motd:/etc --json)"
+check_status 6 roost sysprep b --copy-in motd:/etc --copy-in motd:/no/such
+check_match "no folder" "copying files into it: exited with status 1: there is no folder '/no/such' in it" "$out"
 printf 'name: c\nmemory: 32M\ndisks: [{size: 16M}]\n' >c.yaml
 roost define c.yaml
 check_status 3 roost sysprep c

@@ -56,7 +56,8 @@ roost define x.yaml
 check_json "df knows it" 'any(.[0].filesystems[]; .device == "vda1" and .type == "xfs")' "$(roost df x --json)"
 
 say "sysprep boots it"
-roost sysprep x --run-command 'stat -f -c %T / >/root/type; : >/root/made' >said
+echo copied >copied
+roost sysprep x --run-command 'stat -f -c %T / >/root/type; : >/root/made' --copy-in copied:/root >said
 check_match "the way it took" "Guest 'x' was cleaned by booting it alone, over SSH, in [0-9]+ ms" "$(cat said)"
 dd if=disk.raw of=xfs.raw bs=1M skip=1 count=320 conv=sparse 2>/dev/null
 xfs_repair -n xfs.raw >repair 2>&1 || fail "xfs_repair: $(cat repair)"
@@ -74,4 +75,5 @@ for path in /root/letter /root/made /etc/shadow /var/log; do
 done
 check_eq "the machine's id" 0 "$(size /etc/machine-id)"
 check_eq "it was on XFS that it ran" 4 "$(size /root/type)"
+check_eq "what was copied in" 7 "$(size /root/copied)"
 check_eq "no file is left" "" "$(find "$ROOST_STATE/guests/x" -name 'disk-*' -o -name '*.sock')"

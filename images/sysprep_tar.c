@@ -1,0 +1,150 @@
+#include "images/sysprep_tar.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "images/sysprep_stream.h"
+
+enum { BLOCK = 512, COPY_MAX = 64 * 1024 };
+
+/* POSIX.1-1988, with GNU's magic. Numbers are octal text. */
+struct header {
+	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
+	char link[100], magic[8], rest[247];
+};
+static_assert(sizeof(struct header) == BLOCK, "a header is a block");
+
+static int put(int out, const void *data, size_t len, struct err *err)
+{
+	return write_all(out, data, len) < 0 ? err_errno(err, "cannot collect what is to be copied")
+					     : 0;
+}
+
+/* To the block's end. */
+static int fill(int out, uint64_t size, struct err *err)
+{
+	static const char zeroes[BLOCK];
+	return put(out, zeroes, (size_t)(BLOCK - size % BLOCK) % BLOCK, err);
+}
+
+static void set(char *field, size_t room, const char *text)
+{
+	size_t len = strlen(text);
+	memcpy(field, text, len < room ? len : room);
+}
+
+static int put_header(int out, char type, const char *name, const char *link, unsigned mode,
+	uint64_t size, struct err *err)
+{
+	struct header h = {.type = type, .uid = "0000000", .gid = "0000000", .magic = "ustar  "};
+	unsigned sum = 0;
+	set(h.name, sizeof(h.name), name);
+	set(h.link, sizeof(h.link), link);
+	snprintf(h.mode, sizeof(h.mode), "%07o", mode & 07777);
+	snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)size & 077777777777);
+	snprintf(
+		h.mtime, sizeof(h.mtime), "%011llo", (unsigned long long)time(NULL) & 077777777777);
+	memset(h.checksum, ' ', sizeof(h.checksum));
+	for (size_t i = 0; i < sizeof(h); i++)
+		sum += ((const unsigned char *)&h)[i];
+	snprintf(h.checksum, sizeof(h.checksum), "%06o", sum);
+	return put(out, &h, sizeof(h), err);
+}
+
+/* A name of more than a header holds comes before it. */
+static int put_long(int out, char type, const char *name, struct err *err)
+{
+	const struct header *h = NULL;
+	size_t len = strlen(name) + 1;
+	if (len <= sizeof(h->name))
+		return 0;
+	return put_header(out, type, "././@LongLink", "", 0, len, err) < 0 ||
+			       put(out, name, len, err) < 0
+		       ? -1
+		       : fill(out, len, err);
+}
+
+static int put_content(int out, struct sysprep_stream *s, struct err *err)
+{
+	_cleanup_free_ char *data = xcalloc(1, COPY_MAX);
+	uint64_t size = s->left;
+	ssize_t n;
+	while ((n = sysprep_stream_read(s, data, COPY_MAX, err)) > 0)
+		if (put(out, data, (size_t)n, err) < 0)
+			return -1;
+	return n < 0 ? -1 : fill(out, size, err);
+}
+
+static int put_entry(
+	int out, struct sysprep_stream *s, const json_t *header, const char *path, struct err *err)
+{
+	const char *link = json_get_str(header, "link", "");
+	bool folder = json_get_bool(header, "folder", false);
+	char type = folder ? '5' : link[0] ? '2' : '0';
+	unsigned mode = link[0] ? 0777 : (unsigned)json_get_int(header, "mode", 0600);
+	if (put_long(out, 'K', link, err) < 0 || put_long(out, 'L', path, err) < 0 ||
+		put_header(out, type, path, link, mode, s->left, err) < 0)
+		return -1;
+	return type == '0' ? put_content(out, s, err) : 0;
+}
+
+/* paths[0] is the folder that was named, without its '/', paths[n+1] the last one of depth n. */
+static int take(int out, struct sysprep_stream *s, const json_t *header,
+	char *paths[SYSPREP_FILES_DEPTH + 1], struct err *err)
+{
+	int64_t depth = json_get_int(header, "depth", 0);
+	const char *name = json_get_str(header, "name", "");
+	if (!paths[depth])
+		return err_set(err, ERR_USAGE, "'%.80s' cannot be copied: its depth", name);
+	_cleanup_free_ char *path =
+		str_fmt("%s%s%s", paths[depth], paths[depth][0] ? "/" : "", name);
+	if (put_entry(out, s, header, path, err) < 0)
+		return err_prefix(err, "copying '%.200s'", path);
+	if (json_get_bool(header, "folder", false)) {
+		free(paths[depth + 1]);
+		paths[depth + 1] = TAKE(path);
+	}
+	return 0;
+}
+
+static void forget(char *paths[SYSPREP_FILES_DEPTH + 1])
+{
+	for (size_t i = 0; i <= SYSPREP_FILES_DEPTH; i++) {
+		free(paths[i]);
+		paths[i] = NULL;
+	}
+}
+
+static void enter(const char *folder, char *paths[SYSPREP_FILES_DEPTH + 1])
+{
+	forget(paths);
+	paths[0] = xstrdup(folder + strspn(folder, "/"));
+	for (size_t len = strlen(paths[0]); len && paths[0][len - 1] == '/';)
+		paths[0][--len] = '\0';
+}
+
+int sysprep_tar(int stream, int out, uint64_t *count, struct err *err)
+{
+	static const char end[2 * BLOCK];
+	struct sysprep_stream s = {.fd = stream};
+	char *paths[SYSPREP_FILES_DEPTH + 1] = {0};
+	json_t *header;
+	int got;
+	while ((got = sysprep_stream_next(&s, &header, err)) > 0) {
+		_cleanup_json_ json_t *owned = header;
+		const char *into = json_get_str(header, "into", NULL);
+		if (into)
+			enter(into, paths);
+		else if (take(out, &s, header, paths, err) < 0)
+			break;
+		*count += !into;
+	}
+	forget(paths);
+	return got ? -1 : put(out, end, sizeof(end), err);
+}
