@@ -76,7 +76,7 @@ roostd += op_blockpull_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim
 shared += network network_keys network_subnet host_routes network_address network_address_void network_users
-shared += network_call network_up network_tap
+shared += network_call network_up network_tap network_publish
 roost  += logout
 roostd += op_network op_network_update
 roost  += verb_net_define verb_net_look verb_net_exec verb_net_update
@@ -95,7 +95,7 @@ shared += catalogue progress_bar
 roost  += verb_pull pull
 roost  += verb_dial verb_ssh_config
 fetch  := roost-fetch fetch_one fetch_part
-net    := roost-net holder holder_commands holder_ports holder_names
+net    := roost-net holder holder_commands holder_ports holder_names holder_publish
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem
@@ -211,7 +211,7 @@ $(LIBEXEC)/roost-digest: $(call room,images,digest) $(LIB)
 $(LIBEXEC)/roost-sysprep: $(call room,images,sysprep) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(EXT2) -ljansson
-$(LIBEXEC)/roost-net: $(call room,orchestrator,net) $(call room,netsetup,netsetup) $(LIB)
+$(LIBEXEC)/roost-net: $(call room,orchestrator,net) $(call room,netsetup,netsetup) $(call room,netsetup,proxy) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lmnl -lnftables -ljansson
 

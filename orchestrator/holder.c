@@ -213,7 +213,7 @@ static int open_kernel(struct holder *h, struct err *err)
 	h->links = netlink_open(err);
 	h->watch = h->links ? link_watch_open(err) : NULL;
 	h->guard = h->watch ? guard_open(table, err) : NULL;
-	return h->guard ? 0 : -1;
+	return h->guard ? publish_open(h, err) : -1;
 }
 
 static int serve_socket(struct holder *h, const char *path, struct err *err)
@@ -269,13 +269,15 @@ static void doze(struct holder *h, int signals)
 	struct pollfd fds[FDS_MAX];
 	size_t n = 0;
 	int64_t until = h->dhcp ? dhcp_deadline(h->dhcp) : DEADLINE_NONE;
+	int64_t proxies = publish_deadline(h);
 	fds[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = h->outer, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = link_watch_fd(h->watch), .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = h->proxies, .events = POLLIN};
 	if (h->dhcp)
 		n += dhcp_poll_fds(h->dhcp, fds + n);
 	n += server_poll_fds(h->server, fds + n, FDS_MAX - n);
-	poll(fds, n, deadline_left(until));
+	poll(fds, n, deadline_left(proxies < until ? proxies : until));
 	struct err ignored = ERR_INIT;
 	if (fds[1].revents && take_uplink(h, 0, &ignored) < 0)
 		cleanup_close(&h->outer); /* its death is ours */
@@ -317,6 +319,7 @@ int holder_run(
 	while (!h.quit) {
 		serve(&h);
 		ports_look(&h);
+		publish_look(&h);
 		if (h.dhcp)
 			dhcp_look(h.dhcp);
 		if (!h.quit)

@@ -52,6 +52,8 @@ struct holder {
 	struct dhcp *dhcp; /* NULL in mode bridge */
 	struct server *server;
 	struct port *ports;
+	struct published *published;
+	int proxies;    /* an epoll of theirs: one has ended */
 	int outer;      /* the other half of roost-net */
 	json_t *uplink; /* what that has told of it */
 	bool quit;      /* ended in order: nothing stays */
@@ -87,6 +89,19 @@ void ports_look(struct holder *h);
 /* Names and leases of guests, running or not: {"mac","guest","address","address6"}. holder_names.c */
 int names_add(struct holder *h, const json_t *args, struct err *err);
 int names_load(struct holder *h, struct err *err);
+
+/*
+ * Published ports of `port`: {"host","port","guest_port","udp"}, and the socket of the host's, which is taken.
+ * holder_publish.c
+ */
+int publish_add(struct holder *h, struct port *port, const json_t *args, int *fd, struct err *err);
+int publish_remove(struct holder *h, struct port *port, const json_t *args, struct err *err);
+/* All those of a tap that has gone. */
+void publish_drop(struct holder *h, const char *tap);
+int publish_open(struct holder *h, struct err *err);
+/* Starts anew what has died. */
+void publish_look(struct holder *h);
+int64_t publish_deadline(const struct holder *h);
 
 extern const struct command holder_commands[];
 

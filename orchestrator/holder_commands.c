@@ -57,6 +57,24 @@ static int set_link(
 	return port_write(h, p, err);
 }
 
+static int publish(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct holder *h = self;
+	struct port *p = want_port(h, args, err);
+	_cleanup_close_ int fd = request_take_fd(r);
+	(void)ret;
+	return p ? publish_add(h, p, args, &fd, err) : -1;
+}
+
+static int unpublish(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct holder *h = self;
+	struct port *p = want_port(h, args, err);
+	(void)r, (void)ret;
+	return p ? publish_remove(h, p, args, err) : -1;
+}
+
 /* ---- names ---------------------------------------------------------------------------------------- */
 
 static int want_names(const struct holder *h, struct err *err)
@@ -241,6 +259,18 @@ const struct command holder_commands[] = {
 	{"net-untap", "Removes a tap, whoever holds it.", ARGS(TAP), CMD_CHANGING, untap},
 	{"net-link", "Plugs a tap's cable in or pulls it.",
 		ARGS(TAP, {"up", ARG_BOOL, false, "is it plugged in?"}), CMD_CHANGING, set_link},
+	{"net-publish",
+		"Leads a port of the host, whose bound or listening socket comes with it, to a port of a guest.",
+		ARGS(TAP, {"host", ARG_STR, false, "address of the host"},
+			{"port", ARG_INT, false, "port of the host"},
+			{"guest_port", ARG_INT, false, "port of the guest"},
+			{"udp", ARG_BOOL, true, "UDP instead of TCP"}),
+		CMD_CHANGING, publish},
+	{"net-unpublish", "Ends that.",
+		ARGS(TAP, {"host", ARG_STR, false, "address of the host"},
+			{"port", ARG_INT, false, "port of the host"},
+			{"udp", ARG_BOOL, true, "UDP instead of TCP"}),
+		CMD_CHANGING, unpublish},
 	{"net-host", "Names a guest and leases it its address, whether it runs or not.",
 		ARGS({"mac", ARG_STR, false, "its interface's"},
 			{"guest", ARG_STR, false, "its name"}, {"address", ARG_STR, true, "IPv4"},

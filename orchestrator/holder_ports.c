@@ -175,6 +175,7 @@ void port_drop(struct holder *h, struct port *p)
 		*at = p->next;
 		break;
 	}
+	publish_drop(h, p->tap);
 	guard_remove(h->guard, &guard, &ignored);
 	unlinkat(h->ports_dir, p->tap, 0);
 	port_free(p);

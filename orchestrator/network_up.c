@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "orchestrator/access.h"
 #include "orchestrator/network_call.h"
+#include "orchestrator/network_publish.h"
 #include "orchestrator/network_tap.h"
 #include "orchestrator/paths.h"
 
@@ -168,10 +169,14 @@ int network_up(const struct network *n, struct err *err)
 	_cleanup_close_ int lock = lock_changes(n, err);
 	if (lock < 0)
 		return -1;
-	if (network_active(n) || start(n, err) == 0)
+	if (network_active(n))
 		return 0;
-	remove_folder(n);
-	return -1;
+	if (start(n, err) < 0) {
+		remove_folder(n);
+		return -1;
+	}
+	network_republish(n);
+	return 0;
 }
 
 /* ---- ending it ------------------------------------------------------------------------------------ */

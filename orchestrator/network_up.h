@@ -12,7 +12,7 @@
 
 /*
  * Starts it unless it is active: returns when it serves, or with what went wrong. Where guests still run whose taps are
- * in the namespace of a former holder, the new one takes that over. roost-net becomes roostd's child,
+ * in the namespace of a former holder, the new one takes that over, and what was published is so again. roost-net becomes roostd's child,
  * for that is the sub-reaper. Called by roostd's workers, and by a keeper that is root yet.
  */
 int network_up(const struct network *n, struct err *err);

@@ -29,7 +29,8 @@ static bool has_forward(const json_t *forwards, const struct forward *f)
 	return false;
 }
 
-static bool guest_has(const struct forward *f, char out[HOLDER_TEXT])
+/* By user networking: as its status tells. */
+static bool guest_forwards(const struct forward *f, char out[HOLDER_TEXT])
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **ids = NULL;
@@ -45,6 +46,41 @@ static bool guest_has(const struct forward *f, char out[HOLDER_TEXT])
 		found = has_forward(s.forwards, f);
 		if (found)
 			snprintf(out, HOLDER_TEXT, "guest '%s'", s.name);
+	}
+	return found;
+}
+
+/* On a network: as the holder was told of its taps. */
+static bool network_publishes(const char *ports, const struct forward *f, char out[HOLDER_TEXT])
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **taps = NULL;
+	_cleanup_close_ int dir = dir_open(AT_FDCWD, ports, &ignored);
+	bool found = false;
+	if (dir < 0 || dir_names(dir, &taps, NULL, &ignored) < 0)
+		return false;
+	for (char **tap = taps; *tap && !found; tap++) {
+		_cleanup_json_ json_t *told = json_file_read(dir, *tap, &ignored);
+		found = has_forward(json_object_get(told, "publish"), f);
+		if (found)
+			snprintf(out, HOLDER_TEXT, "guest '%s'", json_get_str(told, "guest", ""));
+	}
+	return found;
+}
+
+static bool guest_publishes(const struct forward *f, char out[HOLDER_TEXT])
+{
+	struct err ignored = ERR_INIT;
+	const char *run = paths_run(&ignored);
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_free_ char *path = str_fmt("%s/n", run);
+	_cleanup_close_ int networks = run ? dir_open(AT_FDCWD, path, &ignored) : -1;
+	bool found = false;
+	if (networks < 0 || dir_names(networks, &ids, NULL, &ignored) < 0)
+		return false;
+	for (char **id = ids; *id && !found; id++) {
+		_cleanup_free_ char *ports = str_fmt("%s/%s/ports", path, *id);
+		found = network_publishes(ports, f, out);
 	}
 	return found;
 }
@@ -123,9 +159,13 @@ static bool process_has(const struct forward *f, char out[HOLDER_TEXT])
 	return false;
 }
 
+/* A process of ours has it for a guest, and so it may be with one that we may not look at. */
 const char *port_holder(const struct forward *f, char out[HOLDER_TEXT])
 {
-	if (!guest_has(f, out) && !process_has(f, out))
-		snprintf(out, HOLDER_TEXT, "another program");
+	char process[HOLDER_TEXT] = "another program";
+	bool known = process_has(f, process);
+	bool ours = !known || str_starts(process, "roost-") || str_starts(process, "qemu-");
+	if (!ours || (!guest_forwards(f, out) && !guest_publishes(f, out)))
+		snprintf(out, HOLDER_TEXT, "%s", process);
 	return out;
 }

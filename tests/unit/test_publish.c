@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -118,6 +119,8 @@ static void taken_by_a_guest(void **state)
 	struct err err = ERR_INIT;
 	struct forward f = forward_of("0.0.0.0::22");
 	uint16_t port = 0, other;
+	/* who else has it is named himself */
+	assert_int_equal(prctl(PR_SET_NAME, "roost-proxy"), 0);
 	_cleanup_close_ int fd = publish_bind(&f, &port, &err);
 	_cleanup_free_ char *folder = str_fmt("%s/g/0123456789ab", scratch);
 	_cleanup_close_ int dir = dir_make(folder, 0700, &err);
