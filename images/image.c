@@ -17,6 +17,10 @@ struct remedy {
 	{                                                                                          \
 		"convert it with: qemu-img convert -f " format " -O qcow2 ", " NEW.qcow2"          \
 	}
+#define IMPORT                                                                                     \
+	{                                                                                          \
+		"`roost image import --convert ", "` takes it into the store"                      \
+	}
 #define UNPACK(command)                                                                            \
 	{                                                                                          \
 		"unpack it with: " command " ", ""                                                 \
@@ -35,13 +39,13 @@ static const struct format {
 	struct remedy remedy;
 } formats[] = {
 	{"an old qcow image", HEAD, 0, MAGIC("QFI\xfb\0\0\0\1"), CONVERT("qcow")},
-	{"a VMDK image", HEAD, 0, MAGIC("KDMV"), CONVERT("vmdk")},
+	{"a VMDK image", HEAD, 0, MAGIC("KDMV"), IMPORT},
 	{"a VMDK image", HEAD, 0, MAGIC("COWD"), CONVERT("vmdk")},
 	{"a VMDK descriptor", HEAD, 0, MAGIC("# Disk DescriptorFile"), CONVERT("vmdk")},
-	{"a VDI image", HEAD, 64, MAGIC("\x7f\x10\xda\xbe"), CONVERT("vdi")},
-	{"a VHDX image", HEAD, 0, MAGIC("vhdxfile"), CONVERT("vhdx")},
-	{"a VHD image", HEAD, 0, MAGIC("conectix"), CONVERT("vpc")},
-	{"a VHD image", TAIL, 0, MAGIC("conectix"), CONVERT("vpc")},
+	{"a VDI image", HEAD, 64, MAGIC("\x7f\x10\xda\xbe"), IMPORT},
+	{"a VHDX image", HEAD, 0, MAGIC("vhdxfile"), IMPORT},
+	{"a VHD image", HEAD, 0, MAGIC("conectix"), IMPORT},
+	{"a VHD image", TAIL, 0, MAGIC("conectix"), IMPORT},
 	{"a QED image", HEAD, 0, MAGIC("QED\0"), CONVERT("qed")},
 	{"a Parallels image", HEAD, 0, MAGIC("WithoutFreeSpace"), CONVERT("parallels")},
 	{"a Parallels image", HEAD, 0, MAGIC("WithouFreSpacExt"), CONVERT("parallels")},

@@ -132,6 +132,7 @@ done
 qemu-img convert -O raw "$GUESTS/pico.raw" plain.raw
 for format in vmdk vdi vhdx vpc; do
 	qemu-img convert -O $format plain.raw "y.$format"
+	refused 5 "roost image import --convert y.$format. takes it into the store" "y.$format"
 	check_json "$format converted" '.format == "qcow2"' "$(roost image import "y.$format" --convert --json --name "from-$format")"
 	qemu-img convert -O raw "$images/from-$format/disk.qcow2" back.raw
 	cmp -n "$(stat -c %s plain.raw)" plain.raw back.raw
