@@ -85,6 +85,12 @@ bool uplink_look(struct uplink *u);
  */
 json_t *uplink_status(const struct uplink *u);
 
+/*
+ * The filters of the host's that drop what no rule of theirs accepts, for `roost validate`: [{"filter": "the chain ...",
+ * "opened": will be, by itself, "remedy": "`...`"}]. As root.
+ */
+json_t *uplink_filters(const char *interface, struct err *err);
+
 /* Removes what an uplink left whose holder was killed. */
 int uplink_sweep(const char *id, struct err *err);
 

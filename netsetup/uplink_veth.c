@@ -286,6 +286,24 @@ int uplink_sweep(const char *id, struct err *err)
 	return result;
 }
 
+json_t *uplink_filters(const char *interface, struct err *err)
+{
+	struct host_filter filters[HOST_FILTERS_MAX];
+	struct host_firewall *f = host_firewall_open("", interface, false, err);
+	int count = f ? host_firewall_filters(f, filters, err) : -1;
+	host_firewall_close(f);
+	if (count < 0)
+		return NULL;
+	json_t *out = json_array();
+	for (int i = 0; i < count; i++) {
+		_cleanup_free_ char *text = host_filter_text(&filters[i]);
+		_cleanup_free_ char *remedy = host_filter_remedy(&filters[i], interface);
+		json_array_append_new(out, json_pack("{s:s, s:b, s:s}", "filter", text, "opened",
+						   filters[i].opening[0] != 0, "remedy", remedy));
+	}
+	return out;
+}
+
 static int put_table(struct uplink *u, struct err *err)
 {
 	struct host_table t = {.nat = u->mode == UPLINK_NAT,

@@ -3,6 +3,7 @@
  *
  *	roost-net NAME [--again FD]	FD: a tap of it that outlived its former holder
  *	roost-net --commands		prints what net.sock understands, for roost-qmp(7)
+ *	roost-net --filters INTERFACE	what the host's firewall would drop of it (uplink_filters()), for roost validate
  *
  * It is two processes. The outer one, this file, stays in the host's network namespace with the rights of who
  * started it, and keeps the uplink. The inner one is the holder (holder.h), in the network's own. Each ends when the other
@@ -223,11 +224,21 @@ static int keep(struct outer *o, const char *name, int tap)
 	return 0;
 }
 
+static int tell_filters(const char *interface)
+{
+	struct err err = ERR_INIT;
+	json_t *filters = uplink_filters(interface, &err);
+	answer(filters ? json_pack("{s:o}", "return", filters) : json_from_err(&err));
+	return err_exit_code(err.kind);
+}
+
 int main(int argc, char **argv)
 {
 	struct outer o = {.run = -1, .lock = -1, .link = -1, .inner = PROC_NONE};
 	if (argc == 2 && str_eq(argv[1], "--commands"))
 		return command_print(holder_commands);
+	if (argc == 3 && str_eq(argv[1], "--filters"))
+		return tell_filters(argv[2]);
 	bool again = argc == 4 && str_eq(argv[2], "--again");
 	if (argc != 2 && !again) {
 		fprintf(stderr, "roost-net: started by roostd and keepers only\n");

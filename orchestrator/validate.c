@@ -210,6 +210,7 @@ static void check_optional_programs(struct validate_row *r)
 		{"roost-digest", "the store of images", "libssl-dev"},
 		{"roost-fetch", "image pull", "libcurl4-openssl-dev"},
 		{"roost-sysprep", "sysprep", "libext2fs-dev"},
+		{"roost-net", "networks", "libmnl-dev libnftables-dev"},
 	};
 	_cleanup_buf_ struct buf missing = {0}, packages = {0};
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
@@ -333,7 +334,7 @@ static void check_user_namespaces(struct validate_row *r)
 		found(r, VALIDATE_PASS, "may be made");
 		return;
 	}
-	found(r, VALIDATE_WARN, "cannot be made: %s",
+	found(r, VALIDATE_WARN, "cannot be made, nor networks of a user's own: %s",
 		pid > 0 && WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "no child");
 	remedy(r, "`sysctl user.max_user_namespaces kernel.unprivileged_userns_clone "
 		  "kernel.apparmor_restrict_unprivileged_userns` says what forbids it");
@@ -363,7 +364,8 @@ static void check_tun(struct validate_row *r)
 		return;
 	}
 	bool forbidden = errno == EACCES || errno == EPERM;
-	found(r, VALIDATE_WARN, "cannot open /dev/net/tun: %s; user networking works without",
+	found(r, VALIDATE_WARN,
+		"cannot open /dev/net/tun: %s; no networks, user networking works without",
 		strerror(errno));
 	remedy(r,
 		forbidden
@@ -498,6 +500,8 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX])
 		{"user-namespaces", check_user_namespaces},
 		{"cgroup", check_cgroup},
 		{"tun", check_tun},
+		{"dnsmasq", validate_dnsmasq},
+		{"uplink", validate_uplink},
 		{"inotify", check_inotify},
 		{"huge-pages", check_huge_pages},
 		{"uefi", check_firmware},

@@ -29,4 +29,8 @@ enum { VALIDATE_MAX = 32 };
 /* Fills `rows` and returns how many, VALIDATE_MAX at most. */
 size_t validate_host(struct validate_row rows[VALIDATE_MAX]);
 
+/* Its rows about networks. validate_networks.c */
+void validate_dnsmasq(struct validate_row *r);
+void validate_uplink(struct validate_row *r);
+
 #endif

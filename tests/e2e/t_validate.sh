@@ -6,7 +6,7 @@ check_status 0 roost validate
 check_match "text" '^PASS  qemu +.*version [0-9]' "$out"
 
 json=$(roost validate --json)
-for name in qemu programs state run kvm kernel memfd seccomp landlock user-namespaces cgroup tun inotify huge-pages uefi tpm log-out; do
+for name in qemu programs state run kvm kernel memfd seccomp landlock user-namespaces cgroup tun dnsmasq uplink inotify huge-pages uefi tpm log-out; do
 	check_json "$name" "map(select(.name == \"$name\")) | length == 1" "$json"
 done
 check_json "results" 'all(.result == "PASS" or .result == "WARN")' "$json"
@@ -25,14 +25,14 @@ check_match "sockets" '^FAIL  run .*sockets leave room' "$out"
 
 say "programs that were left out for want of their libraries: each by name"
 cp -R "$TOP/build/bin" "$TOP/build/libexec" "$TMPDIR/"
-for program in ssh image disk digest fetch sysprep; do
+for program in ssh image disk digest fetch sysprep net; do
 	rm -f "$TMPDIR/libexec/roost/roost-$program"
 done
 json=$("$TMPDIR/bin/roost" validate --json)
-for program in ssh image disk digest fetch sysprep; do
+for program in ssh image disk digest fetch sysprep net; do
 	check_json "roost-$program" ".[] | select(.name == \"programs\") | .result == \"WARN\" and (.detail | test(\"roost-$program \"))" "$json"
 done
-check_json "and the libraries" '.[] | select(.name == "programs").remedy | test("libssh-dev.*libext2fs-dev.* and build again$")' "$json"
+check_json "and the libraries" '.[] | select(.name == "programs").remedy | test("libssh-dev.*libext2fs-dev.*libnftables-dev and build again$")' "$json"
 check_match "and what then does not work" '^WARN  programs .*roost-digest \([^)]+\)' "$("$TMPDIR/bin/roost" validate)"
 
 say "a program that never answers"

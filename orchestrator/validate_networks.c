@@ -1,0 +1,129 @@
+#include "orchestrator/validate.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/proc.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/network.h"
+#include "orchestrator/paths.h"
+
+enum { PROGRAM_MS = 5000, ANSWER_MAX = 64 * 1024 };
+
+static void say(
+	struct validate_row *r, enum validate_result result, const char *detail, const char *remedy)
+{
+	snprintf(r->detail, sizeof(r->detail), "%s", detail);
+	snprintf(r->remedy, sizeof(r->remedy), "%s", remedy);
+	r->result = result;
+}
+
+/* What the environment names, else the program in PATH's folders or in /usr/sbin. */
+static bool is_there(const char *variable, const char *program)
+{
+	const char *chosen = getenv(variable), *path = getenv("PATH");
+	_cleanup_free_ char *folders = str_fmt("%s:/usr/sbin", path ? path : "/usr/bin");
+	char *save = NULL;
+	if (chosen && chosen[0])
+		return access(chosen, X_OK) == 0;
+	for (char *folder = strtok_r(folders, ":", &save); folder;
+		folder = strtok_r(NULL, ":", &save)) {
+		_cleanup_free_ char *file = str_fmt("%s/%s", folder, program);
+		if (access(file, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+void validate_dnsmasq(struct validate_row *r)
+{
+	if (is_there("ROOST_DNSMASQ", "dnsmasq"))
+		say(r, VALIDATE_PASS, "networks have addresses and names", "");
+	else
+		say(r, VALIDATE_WARN, "no dnsmasq: no network can start but those of bridges",
+			"install the package dnsmasq-base");
+}
+
+/* What roost-net, who may ask the kernel, says of the host's filters; NULL: nothing. */
+static json_t *ask_filters(const char *interface)
+{
+	struct err ignored = ERR_INIT;
+	const char *const argv[] = {libexec_path("roost-net"), "--filters", interface, NULL};
+	_cleanup_(child_end) struct child c = CHILD_NONE;
+	_cleanup_buf_ struct buf text = {0};
+	int64_t deadline = deadline_in(PROGRAM_MS);
+	if (child_start(argv, false, &c, &ignored) < 0)
+		return NULL;
+	while (!child_read(&c, &text, ANSWER_MAX))
+		if (fd_wait(c.out, POLLIN, deadline) <= 0)
+			return NULL;
+	_cleanup_json_ json_t *answer =
+		text.len ? json_text_parse(text.data, text.len, &ignored) : NULL;
+	return json_incref(json_object_get(answer, "return"));
+}
+
+static bool forwards(void)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	return file_read(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", 16, &text, &ignored) == 0 &&
+	       str_starts(text.data, "1");
+}
+
+/* One that has no place for our rules may have some of its own that let the network pass: that is proven at its start. */
+static void tell_filters(struct validate_row *r, const json_t *filters)
+{
+	size_t i;
+	json_t *f;
+	const char *opened = NULL;
+	json_array_foreach (filters, i, f) {
+		const char *filter = json_get_str(f, "filter", "");
+		if (!json_get_bool(f, "opened", false)) {
+			_cleanup_free_ char *detail = str_fmt(
+				"%s may drop what guests of networks send to the world", filter);
+			say(r, VALIDATE_WARN, detail, json_get_str(f, "remedy", ""));
+			return;
+		}
+		opened = filter;
+	}
+	_cleanup_free_ char *detail = str_fmt("%s%s; forwarding %s",
+		opened ? opened : "nothing drops what guests of networks send to the world",
+		opened ? " gets a rule of ours for each network" : "",
+		forwards() ? "is on" : "is off, the first network switches it on");
+	say(r, VALIDATE_PASS, detail, "");
+}
+
+void validate_uplink(struct validate_row *r)
+{
+	struct err ignored = ERR_INIT;
+	struct network n;
+	if (geteuid() != 0 && paths_are_system()) {
+		say(r, VALIDATE_PASS, "`sudo roost validate` looks at the host's firewall", "");
+		return;
+	}
+	if (geteuid() != 0) {
+		bool there = is_there("ROOST_SLIRP4NETNS", "slirp4netns");
+		say(r, there ? VALIDATE_PASS : VALIDATE_WARN,
+			there ? "slirp4netns leads networks to the world"
+			      : "no slirp4netns: networks work, but do not lead to the world",
+			there ? "" : "install the package slirp4netns");
+		return;
+	}
+	_cleanup_free_ char *interface = network_load(NETWORK_DEFAULT, &n, &ignored) == 0
+						 ? str_fmt("rn-%s", n.id)
+						 : xstrdup("rn-ID");
+	_cleanup_json_ json_t *filters = ask_filters(interface);
+	if (filters)
+		tell_filters(r, filters);
+	else
+		say(r, VALIDATE_WARN, "the host's firewall cannot be read",
+			"`nft list ruleset` as root says why");
+}
