@@ -311,7 +311,7 @@ int holder_run(
 	h.bridge_name = h.own ? HOLDER_BRIDGE : n->bridge;
 	int signals = signals_catch(NULL, &err);
 	if (signals < 0 || set_up(&h, tap, parent, &err) < 0) {
-		outer_say(outer, json_from_err(&err));
+		outer_say(outer, json_pack("{s:o}", "error", json_from_err(&err)));
 		dhcp_close(h.dhcp);
 		return err_exit_code(err.kind);
 	}

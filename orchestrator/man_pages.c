@@ -11,6 +11,7 @@
 #include "base/answer.h"
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
+#include "orchestrator/network_keys.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/policy.h"
 
@@ -212,8 +213,9 @@ static void keys_man(const struct keys *keys, const void *base)
 void man_definition(void)
 {
 	_cleanup_definition_ struct definition *d = xcalloc(1, sizeof(*d));
+	struct network network = {0};
 	definition_keys.defaults(d);
-	man_head(5, "roost-definition", "what a guest of roost is, in YAML");
+	man_head(5, "roost-definition", "what a guest of roost is, and a network, in YAML");
 	puts(".Sh DESCRIPTION");
 	man_text("A definition is a mapping in YAML, or in JSON, with the keys below; a key that "
 		 "is not among them is an error. `roost define` makes a guest of it, `roost run` "
@@ -225,6 +227,12 @@ void man_definition(void)
 		 "begin with `/` or `~/` is taken from the folder of the definition.");
 	puts(".Sh KEYS");
 	keys_man(&definition_keys, d);
+	puts(".Sh KEYS OF A NETWORK");
+	man_text("A network is defined in the same way: `roost net-define` makes one, `roost "
+		 "net-dumpyaml` prints it, and `roost net-edit` changes it. `default` is there "
+		 "without.");
+	network_keys.defaults(&network);
+	keys_man(&network_keys, &network);
 	puts(".Sh EXAMPLES");
 	man_literal("name: web1\n"
 		    "memory: 512M\n"

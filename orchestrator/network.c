@@ -226,19 +226,15 @@ int networks_lock(struct err *err)
 	return dir < 0 ? -1 : file_lock_wait(dir, ".lock", err);
 }
 
-/* The record first: without it nobody looks at the rest, which a later network of that name finds void at most. */
-int network_forget(const struct network *n, struct err *err)
+int network_remove(const struct network *n, struct err *err)
 {
 	_cleanup_free_ char *file = str_fmt("%s.json", n->name);
-	_cleanup_free_ char *addresses = str_fmt("%s.addresses", n->name);
 	_cleanup_close_ int dir = folder_open(err);
 	if (dir < 0)
 		return -1;
-	if (unlinkat(dir, file, 0) < 0 && errno != ENOENT)
+	if (unlinkat(dir, file, 0) < 0 || fsync(dir) < 0)
 		return err_errno(err, "cannot remove the record of network '%s'", n->name);
-	if (fsync(dir) < 0)
-		return err_errno(err, "cannot flush the folder of networks");
-	return dir_remove(dir, addresses, err);
+	return 0;
 }
 
 /* Two that settle it at the same moment: the second one finds the record of the first. */

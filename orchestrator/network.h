@@ -62,8 +62,8 @@ int network_names(char ***names, size_t *count, struct err *err);
 int networks_lock(struct err *err);
 /* Writes the record. */
 int network_save(const struct network *n, struct err *err);
-/* Removes it, and the addresses that it has issued. */
-int network_forget(const struct network *n, struct err *err);
+/* Removes it; what it has issued is left, and means nothing without. */
+int network_remove(const struct network *n, struct err *err);
 /*
  * Records `default` before its first use; nothing to do for others. If somebody else has recorded it meanwhile,
  * *n becomes that.

@@ -370,6 +370,12 @@ int network_address_rename(const struct network *n, const char *v4, const char *
 	return 0;
 }
 
+int network_addresses_remove(const struct network *n, struct err *err)
+{
+	_cleanup_free_ char *folder = folder_of(n, err);
+	return folder ? dir_remove(AT_FDCWD, folder, err) : -1;
+}
+
 /* ---- looking ---------------------------------------------------------------------------------- */
 
 json_t *network_addresses(const struct network *n, struct err *err)

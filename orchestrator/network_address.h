@@ -39,6 +39,9 @@ void network_address_drop(const struct network *n, const char *v4, const char *m
 int network_address_rename(const struct network *n, const char *v4, const char *mac,
 	const char *new_guest, struct err *err);
 
+/* All that was issued, of a network that has no record any more, or not yet. */
+int network_addresses_remove(const struct network *n, struct err *err);
+
 /* What the files hold: an array, sorted by file name. */
 json_t *network_addresses(const struct network *n, struct err *err);
 /* The same of the one that a MAC has; NULL: none. */

@@ -275,7 +275,7 @@ static const struct key network_rows[] = {
 		.doc = "the same of IPv6, `/64`, or none; default: a prefix of its own (RFC 4193)"},
 	{"domain", KEY_CHARS, AT(domain), .max = 79, .check = check_domain,
 		.doc = "the guests' domain; default: the name and `.internal`"},
-	{"dns", KEY_BOOL, AT(dns), .doc = "the gateway answers names; default true"},
+	{"dns", KEY_BOOL, AT(dns), .doc = "the gateway answers names"},
 	{"dns_servers", KEY_LIST, KEY_SPARSE, AT(dns_servers),
 		.aux = offsetof(struct network, dns_server_count), .max = NETWORK_DNS_SERVERS_MAX,
 		.item = &dns_server_item, .size = sizeof(((struct network *)0)->dns_servers[0]),

@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "netsetup/address.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/network_address.h"
 #include "orchestrator/network_up.h"
 #include "orchestrator/network_users.h"
@@ -111,7 +112,8 @@ int op_network_define(const json_t *args, json_t **ret, struct err *err)
 	_cleanup_close_ int lock = networks_lock(err);
 	int none = lock < 0 ? -1 : network_load_recorded(n.name, &old, err);
 	/* what one of that name has left that was undefined by a worker that was killed */
-	if (none < 0 || (none && (check_name_free(&n, err) < 0 || network_forget(&n, err) < 0)) ||
+	if (none < 0 ||
+		(none && (check_name_free(&n, err) < 0 || network_addresses_remove(&n, err) < 0)) ||
 		fill_in(&n, none ? NULL : &old, err) < 0 || check_issued_fit(&n, err) < 0 ||
 		network_save(&n, err) < 0)
 		return -1;
@@ -145,7 +147,10 @@ int op_network_undefine(const json_t *args, json_t **ret, struct err *err)
 		return err_hint(err, "`roost edit` gives them another network");
 	}
 	_cleanup_close_ int lock = networks_lock(err);
-	if (lock < 0 || network_forget(&n, err) < 0)
+	if (lock < 0 || network_remove(&n, err) < 0)
+		return -1;
+	failpoint("network-unrecorded");
+	if (network_addresses_remove(&n, err) < 0)
 		return -1;
 	*ret = tell(&n);
 	return 0;

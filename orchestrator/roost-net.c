@@ -215,7 +215,7 @@ static int keep(struct outer *o, const char *name, int tap)
 		plan_uplink(o, &err) < 0 || fork_inner(o, tap, &err) < 0 || set_up(o, &err) < 0) {
 		end_inner(o);
 		uplink_down(o->uplink);
-		answer(json_from_err(&err));
+		answer(json_pack("{s:o}", "error", json_from_err(&err)));
 		return err_exit_code(err.kind);
 	}
 	answer(json_pack("{s:{}}", "return"));

@@ -63,6 +63,12 @@ check_status 3 roost net-info other
 say "net-edit, net-autostart"
 check_eq "net-edit" "Network 'lab' changed" "$(EDITOR='sed -i s/^mode:.*/mode:\ routed/' roost net-edit lab)"
 check_match "mode" "^Mode:           routed\$" "$(roost net-info lab)"
+[ "$(id -u)" -eq 0 ] || {
+	check_status 5 roost net-start lab
+	check_match "why" "network 'lab': only root's networks are routed" "$out"
+	check_eq "nothing is left of it" "" "$(ls "$ROOST_RUN/n")"
+}
+check_eq "and back" "Network 'lab' changed" "$(EDITOR='sed -i s/^mode:.*/mode:\ isolated/' roost net-edit lab)"
 check_eq "no change" "Network 'lab' not changed" "$(EDITOR=true roost net-edit lab)"
 EDITOR='sed -i s/^name:.*/name:\ lab2/' check_status 5 roost net-edit lab
 check_match "why" "a network keeps its name" "$out"
@@ -127,8 +133,27 @@ say "ended and forgotten"
 check_eq "net-destroy" "Network 'lab' destroyed" "$(roost net-destroy lab)"
 check_status 5 roost net-destroy lab
 check_match "why" "network 'lab' is not active" "$out"
+printf 'name: web1\ninterfaces: [{network: lab}]\n' >web1.yaml
+roost define web1.yaml
+check_status 5 roost net-undefine lab
+check_match "why" "network 'lab' is used by guest 'web1'" "$out"
+roost undefine web1
 check_eq "net-undefine" "Network 'lab' undefined" "$(roost net-undefine lab)"
 check_status 3 roost net-undefine lab
 check_eq "nothing is left" "" "$(find "$ROOST_STATE/networks" "$ROOST_RUN/n" -path '*lab*')"
 check_json "events.jsonl tells it" '.data | .network == "lab" and .command == "roost-net-undefine"' \
 	"$(grep net-undefine "$ROOST_STATE/events.jsonl" | tail -n 1)"
+
+say "killed between record and addresses"
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(roostd_pids)
+with_failpoints
+roost net-define lab.yaml
+roost net-update lab add host 52:54:00:ab:00:01 printer 192.168.123.9
+die_at network-unrecorded
+check_status 7 roost net-undefine lab
+has_died network-unrecorded
+check_status 3 roost net-info lab
+roost net-define lab.yaml
+check_eq "a network of that name begins anew" "Network 'lab': host 'other' has the address 192.168.123.9" \
+	"$(roost net-update lab add host 52:54:00:ab:00:03 other 192.168.123.9)"
