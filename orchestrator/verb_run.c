@@ -7,6 +7,7 @@
 #include "orchestrator/verbs.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,33 @@ static json_t *cloud_of(const struct cli *cli, struct err *err)
 	return TAKE(cloud);
 }
 
+/* What is known of an image of the store, by those who entered it in the catalogue. Returns its least memory. */
+static uint64_t take_facts(const struct cli *cli, const char *image, json_t *o)
+{
+	enum { USUAL = 1 << 30 };
+	struct err none = ERR_INIT;
+	_cleanup_store_ struct store s = STORE_NONE;
+	_cleanup_store_image_ struct store_image i = {0};
+	if (store_open(&s, &none) < 0 || store_find(&s, image, &i, &none) < 0)
+		return 0;
+	set_text(o, "firmware", i.facts.firmware);
+	if (i.facts.min_memory > USUAL && !cli_flag(cli, "memory")) {
+		_cleanup_free_ char *size =
+			str_fmt("%" PRIu64 "M", (i.facts.min_memory - 1) / (1 << 20) + 1);
+		set_text(o, "memory", size);
+	}
+	return i.facts.min_memory;
+}
+
+static void say_memory(const struct cli *cli, const struct definition *d, uint64_t least)
+{
+	if (!d || d->memory >= least || cli->json)
+		return;
+	_cleanup_free_ char *wanted = xstrdup(str_size(least));
+	fprintf(stderr, "roost: the image wants %s of memory; the guest gets %s\n", wanted,
+		str_size(d->memory));
+}
+
 /* What a person would have written for it; JSON is YAML, so it is read and checked as that. */
 static struct definition *definition_of_image(
 	const struct cli *cli, const char *image, bool stored, struct err *err)
@@ -193,6 +221,7 @@ static struct definition *definition_of_image(
 		err_set(err, ERR_USAGE, "an option of `roost run` is not valid UTF-8");
 		return NULL;
 	}
+	uint64_t least = stored ? take_facts(cli, image, o) : 0;
 	set_text(o, "memory", cli_value(cli, "memory", NULL));
 	set_text(o, "vcpus", cli_value(cli, "vcpus", NULL));
 	set_text(o, "accel", cli_value(cli, "accel", NULL));
@@ -205,6 +234,7 @@ static struct definition *definition_of_image(
 	const char *what = d ? NULL : strstr(err->message, ": ");
 	if (what) /* ":LINE: " of a text that nobody wrote */
 		memmove(err->message, what + 2, strlen(what + 2) + 1);
+	say_memory(cli, d, least);
 	return d;
 }
 

@@ -341,12 +341,24 @@ pull debian-12 2>/dev/null
 entered debian-12
 check_json "what it knew is recorded" '.user == "tester" and .os == "Ours" and .firmware == "bios" and
 	.min_memory == 67108864' "$(cat "$images/debian-12/image.json")"
+sed -e 's/debian-12/heavy/' -e 's/bios/uefi/' -e 's/64M/1200M/' "$ROOST_STATE/catalogue.yaml" >"$TMPDIR/heavy.yaml"
+tail -n +2 "$TMPDIR/heavy.yaml" >>"$ROOST_STATE/catalogue.yaml"
+pull heavy 2>/dev/null
+roost run heavy --for running --restrict >/dev/null 2>&1
+check_eq "a guest of it has the firmware and the memory that it needs" "firmware: uefi memory: 1200M" \
+	"$(roost dumpyaml heavy | grep -E '^(firmware|memory)' | sort | xargs)"
+roost destroy heavy
+roost undefine heavy --remove-all-storage
+roost run debian-12 --memory 32M --for running --restrict >"$TMPDIR/out" 2>&1
+check_match "less than it needs is told" "the image wants 64 MiB of memory; the guest gets 32 MiB" "$(cat "$TMPDIR/out")"
+roost destroy debian-12
+roost undefine debian-12 --remove-all-storage
 check_status 3 pull debian-21
 check_match "a wrong name" "did you mean debian-12" "$out"
 check_status 2 pull debian-12 fedora-44
 echo '  - name: again' >>"$ROOST_STATE/catalogue.yaml"
 check_status 2 roost image catalogue
-check_match "a mistake is named with its line" "catalogue.yaml:11: .*url" "$out"
+check_match "a mistake is named with its line" "catalogue.yaml:20: .*url" "$out"
 
 say "progress at a terminal, and elsewhere"
 rm "$ROOST_STATE/catalogue.yaml"
