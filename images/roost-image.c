@@ -243,6 +243,16 @@ static int write_image(
 	return 0;
 }
 
+/* An error is told by the name that the caller knows. */
+static int told_as(struct err *err, const char *temporary, const char *out)
+{
+	char *at = strstr(err->message, temporary);
+	size_t keep = strlen(out), cut = strlen(temporary);
+	if (at)
+		memmove(at + keep, at + cut, strlen(at + cut) + 1);
+	return -1;
+}
+
 /* Under another name first: what is there stays until the new one is whole. */
 static int replace(
 	const char *out, const char *format, const struct buf *image, size_t size, struct err *err)
@@ -252,9 +262,10 @@ static int replace(
 	int result = write_image(temporary, format, image, size, err);
 	if (result == 0 && rename(temporary, out) < 0)
 		result = err_errno(err, "cannot write '%s'", out);
-	if (result < 0)
-		unlink(temporary);
-	return result;
+	if (result == 0)
+		return 0;
+	unlink(temporary);
+	return told_as(err, temporary, out);
 }
 
 static int make_seed(const char *out, struct err *err)

@@ -93,6 +93,13 @@ mkfifo fifo
 refused 2 "is not a regular file" fifo user
 [ -p fifo ] || fail "the FIFO was replaced"
 check_status 3 roost seed no-folder/s.img user
+# room for half of it
+(
+	trap '' XFSZ
+	ulimit -f 64
+	refused 7 "cannot write 's.img': File too large" s.img user
+)
+check_eq "nothing is left of it" "" "$(find . -name '*.new.*')"
 check_eq "nothing is left beside the seeds" "" "$(find . -name '.*' -type f)"
 
 say "a slip in the user-data is told before a guest boots with it"
