@@ -32,6 +32,8 @@ void opened_close(struct opened *o)
 		cleanup_close(&o->consoles[i].in[0]);
 		cleanup_close(&o->consoles[i].in[1]);
 	}
+	for (size_t i = 0; i < NICS_MAX; i++)
+		nic_tap_close(&o->nics[i]);
 	for (size_t i = 0; i < DISKS_MAX; i++)
 		disk_files_close(&o->disks[i]);
 	disk_files_close(&o->vars);
@@ -276,9 +278,22 @@ static void add_disks(struct launch *l, const struct definition *d, struct opene
 		add_disk(l, d, i, o, set, d->disks[i].cdrom ? cdroms++ : disks++, &sata);
 }
 
-json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards)
+static json_t *tap_netdev(const char *id, const char *fds, const char *vhosts)
+{
+	bool many = strchr(fds, ':');
+	json_t *o = json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", id, many ? "fds" : "fd",
+		fds, "vhost", vhosts != NULL);
+	if (vhosts)
+		json_object_set_new(o, many ? "vhostfds" : "vhostfd", json_string(vhosts));
+	return o;
+}
+
+json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards, const char *fds,
+	const char *vhosts)
 {
 	_cleanup_free_ char *id = str_fmt("net%zu", index);
+	if (n->kind != NIC_USER)
+		return tap_netdev(id, fds, vhosts);
 	json_t *list = json_array(), *f;
 	size_t i;
 	json_array_foreach (forwards, i, f) {
@@ -301,15 +316,38 @@ json_t *nic_device(const struct nic_def *n, size_t index)
 	static const char *const drivers[] = {
 		[NIC_VIRTIO] = "virtio-net-pci", [NIC_E1000E] = "e1000e", [NIC_E1000] = "e1000"};
 	_cleanup_free_ char *id = str_fmt("nic%zu", index), *net = str_fmt("net%zu", index);
-	return json_pack("{s:s, s:s, s:s, s:s}", "driver", drivers[n->model], "id", id, "netdev",
-		net, "mac", n->mac);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "driver", drivers[n->model], "id", id,
+		"netdev", net, "mac", n->mac);
+	if (n->queues > 1) {
+		json_object_set_new(o, "mq", json_true());
+		/* two for each queue, one for the configuration, one for control: virtio 1.2, 5.1 */
+		json_object_set_new(o, "vectors", json_integer(2 * (json_int_t)n->queues + 2));
+	}
+	if (n->mtu && n->model == NIC_VIRTIO)
+		json_object_set_new(o, "host_mtu", json_integer(n->mtu));
+	return o;
 }
 
-static void add_nics(struct launch *l, const struct definition *d, const json_t *forwards)
+/* "5:6": the numbers that the open files will have in QEMU, which takes them; NULL: none. Freed by the caller. */
+static char *take_fds(struct launch *l, int *fds, size_t *count)
+{
+	_cleanup_buf_ struct buf text = {0};
+	for (size_t i = 0; i < *count; i++)
+		buf_fmt(&text, "%s%d", i ? ":" : "", launch_fd(l, fds[i]));
+	bool any = *count;
+	*count = 0;
+	return any ? buf_steal(&text) : NULL;
+}
+
+static void add_nics(
+	struct launch *l, const struct definition *d, const json_t *forwards, struct opened *o)
 {
 	for (size_t i = 0; i < d->nic_count; i++) {
+		struct nic_tap *t = &o->nics[i];
+		_cleanup_free_ char *fds = take_fds(l, t->queues, &t->count);
+		_cleanup_free_ char *vhosts = take_fds(l, t->vhosts, &t->vhost_count);
 		launch_arg(l, "-netdev");
-		launch_arg_json(l, nic_netdev(&d->nics[i], i, forwards));
+		launch_arg_json(l, nic_netdev(&d->nics[i], i, forwards, fds, vhosts));
 		json_t *device = nic_device(&d->nics[i], i);
 		int index = boot_index(d, BOOT_NETWORK, i);
 		set_boot_index(device, index);
@@ -431,7 +469,7 @@ void argv_build(const struct definition *d, enum accel accel, bool proven, const
 	add_root_ports(l);
 	add_firmware(l, o, &set);
 	add_disks(l, d, o, &set);
-	add_nics(l, d, forwards);
+	add_nics(l, d, forwards, o);
 	add_small_devices(l, d);
 	add_watchdog(l, d);
 	add_tpm(l, d, o);

@@ -17,6 +17,7 @@
 #include "orchestrator/disk_open.h"
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/launch.h"
+#include "orchestrator/nic_tap.h"
 
 enum { SET_QMP_LOG = 1, SET_CONSOLE = 2, SET_CONSOLE_IN = 3, SET_DISKS = 4 };
 enum { ROOT_PORTS = 8 };
@@ -35,6 +36,7 @@ struct opened {
 	int kernel, initrd;       /* sealed memfds; -1: none */
 	int tpm;                  /* connected to its swtpm; -1: none */
 	struct firmware_open firmware;
+	struct nic_tap nics[NICS_MAX]; /* of those on networks and bridges */
 	struct disk_files disks[DISKS_MAX];
 	struct disk_files
 		vars; /* of UEFI, with the layers of snapshots; none: firmware.vars is it */
@@ -69,8 +71,12 @@ void argv_add_layers(
 void opened_close(struct opened *o);
 #define _cleanup_opened_ _cleanup_(opened_close)
 
-/* nic0's -netdev and -device, for hotplug as well; `forwards`: those whose "nic" is `index`. */
-json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards);
+/*
+ * nic0's -netdev and -device, for hotplug as well. `forwards`: those whose "nic" is `index`; `fds` and `vhosts`: how QEMU knows
+ * the open files of its tap, "5:6", or NULL.
+ */
+json_t *nic_netdev(const struct nic_def *n, size_t index, const json_t *forwards, const char *fds,
+	const char *vhosts);
 json_t *nic_device(const struct nic_def *n, size_t index);
 
 #endif

@@ -4,10 +4,11 @@
  *	1. a session and a folder of its own	no terminal's signal reaches it
  *	2. its open files		exactly those of the plan, numbered from 3; nothing else
  *	3. /dev/kvm reachable		by its group, or (root only) a private node over it
- *	4. limits			no core dumps: they would hold the guest's RAM
- *	5. no privilege			empty bounding set, own uid and gid, no groups (root only)
- *	6. no_new_privs			nothing it runs can gain any
- *	7. a fixed environment, exec
+ *	4. an empty network namespace	unless QEMU's own user networking needs the host's (root only)
+ *	5. limits			no core dumps: they would hold the guest's RAM
+ *	6. no privilege			empty bounding set, own uid and gid, no groups (root only)
+ *	7. no_new_privs			nothing it runs can gain any
+ *	8. a fixed environment, exec
  *
  * seccomp is QEMU's own `-sandbox` line (argv.c). A guest has no PDEATHSIG: it outlives us.
  */
@@ -175,6 +176,8 @@ static _Noreturn void enter_jail(const struct launch *l, pid_t parent)
 	gid_t kvm_group = 0;
 	if (l->kvm && l->uid)
 		kvm_group = reach_kvm(l);
+	if (l->no_network && unshare(CLONE_NEWNET) < 0)
+		die("a network namespace without a network");
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		die("its limits");
 	if (l->uid)

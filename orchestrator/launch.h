@@ -8,7 +8,7 @@
 #include "base/proc.h"
 #include "orchestrator/definition.h"
 
-enum { LAUNCH_FDS_MAX = 96, LAUNCH_ARGS_MAX = 512 };
+enum { LAUNCH_FDS_MAX = 384, LAUNCH_ARGS_MAX = 512 };
 
 /* A plan: the command line, and the open files it names by number. Filled by argv.c. */
 struct launch {
@@ -20,6 +20,7 @@ struct launch {
 	int folder_fd; /* owned: the folder it works in; -1: the root */
 	uid_t uid;     /* QEMU's; 0 in it means "stay who we are" */
 	bool kvm;
+	bool no_network;   /* an empty network namespace of its own (root only) */
 	bool dies_with_us; /* a guest does not, a helper does */
 };
 #define LAUNCH_FD_FIRST 3

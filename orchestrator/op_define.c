@@ -28,6 +28,7 @@
 #include "orchestrator/failpoint.h"
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/lineage.h"
+#include "orchestrator/nic_issue.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/qemu_caps.h"
 #include "orchestrator/record.h"
@@ -389,9 +390,29 @@ static void tell_command(const struct definition *d, json_t *by)
 int define_another(struct definition *d, const struct definition *like, define_first_fn *first,
 	const void *about, struct err *err)
 {
-	if (issue_identity(d, NULL, err) < 0)
+	if (issue_identity(d, NULL, err) < 0 || nics_issue(d, NULL, err) < 0)
 		return -1;
-	return define_new(d, like, first, about, err);
+	int result = define_new(d, like, first, about, err);
+	if (result < 0)
+		nics_release(d, NULL);
+	return result;
+}
+
+/* One that is there. */
+static int define_anew(
+	struct definition *d, const struct definition *old, bool rebased, struct err *err)
+{
+	_cleanup_image_holds_ struct image_holds held = {0};
+	_cleanup_close_ int dir = guest_dir_open(d->name, err);
+	if (dir < 0 || nics_issue(d, old, err) < 0)
+		return -1;
+	bool done = fill_folder(dir, d, old, rebased, &held, err) == 0 &&
+		    record_write(dir, d, err) == 0;
+	if (done)
+		nics_release(old, d);
+	else
+		nics_release(d, old);
+	return done ? 0 : -1;
 }
 
 int op_define(const json_t *args, json_t **ret, struct err *err)
@@ -408,19 +429,12 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 	}
 	if (old && json_object_get(args, "files"))
 		return err_set(err, ERR_REFUSED, "guest '%s' exists already", d->name);
-	if ((!old && name_check_free(d->name, NULL, err) < 0) || issue_identity(d, old, err) < 0 ||
-		resolve_machine(d, old, err) < 0)
+	if ((!old && name_check_free(d->name, NULL, err) < 0) || resolve_machine(d, old, err) < 0)
 		return -1;
-	if (old) {
-		_cleanup_image_holds_ struct image_holds held = {0};
-		_cleanup_close_ int dir = guest_dir_open(d->name, err);
-		bool rebased = json_get_bool(args, "rebased", false);
-		if (dir < 0 || fill_folder(dir, d, old, rebased, &held, err) < 0 ||
-			record_write(dir, d, err) < 0)
-			return -1;
-	} else if (define_new(d, NULL, define_take_files, args, err) < 0) {
+	if (old ? issue_identity(d, old, err) < 0 ||
+				define_anew(d, old, json_get_bool(args, "rebased", false), err) < 0
+		: define_another(d, NULL, define_take_files, args, err) < 0)
 		return -1;
-	}
 	tell_command(d, json_object_get(args, "by"));
 	*ret = json_pack(
 		"{s:s, s:s, s:b}", "name", d->name, "uuid", d->uuid, "changed", old != NULL);

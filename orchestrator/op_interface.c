@@ -27,7 +27,8 @@ static int plug(struct guest *g, const struct nic_def *n, size_t index, int64_t 
 	_cleanup_free_ char *bus = str_fmt("rp%lld", (long long)port);
 	_cleanup_free_ char *netdev = str_fmt("net%zu", index);
 	struct err ignored = ERR_INIT;
-	if (guest_qmp(g, "netdev_add", nic_netdev(n, index, forwards), QMP_BLOCK_MS, NULL, err) < 0)
+	if (guest_qmp(g, "netdev_add", nic_netdev(n, index, forwards, NULL, NULL), QMP_BLOCK_MS,
+		    NULL, err) < 0)
 		return -1;
 	failpoint("attach-interface-after-netdev");
 	json_t *device = nic_device(n, index);

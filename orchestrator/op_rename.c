@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/failpoint.h"
+#include "orchestrator/nic_issue.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
@@ -75,12 +76,13 @@ int op_rename(const json_t *args, json_t **ret, struct err *err)
 			       name),
 		       err_hint(err, "start it first, or `roost managedsave-remove %s`", name);
 	if (dir < 0 || name_check_free(to, name, err) < 0 ||
-		check_nobody_refers(guests, name, err) < 0 ||
-		record_write_renaming(dir, d, to, err) < 0)
+		check_nobody_refers(guests, name, err) < 0 || nics_rename(d, to, err) < 0)
 		return -1;
+	if (record_write_renaming(dir, d, to, err) < 0)
+		return nics_rename(d, name, &ignored), -1;
 	failpoint("rename-announced");
 	if (rename_folder(guests, name, to, err) < 0)
-		return -1;
+		return nics_rename(d, name, &ignored), -1;
 	failpoint("rename-done");
 	free(d->name);
 	d->name = xstrdup(to);

@@ -150,7 +150,8 @@ static int add_nic(struct launch *l, const json_t *entry, struct err *err)
 	json_t *device = nic_device(&n, index);
 	set_port(device, entry);
 	json_object_set_new(device, "romfile", json_string(""));
-	add_json(l, "-netdev", nic_netdev(&n, index, json_object_get(entry, "forwards")));
+	add_json(l, "-netdev",
+		nic_netdev(&n, index, json_object_get(entry, "forwards"), NULL, NULL));
 	add_json(l, "-device", device);
 	return 0;
 }

@@ -131,6 +131,24 @@ static int save_argv(struct guest *g, const struct launch *l, struct err *err)
 	return file_replace(g->run, "argv", text, strlen(text), false, err);
 }
 
+/* Ports that are taken are told before QEMU is there. QEMU that needs none of the host's network does not get it. */
+static int open_nics(struct guest *g, struct opened *o, struct launch *l, struct err *err)
+{
+	struct definition *d = g->def;
+	bool needs_host = !d->nic_count;
+	for (size_t i = 0; i < d->nic_count; i++) {
+		const struct nic_of of = {.guest = d->name, .id = d->issued.id, .index = i};
+		bool user = d->nics[i].kind == NIC_USER;
+		needs_host = needs_host || user;
+		if ((user ? ports_choose(&d->nics[i], i, g->status.forwards, err)
+			  : nic_tap_open(&d->nics[i], &of, g->status.forwards, &o->nics[i], err)) <
+			0)
+			return -1;
+	}
+	l->no_network = !needs_host && geteuid() == 0;
+	return 0;
+}
+
 static int launch(struct guest *g, struct err *err)
 {
 	enum accel accel;
@@ -139,15 +157,8 @@ static int launch(struct guest *g, struct err *err)
 	_cleanup_launch_ struct launch l = LAUNCH_NONE;
 	json_decref(g->status.forwards);
 	g->status.forwards = json_array();
-	for (size_t i = 0; i < g->def->nic_count; i++)
-		if (g->def->nics[i].kind != NIC_USER)
-			return err_set(err, ERR_REFUSED,
-				"interfaces on networks and bridges are not there yet");
-	for (size_t i = 0; i < g->def->nic_count; i++)
-		if (ports_choose(&g->def->nics[i], i, g->status.forwards, err) < 0)
-			return -1;
-	if (choose_accel(g, &accel, &proven, err) < 0 || open_all(g, &o, err) < 0 ||
-		tpm_start(g, &o, err) < 0)
+	if (open_nics(g, &o, &l, err) < 0 || choose_accel(g, &accel, &proven, err) < 0 ||
+		open_all(g, &o, err) < 0 || tpm_start(g, &o, err) < 0)
 		return -1;
 	l.uid = geteuid() == 0 ? g->def->issued.qemu_uid : 0;
 	l.stderr_fd = guest_open_in_run(g, "qemu.err", O_WRONLY | O_APPEND | O_TRUNC, err);

@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/bases.h"
+#include "orchestrator/nic_issue.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
@@ -135,6 +136,8 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 		json_decref(kept);
 		return err_prefix(err, "guest '%s' is undefined, but", name);
 	}
+	if (d)
+		nics_release(d, NULL);
 	bases_sweep(SWEEP, NULL, NULL, &none); /* it was a clone, perhaps the last one */
 	*ret = json_pack("{s:o}", "kept", kept);
 	return 0;
