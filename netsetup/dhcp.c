@@ -374,20 +374,12 @@ void dhcp_close(struct dhcp *d)
 
 /* ---- guests --------------------------------------------------------------------------------------- */
 
-/*
- * 1 when the file was there and said something else. Written under a name that dnsmasq does not look at, and its
- * own before it has the other one: it reads a file at the moment when it comes.
- */
+/* Written under a name that dnsmasq does not look at, and its own before it has the other one. */
 static int replace(const struct dhcp *d, const char *folder, const char *name,
 	const struct buf *text, struct err *err)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf old = {0};
 	_cleanup_free_ char *path = str_fmt("%s/%s", folder, name);
 	_cleanup_free_ char *aside = str_fmt("%s/.%s", folder, name);
-	bool was = file_read(d->folder, path, 65536, &old, &ignored) == 0;
-	if (was && old.len == text->len && memcmp(old.data, text->data, text->len) == 0)
-		return 0;
 	_cleanup_close_ int fd =
 		openat(d->folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	if (fd < 0 || (d->network.uid && fchown(fd, d->network.uid, (gid_t)-1) < 0) ||
@@ -396,7 +388,7 @@ static int replace(const struct dhcp *d, const char *folder, const char *name,
 	cleanup_close(&fd); /* closed under the other name it would be read twice */
 	if (renameat(d->folder, aside, d->folder, path) < 0)
 		return err_errno(err, "cannot write '%s/%s'", d->network.folder, path);
-	return was;
+	return 0;
 }
 
 /* DHCP files that have changed or gone are honoured until it reads them all anew. */
@@ -405,6 +397,40 @@ static void read_anew(const struct dhcp *d)
 	struct err ignored = ERR_INIT;
 	if (d->proc.pidfd >= 0)
 		proc_signal(&d->proc, SIGHUP, &ignored);
+}
+
+/*
+ * dnsmasq remembers a lease without end, and answers its name. It is given up as the guest itself would do it
+ * (RFC 2131, 4.4.6; options: RFC 2132), before its file changes.
+ */
+static void release(const struct dhcp *d, const struct mac *mac, const char *told)
+{
+	struct err ignored = ERR_INIT;
+	struct prefix address;
+	const uint8_t *server = d->network.address->address;
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(67)};
+	uint8_t message[300] = {[0] = 1, 1, 6, [236] = 0x63, 0x82, 0x53, 0x63, 53, 1, 7, 54, 4};
+	_cleanup_free_ char *text =
+		str_fmt("%.*s/32", (int)strcspn(told + MAC_TEXT, ","), told + MAC_TEXT);
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || prefix_parse(text, &address, &ignored) < 0)
+		return;
+	memcpy(message + 12, address.address, 4);
+	memcpy(message + 28, mac->bytes, sizeof(mac->bytes));
+	memcpy(message + 245, server, 4);
+	message[249] = 255;
+	memcpy(&to.sin_addr, server, 4);
+	setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, d->network.bridge,
+		(socklen_t)strlen(d->network.bridge) + 1);
+	sendto(fd, message, sizeof(message), 0, (struct sockaddr *)&to, sizeof(to));
+}
+
+/* What was told of that MAC; false: nothing. */
+static bool read_lease(const struct dhcp *d, const char *mac, struct buf *out)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = str_fmt("dhcp/%s", mac);
+	return file_read(d->folder, path, 4096, out, &ignored) == 0;
 }
 
 static void add_name(
@@ -416,6 +442,23 @@ static void add_name(
 			d->network.domain, name);
 }
 
+static int tell_lease(
+	const struct dhcp *d, const struct mac *mac, const struct buf *lease, struct err *err)
+{
+	char name[MAC_TEXT];
+	_cleanup_buf_ struct buf old = {0};
+	bool there = read_lease(d, mac_text(mac, name), &old);
+	if (there && str_eq(old.data, lease->data))
+		return 0;
+	if (old.len > MAC_TEXT)
+		release(d, mac, old.data);
+	if (replace(d, "dhcp", name, lease, err) < 0)
+		return -1;
+	if (there)
+		read_anew(d);
+	return 0;
+}
+
 int dhcp_add_host(struct dhcp *d, const struct dhcp_host *host, struct err *err)
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
@@ -423,25 +466,27 @@ int dhcp_add_host(struct dhcp *d, const struct dhcp_host *host, struct err *err)
 	_cleanup_free_ char *name = xstrdup(host->name);
 	for (char *c = name; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
+	mac_text(&host->mac, mac);
 	add_name(&names, d, name, host->address);
 	add_name(&names, d, name, host->address6);
 	if (host->address)
-		buf_fmt(&lease, "%s,%s,infinite\n", mac_text(&host->mac, mac),
+		buf_fmt(&lease, "%s,%s,infinite\n", mac,
 			prefix_address_text(host->address, address));
-	if (replace(d, "dns", mac_text(&host->mac, mac), &names, err) < 0)
-		return -1;
-	int changed = replace(d, "dhcp", mac, &lease, err);
-	if (changed > 0)
-		read_anew(d);
-	return changed < 0 ? -1 : 0;
+	return replace(d, "dns", mac, &names, err) < 0 ? -1
+						       : tell_lease(d, &host->mac, &lease, err);
 }
 
 int dhcp_remove_host(struct dhcp *d, const struct mac *mac, struct err *err)
 {
 	static const char *const folders[] = {"dns", "dhcp"};
 	char name[MAC_TEXT];
+	_cleanup_buf_ struct buf old = {0};
+	if (!read_lease(d, mac_text(mac, name), &old))
+		return 0;
+	if (old.len > MAC_TEXT)
+		release(d, mac, old.data);
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		_cleanup_free_ char *file = str_fmt("%s/%s", folders[i], mac_text(mac, name));
+		_cleanup_free_ char *file = str_fmt("%s/%s", folders[i], name);
 		if (unlinkat(d->folder, file, 0) < 0 && errno != ENOENT)
 			return err_errno(err, "cannot remove '%s/%s'", d->network.folder, file);
 	}

@@ -445,9 +445,29 @@ static bool lost_exist(int runs)
 	return found;
 }
 
+/* Networks whose holders were killed: roostd starts them anew. */
+static bool networks_lost(void)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	bool found = false;
+	const char *run = paths_run(&ignored);
+	_cleanup_free_ char *path = run ? str_fmt("%s/n", run) : NULL;
+	_cleanup_close_ int all = path ? dir_open(AT_FDCWD, path, &ignored) : -1;
+	if (all < 0 || dir_names(all, &ids, NULL, &ignored) < 0)
+		return false;
+	for (char **id = ids; *id && !found; id++) {
+		_cleanup_free_ char *holder = str_fmt("%s/holder", *id);
+		found = faccessat(all, holder, F_OK, 0) == 0 && !file_locked(all, holder);
+	}
+	return found;
+}
+
 bool orphans_exist(void)
 {
 	struct err ignored = ERR_INIT;
+	if (networks_lost())
+		return true;
 	_cleanup_names_ char **ids = NULL;
 	bool found = false;
 	_cleanup_close_ int all = runs_open(&ignored);

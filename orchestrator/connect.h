@@ -64,7 +64,7 @@ int guest_destroy(const struct found *f, bool graceful, json_t **reply, struct e
  * else how it ended. ERR_NOT_FOUND when no such guest is defined.
  */
 int guest_look(const struct found *f, struct status *out, struct err *err);
-/* True when some guest in $RUN has no keeper; the cheap look of every command. */
+/* True when some guest in $RUN has no keeper, or a network no holder; the cheap look of every command. */
 bool orphans_exist(void);
 /* Has roostd take over all guests without a keeper, and waits until they are served. */
 int orphans_adopt(struct err *err);

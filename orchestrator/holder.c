@@ -47,8 +47,9 @@ static int read_addresses(struct holder *h, struct err *err)
 }
 
 /* Into the namespace; from there on outer's end is ours, which a change of the user namespace would have undone. */
-static int enter(const struct holder *h, int tap, pid_t outer, struct err *err)
+static int enter(const struct holder *h, int taken, pid_t outer, struct err *err)
 {
+	_cleanup_close_ int tap = taken;
 	if (h->own && (tap >= 0 ? namespace_of_tap(tap, err) : namespace_new(err)) < 0)
 		return -1;
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != outer)

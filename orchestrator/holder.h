@@ -60,7 +60,7 @@ struct holder {
 };
 
 /*
- * The inner process, to its end. `outer` is the link, `tap` one of a former holder's or -1. The exit status.
+ * The inner process, to its end. `outer` is the link, `tap` one of a former holder's, taken, or -1. The exit status.
  * holder.c
  */
 int holder_run(

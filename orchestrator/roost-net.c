@@ -123,6 +123,7 @@ static int plan_uplink(struct outer *o, struct err *err)
 	return o->uplink ? 0 : -1;
 }
 
+/* The tap is taken: who has it open keeps it alive. */
 static int fork_inner(struct outer *o, int tap, struct err *err)
 {
 	int pair[2];
@@ -135,6 +136,7 @@ static int fork_inner(struct outer *o, int tap, struct err *err)
 		_exit(holder_run(&o->network, uplink_inside(o->uplink), o->run, pair[1], tap));
 	}
 	close(pair[1]);
+	cleanup_close(&tap);
 	o->link = pair[0];
 	if (pid < 0)
 		return err_errno(err, "cannot fork the holder");

@@ -253,6 +253,7 @@ void workers_look(struct supervisor *s)
 			continue;
 		}
 		answer(s, w);
+		s->networks_due = 0; /* it may have started one */
 		*at = w->next;
 		child_end(&w->child);
 		buf_free(&w->output);
