@@ -11,18 +11,60 @@
 #include "base/clock.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "orchestrator/network_call.h"
 #include "orchestrator/publish.h"
 
 /* ---- which way ------------------------------------------------------------------------------------ */
 
 bool reach_defined(const struct definition *d, unsigned port)
 {
-	for (size_t i = 0; i < d->nic_count; i++)
-		for (size_t k = 0; k < d->nics[i].forward_count; k++)
-			if (d->nics[i].forwards[k].guest_port == port &&
-				!d->nics[i].forwards[k].udp)
+	for (size_t i = 0; i < d->nic_count; i++) {
+		const struct nic_def *n = &d->nics[i];
+		if (n->kind != NIC_USER)
+			return true;
+		for (size_t k = 0; k < n->forward_count; k++)
+			if (n->forwards[k].guest_port == port && !n->forwards[k].udp)
 				return true;
+	}
 	return false;
+}
+
+/* On a bridge that is not ours: the address with which that MAC was seen, an IPv4 one rather than others. */
+static void find_seen(const struct network *n, const char *mac, char out[46])
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *seen = NULL;
+	size_t i;
+	json_t *one;
+	if (network_call(n, "net-neighbours", NULL, NULL, 0, &seen, NULL, NULL, NETWORK_CALL_MS,
+		    &ignored) < 0)
+		return;
+	json_array_foreach (seen, i, one) {
+		const char *address = json_get_str(one, "address", "");
+		bool four = !strchr(address, ':');
+		if (str_eq(json_get_str(one, "mac", ""), mac) && !str_starts(address, "fe80:") &&
+			(four || !out[0]))
+			snprintf(out, 46, "%s", address);
+	}
+}
+
+/* False: the interface is on no network, or nobody knows its address. *active: the network can dial now. */
+static bool by_network(const struct nic_def *nic, unsigned port, struct reach *out, bool *active)
+{
+	struct err ignored = ERR_INIT;
+	struct network n;
+	struct reach r = {.port = (uint16_t)port};
+	if (nic->kind == NIC_USER)
+		return false;
+	snprintf(r.network, sizeof(r.network), "%s%.47s",
+		nic->kind == NIC_BRIDGE ? NETWORK_OF_BRIDGE : "", nic->network);
+	snprintf(
+		r.address, sizeof(r.address), "%s", nic->address[0] ? nic->address : nic->address6);
+	*active = network_load(r.network, &n, &ignored) == 0 && network_active(&n);
+	if (*active && !r.address[0])
+		find_seen(&n, nic->mac, r.address);
+	*out = r;
+	return r.address[0];
 }
 
 static bool by_forward(const json_t *forwards, unsigned port, struct reach *out)
@@ -46,15 +88,51 @@ static bool by_forward(const json_t *forwards, unsigned port, struct reach *out)
 int reach_find(const struct definition *d, const struct status *s, unsigned port, struct reach *out,
 	struct err *err)
 {
+	struct reach found, first = {0};
+	bool active, on_network = false;
+	for (size_t i = 0; i < d->nic_count; i++) {
+		on_network = on_network || d->nics[i].kind != NIC_USER;
+		if (!by_network(&d->nics[i], port, &found, &active))
+			continue;
+		if (active) {
+			*out = found;
+			return 0;
+		}
+		if (!first.port)
+			first = found;
+	}
 	if (by_forward(s->forwards, port, out))
 		return 0;
-	err_set(err, ERR_REFUSED, "guest '%s': no interface forwards a port to its port %u",
+	if (first.port) {
+		*out = first;
+		return 0;
+	}
+	if (on_network)
+		return err_set(err, ERR_TIMEOUT,
+			"guest '%s': nobody has seen its address on the bridge yet", d->name);
+	err_set(err, ERR_REFUSED,
+		"guest '%s': no interface is on a network, and none forwards a port to its port %u",
 		d->name, port);
-	return err_hint(
-		err, "add hostfwd: [\"-%u\"] to a `user` interface of its definition", port);
+	return err_hint(err,
+		"add `network: default` to the interfaces of its definition, or hostfwd: "
+		"[\"-%u\"] to a `user` interface",
+		port);
 }
 
 /* ---- the connection ------------------------------------------------------------------------------- */
+
+static int begin_by_network(const struct reach *r, struct err *err)
+{
+	struct network n;
+	int fd = -1;
+	size_t count = 1;
+	if (network_load(r->network, &n, err) < 0 ||
+		network_call(&n, "net-dial",
+			json_pack("{s:s, s:i}", "address", r->address, "port", (int)r->port), NULL,
+			0, NULL, &fd, &count, NETWORK_CALL_MS, err) < 0)
+		return -1;
+	return count ? fd : err_set(err, ERR_GONE, "network '%s' gave no socket", n.name);
+}
 
 static int begin_here(const struct reach *r, struct err *err)
 {
@@ -75,7 +153,7 @@ static int begin_here(const struct reach *r, struct err *err)
 
 int reach_begin(const struct reach *r, struct err *err)
 {
-	int fd = begin_here(r, err);
+	int fd = r->network[0] ? begin_by_network(r, err) : begin_here(r, err);
 	return fd < 0 ? err_prefix(err, "%s", publish_host_text(r->address, r->port)) : fd;
 }
 

@@ -9,6 +9,8 @@
 #include "orchestrator/definition.h"
 #include "orchestrator/status.h"
 
+enum { SSH_PORT = 22 };
+
 struct reach {
 	char network[64]; /* the one that dials; "": we do, where we are */
 	char address[46];
@@ -19,7 +21,7 @@ struct reach {
 bool reach_defined(const struct definition *d, unsigned port);
 /*
  * The first of its interfaces that leads to TCP port `port`, one of an active network before others. ERR_REFUSED,
- * with a hint, if none does.
+ * with a hint, if none does; ERR_TIMEOUT: it is on somebody else's bridge, and has not been seen there yet.
  */
 int reach_find(const struct definition *d, const struct status *s, unsigned port, struct reach *out,
 	struct err *err);

@@ -1,22 +1,26 @@
 #include "orchestrator/readiness.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/sock.h"
+#include "orchestrator/network.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/reach.h"
 #include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
 
-enum { TOTAL_MS = 300000, LOOK_EVERY_MS = 50, CONSOLE_LINES = 6, CONSOLE_TAIL = 4096 };
+enum { TOTAL_MS = 300000, LOOK_EVERY_MS = 50, ASK_MS = 500 };
+enum { CONSOLE_LINES = 6, CONSOLE_TAIL = 4096 };
 
 /* Everything a climb needs, as it is now. */
 struct climb {
@@ -26,6 +30,7 @@ struct climb {
 	struct status status;
 	struct qmp *keeper;
 	int64_t deadline; /* of all */
+	char detail[64];  /* of the rung just climbed */
 };
 
 typedef int rung_fn(struct climb *c, int64_t deadline, struct err *err);
@@ -40,8 +45,8 @@ static const struct {
 	{"qmp", 10000, climb_qmp},
 	{"running", 10000, climb_running},
 	{"console", 60000, climb_console},
-	{"address", 60000, climb_address},
-	{"tcp", 120000, NULL},
+	{"address", 240000, climb_address},
+	{"tcp", 240000, NULL},
 	{"banner", 240000, NULL},
 	{"hostkey", 60000, NULL},
 	{"login", 60000, NULL},
@@ -72,12 +77,12 @@ int readiness_check_rung(const char *rung, struct err *err)
 }
 
 /*
- * What the definition names for this rung holds. Our own guess does not, where the caller grants
+ * What the definition names for this rung holds. Our own guess does not for what the guest's system does, where the caller grants
  * more for all together: a system of some size, emulated on a busy host, takes minutes for one rung.
  */
 static int64_t rung_ms(const struct climb *c, size_t i)
 {
-	int64_t guess = rungs[i].climb ? 0 : c->r->timeout_ms;
+	int64_t guess = i < rung_index("address") ? 0 : c->r->timeout_ms;
 	return json_get_int(c->def->ready.deadlines_ms, rungs[i].name,
 		guess > rungs[i].ms ? guess : rungs[i].ms);
 }
@@ -250,12 +255,60 @@ static int climb_console(struct climb *c, int64_t deadline, struct err *err)
 	return 0;
 }
 
+/*
+ * Does anybody answer there, be it by refusing? An address is known long before its guest has it, and a lease may be
+ * one of an earlier boot.
+ */
+static bool answers(const struct reach *r, int64_t deadline)
+{
+	struct err ignored = ERR_INIT;
+	int64_t own = deadline_in(ASK_MS);
+	int number = ETIMEDOUT;
+	socklen_t len = sizeof(number);
+	_cleanup_close_ int fd = reach_begin(r, &ignored);
+	if (fd < 0 || fd_wait(fd, POLLOUT, own < deadline ? own : deadline) <= 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &len) < 0)
+		return false;
+	return number == 0 || number == ECONNREFUSED;
+}
+
+static int no_address(const struct climb *c, const struct reach *r, struct err *err)
+{
+	struct network n;
+	struct err ignored = ERR_INIT;
+	if (network_load(r->network, &n, &ignored) == 0 && !network_active(&n)) {
+		err_set(err, ERR_TIMEOUT, "network '%s' is not active", n.name);
+		return err_hint(err, "`roost net-start %s`", n.name);
+	}
+	err_set(err, ERR_TIMEOUT, "nobody answers at its address %s", r->address);
+	return err_hint(err,
+		"does its system ask for an address by DHCP? `roost net-dhcp-leases %s` and `roost console %s` tell",
+		r->network, c->guest->name);
+}
+
 static int climb_address(struct climb *c, int64_t deadline, struct err *err)
 {
-	(void)deadline;
-	json_t *params = ssh_params(c->def, &c->status, NULL, err);
-	json_decref(params);
-	return params ? 0 : -1;
+	struct reach r;
+	for (;;) {
+		struct err why = ERR_INIT;
+		int found = reach_find(c->def, &c->status, SSH_PORT, &r, &why);
+		if (found < 0 && why.kind != ERR_TIMEOUT) {
+			*err = why;
+			return -1;
+		}
+		if (found == 0 && (!r.network[0] || answers(&r, deadline)))
+			break;
+		if (!deadline_left(deadline)) {
+			*err = why;
+			return found < 0 ? -1 : no_address(c, &r, err);
+		}
+		wait_a_little(c, deadline);
+		if (look(c, err) < 0)
+			return -1;
+	}
+	if (r.network[0])
+		snprintf(c->detail, sizeof(c->detail), "%s", r.address);
+	return 0;
 }
 
 /* ---- the rungs of roost-ssh ------------------------------------------------------------------------- */
@@ -371,9 +424,10 @@ static int climb_all(struct climb *c, size_t last, struct err *err)
 		int64_t own = deadline_in(rung_ms(c, i));
 		if (str_eq(rungs[i].name, "console") && !c->def->console_count)
 			continue; /* none to speak on; the rungs above may still be climbed */
+		c->detail[0] = '\0';
 		if (rungs[i].climb(c, own < c->deadline ? own : c->deadline, err) < 0)
 			return failed(c, rungs[i].name, err);
-		reached(c, rungs[i].name, "");
+		reached(c, rungs[i].name, c->detail);
 	}
 	return i <= last ? climb_ssh(c, i, last, err) : 0;
 }

@@ -1,12 +1,12 @@
 /*
  * Is a guest really up? A ladder of rungs, each with a deadline of its own, under one deadline for
- * all (DESIGN.md 8); from tcp on, `timeout_ms` of the caller may make our default for a rung longer:
+ * all (DESIGN.md 8); from address on, `timeout_ms` of the caller may make our default for a rung longer:
  *
  *	process		its QEMU runs
  *	qmp		and answers
  *	running		its CPUs run
  *	console		it has written something on its serial line since this start
- *	address		there is an address to reach it by
+ *	address		there is an address to reach it by, and on a network somebody answers there
  *	tcp, banner, hostkey, login, cloud-init, probes		climbed by roost-ssh
  *
  * A rung that fails ends the climb with the rung, the likely cause and the evidence. Each rung

@@ -12,7 +12,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/reach.h"
 
-enum { PARAMS_FD = 3, SSH_PORT = 22 };
+enum { PARAMS_FD = 3 };
 
 static void add_if_there(json_t *list, const char *path)
 {

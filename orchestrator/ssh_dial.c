@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/sock.h"
+#include "orchestrator/reach.h"
 #include "orchestrator/ssh_words.h"
 
 enum { CONNECT_MS = 1000, LISTEN_MS = 400, LISTEN_MAX_MS = 4000 };
@@ -52,24 +53,40 @@ static int open_socket(
 	return fd < 0 ? err_errno(err, "cannot make a socket") : fd;
 }
 
-static int connect_tcp(const struct remote *r, int64_t deadline, enum reason *why, struct err *err)
+/* Each try asks the holder anew: it may just be started again. */
+static int begin_by_network(const struct remote *r, struct err *err)
+{
+	struct reach reach = {.port = (uint16_t)r->port};
+	snprintf(reach.network, sizeof(reach.network), "%s", r->network);
+	snprintf(reach.address, sizeof(reach.address), "%s", r->address);
+	return reach_begin(&reach, err);
+}
+
+/* -1 with errno where *err says nothing. */
+static int begin_here(const struct remote *r, struct err *err)
 {
 	struct sockaddr_storage to;
-	socklen_t len;
-	int yes = 1, number = 0;
+	socklen_t len = 0;
 	_cleanup_close_ int fd = open_socket(r, &to, &len, err);
-	*why = REASON_UNREACHABLE;
 	if (fd < 0)
 		return -1;
+	return connect(fd, (struct sockaddr *)&to, len) == 0 || errno == EINPROGRESS ? TAKE_FD(fd)
+										     : -1;
+}
+
+static int connect_tcp(const struct remote *r, int64_t deadline, enum reason *why, struct err *err)
+{
+	int yes = 1, number = 0;
+	socklen_t len = sizeof(number);
+	*why = REASON_UNREACHABLE;
+	err->kind = ERR_NONE;
+	_cleanup_close_ int fd = r->network ? begin_by_network(r, err) : begin_here(r, err);
+	if (fd < 0)
+		return err->kind == ERR_NONE ? refused(errno, r, why, err) : -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
-	if (connect(fd, (struct sockaddr *)&to, len) == 0)
-		return TAKE_FD(fd);
-	if (errno != EINPROGRESS)
-		return refused(errno, r, why, err);
 	if (fd_wait(fd, POLLOUT, deadline) <= 0)
 		return refused(ETIMEDOUT, r, why, err);
-	len = sizeof(number);
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &len);
 	return number ? refused(number, r, why, err) : TAKE_FD(fd);
 }
