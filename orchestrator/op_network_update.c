@@ -1,12 +1,21 @@
-/* Networks: hosts on one that are no guests. Runs in a worker of roostd; a holder that runs hears of it. */
+/*
+ * Networks: hosts on one that are no guests, and ports that are published of guests that run. Runs in workers of
+ * roostd; a holder that runs hears of it.
+ */
 #include "orchestrator/roostd.h"
 
+#include <stdio.h>
 #include <strings.h>
 
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/network_address.h"
+#include "orchestrator/network_call.h"
+#include "orchestrator/network_publish.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/publish.h"
+
+/* ---- hosts ---------------------------------------------------------------------------------------- */
 
 /* The names of guests and of other hosts: each is one DNS name here. */
 static int check_host_name(const char *name, const char *mac, const json_t *all, struct err *err)
@@ -78,4 +87,62 @@ int op_network_host(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	return json_get_bool(args, "remove", false) ? drop(&n, args, all, ret, err)
 						    : add(&n, args, all, ret, err);
+}
+
+/* ---- published ports ------------------------------------------------------------------------------ */
+
+/* The first tap on the network of a guest that runs. */
+static int find_tap(const struct network *n, const char *guest, char out[16], struct err *err)
+{
+	_cleanup_json_ json_t *status = NULL;
+	size_t i;
+	json_t *tap;
+	if (network_call(
+		    n, "net-status", NULL, NULL, 0, &status, NULL, NULL, NETWORK_CALL_MS, err) < 0)
+		return -1;
+	json_array_foreach (json_object_get(status, "taps"), i, tap) {
+		if (!str_eq(json_get_str(tap, "guest", NULL), guest))
+			continue;
+		snprintf(out, 16, "%s", json_get_str(tap, "tap", ""));
+		return 0;
+	}
+	err_set(err, ERR_REFUSED, "guest '%s' does not run on network '%s'", guest, n->name);
+	return err_hint(err, "`publish` in its definition is for its next start");
+}
+
+static int publish(const struct network *n, const char *tap, struct forward *f, struct err *err)
+{
+	uint16_t port = 0;
+	_cleanup_close_ int fd = publish_bind(f, &port, err);
+	if (fd < 0 || network_publish(n, tap, f, fd, port, err) < 0)
+		return -1;
+	f->host_port = port;
+	return 0;
+}
+
+static int unpublish(
+	const struct network *n, const char *tap, const struct forward *f, struct err *err)
+{
+	if (f->host_port)
+		return network_unpublish(n, tap, f, err);
+	err_set(err, ERR_USAGE, "which of the host's ports is published no longer is not told");
+	return err_hint(err, "write it as it was published: [ADDRESS:]PORT:GUEST_PORT[/tcp|/udp]");
+}
+
+int op_network_publish(const json_t *args, json_t **ret, struct err *err)
+{
+	const char *guest = json_get_str(args, "guest", "");
+	struct network n;
+	struct forward f;
+	char tap[16];
+	if (network_load(json_get_str(args, "network", ""), &n, err) < 0 ||
+		publish_parse(json_get_str(args, "port", ""), &f, err) < 0 ||
+		find_tap(&n, guest, tap, err) < 0 ||
+		(json_get_bool(args, "remove", false) ? unpublish(&n, tap, &f, err)
+						      : publish(&n, tap, &f, err)) < 0)
+		return -1;
+	*ret = json_pack("{s:s, s:s, s:s, s:i, s:i, s:b}", "network", n.name, "guest", guest,
+		"host", f.host, "port", (int)f.host_port, "guest_port", (int)f.guest_port, "udp",
+		f.udp);
+	return 0;
 }

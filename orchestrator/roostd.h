@@ -193,6 +193,7 @@ int op_network_start(const json_t *args, json_t **ret, struct err *err);
 int op_network_destroy(const json_t *args, json_t **ret, struct err *err);
 int op_network_autostart(const json_t *args, json_t **ret, struct err *err);
 int op_network_host(const json_t *args, json_t **ret, struct err *err);
+int op_network_publish(const json_t *args, json_t **ret, struct err *err);
 /* Puts into a new guest's folder what it begins with; the rest is made. */
 typedef int define_first_fn(
 	int dir, const struct definition *d, const void *about, struct err *err);

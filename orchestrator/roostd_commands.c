@@ -220,6 +220,7 @@ static int change_network(
 		{"roost-net-destroy", op_network_destroy},
 		{"roost-net-autostart", op_network_autostart},
 		{"roost-net-host", op_network_host},
+		{"roost-net-publish", op_network_publish},
 	};
 	size_t i = 0;
 	(void)args, (void)ret;
@@ -467,6 +468,11 @@ const struct command supervisor_commands[] = {
 			{"name", ARG_STR, true, "its name"},
 			{"address", ARG_STR, true, "the address; default: a free one"},
 			{"remove", ARG_BOOL, true, "takes both away; mac or name tell which"}),
+		CMD_CHANGING, change_network},
+	{"roost-net-publish", "Leads a port of the host to a guest that runs, until it ends.",
+		ARGS(NETWORK, {"guest", ARG_STR, false, "which one"},
+			{"port", ARG_STR, false, "[ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]"},
+			{"remove", ARG_BOOL, true, "no longer"}),
 		CMD_CHANGING, change_network},
 	{"roost-managed-save", "Saves a guest into its folder and ends it, as `roost managedsave`.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},

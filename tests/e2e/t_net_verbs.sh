@@ -109,6 +109,42 @@ check_match "a change waits" "it takes effect at its next start" "$(EDITOR='sed 
 check_status 5 roost net-undefine lab
 check_match "why" "network 'lab' is active" "$out"
 
+say "a port of a guest that runs"
+printf 'name: web1\ninterfaces: [{network: lab, mac: "52:54:00:00:00:01", address: 192.168.123.80}]\n' >web1.yaml
+roost define web1.yaml
+check_status 5 roost net-update lab add publish web1 8080:80
+check_match "why" "guest 'web1' does not run on network 'lab'" "$out"
+# the end of a cable stands for it
+cat >web1.py <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+from bare_guests import Guest, Holder
+web = Guest(Holder(sys.argv[2]), "web1", "52:54:00:00:00:01", "192.168.123.80")
+print("ready", flush=True)
+sys.stdin.read()
+END
+mkfifo end
+# shellcheck disable=SC2002
+cat end | python3 web1.py "$TOP/tests/e2e" "$(echo "$ROOST_RUN"/n/*/net.sock)" >ready &
+exec 9>end
+wait_until 10 grep -q ready ready
+check_eq "net-update" "TCP 127.0.0.1:8080 leads to port 80 of guest 'web1'" "$(roost net-update lab add publish web1 8080:80)"
+listens() {
+	ss -Hltn 'sport = :8080' | grep -q LISTEN
+}
+listens || fail "nobody listens on port 8080"
+check_status 4 roost net-update lab add publish web1 8080:81
+check_match "who has it" "8080.*guest 'web1'" "$out"
+check_status 2 roost net-update lab add publish web1 0:0
+check_status 2 roost net-update lab delete publish web1 80
+check_match "why" "which of the host's ports" "$out"
+check_eq "and no longer" "TCP 127.0.0.1:8080 leads no longer to port 80 of guest 'web1'" \
+	"$(roost net-update lab delete publish web1 8080:80)"
+! listens || fail "somebody listens on port 8080"
+check_status 3 roost net-update lab delete publish web1 8080:80
+check_status 2 roost net-update lab add publish web1
+check_match "usage" "what is to be added or deleted is not told" "$out"
+
 say "300 leases in 10 ms"
 leases=$(echo "$ROOST_RUN"/n/*/leases)
 i=0
@@ -130,11 +166,10 @@ check_match "as virsh has them" '^ never +52:54:00:00:0:7 +ipv4 +192.168.123.7/2
 check_eq "of one MAC" 3 "$(roost net-dhcp-leases lab 52:54:00:00:0:7 | wc -l)"
 
 say "ended and forgotten"
-check_eq "net-destroy" "Network 'lab' destroyed" "$(roost net-destroy lab)"
+check_eq "net-destroy" "Network 'lab' destroyed; cut off: guest 'web1'" "$(roost net-destroy lab)"
+exec 9>&-
 check_status 5 roost net-destroy lab
 check_match "why" "network 'lab' is not active" "$out"
-printf 'name: web1\ninterfaces: [{network: lab}]\n' >web1.yaml
-roost define web1.yaml
 check_status 5 roost net-undefine lab
 check_match "why" "network 'lab' is used by guest 'web1'" "$out"
 roost undefine web1
