@@ -363,7 +363,7 @@ int qcow2_may_stand(const struct qcow2_info *info, const char *what, struct err 
 	}
 	if (info->corrupt) {
 		err_set(err, ERR_REFUSED, "'%s' is marked corrupt", what);
-		return err_hint(err, "look with qemu-img check, mend with qemu-img check -r all");
+		return err_hint(err, "`roost image check --repair all` mends what can be mended");
 	}
 	return 0;
 }
@@ -376,7 +376,8 @@ int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err 
 		err_set(err, ERR_REFUSED,
 			"'%s' has a backing file, '%s': an image must stand alone", what,
 			info->backing);
-		return err_hint(err, "if you trust it, make it whole: qemu-img convert -O qcow2");
+		return err_hint(err,
+			"if you trust it: `roost image convert --format qcow2 FILE NEW.qcow2` makes one that does");
 	}
 	return 0;
 }

@@ -59,6 +59,10 @@ static int base_size(
 	_cleanup_free_ char *full = str_fmt("%.*s%s", folder, path, base);
 	if (chain_resolve(full, qcow2, &c, err) < 0)
 		return -1;
+	if (c.count >= CHAIN_MAX)
+		return err_set(err, ERR_REFUSED,
+			"'%s' stands on %zu files: with one more the chain would have more than %d",
+			base, c.count - 1, CHAIN_MAX);
 	*size = c.links[0].virtual_size;
 	return 0;
 }

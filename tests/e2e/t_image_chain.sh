@@ -98,6 +98,7 @@ while [ $n -lt 31 ]; do
 	n=$((n + 1))
 done
 refused "with one more the chain would have more than 32" roost image rebase -u top.qcow2 -b elsewhere/d31 -F qcow2
+refused "'elsewhere/d31' stands on 31 files: with one more the chain would have more than 32" roost image create new.qcow2 -b elsewhere/d31 -F qcow2
 refused "more than 32 files in all, too many to compare" roost image rebase top.qcow2 -b elsewhere/d30 -F qcow2
 refused "elsewhere/d20' stands on 20 files: too many to compare with" roost image rebase top.qcow2 -b elsewhere/d20 -F qcow2
 roost image rebase -u top.qcow2 -b elsewhere/d30 -F qcow2 >/dev/null
