@@ -152,7 +152,7 @@ const char *watchdog_action_name(enum watchdog_action);
 
 /*
  * A file that a disk stands on, as it was when that was recorded: start opens these and no others,
- * whatever the files' headers say meanwhile. Never written to. See lineage.h.
+ * whatever the files' headers say meanwhile. Not written to but by a commit. See lineage.h.
  */
 struct lineage_link {
 	char *path; /* absolute; without '/': in the guest's folder, its own */
@@ -160,6 +160,7 @@ struct lineage_link {
 	char *digest; /* of an image of the store; NULL: another file */
 	uint64_t size, inode;
 	int64_t mtime_ns;
+	char *commit; /* the mark of a commit into it that is at work; NULL: none. See committed.h */
 };
 
 struct disk_def {

@@ -273,6 +273,9 @@ int op_revert(struct guest *g, const char *name, struct err *err);
 int op_snapshot_delete_live(struct guest *g, const json_t *args, struct err *err);
 /* Merges layers of a disk that no snapshot and no clone needs; the top goes down, too. The same file. */
 int op_blockcommit(struct guest *g, const char *target, int64_t speed, struct err *err);
+/* Commits a disk's own chain into a file below, which comes with the request: op_blockcommit.c */
+int op_blockcommit_into(
+	struct guest *g, const json_t *args, struct request *files, struct err *err);
 /* A PNG into the file that came with the request. op_screenshot.c */
 int op_screenshot(struct guest *g, struct request *file, struct err *err);
 /* *ret: what the agent returned; NULL of a command that answers nothing. op_agent.c */
@@ -282,6 +285,7 @@ int op_agent(struct guest *g, const char *command, const json_t *args, int64_t t
 int recover_attach_disk(struct guest *g, const json_t *journal, struct err *err);
 int recover_attach_interface(struct guest *g, const json_t *journal, struct err *err);
 int recover_backup(struct guest *g, const json_t *journal, struct err *err);
+int recover_blockcommit(struct guest *g, const json_t *journal, struct err *err);
 int recover_blockpull(struct guest *g, const json_t *journal, struct err *err);
 int recover_change_media(struct guest *g, const json_t *journal, struct err *err);
 int recover_revert(struct guest *g, const json_t *journal, struct err *err);

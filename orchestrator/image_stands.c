@@ -61,11 +61,20 @@ static int check_place(const struct chain_link *link, bool own, struct err *err)
 
 /* ---- guests ------------------------------------------------------------------------------------------- */
 
-static bool stands_on(const json_t *record, const struct chain_link *link)
+static bool is_own(const json_t *record, const json_t *disk, const struct image_own *own)
+{
+	return own && str_eq(json_get_str(record, "name", NULL), own->guest) &&
+	       str_eq(json_get_str(disk, "target", NULL), own->target);
+}
+
+static bool stands_on(
+	const json_t *record, const struct chain_link *link, const struct image_own *own)
 {
 	const json_t *disk, *below;
 	size_t i, j;
 	json_array_foreach (json_object_get(record, "disks"), i, disk) {
+		if (is_own(record, disk, own))
+			continue;
 		if (is_link(json_get_str(disk, "image", NULL), link))
 			return true;
 		json_array_foreach (json_object_get(disk, "lineage"), j, below)
@@ -75,13 +84,14 @@ static bool stands_on(const json_t *record, const struct chain_link *link)
 	return false;
 }
 
-/* That disk; NULL: it has it not. */
-static const json_t *has_disk(const json_t *record, const struct chain_link *link)
+/* That disk; NULL: it has it not, but as its disk `own`. */
+static const json_t *has_disk(
+	const json_t *record, const struct chain_link *link, const struct image_own *own)
 {
 	const json_t *disk;
 	size_t i;
 	json_array_foreach (json_object_get(record, "disks"), i, disk)
-		if (is_link(json_get_str(disk, "path", NULL), link))
+		if (is_link(json_get_str(disk, "path", NULL), link) && !is_own(record, disk, own))
 			return disk;
 	return NULL;
 }
@@ -90,7 +100,7 @@ static const json_t *has_disk(const json_t *record, const struct chain_link *lin
 static int check_format(
 	const json_t *record, const char *name, const struct chain_link *link, struct err *err)
 {
-	const json_t *disk = link->qcow2 ? has_disk(record, link) : NULL;
+	const json_t *disk = link->qcow2 ? has_disk(record, link, NULL) : NULL;
 	if (!disk || !str_eq(json_get_str(disk, "format", ""), "raw"))
 		return 0;
 	err_set(err, ERR_REFUSED,
@@ -101,20 +111,21 @@ static int check_format(
 }
 
 static int check_record(const json_t *record, const char *name, const struct chain_link *link,
-	bool content, struct err *err)
+	bool content, const struct image_own *own, struct err *err)
 {
-	if (stands_on(record, link))
+	if (stands_on(record, link, own))
 		return err_set(err, ERR_REFUSED, "'%s' is in use: guest '%s' stands on it",
 			link->path, name);
 	if (check_format(record, name, link, err) < 0)
 		return -1;
-	if (content && has_disk(record, link))
+	if (content && has_disk(record, link, own))
 		return err_set(err, ERR_REFUSED, "'%s' is a disk of guest '%s'", link->path, name);
 	return 0;
 }
 
 /* Of those that run and those that do not; there may be none of either. */
-static int check_records(int folders, const struct chain_link *link, bool content, struct err *err)
+static int check_records(int folders, const struct chain_link *link, bool content,
+	const struct image_own *own, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
 	if (dir_names(folders, &names, NULL, err) < 0)
@@ -124,7 +135,7 @@ static int check_records(int folders, const struct chain_link *link, bool conten
 		_cleanup_close_ int folder = dir_open(folders, *name, &why);
 		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &why);
 		if (record && check_record(record, json_get_str(record, "name", *name), link,
-				      content, err) < 0)
+				      content, own, err) < 0)
 			return -1;
 		if (record || why.kind == ERR_NOT_FOUND) /* just removed, or ended */
 			continue;
@@ -136,13 +147,14 @@ static int check_records(int folders, const struct chain_link *link, bool conten
 	return 0;
 }
 
-static int check_guests(const struct chain_link *link, bool content, struct err *err)
+static int check_guests(
+	const struct chain_link *link, bool content, const struct image_own *own, struct err *err)
 {
 	struct err none = ERR_INIT;
 	_cleanup_close_ int guests = guests_open(&none), runs = runs_open(&none);
-	if (guests >= 0 && check_records(guests, link, content, err) < 0)
+	if (guests >= 0 && check_records(guests, link, content, own, err) < 0)
 		return -1;
-	return runs >= 0 ? check_records(runs, link, content, err) : 0;
+	return runs >= 0 ? check_records(runs, link, content, own, err) : 0;
 }
 
 /* A member of the group may not open them all: root's roostd looks for him. */
@@ -197,11 +209,12 @@ static bool in_folder_of(const char *name, const struct chain_link *link)
 static int check_below(
 	const json_t *record, const char *name, const struct chain *c, struct err *err)
 {
-	if (!has_disk(record, &c->links[0]) && !in_folder_of(name, &c->links[0]))
+	if (!has_disk(record, &c->links[0], NULL) && !in_folder_of(name, &c->links[0]))
 		return 0;
 	for (size_t i = 1; i < c->count; i++) {
 		const struct chain_link *link = &c->links[i];
-		if (stands_on(record, link) || has_disk(record, link) || in_folder_of(name, link))
+		if (stands_on(record, link, NULL) || has_disk(record, link, NULL) ||
+			in_folder_of(name, link))
 			continue;
 		err_set(err, ERR_REFUSED,
 			"'%s' names '%s' as its backing file now, of which the record of guest '%s' knows nothing",
@@ -273,9 +286,9 @@ static int check_folder(
 /* ---- all --------------------------------------------------------------------------------------------------- */
 
 int image_check_changeable(const struct chain_link *link, bool content,
-	const struct chain_link *except, struct err *err)
+	const struct chain_link *except, const struct image_own *own, struct err *err)
 {
-	if (check_place(link, false, err) < 0 || check_guests(link, content, err) < 0 ||
+	if (check_place(link, false, err) < 0 || check_guests(link, content, own, err) < 0 ||
 		check_unrecorded(link, except, err) < 0)
 		return -1;
 	return content ? check_folder(link, except, err) : 0;
@@ -283,7 +296,7 @@ int image_check_changeable(const struct chain_link *link, bool content,
 
 int image_check_writable(const struct chain_link *link, struct err *err)
 {
-	return check_place(link, true, err) < 0 || check_guests(link, false, err) < 0 ||
+	return check_place(link, true, err) < 0 || check_guests(link, false, NULL, err) < 0 ||
 			       check_unrecorded(link, NULL, err) < 0
 		       ? -1
 		       : check_folder(link, NULL, err);
@@ -299,7 +312,7 @@ char *image_disk_of(const struct chain_link *link)
 	for (char **name = names; *name; name++) {
 		_cleanup_close_ int folder = dir_open(guests, *name, &ignored);
 		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &ignored);
-		if (record && has_disk(record, link))
+		if (record && has_disk(record, link, NULL))
 			return xstrdup(*name);
 	}
 	return NULL;

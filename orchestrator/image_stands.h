@@ -12,13 +12,18 @@
 
 #include "images/chain.h"
 
+/* A disk of a guest. */
+struct image_own {
+	const char *guest, *target;
+};
+
 /*
  * May the file of `link` be changed? ERR_REFUSED, naming one, if it is the store's, a base or in a guest's folder, or if
  * a guest stands on it; if `content` is what changes, also if a guest has it as a disk or another image stands on
- * it. `except`, which may be NULL, does not count.
+ * it. `except` and the disk `own`, which may be NULL, do not count.
  */
 int image_check_changeable(const struct chain_link *link, bool content,
-	const struct chain_link *except, struct err *err);
+	const struct chain_link *except, const struct image_own *own, struct err *err);
 /*
  * May it be written to in its place, as resize and repair do? As above; but a guest may have it as its disk, in its own
  * folder, too, as long as nothing else stands on it.

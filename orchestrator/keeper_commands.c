@@ -320,6 +320,13 @@ static int blockcommit(
 		json_get_int(args, "bytes-per-second", 0), err);
 }
 
+static int blockcommit_into(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return op_blockcommit_into(self, args, r, err);
+}
+
 static int snapshot(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -496,6 +503,13 @@ const struct command keeper_commands[] = {
 		ARGS({"target", ARG_STR, false, "the disk"},
 			{"bytes-per-second", ARG_INT, true, "at most"}),
 		CMD_CHANGING, blockcommit},
+	{"roost-blockcommit-into",
+		"Commits a disk's own chain into a file that it stands on, which comes along, open to be written to.",
+		ARGS({"target", ARG_STR, false, "the disk"},
+			{"base", ARG_STR, false, "that file's path, as the record has it"},
+			{"mark", ARG_STR, false, "what roostd's roost-commit-record has told"},
+			{"bytes-per-second", ARG_INT, true, "at most"}),
+		CMD_CHANGING, blockcommit_into},
 	{"roost-snapshot", "Makes a snapshot of the guest as it is at one instant.",
 		ARGS({"snapshot", ARG_STR, false, "what it is called"},
 			{"description", ARG_STR, true, "for people"},

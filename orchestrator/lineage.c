@@ -65,6 +65,7 @@ static const struct key link_rows[] = {
 	{"path", KEY_TEXT, KEY_REQUIRED, AT(path), .check = check_link_path},
 	{"format", KEY_WORD, KEY_REQUIRED, AT(format), .words = &format_words},
 	{"digest", KEY_TEXT, AT(digest)},
+	{"commit", KEY_TEXT, AT(commit)},
 	{"size", KEY_SIZE, KEY_REQUIRED, AT(size)},
 	{"inode", KEY_OWN, KEY_REQUIRED, .read = read_inode, .write = write_inode},
 	{"mtime_ns", KEY_OWN, KEY_REQUIRED, .read = read_mtime, .write = write_mtime},
@@ -109,6 +110,7 @@ void lineage_add(struct disk_def *d, const struct disk_def *from)
 		*link = from->lineage[i];
 		link->path = xstrdup(from->lineage[i].path);
 		link->digest = xstrdup(from->lineage[i].digest);
+		link->commit = xstrdup(from->lineage[i].commit);
 	}
 }
 

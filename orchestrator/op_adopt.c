@@ -37,6 +37,7 @@ static const struct {
 	{"change-media", recover_change_media},
 	{"backup", recover_backup},
 	{"blockpull", recover_blockpull},
+	{"blockcommit", recover_blockcommit},
 	{"snapshot", recover_snapshot},
 	{"revert", recover_revert},
 	{"snapshot-delete", recover_snapshot_delete},

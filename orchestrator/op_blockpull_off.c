@@ -50,7 +50,7 @@ static int begin(struct remake *r, const struct off *o, const struct disk_def *d
 			return err_errno(err, "cannot look at '%s'", d->path);
 		const struct chain_link link = {
 			.path = d->path, .inode = st.st_ino, .device = st.st_dev};
-		return image_check_changeable(&link, false, NULL, err) < 0
+		return image_check_changeable(&link, false, NULL, NULL, err) < 0
 			       ? -1
 			       : remake_begin(r, d->path, err);
 	}

@@ -24,6 +24,7 @@
 #include "images/qcow2.h"
 #include "orchestrator/access.h"
 #include "orchestrator/bases.h"
+#include "orchestrator/committed.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/firmware_vars.h"
@@ -312,6 +313,8 @@ static int settle_lineage(int dir, struct disk_def *disk, const struct definitio
 		bool known = was && was->lineage_known;
 		if ((known ? record_anew(dir, disk, d, was, err) : lineage_record(disk, err)) < 0)
 			return -1;
+		if (was)
+			committed_keep_marks(disk, was);
 		return lineage_hold(disk, held, err);
 	}
 	lineage_take(disk, was);

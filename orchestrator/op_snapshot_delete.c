@@ -266,9 +266,7 @@ static int no_layer(const struct guest *g, const struct disk_def *d, const json_
 		target, g->def->name);
 	if (json_array_size(json_object_get(record, "snapshots")))
 		return err_hint(err, "`roost snapshot-delete` merges those that a snapshot holds");
-	if (d && d->source == DISK_PATH && d->lineage_count)
-		return err_hint(err, "shut it down, then `roost image commit %s`", d->path);
-	if (d && d->lineage_count)
+	if (d && d->source != DISK_PATH && d->lineage_count)
 		return err_hint(err,
 			"what it stands on is not its alone; `roost blockpull %s %s` makes it stand alone",
 			g->def->name, target);

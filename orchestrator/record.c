@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/committed.h"
 #include "orchestrator/paths.h"
 
 static int broken(const char *name, struct err *err)
@@ -50,7 +51,10 @@ static struct definition *read_checked(int dir, const char *name, struct err *er
 		json_object_set_new(o, "name", json_string(name));
 	json_object_del(o, "rename_to");
 	json_object_del(o, "roost");
-	return definition_from_json(o, err);
+	struct definition *d = definition_from_json(o, err);
+	if (d)
+		committed_apply(d);
+	return d;
 }
 
 struct definition *record_read(const char *name, struct err *err)

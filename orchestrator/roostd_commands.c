@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "orchestrator/access.h"
 #include "orchestrator/claim.h"
+#include "orchestrator/committed.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -240,6 +241,17 @@ static int blockpull(
 	return work_when_off(self, name, op_blockpull_off, r, err);
 }
 
+/* The guest may run, or have ended just now. */
+static int commit_record(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)ret;
+	if (may_change(self, r, err) < 0 ||
+		check_stays(self, json_get_str(args, "name", ""), err) < 0)
+		return -1;
+	return worker_start(self, op_commit_record, r, err) < 0 ? -1 : 1;
+}
+
 static int snapshot_guest(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -276,6 +288,18 @@ static int managed(void *self, const json_t *args, struct request *r, json_t **r
 	return worker_start(self, work, r, err) < 0 ? -1 : 1;
 }
 
+/* Of one that was committed when it ran: nobody is at it any more, and its record is put right. */
+static void settle_commit(struct supervisor *s, struct definition *d)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = keeper_find(s, d->name) ? -1 : guest_dir_open(d->name, &ignored);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : record_look(dir, &ignored);
+	if (!committed_is_open(record))
+		return;
+	committed_unmark(d);
+	record_write(dir, d, &ignored);
+}
+
 static int start(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
@@ -285,6 +309,7 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	struct definition *d = record_read(name, err);
 	if (!d)
 		return -1;
+	settle_commit(self, d);
 	if (d->issued.template) {
 		definition_free(d);
 		err_set(err, ERR_REFUSED, "guest '%s' is a template, which never runs", name);
@@ -423,6 +448,11 @@ const struct command supervisor_commands[] = {
 	{"roost-blockpull", "Makes a disk of a guest that does not run stand alone.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}),
 		CMD_CHANGING, blockpull},
+	{"roost-commit-record",
+		"Records that a running guest's disk is to be committed into a file below, or that none is.",
+		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, true, "the disk"},
+			{"base", ARG_STR, true, "that file; without: the records are put right"}),
+		CMD_CHANGING, commit_record},
 	{"roost-template",
 		"Makes a template of a guest that does not run, or a guest of a template.",
 		ARGS({"name", ARG_STR, false, "the guest"},

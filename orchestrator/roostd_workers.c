@@ -86,6 +86,7 @@ static const struct change {
 	{"roost-sysprep", "cleaned", true},
 	{"roost-template", "made a template", true},
 	{"roost-blockpull", "flattened", true},
+	{"roost-commit-record", "committed", false},
 };
 
 static const struct change *change_of(const struct request *r)

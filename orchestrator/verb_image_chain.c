@@ -185,8 +185,8 @@ static int run_commit(const struct cli *cli, struct err *err)
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
 		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0)
 		return -1;
-	if ((remove_it && image_check_changeable(&c.links[0], true, NULL, err) < 0) ||
-		image_check_changeable(&c.links[1], true, &c.links[0], err) < 0 ||
+	if ((remove_it && image_check_changeable(&c.links[0], true, NULL, NULL, err) < 0) ||
+		image_check_changeable(&c.links[1], true, &c.links[0], NULL, err) < 0 ||
 		remake_begin(&base, c.links[1].path, err) < 0 ||
 		commit_into(cli, &c, &base, err) < 0 || remake_settle(&base, err) < 0)
 		return err_prefix(err, "'%s' is not committed", path);
@@ -224,7 +224,7 @@ static int run_flatten(const struct cli *cli, struct err *err)
 	_cleanup_remake_ struct remake r = REMAKE_NONE;
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
 		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0 ||
-		image_check_changeable(&c.links[0], false, NULL, err) < 0 ||
+		image_check_changeable(&c.links[0], false, NULL, NULL, err) < 0 ||
 		open_over(cli, &f, &r, &c, err) < 0)
 		return -1;
 	_cleanup_free_ char *node = node_of(&f, 0, f.count);
@@ -354,7 +354,7 @@ static int run_rebase(const struct cli *cli, struct err *err)
 	_cleanup_free_ char *own = top.path, *base = base_of(path, name, err);
 	if (!base || chain_resolve(base, str_eq(format, "qcow2"), &new, err) < 0 ||
 		check_new_chain(&top, &new, err) < 0 ||
-		image_check_changeable(&top, cli_flag(cli, "unsafe"), NULL, err) < 0)
+		image_check_changeable(&top, cli_flag(cli, "unsafe"), NULL, NULL, err) < 0)
 		return -1;
 	_cleanup_free_ char *guest = image_disk_of(&top);
 	if (rebase(cli, &new, name, format, err) < 0)

@@ -373,6 +373,7 @@ while read -r victim point <&7; do
 		;;
 	clone-*) ;; # t_clone
 	remake-*) ;; # t_image_chain
+	commit-*) ;; # t_blockcommit
 	pull-*) ;; # t_blockpull
 	sysprep-*) ;; # t_sysprep
 	template-*) ;; # t_template
