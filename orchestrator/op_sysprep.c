@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/signals.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "images/sysprep_ops.h"
@@ -136,10 +137,11 @@ static json_t *hear(struct proc *program, int said, struct err *err)
 	int64_t deadline = deadline_in(WORK_MS);
 	int status = 0;
 	for (ssize_t n = 1; n > 0 && text.len < ANSWER_MAX;) {
-		if (fd_wait(said, POLLIN, deadline) <= 0) {
+		int got = signals_or_readable(said, deadline, err);
+		if (got == 0)
 			err_set(err, ERR_TIMEOUT, "roost-sysprep does not end");
+		if (got <= 0)
 			return NULL;
-		}
 		buf_reserve(&text, 8192);
 		n = read(said, text.data + text.len, 8192);
 		text.len += n > 0 ? (size_t)n : 0;
@@ -264,6 +266,9 @@ static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 		return -1;
 	json_object_set_new(s->answer, "way", json_string(way));
 	failpoint("sysprep-cleaned");
+	/* it is cancelled no later than here */
+	if (signals_check(err) < 0)
+		return -1;
 	drop_unchanged(s);
 	snapshots_count_on(s->off.record);
 	/* until the change is made QEMU holds the disks: nobody starts the guest on what it was */

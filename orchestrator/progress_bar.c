@@ -68,8 +68,10 @@ static void draw_bar(int width, int64_t done, int64_t total)
 /* "34 %  120 MiB of 350 MiB  10 MiB/s  0:23 left" */
 static void describe(const struct progress *p, int64_t done, int64_t total, struct buf *out)
 {
-	if (p->percent)
-		buf_fmt(out, "%3d %%", total > 0 ? (int)((double)done * 100 / (double)total) : 0);
+	if (p->percent && total > 0)
+		buf_fmt(out, "%3d %%", (int)((double)done * 100 / (double)total));
+	else if (p->percent)
+		buf_fmt(out, "%lld s", (long long)(clock_ms() - p->began) / 1000);
 	else if (total > 0)
 		buf_fmt(out, "%3d %%  %s of %s", (int)(done * 100 / total),
 			str_size((uint64_t)done), str_size((uint64_t)total));

@@ -16,7 +16,7 @@
 struct progress {
 	const char *what;
 	bool quiet, terminal;
-	bool percent; /* what is counted is not bytes: set after progress_begin() */
+	bool percent; /* what is counted is not bytes, or only time: set after progress_begin() */
 	bool shown;   /* there is a line to be wiped out */
 	int64_t began, tell_at;
 	int64_t first, before, before_at; /* bytes, and when */

@@ -171,7 +171,8 @@ static int cancel(void *self, const json_t *args, struct request *r, json_t **re
 		return err_set(err, ERR_USAGE, "nothing is named");
 	const char *what = worker_cancel(self, kind, name);
 	if (!what)
-		return err_set(err, ERR_REFUSED, "no %s '%s' is being made", kind, name);
+		return err_set(err, ERR_REFUSED,
+			"nothing is at work on %s '%s' that could be cancelled", kind, name);
 	*ret = json_pack("{s:s}", "operation", what);
 	return 0;
 }

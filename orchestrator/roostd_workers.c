@@ -192,7 +192,7 @@ static void end_worker(struct worker *w)
 	w->ending = true;
 }
 
-/* The name of what it copies, if it does; *kind says what that is. */
+/* The name of what it copies, or cleans, if it does; *kind says what that is. */
 static const char *made_by(const struct worker *w, const char **kind)
 {
 	const char *command = w->request->command;
@@ -200,7 +200,7 @@ static const char *made_by(const struct worker *w, const char **kind)
 	*kind = "guest";
 	if (str_eq(command, "roost-clone"))
 		return json_get_str(args, "new-name", NULL);
-	if (str_eq(command, "roost-blockpull"))
+	if (str_eq(command, "roost-blockpull") || str_eq(command, "roost-sysprep"))
 		return json_get_str(args, "name", NULL);
 	if (str_eq(command, "roost-define") && json_object_get(args, "files"))
 		return json_get_str(json_object_get(args, "definition"), "name", NULL);
@@ -217,11 +217,20 @@ static void look_for_client(const struct supervisor *s, struct worker *w)
 		end_worker(w);
 }
 
+/* The guest by its name, or by the one that it is to have. */
+static bool is_about(const struct worker *w, const char *name)
+{
+	const json_t *args = w->request->args;
+	return str_eq(json_get_str(args, "name", NULL), name) ||
+	       str_eq(json_get_str(args, "new-name", NULL), name) ||
+	       str_eq(json_get_str(json_object_get(args, "definition"), "name", NULL), name);
+}
+
 const char *worker_cancel(struct supervisor *s, const char *kind, const char *name)
 {
 	for (struct worker *w = s->workers; w; w = w->next) {
-		const char *its;
-		if (str_eq(made_by(w, &its), name) && name && str_eq(its, kind)) {
+		const char *its, *made = made_by(w, &its);
+		if (made && str_eq(its, kind) && (str_eq(made, name) || is_about(w, name))) {
 			end_worker(w);
 			return w->request->command;
 		}
@@ -260,15 +269,6 @@ void workers_look(struct supervisor *s)
 		buf_free(&w->output);
 		free(w);
 	}
-}
-
-/* The guest by its name, or by the one that it is to have. */
-static bool is_about(const struct worker *w, const char *name)
-{
-	const json_t *args = w->request->args;
-	return str_eq(json_get_str(args, "name", NULL), name) ||
-	       str_eq(json_get_str(args, "new-name", NULL), name) ||
-	       str_eq(json_get_str(json_object_get(args, "definition"), "name", NULL), name);
 }
 
 const char *worker_changes(const struct supervisor *s, const char *name)

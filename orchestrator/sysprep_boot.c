@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/signals.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "images/sysprep_script.h"
@@ -22,6 +23,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
 #include "orchestrator/record.h"
+#include "orchestrator/roostd.h"
 #include "orchestrator/ssh_child.h"
 
 enum {
@@ -32,6 +34,7 @@ enum {
 	SSH_PORT = 22,
 	SAID_MAX = 1 << 20,
 	PARAMS_FD = 3,
+	TICK_MS = 1000,
 };
 
 bool sysprep_can_boot(const struct definition *d)
@@ -151,6 +154,12 @@ static int boot(struct off *o, const struct definition *d, json_t *forwards, str
 
 /* ---- its shell ------------------------------------------------------------------------------------------ */
 
+struct alone {
+	const struct definition *d;
+	const struct status *status; /* its forwards */
+	const char *doing;           /* as progress tells it */
+};
+
 static _Noreturn void become_ssh(json_t *params, const char *subcommand, int in, int out)
 {
 	struct err err = ERR_INIT;
@@ -173,9 +182,22 @@ static int input_of(const char *text, struct err *err)
 	return TAKE_FD(in);
 }
 
+/* Until there is something to be read, telling meanwhile what is done. */
+static int await(const struct alone *a, int fd, int64_t deadline, struct err *err)
+{
+	for (;;) {
+		int got = signals_or_readable(fd, deadline_in(TICK_MS), err);
+		if (got)
+			return got < 0 ? -1 : 0;
+		if (!deadline_left(deadline))
+			return err_set(err, ERR_TIMEOUT, "it has not ended");
+		worker_progress("guest", a->d->name, a->doing, 0, 0);
+	}
+}
+
 /* `roost-ssh SUBCOMMAND` with that input, to its end; what it says is in `said`. */
-static int ssh(json_t *params, const char *subcommand, int in, int64_t deadline, struct buf *said,
-	int *status, struct err *err)
+static int ssh(const struct alone *a, json_t *params, const char *subcommand, int in,
+	int64_t deadline, struct buf *said, int *status, struct err *err)
 {
 	_cleanup_json_ json_t *owned = params;
 	_cleanup_(child_end) struct child c = CHILD_NONE;
@@ -190,8 +212,8 @@ static int ssh(json_t *params, const char *subcommand, int in, int64_t deadline,
 	if (pid < 0 || proc_open_child(pid, &c.proc, err) < 0)
 		return pid < 0 ? err_errno(err, "cannot fork") : -1;
 	for (ssize_t n = 1; n > 0 && said->len < SAID_MAX;) {
-		if (fd_wait(c.out, POLLIN, deadline) <= 0)
-			return err_set(err, ERR_TIMEOUT, "it has not ended");
+		if (await(a, c.out, deadline, err) < 0)
+			return -1;
 		buf_reserve(said, 8192);
 		n = read(c.out, said->data + said->len, 8192);
 		said->len += n > 0 ? (size_t)n : 0;
@@ -215,26 +237,26 @@ static const char *last_line(struct buf *said)
 	return line;
 }
 
-static json_t *login(const struct definition *d, const struct status *status, struct err *err)
+static json_t *login(const struct alone *a, struct err *err)
 {
-	json_t *params = ssh_params(d, status, NULL, err);
+	json_t *params = ssh_params(a->d, a->status, NULL, err);
 	/* without an issued key: only our QEMU listens there, and it is the guest's */
-	if (params && !d->issued.host_key)
+	if (params && !a->d->issued.host_key)
 		json_object_set_new(params, "trust", json_string("first"));
 	return params;
 }
 
-static int wait_for_login(const struct definition *d, const struct status *status, struct err *err)
+static int wait_for_login(const struct alone *a, struct err *err)
 {
 	_cleanup_buf_ struct buf said = {0};
 	int ended = 0;
 	_cleanup_close_ int in = input_of("", err);
-	json_t *params = in < 0 ? NULL : login(d, status, err);
+	json_t *params = in < 0 ? NULL : login(a, err);
 	if (!params)
 		return -1;
 	json_object_set_new(params, "rungs", json_pack("[s, s]", "login", "cloud-init"));
 	json_object_set_new(params, "total_ms", json_integer(UP_MS));
-	if (ssh(params, "climb", in, deadline_in(UP_MS + QMP_MS), &said, &ended, err) < 0)
+	if (ssh(a, params, "climb", in, deadline_in(UP_MS + QMP_MS), &said, &ended, err) < 0)
 		return err_prefix(err, "waiting for its login");
 	if (ended == 0)
 		return 0;
@@ -248,46 +270,44 @@ static int wait_for_login(const struct definition *d, const struct status *statu
 	return err_prefix(err, "nobody can log in");
 }
 
-static int feed_to_root(const struct definition *d, const struct status *status,
-	const char *command, int in, struct buf *said, struct err *err)
+static int feed_to_root(
+	const struct alone *a, const char *command, int in, struct buf *said, struct err *err)
 {
 	int ended = 0;
-	json_t *params = login(d, status, err);
+	json_t *params = login(a, err);
 	if (!params)
 		return -1;
 	bool root = str_eq(json_get_str(params, "user", ""), "root");
 	_cleanup_free_ char *line = str_fmt("%s%s", root ? "" : "sudo -n ", command);
 	json_object_set_new(params, "command", json_string(line));
-	if (ssh(params, "exec", in, deadline_in(RUN_MS), said, &ended, err) < 0)
+	if (ssh(a, params, "exec", in, deadline_in(RUN_MS), said, &ended, err) < 0)
 		return -1;
 	if (ended == 0)
 		return 0;
 	return err_set(err, ERR_QEMU, "%s: %.300s", proc_status_text(ended), last_line(said));
 }
 
-static int run_as_root(const struct definition *d, const struct status *status, const char *command,
-	const char *input, struct buf *said, struct err *err)
+static int run_as_root(const struct alone *a, const char *command, const char *input,
+	struct buf *said, struct err *err)
 {
 	_cleanup_close_ int in = input_of(input, err);
-	return in < 0 ? -1 : feed_to_root(d, status, command, in, said, err);
+	return in < 0 ? -1 : feed_to_root(a, command, in, said, err);
 }
 
-static int run_script(const struct definition *d, const struct status *status, const char *script,
-	struct err *err)
+static int run_script(const struct alone *a, const char *script, struct err *err)
 {
 	static const char command[] =
 		"sh -c 'f=$(mktemp) && cat >\"$f\" && chmod 700 \"$f\" && \"$f\"; s=$?; rm -f \"$f\"; exit $s'";
 	_cleanup_buf_ struct buf said = {0};
-	return run_as_root(d, status, command, script, &said, err);
+	return run_as_root(a, command, script, &said, err);
 }
 
-static int run_first(const struct definition *d, const struct status *status, const json_t *args,
-	struct err *err)
+static int run_first(const struct alone *a, const json_t *args, struct err *err)
 {
 	size_t i;
 	json_t *script;
 	json_array_foreach (json_object_get(args, "scripts"), i, script)
-		if (run_script(d, status, json_get_str(script, "text", ""), err) < 0)
+		if (run_script(a, json_get_str(script, "text", ""), err) < 0)
 			return err_prefix(err, "%.200s", json_get_str(script, "name", "script"));
 	return 0;
 }
@@ -321,8 +341,7 @@ static char *taking(const json_t *folders)
 }
 
 /* They wait as an archive until all is cleaned: what was copied in is not. */
-static int send_files(const struct definition *d, const struct status *status, const json_t *args,
-	uint64_t *copied, struct err *err)
+static int send_files(const struct alone *a, const json_t *args, uint64_t *copied, struct err *err)
 {
 	_cleanup_buf_ struct buf said = {0};
 	int stream = sysprep_files_stream(args);
@@ -336,20 +355,19 @@ static int send_files(const struct definition *d, const struct status *status, c
 	if (lseek(archive, 0, SEEK_SET) < 0)
 		return err_errno(err, "cannot read what is to be copied");
 	_cleanup_free_ char *command = taking(json_object_get(args, "copy-in"));
-	return feed_to_root(d, status, command, archive, &said, err) < 0
+	return feed_to_root(a, command, archive, &said, err) < 0
 		       ? err_prefix(err, "copying files into it")
 		       : 0;
 }
 
 /* ---- all together --------------------------------------------------------------------------------------- */
 
-static int clean(const struct definition *d, const struct status *status, const json_t *args,
-	struct disk_server *s, struct err *err)
+static int clean(const struct alone *a, const json_t *args, struct disk_server *s, struct err *err)
 {
 	_cleanup_buf_ struct buf said = {0};
 	const char *archive = sysprep_files_stream(args) < 0 ? NULL : ARCHIVE;
 	_cleanup_free_ char *script = sysprep_script(json_object_get(args, "operations"), archive);
-	if (run_as_root(d, status, "sh -s", script, &said, err) < 0)
+	if (run_as_root(a, "sh -s", script, &said, err) < 0)
 		return err_prefix(err, "cleaning");
 	if (!said.data || !strstr(said.data, SYSPREP_DONE "\n"))
 		return err_set(err, ERR_QEMU, "cleaning ended early: %.300s", last_line(&said));
@@ -358,19 +376,33 @@ static int clean(const struct definition *d, const struct status *status, const 
 	return event ? 0 : err_prefix(err, "it does not end");
 }
 
+static int work(struct alone *a, const json_t *args, struct disk_server *s, uint64_t *copied,
+	struct err *err)
+{
+	if (wait_for_login(a, err) < 0)
+		return -1;
+	a->doing = "running";
+	if (run_first(a, args, err) < 0)
+		return -1;
+	a->doing = "copying";
+	if (send_files(a, args, copied, err) < 0)
+		return -1;
+	a->doing = "cleaning";
+	return clean(a, args, s, err);
+}
+
 int sysprep_boot(
 	struct off *o, const json_t *args, struct disk_server *s, uint64_t *copied, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = isolated(o->d, err);
 	_cleanup_json_ json_t *forwards = json_array();
-	struct status status = {.forwards = forwards};
+	const struct status status = {.forwards = forwards};
 	if (!d || ports_choose(&d->nics[0], 0, forwards, err) < 0 ||
 		boot(o, d, forwards, s, err) < 0)
 		return err_prefix(err, "booting it alone");
 	failpoint("sysprep-booted");
-	if (wait_for_login(d, &status, err) < 0 || run_first(d, &status, args, err) < 0 ||
-		send_files(d, &status, args, copied, err) < 0 ||
-		clean(d, &status, args, s, err) < 0)
+	struct alone a = {d, &status, "booting"};
+	if (work(&a, args, s, copied, err) < 0)
 		return err_prefix(err, "booted alone");
 	/* it stands still, and what it had written is flushed; QEMU's own tables are by its end */
 	_cleanup_json_ json_t *reply = NULL;

@@ -9,8 +9,12 @@ static int run_cancel(const struct cli *cli, struct err *err)
 {
 	json_t *reply = NULL;
 	struct found f;
-	if (guest_find(cli->operands[0], &f, err) < 0 ||
-		guest_call(f.name, "roost-cancel", NULL, &reply, err) < 0)
+	if (guest_find(cli->operands[0], &f, err) < 0)
+		return -1;
+	int result = guest_runs(&f) ? guest_call(f.name, "roost-cancel", NULL, &reply, err)
+				    : supervisor_call("roost-cancel",
+					      json_pack("{s:s}", "name", f.name), &reply, err);
+	if (result < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
@@ -24,4 +28,4 @@ static int run_cancel(const struct cli *cli, struct err *err)
 
 const struct verb verb_cancel = {"cancel", "NAME",
 	"Cancels the operation at work on a guest; what it did is undone.", 1, 1, false, {{0}},
-	run_cancel, "roost cancel web1", GROUP_LIFE, GUESTS_RUNNING};
+	run_cancel, "roost cancel web1", GROUP_LIFE, GUESTS_ALL};

@@ -9,10 +9,10 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "images/sysprep_ops.h"
-#include "orchestrator/connect.h"
+#include "orchestrator/long_call.h"
 #include "orchestrator/sysprep_pack.h"
 
-enum { WORK_MS = 2 * 3600 * 1000, SCRIPT_MAX = 1 << 20 };
+enum { SCRIPT_MAX = 1 << 20 };
 
 /*
  * As virt-sysprep has it: the name, a star if it is done unless told otherwise, what it is. A minus is before
@@ -178,9 +178,8 @@ static int run_sysprep(const struct cli *cli, struct err *err)
 	_cleanup_close_ int files = -1;
 	if (!args || pack(cli, args, &files, err) < 0)
 		return -1;
-	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
-	if (!q || qmp_call_fds(q, "roost-sysprep", json_incref(args), &files, files >= 0,
-			  deadline_in(WORK_MS), &reply, err) < 0)
+	if (long_call_supervisor((struct long_about){"guest", f.name}, "roost-sysprep",
+		    json_incref(args), &files, files >= 0, cli->json, &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);

@@ -128,6 +128,34 @@ check_match "where nobody can log in" "guest 'c': there is no ext2, ext3 or ext4
 check_status 5 roost sysprep c --boot
 check_match "nor so" "nobody can log in to it" "$out"
 
+say "cancelled, or nobody waits for it any more: it is ended, and nothing has happened"
+no_qemu_of() { # GUEST
+	! pgrep -f "guest=$1" -u "$(id -u)" --ns $$ --nslist net >/dev/null
+}
+was=$(whole)
+check_status 5 roost cancel a
+check_match "nothing to cancel" "nothing is at work on guest 'a' that could be cancelled" "$out"
+for how in cancel ^C kill; do
+	roost sysprep a --boot >said 2>&1 &
+	sysprep=$!
+	wait_until 30 grep -q '^booting: [0-9]* s' said
+	case $how in
+	cancel) check_eq "it is told" "Guest 'a': roost-sysprep is being cancelled" "$(roost cancel a)" ;;
+	^C) kill -TERM $sysprep ;;
+	kill) kill -KILL $sysprep ;;
+	esac
+	status=0
+	wait $sysprep || status=$?
+	[ $how = kill ] || check_eq "$how: its status" 9 $status
+	[ $how = kill ] || check_match "$how: it is said" "guest 'a': booted alone: waiting for its login: cancelled" "$(cat said)"
+	wait_until 10 no_qemu_of a
+	check_eq "$how: as it was" "$was" "$(whole)"
+	no_file_is_left() {
+		[ -z "$(find "$guests/a" -name 'disk-*' -o -name '*.sock')" ]
+	}
+	wait_until 10 no_file_is_left
+done
+
 failing=$TOP/build/fail/bin
 [ -x "$failing/roost" ] || {
 	echo "not tried for want of build/fail: kill -9 in between"
@@ -142,10 +170,7 @@ echo sysprep-booted >"$ROOST_RUN/fail"
 check_status 7 roost sysprep a --boot
 [ ! -s "$ROOST_RUN/fail" ] || fail "it did not come past it"
 rm -f "$ROOST_RUN/fail"
-no_qemu() {
-	! pgrep -f "guest=a" -u "$(id -u)" --ns $$ --nslist net >/dev/null
-}
-wait_until 10 no_qemu
+wait_until 10 no_qemu_of a
 check_eq "as it was" "$was" "$(whole)"
 check_match "and as it can be cleaned" "cleaned offline" "$(roost sysprep a)"
 check_eq "no file is left" "" "$(find "$guests/a" -name 'disk-*' -o -name '*.sock')"
