@@ -1,9 +1,13 @@
 #!/bin/sh
-# A guest's ports from the host: `roost dial`, and OpenSSH's own ssh, scp and rsync by the block of `roost ssh-config`.
-# limit: 120
+# A guest's ports from the host, of user networking and of a network: `roost dial`, published ports, and OpenSSH's own ssh,
+# scp and rsync by the block of `roost ssh-config`.
+# limit: 150
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinux tiny-initrd
-for program in ssh scp rsync; do
+[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
+[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
+[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+for program in ssh scp rsync socat; do
 	command -v $program >/dev/null || lacking $program
 done
 
@@ -27,18 +31,18 @@ openssh() {
 	shift
 	"$openssh_program" -q -F "$TMPDIR/config" "$@"
 }
-# rsync_into HOST: the guest has no rsync of its own: it gets the host's, with the libraries that it wants
-rsync_into() {
-	mkdir "$TMPDIR/rsync"
-	# shellcheck disable=SC2046
-	cp $(command -v rsync) $(ldd "$(command -v rsync)" | grep -o '/[^ ]*') "$TMPDIR/rsync"
-	openssh scp -r "$TMPDIR/rsync" "$1:/tmp"
-	loader=$(basename "$(ldd "$(command -v rsync)" | grep -o '/[^ ]*/ld-[^ ]*')")
-	mkdir -p "$TMPDIR/tree/below"
-	echo deep >"$TMPDIR/tree/below/file"
-	rsync -a -e "ssh -q -F $TMPDIR/config" --rsync-path "/tmp/rsync/$loader --library-path /tmp/rsync /tmp/rsync/rsync" \
-		"$TMPDIR/tree" "$1:"
-	check_eq "rsync" deep "$(openssh ssh "$1" cat tree/below/file </dev/null)"
+# carry HOST PROGRAM...: the guest has few programs: it gets the host's, with the libraries that they want
+carry() {
+	carry_to=$1
+	shift
+	mkdir "$TMPDIR/carried"
+	for carried; do
+		# shellcheck disable=SC2046
+		cp $(command -v "$carried") $(ldd "$(command -v "$carried")" | grep -o '/[^ ]*') "$TMPDIR/carried"
+		loader=$(basename "$(ldd "$(command -v "$carried")" | grep -o '/[^ ]*/ld-[^ ]*')")
+	done
+	openssh scp -r "$TMPDIR/carried" "$carry_to:/tmp"
+	there="/tmp/carried/$loader --library-path /tmp/carried /tmp/carried"
 }
 # by_openssh NAME
 by_openssh() {
@@ -48,10 +52,25 @@ by_openssh() {
 	openssh scp "$TMPDIR/file" "$1.roost:copied"
 	openssh scp "$1.roost:copied" "$TMPDIR/back"
 	check_eq "scp" hello "$(cat "$TMPDIR/back")"
-	rsync_into "$1.roost"
+	carry "$1.roost" rsync socat
+	mkdir -p "$TMPDIR/tree/below"
+	echo deep >"$TMPDIR/tree/below/file"
+	rsync -a -e "ssh -q -F $TMPDIR/config" --rsync-path "$there/rsync" "$TMPDIR/tree" "$1.roost:"
+	check_eq "rsync" deep "$(openssh ssh "$1.roost" cat tree/below/file </dev/null)"
 	# the same machine under the name of another guest has not that one's key
 	check_status 255 ssh -F "$TMPDIR/config" -o "ProxyCommand=roost dial --fd $1 22" other.roost true
 	check_match "a host key that is not the issued one" 'Host key verification failed' "$out"
+}
+# banner PORT: what an SSH server says on that port of the host
+banner() {
+	socat -u -T 5 "TCP4:127.0.0.1:$1" - | head -n 1
+}
+is_banner() {
+	banner "$1" | grep -q '^SSH-2.0'
+}
+# holder: the pid of the network's
+holder() {
+	jq .pid "$ROOST_RUN"/n/*/holder
 }
 
 say "words"
@@ -64,11 +83,69 @@ check_match "its key" '^other\.roost,\[other\.roost\]:\* ssh-ed25519 AAAA' "$(ro
 check_json "in JSON" '.[0] | .host == "other.roost" and .user == "alice" and (.host_key | startswith("ssh-ed25519"))' \
 	"$(roost ssh-config --json other.roost)"
 
-say "user networking"
-tiny web 'user: {restrict: true, hostfwd: ["-22"]}'
-roost run -q "$TMPDIR/web.yaml"
-check_match "what the guest says, until it has said all" '^SSH-2.0' "$(roost dial web 22 </dev/null | head -n 1)"
-check_status 5 roost dial web 80
-check_match "no way there" "leads to|forwards a port to its port 80" "$out"
-check_status 7 roost dial --fd web 22 </dev/null
+say "two guests, one behind user networking, one on a network"
+tiny plain 'user: {restrict: true, hostfwd: ["-22"]}'
+tiny web '{network: default, publish: ["22", "0.0.0.0::7007/udp"]}'
+roost run "$TMPDIR/plain.yaml" >"$TMPDIR/plain.out" 2>&1 &
+plain=$!
+roost run "$TMPDIR/web.yaml" >"$TMPDIR/web.out" 2>&1 || fail "run: $(cat "$TMPDIR/web.out")"
+address=$(jq -r '.interfaces[0].address' "$ROOST_STATE/guests/web/guest.json")
+check_match "each rung is told, and the address" "^ *address +[0-9.]+ s +$address\$" "$(cat "$TMPDIR/web.out")"
+check_match "how it is reached" "web is ready \(login\): $address port 22, user alice" "$(cat "$TMPDIR/web.out")"
+check_json "timeline" '.address <= .tcp and .tcp <= .login' "$(roost timeline web --json)"
+check_eq "roost ssh" web "$(roost ssh web hostname </dev/null)"
+wait $plain || fail "run: $(cat "$TMPDIR/plain.out")"
+check_match "what the guest says, until it has said all" '^SSH-2.0' "$(roost dial plain 22 </dev/null | head -n 1)"
+check_status 5 roost dial plain 80
+check_match "no way there" "none forwards a port to its port 80" "$out"
+check_status 7 roost dial --fd plain 22 </dev/null
+
+say "OpenSSH"
 by_openssh web
+
+say "dial"
+roost ssh web "nc -ll -p 9000 -e cat >/dev/null 2>&1 &" </dev/null
+head -c 1000000 /dev/urandom >"$TMPDIR/much"
+wait_until 10 sh -c "echo | roost dial web 9000"
+roost dial web 9000 <"$TMPDIR/much" >"$TMPDIR/back"
+cmp "$TMPDIR/much" "$TMPDIR/back" || fail "an echo is not what was said"
+check_status 9 roost dial web 80
+check_match "nobody listens there" "guest 'web': $address:80: Connection refused" "$out"
+
+say "published ports"
+port=$(jq -r '.forwards[] | select(.guest_port == 22) | .port' "$(run_dir web)/status")
+udp=$(jq -r '.forwards[] | select(.udp) | .port' "$(run_dir web)/status")
+is_banner "$port" || fail "the published port says nothing"
+roost ssh web "$there/socat UDP4-RECVFROM:7007,fork EXEC:cat >/dev/null 2>&1 &" </dev/null
+udp_answers() {
+	[ "$(echo ping | socat -t 2 - "UDP4:127.0.0.1:$udp")" = ping ]
+}
+wait_until 10 udp_answers
+
+say "a port in use"
+tiny second "{network: default, publish: [\"$port:22\"]}"
+check_status 4 roost start second
+check_match "by a guest" "TCP port 127.0.0.1:$port is taken: guest 'web' has it" "$out"
+socat TCP4-LISTEN:5022,bind=127.0.0.1,reuseaddr,fork /dev/null &
+socat=$!
+tiny second '{network: default, publish: ["5022:22"]}'
+wait_until 5 sh -c 'ss -ltn | grep -q :5022'
+check_status 4 roost start second
+check_match "by a program" "TCP port 127.0.0.1:5022 is taken: socat \(process $socat\) has it" "$out"
+kill $socat
+check_eq "nothing was started" "shut off" "$(state second)"
+
+say "the holder is killed: what was published is so again"
+killed=$(holder)
+since=$(now_ms)
+kill_and_wait KILL "$killed"
+wait_until 5 is_banner "$port"
+check_time "published again" 2000 "$since"
+udp_answers || fail "UDP is not published again"
+[ "$(holder)" != "$killed" ] || fail "no other holder"
+check_eq "roost ssh" web "$(roost ssh web hostname </dev/null)"
+
+roost destroy web
+check_status 1 socat -u "TCP4:127.0.0.1:$port" -
+roost destroy plain
+roost net-destroy default
