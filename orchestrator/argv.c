@@ -328,24 +328,13 @@ json_t *nic_device(const struct nic_def *n, size_t index)
 	return o;
 }
 
-/* "5:6": the numbers that the open files will have in QEMU, which takes them; NULL: none. Freed by the caller. */
-static char *take_fds(struct launch *l, int *fds, size_t *count)
-{
-	_cleanup_buf_ struct buf text = {0};
-	for (size_t i = 0; i < *count; i++)
-		buf_fmt(&text, "%s%d", i ? ":" : "", launch_fd(l, fds[i]));
-	bool any = *count;
-	*count = 0;
-	return any ? buf_steal(&text) : NULL;
-}
-
 static void add_nics(
 	struct launch *l, const struct definition *d, const json_t *forwards, struct opened *o)
 {
 	for (size_t i = 0; i < d->nic_count; i++) {
 		struct nic_tap *t = &o->nics[i];
-		_cleanup_free_ char *fds = take_fds(l, t->queues, &t->count);
-		_cleanup_free_ char *vhosts = take_fds(l, t->vhosts, &t->vhost_count);
+		_cleanup_free_ char *fds = launch_fds(l, t->queues, &t->count);
+		_cleanup_free_ char *vhosts = launch_fds(l, t->vhosts, &t->vhost_count);
 		launch_arg(l, "-netdev");
 		launch_arg_json(l, nic_netdev(&d->nics[i], i, forwards, fds, vhosts));
 		json_t *device = nic_device(&d->nics[i], i);

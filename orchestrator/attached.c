@@ -20,18 +20,23 @@ void attached_load(struct guest *g)
 	g->attached = json_is_array(list) ? json_incref(list) : json_array();
 }
 
+bool attached_port_taken(const struct guest *g, int64_t port)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach (g->attached, i, entry)
+		if (json_get_int(entry, "port", -1) == port)
+			return true;
+	return false;
+}
+
 int attached_free_port(struct guest *g, int64_t *port, struct err *err)
 {
 	for (int64_t p = 0; p < ROOT_PORTS; p++) {
-		bool taken = false;
-		size_t i;
-		json_t *entry;
-		json_array_foreach (g->attached, i, entry)
-			taken = taken || json_get_int(entry, "port", -1) == p;
-		if (!taken) {
-			*port = p;
-			return 0;
-		}
+		if (attached_port_taken(g, p))
+			continue;
+		*port = p;
+		return 0;
 	}
 	return err_set(err, ERR_REFUSED, "guest '%s': all %d places for plugged devices are taken",
 		       g->def->name, ROOT_PORTS),

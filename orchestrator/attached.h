@@ -17,6 +17,7 @@
 /* Reads the list that a former keeper left; an empty one without. */
 void attached_load(struct guest *g);
 int attached_save(struct guest *g, struct err *err);
+bool attached_port_taken(const struct guest *g, int64_t port);
 /* The first root port that nothing takes. */
 int attached_free_port(struct guest *g, int64_t *port, struct err *err);
 /* The entry whose KEY is VALUE; borrowed; NULL. */

@@ -251,7 +251,8 @@ int op_attach_disk(struct guest *g, const json_t *disk, const json_t *layers, st
 int op_detach_disk(struct guest *g, const char *target, int64_t timeout_ms, struct err *err);
 int op_blockresize(struct guest *g, const char *target, uint64_t bytes, struct err *err);
 /* op_interface.c */
-int op_attach_interface(struct guest *g, const json_t *nic, json_t **ret, struct err *err);
+int op_attach_interface(
+	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err);
 int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, struct err *err);
 /* "eject", "insert" or "update"; the medium's file comes with the request. op_media.c */
 int op_change_media(struct guest *g, const char *drive, const char *mode, const char *medium,

@@ -259,8 +259,7 @@ static int resize_disk(
 static int attach_interface(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	(void)r;
-	return op_attach_interface(self, json_object_get(args, "interface"), ret, err);
+	return op_attach_interface(self, args, r, ret, err);
 }
 
 static int detach_interface(
@@ -467,9 +466,12 @@ const struct command keeper_commands[] = {
 		ARGS({"target", ARG_STR, false, "its target or path"},
 			{"bytes", ARG_INT, false, "the new size"}),
 		CMD_CHANGING, resize_disk},
-	{"roost-attach-interface", "Plugs an interface with user networking.",
-		ARGS({"interface", ARG_OBJECT, false, "as in a definition"}), CMD_CHANGING,
-		attach_interface},
+	{"roost-attach-interface",
+		"Plugs an interface; the open files of its tap come along, one for each queue.",
+		ARGS({"interface", ARG_OBJECT, false, "as in a definition"},
+			{"port", ARG_INT, true, "the root port that the tap was made for"},
+			{"forwards", ARG_ARRAY, true, "what was published for it"}),
+		CMD_CHANGING, attach_interface},
 	{"roost-detach-interface", "Unplugs an interface and waits for the guest to let it go.",
 		ARGS({"mac", ARG_STR, false, "its MAC address"},
 			{"timeout-ms", ARG_INT, true, "how long the guest may take"}),

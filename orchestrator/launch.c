@@ -64,6 +64,16 @@ int launch_fd(struct launch *l, int fd)
 	return LAUNCH_FD_FIRST + (int)l->fd_count++;
 }
 
+char *launch_fds(struct launch *l, int *fds, size_t *count)
+{
+	_cleanup_buf_ struct buf text = {0};
+	for (size_t i = 0; i < *count; i++)
+		buf_fmt(&text, "%s%d", i ? ":" : "", launch_fd(l, fds[i]));
+	bool any = *count;
+	*count = 0;
+	return any ? buf_steal(&text) : NULL;
+}
+
 void launch_free(struct launch *l)
 {
 	for (size_t i = 0; i < l->argc; i++)

@@ -35,6 +35,8 @@ void launch_arg(struct launch *l, const char *fmt, ...) __attribute__((format(pr
 void launch_arg_json(struct launch *l, json_t *value);
 /* Takes the fd over; returns the number it will have in QEMU. */
 int launch_fd(struct launch *l, int fd);
+/* Takes them all over; returns their numbers, "5:6", freed by the caller, or NULL if there are none. */
+char *launch_fds(struct launch *l, int *fds, size_t *count);
 /* -kernel and -initrd cannot be fdsets; a sealed memfd of QEMU's uid opens as /proc/self/fd/N. */
 int launch_copy(const char *path, uid_t uid, int *out, struct err *err);
 /* Forks and execs; afterwards our copies of the fds are closed, whatever happened. */

@@ -138,20 +138,29 @@ static int add_disk(struct guest *g, struct launch *l, json_t *entry, struct dis
 	return 0;
 }
 
-static int add_nic(struct launch *l, const json_t *entry, struct err *err)
+/* One on a network gets another tap; what was published for it is published again. */
+static int add_nic(struct guest *g, struct launch *l, json_t *entry, struct err *err)
 {
 	struct nic_def n = {0};
-	size_t index = NIC_INDEX + (size_t)json_get_int(entry, "port", 0);
-	_cleanup_json_ json_t *asked = json_pack("{s:{s:b}, s:O, s:O}", "user", "restrict",
-		json_get_bool(entry, "restrict", false), "mac", json_object_get(entry, "mac"),
-		"model", json_object_get(entry, "model"));
-	if (nic_from_json(asked, &n, err) < 0)
+	_cleanup_nic_tap_ struct nic_tap t = {0};
+	const struct nic_of of = {.guest = g->def->name,
+		.id = g->def->issued.id,
+		.index = NIC_PLUGGED + (size_t)json_get_int(entry, "port", 0)};
+	if (nic_from_json(json_object_get(entry, "interface"), &n, err) < 0)
 		return err_prefix(err, "an interface that was plugged");
-	json_t *device = nic_device(&n, index);
+	if (n.kind != NIC_USER) {
+		json_t *forwards = json_array();
+		json_object_set_new(entry, "forwards", forwards);
+		if (nic_tap_open(&n, &of, forwards, &t, err) < 0)
+			return -1;
+	}
+	_cleanup_free_ char *queues = launch_fds(l, t.queues, &t.count);
+	_cleanup_free_ char *vhosts = launch_fds(l, t.vhosts, &t.vhost_count);
+	json_t *device = nic_device(&n, of.index);
 	set_port(device, entry);
 	json_object_set_new(device, "romfile", json_string(""));
 	add_json(l, "-netdev",
-		nic_netdev(&n, index, json_object_get(entry, "forwards"), NULL, NULL));
+		nic_netdev(&n, of.index, json_object_get(entry, "forwards"), queues, vhosts));
 	add_json(l, "-device", device);
 	return 0;
 }
@@ -173,7 +182,7 @@ int restore_argv(struct guest *g, struct launch *l, struct err *err)
 		json_object_del(entry, "unplugging"); /* that wish has ended with its QEMU */
 		if ((str_eq(kind, "disk") &&
 			    add_disk(g, l, entry, &r->plugged[disk++], &set, err) < 0) ||
-			(str_eq(kind, "interface") && add_nic(l, entry, err) < 0) ||
+			(str_eq(kind, "interface") && add_nic(g, l, entry, err) < 0) ||
 			attached_add(g, json_incref(entry), err) < 0)
 			return -1;
 	}

@@ -114,6 +114,14 @@ static int look_df(void *self, const json_t *args, struct request *r, json_t **r
 	return may_change(self, r, err) < 0 || worker_start(self, op_df, r, err) < 0 ? -1 : 1;
 }
 
+static int issue_nic(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	return may_change(self, r, err) < 0 || worker_start(self, op_nic_issue, r, err) < 0 ? -1
+											    : 1;
+}
+
 /* doctor, gc: the one looks, the other removes, too */
 static int look_round(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -533,6 +541,12 @@ const struct command supervisor_commands[] = {
 		CMD_QUICK, look_disk_size},
 	{"roost-df", "Tells how full the file systems of a guest are that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_QUICK, look_df},
+	{"roost-nic-issue",
+		"Issues an address to an interface that is about to be plugged, and starts its network.",
+		ARGS({"name", ARG_STR, false, "the guest"},
+			{"interface", ARG_OBJECT, false, "as in guest.json"},
+			{"index", ARG_INT, true, "which one it will be"}),
+		CMD_CHANGING, issue_nic},
 	{"roost-doctor", "Compares what the records tell with what is there.", NULL, CMD_QUICK,
 		look_round},
 	{"roost-gc", "Removes what nobody owns any more.", NULL, CMD_CHANGING, look_round},

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "orchestrator/change.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/disk_open.h"
@@ -15,6 +16,7 @@
 #include "orchestrator/lineage.h"
 #include "orchestrator/look.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/plug_nic.h"
 #include "orchestrator/record.h"
 #include "orchestrator/store_open.h"
 #include "orchestrator/table.h"
@@ -281,29 +283,55 @@ static int run_blockresize(const struct cli *cli, struct err *err)
 
 /* ---- interfaces ----------------------------------------------------------------------------------- */
 
-static int run_attach_interface(const struct cli *cli, struct err *err)
+/* virsh's words: TYPE and SOURCE; user networking has no source. */
+static json_t *nic_asked_for(const struct cli *cli, struct err *err)
 {
-	const char *forward = cli_value(cli, "forward", NULL);
-	if (strcmp(cli->operands[1], "user") != 0)
-		return err_set(err, ERR_USAGE, "interface type '%s' is not known",
-			       cli->operands[1]),
-		       err_hint(err, "the only type so far is 'user'");
-	json_t *user = json_pack("{s:b}", "restrict", cli_flag(cli, "restrict"));
-	if (forward)
-		json_object_set_new(user, "hostfwd", json_pack("[s]", forward));
-	json_t *nic = json_pack("{s:o}", "user", user);
+	const char *type = cli->operands[1], *source = cli->count > 2 ? cli->operands[2] : NULL;
+	const char *forward = cli_value(cli, "forward", NULL),
+		   *publish = cli_value(cli, "publish", NULL),
+		   *address = cli_value(cli, "address", NULL);
+	bool user = str_eq(type, "user");
+	if (!user && !str_eq(type, "network") && !str_eq(type, "bridge"))
+		return err_set(err, ERR_USAGE, "interface type '%s' is not known", type),
+		       err_hint(err, "it is one of network, bridge, user"), NULL;
+	if (user ? source != NULL : !source)
+		return err_set(err, ERR_USAGE,
+			       user ? "interface type 'user' has no source" : "which %s?", type),
+		       err_hint(err, "such as `roost attach-interface %s network default`",
+			       cli->operands[0]),
+		       NULL;
+	json_t *nic = json_object();
+	if (user)
+		json_object_set_new(
+			nic, "user", json_pack("{s:b}", "restrict", cli_flag(cli, "restrict")));
+	else
+		json_object_set_new(nic, type, json_string(source));
+	if (user && forward)
+		json_object_set_new(
+			json_object_get(nic, "user"), "hostfwd", json_pack("[s]", forward));
+	if (publish)
+		json_object_set_new(nic, "publish", json_pack("[s]", publish));
+	if (address) {
+		json_object_set_new(nic, "address", json_string(address));
+		json_object_set_new(nic, "address_fixed", json_true());
+	}
 	set_text(nic, cli, "mac", "mac");
 	set_text(nic, cli, "model", "model");
-	json_t *reply = NULL;
-	if (guest_call(cli->operands[0], "roost-attach-interface",
-		    json_pack("{s:o}", "interface", nic), &reply, err) < 0)
+	return nic;
+}
+
+static int run_attach_interface(const struct cli *cli, struct err *err)
+{
+	_cleanup_json_ json_t *nic = nic_asked_for(cli, err), *reply = NULL;
+	struct found f;
+	if (!nic || guest_find(cli->operands[0], &f, err) < 0 || plug_nic(&f, nic, &reply, err) < 0)
 		return -1;
-	if (cli->json) {
-		cli_print_json(reply);
-		return 0;
-	}
-	printf("Interface %s attached\n", json_get_str(reply, "mac", ""));
-	json_decref(reply);
+	const char *address = json_get_str(reply, "address", "");
+	if (cli->json)
+		cli_print_json(json_incref(reply));
+	else
+		printf("Interface %s attached%s%s\n", json_get_str(reply, "mac", ""),
+			address[0] ? ", its address is " : "", address);
 	return 0;
 }
 
@@ -410,12 +438,14 @@ const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET",
 const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE",
 	"Makes a disk of a running guest larger.", 3, 3, false, {{0}}, run_blockresize,
 	"roost blockresize web1 vda 12G", GROUP_DEVICES, GUESTS_RUNNING};
-const struct verb verb_attach_interface = {"attach-interface", "NAME user",
-	"Plugs an interface into a guest.", 2, 2, false,
+const struct verb verb_attach_interface = {"attach-interface", "NAME TYPE [SOURCE]",
+	"Plugs an interface into a guest: `network NAME`, `bridge NAME`, or `user`.", 2, 3, false,
 	{{"mac", "MAC", 0, "its address; default a new one"},
 		{"model", "virtio|e1000e|e1000", 0, "default virtio"},
 		{"forward", "FORWARD", 0, "[tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT"},
-		{"restrict", NULL, 0, "no way out but the forward"}},
+		{"restrict", NULL, 0, "no way out but the forward"},
+		{"address", "ADDRESS", 0, "on a network; default: one is issued"},
+		{"publish", "PORTS", 0, "on a network: [ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]"}},
 	run_attach_interface, "roost attach-interface web1 user --forward -80", GROUP_DEVICES,
 	GUESTS_ALL};
 const struct verb verb_detach_interface = {"detach-interface", "NAME MAC",

@@ -1,0 +1,70 @@
+#include "orchestrator/plug_nic.h"
+
+#include "base/clock.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "orchestrator/argv.h"
+#include "orchestrator/look.h"
+#include "orchestrator/nic_tap.h"
+
+/* The first root port that nothing is plugged into; the keeper looks whether that still holds. */
+static int64_t free_port(const struct found *f)
+{
+	_cleanup_json_ json_t *plugged = look_plugged(f);
+	for (int64_t port = 0; port < ROOT_PORTS; port++) {
+		bool taken = false;
+		size_t i;
+		json_t *entry;
+		json_array_foreach (plugged, i, entry)
+			taken = taken || json_get_int(entry, "port", -1) == port;
+		if (!taken)
+			return port;
+	}
+	return ROOT_PORTS; /* the keeper refuses it */
+}
+
+static int call_keeper(const struct found *f, json_t *args, const struct nic_tap *t, json_t **reply,
+	struct err *err)
+{
+	int fds[2 * QUEUES_MAX];
+	size_t count = 0;
+	for (size_t i = 0; i < t->count; i++)
+		fds[count++] = t->queues[i];
+	for (size_t i = 0; i < t->vhost_count && 2 * t->count <= SOCK_FDS_MAX; i++)
+		fds[count++] = t->vhosts[i];
+	struct qmp *keeper = guest_connect(f, err);
+	if (!keeper) {
+		json_decref(args);
+		return -1;
+	}
+	int result = qmp_call_fds(keeper, "roost-attach-interface", args, fds, count,
+		deadline_in(OPERATION_MS), reply, err);
+	qmp_close(keeper);
+	return result;
+}
+
+int plug_nic(const struct found *f, const json_t *nic, json_t **reply, struct err *err)
+{
+	struct nic_def n = {0};
+	_cleanup_nic_tap_ struct nic_tap t = {0};
+	_cleanup_json_ json_t *issued = NULL, *forwards = json_array();
+	int64_t port = free_port(f);
+	const struct nic_of of = {
+		.guest = f->name, .id = f->id, .index = NIC_PLUGGED + (size_t)port};
+	if (nic_from_json(nic, &n, err) < 0)
+		return -1;
+	if (n.kind == NIC_USER)
+		return call_keeper(f, json_pack("{s:O}", "interface", nic), &t, reply, err);
+	if (supervisor_call("roost-nic-issue",
+		    json_pack("{s:s, s:O, s:I}", "name", f->name, "interface", nic, "index",
+			    (json_int_t)of.index),
+		    &issued, err) < 0)
+		return -1;
+	nic = json_object_get(issued, "interface");
+	if (nic_from_json(nic, &n, err) < 0 || nic_tap_open(&n, &of, forwards, &t, err) < 0)
+		return -1;
+	return call_keeper(f,
+		json_pack("{s:O, s:I, s:O}", "interface", nic, "port", (json_int_t)port, "forwards",
+			forwards),
+		&t, reply, err);
+}
