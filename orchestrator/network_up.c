@@ -153,6 +153,9 @@ static int start(const struct network *n, struct err *err)
 		return err_errno(err, "cannot make a pipe");
 	_cleanup_close_ int answer = ends[0], theirs = ends[1];
 	_cleanup_close_ int tap = network_find_tap(n->id, &ignored);
+	/* root's network would take a route of the host's away; a user's only hides it, and so does one that guests are in */
+	if (tap < 0 && geteuid() == 0 && network_check_subnet(n, err) < 0)
+		return -1;
 	if (spawn(n, path, theirs, tap, err) < 0)
 		return -1;
 	cleanup_close(&theirs);
@@ -171,7 +174,7 @@ int network_up(const struct network *n, struct err *err)
 		return -1;
 	if (network_active(n))
 		return 0;
-	if (start(n, err) < 0) {
+	if (start(&recorded, err) < 0) {
 		remove_folder(n);
 		return -1;
 	}

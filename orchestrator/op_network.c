@@ -165,7 +165,7 @@ int op_network_start(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	if (network_active(&n))
 		return err_set(err, ERR_REFUSED, "network '%s' is active already", n.name);
-	if (network_check_subnet(&n, err) < 0 || network_up(&n, err) < 0)
+	if (network_up(&n, err) < 0)
 		return -1;
 	*ret = tell(&n);
 	return 0;

@@ -58,6 +58,28 @@ static json_t *find_all(const struct cli *cli, struct err *err)
 	return list;
 }
 
+/* Those of bridges that the host has: they have no record, so it is their holders that tell of them. */
+static int add_of_bridges(const struct cli *cli, json_t *list, struct err *err)
+{
+	_cleanup_names_ char **ids = NULL;
+	const char *run = paths_run(err);
+	_cleanup_free_ char *folder = run ? str_fmt("%s/n", run) : NULL;
+	struct err none = ERR_INIT;
+	_cleanup_close_ int dir = folder ? dir_open(AT_FDCWD, folder, &none) : -1;
+	if (dir < 0 || dir_names(dir, &ids, NULL, &none) < 0)
+		return run ? 0 : -1;
+	for (char **id = ids; *id; id++) {
+		struct network n;
+		_cleanup_free_ char *file = str_fmt("%s/holder", *id);
+		_cleanup_json_ json_t *holder = json_file_read(dir, file, &none);
+		const char *name = json_get_str(holder, "name", "");
+		if (str_starts(name, NETWORK_OF_BRIDGE) && network_load(name, &n, &none) == 0 &&
+			network_active(&n) && is_wanted(cli, &n))
+			json_array_append_new(list, facts_of(&n));
+	}
+	return 0;
+}
+
 static const char *yes(const json_t *o, const char *key)
 {
 	return json_get_bool(o, key, false) ? "yes" : "no";
@@ -83,7 +105,7 @@ static void print_list(const struct cli *cli, const json_t *list)
 static int run_list(const struct cli *cli, struct err *err)
 {
 	json_t *list = find_all(cli, err);
-	if (!list)
+	if (!list || add_of_bridges(cli, list, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(list);

@@ -246,6 +246,9 @@ try() {
 		sh -ec "$2" </dev/null
 		roost template --undo web1
 		;;
+	net-exec) # into a network of root's nobody else gets
+		if [ -w "$ROOST_STATE" ]; then sh -ec "$2" </dev/null; else check_status 255 sh -ec "$2" </dev/null; fi
+		;;
 	net-edit) EDITOR='sed -i s/^address:.*/mtu:\ 1400/' sh -ec "$2" </dev/null ;;
 	edit) EDITOR='sed -i s/^memory:.*/memory:\ 320M/' sh -ec "$2" </dev/null ;;
 	*) sh -ec "$2" </dev/null ;;

@@ -179,6 +179,17 @@ check_eq "nothing is left" "" "$(find "$ROOST_STATE/networks" "$ROOST_RUN/n" -pa
 check_json "events.jsonl tells it" '.data | .network == "lab" and .command == "roost-net-undefine"' \
 	"$(grep net-undefine "$ROOST_STATE/events.jsonl" | tail -n 1)"
 
+say "a bridge that the host has"
+if ip link add br9 type bridge 2>/dev/null; then # root
+	ip link set br9 up
+	check_eq "it needs no definition" "Network 'bridge-br9' started" "$(roost net-start bridge-br9)"
+	check_match "it is listed" "^ bridge-br9   active   no          no\$" "$(roost net-list)"
+	check_match "net-info" "^Bridge:         br9\$" "$(roost net-info bridge-br9)"
+	check_match "one looks at it where one is" "br9" "$(roost net-exec bridge-br9 ip -br link)"
+	check_eq "net-destroy" "Network 'bridge-br9' destroyed" "$(roost net-destroy bridge-br9)"
+	ip link del br9 || fail "the bridge has gone"
+fi
+
 say "killed between record and addresses"
 # shellcheck disable=SC2046 # several words are meant
 kill_and_wait TERM $(roostd_pids)
