@@ -146,11 +146,10 @@ static void become(uid_t uid)
 			_exit(126);
 }
 
-static _Noreturn void exec_dnsmasq(const struct dhcp *d, const char *config, int said)
+static _Noreturn void exec_dnsmasq(const struct dhcp *d, const char *config, int said, pid_t parent)
 {
 	static char *const environment[] = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	char *const argv[] = {"dnsmasq", "--keep-in-foreground", (char *)config, NULL};
-	pid_t parent = getppid();
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -172,9 +171,9 @@ static int spawn(struct dhcp *d, struct err *err)
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_errno(err, "cannot make a pipe");
 	_cleanup_close_ int said = ends[0], theirs = ends[1];
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 	if (pid == 0)
-		exec_dnsmasq(d, config, theirs);
+		exec_dnsmasq(d, config, theirs, parent);
 	if (pid < 0)
 		return err_errno(err, "cannot fork dnsmasq");
 	if (proc_open_child(pid, &d->proc, err) < 0)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 struct netlink {
@@ -191,6 +192,17 @@ int link_set_mtu(struct netlink *n, int link, unsigned mtu, struct err *err)
 	mnl_attr_put_u32(h, IFLA_MTU, mtu);
 	int error = talk(n, h, NULL, NULL);
 	return error ? fail_link(n, error, err, "cannot set the MTU of", link) : 0;
+}
+
+int link_mtu(const char *name, unsigned *mtu, struct err *err)
+{
+	struct ifreq r = {0};
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &r) < 0)
+		return err_errno(err, "cannot read the MTU of '%s'", name);
+	*mtu = (unsigned)r.ifr_mtu;
+	return 0;
 }
 
 int link_remove(struct netlink *n, int link, struct err *err)

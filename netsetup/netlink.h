@@ -29,6 +29,7 @@ int link_down(struct netlink *n, int link, struct err *err);
 int link_set_alias(struct netlink *n, int link, const char *alias, struct err *err);
 /* 68 to 65535 bytes; of a bridge, whatever its ports have later. */
 int link_set_mtu(struct netlink *n, int link, unsigned mtu, struct err *err);
+int link_mtu(const char *name, unsigned *mtu, struct err *err);
 /* One that is gone already is success. */
 int link_remove(struct netlink *n, int link, struct err *err);
 /* Two ends of one cable: `name` here, `peer` in the namespace `where` (an fd; -1: here as well). */

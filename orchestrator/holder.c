@@ -181,24 +181,6 @@ static int start_names(struct holder *h, const char *folder, struct err *err)
 
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
-/* Into the lock, which so stays the same file: who holds it, for roostd, which watches both. */
-static int write_holder(const struct holder *h, pid_t outer, struct err *err)
-{
-	struct proc own = PROC_NONE, other = PROC_NONE;
-	_cleanup_close_ int fd = openat(h->run, "holder", O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0 || proc_open(getpid(), &own, err) < 0 || proc_open(outer, &other, err) < 0) {
-		proc_close(&own);
-		return fd < 0 ? err_errno(err, "cannot write 'holder'") : -1;
-	}
-	_cleanup_json_ json_t *who = json_pack("{s:s, s:i, s:I, s:i, s:I, s:s}", "name",
-		h->network->name, "pid", (int)own.pid, "start", (json_int_t)own.start, "outer",
-		(int)other.pid, "outer_start", (json_int_t)other.start, "boot", boot_id());
-	_cleanup_free_ char *text = json_line(who);
-	proc_close(&own);
-	proc_close(&other);
-	return write_all(fd, text, strlen(text)) < 0 ? err_errno(err, "cannot write 'holder'") : 0;
-}
-
 static int open_ports(struct holder *h, struct err *err)
 {
 	if (mkdirat(h->run, "ports", 0750) < 0 && errno != EEXIST)
@@ -226,7 +208,6 @@ static int serve_socket(struct holder *h, const char *path, struct err *err)
 	return 0;
 }
 
-/* A process that is not root's has become so in its user namespace: that is asked before. */
 static int set_up(struct holder *h, int tap, pid_t outer, struct err *err)
 {
 	static char *folder; /* dhcp.h: it must stay */
@@ -235,9 +216,9 @@ static int set_up(struct holder *h, int tap, pid_t outer, struct err *err)
 	if (!path || (h->own && read_addresses(h, err) < 0) || enter(h, tap, outer, err) < 0 ||
 		open_ports(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
 		(h->own ? lay_own : lay_foreign)(h, err) < 0 || want_uplink(h, err) < 0 ||
-		(h->own && start_names(h, folder, err) < 0) || serve_socket(h, path, err) < 0)
+		(h->own && start_names(h, folder, err) < 0))
 		return -1;
-	return write_holder(h, outer, err);
+	return serve_socket(h, path, err);
 }
 
 static void run(struct holder *h, struct request *r)
@@ -281,7 +262,7 @@ static void doze(struct holder *h, int signals)
 	poll(fds, n, deadline_left(proxies < until ? proxies : until));
 	struct err ignored = ERR_INIT;
 	if (fds[1].revents && take_uplink(h, 0, &ignored) < 0)
-		cleanup_close(&h->outer); /* its death is ours */
+		_exit(err_exit_code(ERR_GONE)); /* its death is ours, and roostd sees to both */
 }
 
 /* What QEMUs hold stays, but it is no network any more. */
@@ -297,11 +278,10 @@ static void take_down(struct holder *h)
 	unlinkat(h->run, "holder", 0);
 }
 
-int holder_run(
-	const struct network *n, const struct uplink_inside *way, int run_dir, int outer, int tap)
+int holder_run(const struct network *n, const struct uplink_inside *way, int run_dir, int outer,
+	pid_t parent, int tap)
 {
 	struct err err = ERR_INIT;
-	pid_t parent = getppid();
 	struct holder h = {.network = n,
 		.way = way,
 		.own = n->mode != NETWORK_BRIDGE,

@@ -60,11 +60,11 @@ struct holder {
 };
 
 /*
- * The inner process, to its end. `outer` is the link, `tap` one of a former holder's, taken, or -1. The exit status.
- * holder.c
+ * The inner process, to its end. `outer` is the link to the process `parent`, `tap` one of a former holder's, taken, or -1.
+ * The exit status. holder.c
  */
-int holder_run(
-	const struct network *n, const struct uplink_inside *way, int run, int outer, int tap);
+int holder_run(const struct network *n, const struct uplink_inside *way, int run, int outer,
+	pid_t parent, int tap);
 
 /* What `outer` and the holder say to each other: one JSON object a line. Blocks for at most `ms`. roost-net.c */
 int outer_say(int outer, json_t *stolen);

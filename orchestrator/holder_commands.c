@@ -202,11 +202,24 @@ static bool add_neighbour(const struct neighbour *found, void *context)
 	struct on_bridge *c = context;
 	char address[ADDRESS_TEXT], mac[MAC_TEXT];
 	if (found->link == c->bridge)
-		json_array_append_new(
-			c->out, json_pack("{s:s, s:s, s:b}", "address",
-					prefix_address_text(&found->address, address), "mac",
-					mac_text(&found->mac, mac), "reachable", found->reachable));
+		json_array_append_new(c->out, json_pack("{s:s, s:s, s:s, s:b}", "address",
+						      prefix_address_text(&found->address, address),
+						      "mac", mac_text(&found->mac, mac), "source",
+						      "neighbours", "reachable", found->reachable));
 	return true;
+}
+
+/* What guests on a foreign bridge have been heard to use: nobody issues addresses to them. */
+static int add_learned(const struct holder *h, json_t *out, struct err *err)
+{
+	size_t i;
+	json_t *one;
+	_cleanup_json_ json_t *learned = guard_learned(h->guard, err);
+	json_array_foreach (learned, i, one) {
+		json_object_set_new(one, "source", json_string("learned"));
+		json_array_append(out, one);
+	}
+	return learned ? 0 : -1;
 }
 
 static int look_neighbours(
@@ -216,6 +229,8 @@ static int look_neighbours(
 	struct on_bridge c = {.bridge = h->bridge, .out = json_array()};
 	(void)args, (void)r;
 	*ret = c.out;
+	if (!h->own && add_learned(h, c.out, err) < 0)
+		return -1;
 	return neighbours(h->links, add_neighbour, &c, err);
 }
 
@@ -286,7 +301,9 @@ const struct command holder_commands[] = {
 		CMD_QUICK, dial},
 	{"net-status", "What there is of the network.", NULL, CMD_QUICK, status},
 	{"net-drops", "What the guards have dropped.", NULL, CMD_QUICK, drops},
-	{"net-neighbours", "Who was seen with which address.", NULL, CMD_QUICK, look_neighbours},
+	{"net-neighbours",
+		"Who was seen with which address: by the host, and on a foreign bridge by the guards.",
+		NULL, CMD_QUICK, look_neighbours},
 	{"net-quit", "Ends the network.", NULL, CMD_CHANGING, quit},
 	{0},
 };

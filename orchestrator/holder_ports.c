@@ -93,12 +93,14 @@ static int connect_tap(struct holder *h, struct port *p, struct err *err)
 {
 	const json_t *told = p->told;
 	struct port_flags flags = {.isolated = json_get_bool(told, "isolated", false)};
-	unsigned own = h->network->mtu ? h->network->mtu : 1500;
+	unsigned own = 1500;
 	int64_t mtu = json_get_int(told, "mtu", 0);
 	_cleanup_free_ char *alias = str_fmt("%s nic%lld", json_get_str(told, "guest", ""),
 		(long long)json_get_int(told, "nic", 0));
 	p->link = link_index(h->links, p->tap, err);
-	if (p->link < 0 || link_set_alias(h->links, p->link, alias, err) < 0 ||
+	/* a bridge whose MTU nobody has set takes the least of its ports' */
+	if (p->link < 0 || link_mtu(h->bridge_name, &own, err) < 0 ||
+		link_set_alias(h->links, p->link, alias, err) < 0 ||
 		link_set_mtu(h->links, p->link, mtu > 0 ? (unsigned)mtu : own, err) < 0 ||
 		port_join(h->links, p->link, h->bridge, flags, err) < 0)
 		return -1;

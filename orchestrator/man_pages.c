@@ -296,6 +296,9 @@ int man_qmp(struct err *err)
 	_cleanup_json_ json_t *supervisor = keeper ? commands_of("roostd", err) : NULL;
 	if (!supervisor)
 		return -1;
+	/* not where its libraries lack */
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *network = commands_of("roost-net", &ignored);
 	man_head(7, "roost-qmp", "QMP, as roost speaks it");
 	puts(".Sh DESCRIPTION");
 	man_text("Every guest that runs has a keeper, and a keeper's socket, `guest.sock` in the "
@@ -311,6 +314,12 @@ int man_qmp(struct err *err)
 	puts(".Sh COMMANDS OF ROOSTD");
 	man_text("Its socket is `roostd.sock` in `/run/roost`.");
 	commands_man(supervisor);
+	if (network) {
+		puts(".Sh COMMANDS OF A NETWORK");
+		man_text("The socket of a network's holder is `net.sock` in the network's folder "
+			 "below `/run/roost/n`. Open files travel beside its answers.");
+		commands_man(network);
+	}
 	puts(".Sh COMMANDS OF QEMU");
 	man_text("Those that only look, and a few that change nothing that roost has on record, "
 		 "pass through a keeper to its QEMU. What names a path or a host does not:");

@@ -129,11 +129,12 @@ static int fork_inner(struct outer *o, int tap, struct err *err)
 	int pair[2];
 	if (sock_pair(pair, err) < 0)
 		return -1;
-	pid_t pid = fork();
+	pid_t self = getpid(), pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
 		leave_output(); /* outer answers */
-		_exit(holder_run(&o->network, uplink_inside(o->uplink), o->run, pair[1], tap));
+		_exit(holder_run(
+			&o->network, uplink_inside(o->uplink), o->run, pair[1], self, tap));
 	}
 	close(pair[1]);
 	cleanup_close(&tap);
@@ -141,6 +142,27 @@ static int fork_inner(struct outer *o, int tap, struct err *err)
 	if (pid < 0)
 		return err_errno(err, "cannot fork the holder");
 	return proc_open_child(pid, &o->inner, err);
+}
+
+/*
+ * Into the lock itself, which so stays the same file, and by one write, so that it is never half there: who holds
+ * it, for roostd, which watches both.
+ */
+static int write_holder(const struct outer *o, struct err *err)
+{
+	enum { WIDTH = 512 };
+	struct proc self = PROC_NONE;
+	if (proc_open(getpid(), &self, err) < 0)
+		return -1;
+	_cleanup_json_ json_t *who = json_pack("{s:s, s:i, s:I, s:i, s:I, s:s}", "name",
+		o->network.name, "pid", (int)o->inner.pid, "start", (json_int_t)o->inner.start,
+		"outer", (int)self.pid, "outer_start", (json_int_t)self.start, "boot", boot_id());
+	_cleanup_free_ char *text = json_line(who);
+	_cleanup_free_ char *wide = str_fmt("%-*s\n", WIDTH - 1, text);
+	proc_close(&self);
+	if (pwrite(o->lock, wide, WIDTH, 0) != WIDTH)
+		return err_errno(err, "cannot write 'holder'");
+	return 0;
 }
 
 static int say_uplink(struct outer *o)
@@ -214,7 +236,8 @@ static int keep(struct outer *o, const char *name, int tap)
 	/* strings that the inner process must not work out anew, for it may have become root of its own namespace */
 	if (signals < 0 || !paths_state(&err) || !paths_run(&err) ||
 		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
-		plan_uplink(o, &err) < 0 || fork_inner(o, tap, &err) < 0 || set_up(o, &err) < 0) {
+		plan_uplink(o, &err) < 0 || fork_inner(o, tap, &err) < 0 ||
+		write_holder(o, &err) < 0 || set_up(o, &err) < 0) {
 		end_inner(o);
 		uplink_down(o->uplink);
 		answer(json_pack("{s:o}", "error", json_from_err(&err)));
