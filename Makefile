@@ -93,7 +93,7 @@ images += sysprep_ops sysprep_script sysprep_stream sysprep_tar partition filesy
 	disk_usage jbd2 crc32c
 shared += catalogue progress_bar
 roost  += verb_pull pull
-roost  += verb_dial verb_ssh_config
+roost  += verb_dial verb_ssh_config verb_net_hosts
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_publish
 

@@ -89,6 +89,7 @@ const struct verb *const verbs[] = {
 	&verb_net_info,
 	&verb_net_dhcp_leases,
 	&verb_net_update,
+	&verb_net_hosts,
 	&verb_net_guard,
 	&verb_net_exec,
 	&verb_seed,

@@ -39,7 +39,7 @@ extern const struct verb verb_image_import, verb_image_list, verb_image_tree, ve
 /* networks */
 extern const struct verb verb_net_define, verb_net_undefine, verb_net_dumpyaml, verb_net_edit,
 	verb_net_start, verb_net_destroy, verb_net_autostart, verb_net_list, verb_net_info,
-	verb_net_dhcp_leases, verb_net_guard, verb_net_exec, verb_net_update;
+	verb_net_dhcp_leases, verb_net_guard, verb_net_exec, verb_net_update, verb_net_hosts;
 
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
 

@@ -122,6 +122,22 @@ udp_answers() {
 }
 wait_until 10 udp_answers
 
+say "names for this host"
+check_match "a line" "^$address	web\\.default\\.internal\$" "$(roost net-hosts)"
+printf '127.0.0.1\tlocalhost\n# mine' >"$TMPDIR/hosts"
+cp "$TMPDIR/hosts" "$TMPDIR/hosts.before"
+chmod 604 "$TMPDIR/hosts"
+roost net-hosts default --install --file "$TMPDIR/hosts"
+roost net-hosts default --install --file "$TMPDIR/hosts"
+check_eq "once" 1 "$(grep -c "^$address" "$TMPDIR/hosts")"
+check_eq "its mode" 604 "$(stat -c %a "$TMPDIR/hosts")"
+roost net-hosts default --remove --file "$TMPDIR/hosts"
+check_eq "as before" "$(cat "$TMPDIR/hosts.before")" "$(cat "$TMPDIR/hosts")"
+printf "# begin: guests of roost's network 'default'\nmine\n" >"$TMPDIR/hosts"
+check_status 5 roost net-hosts --remove --file "$TMPDIR/hosts"
+check_match "a block without end" "does not end" "$out"
+check_eq "nothing of it was changed" 2 "$(wc -l <"$TMPDIR/hosts")"
+
 say "a port in use"
 tiny second "{network: default, publish: [\"$port:22\"]}"
 check_status 4 roost start second
