@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/signals.h"
 #include "images/image_info.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/image_remake.h"
@@ -182,6 +183,7 @@ static int run_commit(const struct cli *cli, struct err *err)
 	struct qcow2_info q = {0};
 	_cleanup_(chain_free) struct chain c = {0};
 	_cleanup_remake_ struct remake base = REMAKE_NONE;
+	signals_hold();
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
 		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0)
 		return -1;
@@ -222,6 +224,7 @@ static int run_flatten(const struct cli *cli, struct err *err)
 	_cleanup_(chain_free) struct chain c = {0};
 	_cleanup_files_ struct files f = {0};
 	_cleanup_remake_ struct remake r = REMAKE_NONE;
+	signals_hold();
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
 		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0 ||
 		image_check_changeable(&c.links[0], false, NULL, NULL, err) < 0 ||
@@ -348,6 +351,7 @@ static int run_rebase(const struct cli *cli, struct err *err)
 	struct qcow2_info q = {0};
 	struct chain_link top = {0};
 	_cleanup_(chain_free) struct chain new = {0};
+	signals_hold();
 	if (wish(cli, &name, &format, err) < 0 || check_overlay(path, &q, err) < 0 ||
 		look_at_top(path, &top, err) < 0)
 		return -1;

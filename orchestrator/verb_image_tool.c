@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/signals.h"
 #include "images/image.h"
 #include "images/image_info.h"
 #include "orchestrator/disk_open.h"
@@ -147,6 +148,7 @@ static int run_convert(const struct cli *cli, struct err *err)
 	const char *slash = strrchr(to, '/');
 	_cleanup_free_ char *fresh = str_fmt("%s%.*s.roost-%d.new", to[0] == '/' ? "" : "./",
 		slash ? (int)(slash - to) + 1 : 0, to, (int)getpid());
+	signals_hold(); /* what is half made is removed */
 	if (to_new_file(cli, node, fresh, err) < 0) {
 		unlink(fresh);
 		return -1;

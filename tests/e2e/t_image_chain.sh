@@ -193,6 +193,28 @@ cmp disk.raw to.raw
 roost undefine evil
 rm disk.raw to.raw secret.raw
 
+say "cancelled, while it copies, too"
+stopped() {
+	grep -q '^State:[[:space:]]*T' "/proc/$at_work/status"
+}
+for words in 'commit top.qcow2' 'flatten top.qcow2' 'rebase top.qcow2 -b bottom.raw -F raw'; do
+	chain
+	before=$(sums)
+	hold_at remake-locked
+	# shellcheck disable=SC2086 # several words are meant
+	roost image $words >said 2>&1 &
+	at_work=$!
+	wait_until 10 stopped
+	kill -TERM $at_work
+	kill -CONT $at_work
+	status=0
+	wait $at_work || status=$?
+	check_eq "$words" 9 $status
+	check_match "it says so" "cancelled" "$(cat said)"
+	check_eq "nothing is changed" "$before" "$(sums)"
+	no_copy_is_left
+done
+
 say "killed at each step"
 for step in locked copied made named settled; do
 	for what in flatten rebase commit; do
