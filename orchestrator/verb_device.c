@@ -438,7 +438,7 @@ const struct verb verb_detach_disk = {"detach-disk", "NAME TARGET",
 const struct verb verb_blockresize = {"blockresize", "NAME TARGET SIZE",
 	"Makes a disk of a running guest larger.", 3, 3, false, {{0}}, run_blockresize,
 	"roost blockresize web1 vda 12G", GROUP_DEVICES, GUESTS_RUNNING};
-const struct verb verb_attach_interface = {"attach-interface", "NAME TYPE [SOURCE]",
+const struct verb verb_attach_interface = {"attach-interface", "NAME network|bridge|user [NETWORK]",
 	"Plugs an interface into a guest: `network NAME`, `bridge NAME`, or `user`.", 2, 3, false,
 	{{"mac", "MAC", 0, "its address; default a new one"},
 		{"model", "virtio|e1000e|e1000", 0, "default virtio"},
