@@ -100,6 +100,15 @@ int proc_reap(struct proc *p, int64_t deadline, int *status, struct err *err)
 	return 0;
 }
 
+bool proc_lives(pid_t pid, uint64_t start)
+{
+	struct err ignored = ERR_INIT;
+	struct proc p = PROC_NONE;
+	bool alive = pid > 0 && proc_open_known(pid, start, &p, &ignored) == 0 && proc_alive(&p);
+	proc_close(&p);
+	return alive;
+}
+
 void proc_close(struct proc *p)
 {
 	cleanup_close(&p->pidfd);

@@ -32,6 +32,8 @@ int proc_open_known(pid_t pid, uint64_t start, struct proc *out, struct err *err
 /* Our own child, which may have ended already: that is for proc_reap(). On failure it is killed. */
 int proc_open_child(pid_t pid, struct proc *out, struct err *err);
 bool proc_alive(const struct proc *p);
+/* Is it there, and still that one? */
+bool proc_lives(pid_t pid, uint64_t start);
 /* Sends a signal through the pidfd. ERR_GONE if it ended, ERR_REFUSED if not permitted. */
 int proc_signal(const struct proc *p, int signal, struct err *err);
 /* Our own child only: waits until `deadline`, reaps, stores waitpid's status. */

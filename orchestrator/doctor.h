@@ -25,9 +25,10 @@ struct doctor {
 	int64_t looked; /* how many things were compared */
 };
 
-/* doctor_guests.c, doctor_processes.c: each adds what it finds. A check that cannot be made is a finding, too. */
+/* doctor_guests.c, doctor_networks.c, doctor_processes.c: each adds what it finds. A check that cannot be made is a finding, too. */
 void doctor_guests(struct doctor *d);
 void doctor_store(struct doctor *d);
+void doctor_networks(struct doctor *d);
 void doctor_processes(struct doctor *d);
 
 /* Adds a finding of something that somebody has to do something about. `remedy` and `why` are formats' results, copied. */

@@ -24,15 +24,6 @@ static bool is_young(int dir)
 	return fstat(dir, &st) == 0 && time(NULL) - st.st_mtime < YOUNG_S;
 }
 
-static bool lives(pid_t pid, uint64_t start)
-{
-	struct err ignored = ERR_INIT;
-	struct proc p = PROC_NONE;
-	bool alive = pid > 0 && proc_open_known(pid, start, &p, &ignored) == 0 && proc_alive(&p);
-	proc_close(&p);
-	return alive;
-}
-
 /* ---- $RUN/g ------------------------------------------------------------------------------------------ */
 
 static void look_at_running(struct doctor *d, const struct status *s, bool keeper, int run)
@@ -70,7 +61,7 @@ static void look_at_run(struct doctor *d, int runs, const char *id)
 			doctor_removed(d, dir_remove(runs, id, &err), &err);
 		return;
 	}
-	if (status_of_this_boot(&s) && (keeper || lives(s.qemu_pid, s.qemu_start)))
+	if (status_of_this_boot(&s) && (keeper || proc_lives(s.qemu_pid, s.qemu_start)))
 		look_at_running(d, &s, keeper, run);
 	else if (!keeper && !is_young(run) &&
 		 doctor_unowned(d, "run-folder", path, "the guest that it tells of has ended"))

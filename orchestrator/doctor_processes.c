@@ -18,29 +18,47 @@
 
 enum { YOUNG_MS = 3000 }; /* one so young has perhaps not been noted yet */
 
-static const char *const ours[] = {"qemu-system-", "roost-keeper", "swtpm"};
+static const char *const ours[] = {"qemu-system-", "roost-keeper", "swtpm", "roost-net"};
 
-/* {PID: true}: those that a guest's status tells of. */
-static json_t *known_processes(void)
+static void know(json_t *known, int64_t pid)
+{
+	_cleanup_free_ char *key = str_fmt("%lld", (long long)pid);
+	json_object_set_new(known, key, json_true());
+}
+
+static void know_guests(json_t *known)
 {
 	struct err ignored = ERR_INIT;
-	json_t *known = json_object();
 	_cleanup_names_ char **ids = NULL;
 	_cleanup_close_ int runs = runs_open(&ignored);
 	if (runs < 0 || dir_names(runs, &ids, NULL, &ignored) < 0)
-		return known;
+		return;
 	for (char **id = ids; *id; id++) {
 		_cleanup_status_ struct status s = {0};
 		_cleanup_close_ int run = dir_open(runs, *id, &ignored);
 		if (run < 0 || status_read(run, "status", &s, &ignored) < 0)
 			continue;
-		const pid_t pids[] = {s.keeper_pid, s.qemu_pid, s.tpm_pid};
-		for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
-			_cleanup_free_ char *key = str_fmt("%d", (int)pids[i]);
-			json_object_set_new(known, key, json_true());
-		}
+		know(known, s.keeper_pid);
+		know(known, s.qemu_pid);
+		know(known, s.tpm_pid);
 	}
-	return known;
+}
+
+/* Both halves of a network's holder, as its lock's file tells: network_up.h */
+static void know_networks(json_t *known)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_free_ char *path = str_fmt("%s/n", paths_run(&ignored));
+	_cleanup_close_ int folders = dir_open(AT_FDCWD, path, &ignored);
+	if (folders < 0 || dir_names(folders, &ids, NULL, &ignored) < 0)
+		return;
+	for (char **id = ids; *id; id++) {
+		_cleanup_free_ char *file = str_fmt("%s/holder", *id);
+		_cleanup_json_ json_t *holder = json_file_read(folders, file, &ignored);
+		know(known, json_get_int(holder, "pid", 0));
+		know(known, json_get_int(holder, "outer", 0));
+	}
 }
 
 /* The program's name, NULL if it is none of ours. Freed by the caller. */
@@ -114,7 +132,7 @@ void doctor_processes(struct doctor *d)
 {
 	struct err err = ERR_INIT;
 	_cleanup_names_ char **pids = NULL;
-	_cleanup_json_ json_t *known = known_processes();
+	_cleanup_json_ json_t *known = json_object();
 	_cleanup_free_ char *state = realpath(paths_state(&err), NULL),
 			    *run = realpath(paths_run(&err), NULL);
 	_cleanup_close_ int proc = dir_open(AT_FDCWD, "/proc", &err);
@@ -122,6 +140,8 @@ void doctor_processes(struct doctor *d)
 		doctor_tell(d, "check", "processes", err.message, err.hint);
 		return;
 	}
+	know_guests(known);
+	know_networks(known);
 	for (char **pid = pids; *pid; pid++) {
 		struct proc p = PROC_NONE;
 		_cleanup_free_ char *program =

@@ -33,6 +33,7 @@ int op_doctor(const json_t *args, json_t **ret, struct err *err)
 	(void)err;
 	doctor_guests(&d);
 	doctor_store(&d);
+	doctor_networks(&d);
 	doctor_processes(&d);
 	*ret = json_pack("{s:I, s:O}", "looked", (json_int_t)d.looked, "findings", found);
 	return 0;

@@ -27,15 +27,6 @@ static int read_running(const char *name, struct status *out)
 	return -1;
 }
 
-static bool lives(pid_t pid, uint64_t start)
-{
-	struct err ignored = ERR_INIT;
-	struct proc p = PROC_NONE;
-	bool alive = proc_open_known(pid, start, &p, &ignored) == 0 && proc_alive(&p);
-	proc_close(&p);
-	return alive;
-}
-
 int home_make(const char *name, const char *id, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = record_read(name, err);
@@ -54,7 +45,7 @@ enum home home_restore(const char *name, const char *id)
 	_cleanup_close_ int run = home_make(name, id, &err);
 	if (run < 0)
 		return HOME_NONE;
-	if (lives(s.keeper_pid, s.keeper_start))
+	if (proc_lives(s.keeper_pid, s.keeper_start))
 		return HOME_TO_COME;
 	_cleanup_definition_ struct definition *d = record_read(name, &err);
 	if (!d || status_write(run, &s, &err) < 0 ||

@@ -49,6 +49,20 @@ done
 rm "$ROOST_STATE/tpm-state"
 check_status 0 roost doctor
 
+say "a network: an address that nobody has"
+roost net-start default >/dev/null
+mkdir -p "$ROOST_STATE/networks/default.addresses"
+check_status 0 roost doctor
+jq -n '{mac: "52:54:00:00:00:99", guest: "gone", uuid: "none", nic: 0, address: "192.168.122.250", address6: ""}' \
+	>"$ROOST_STATE/networks/default.addresses/192.168.122.250"
+finds address '192\.168\.122\.250'
+check_json "removed" 'length == 1 and all(.[]; .removed)' "$(roost gc --yes --json)"
+check_status 0 roost doctor
+kill_and_wait KILL "$(cat "$ROOST_RUN"/n/*/holder | jq .pid)"
+wait_until 5 roost doctor
+roost net-destroy default >/dev/null
+check_status 0 roost doctor
+
 say "what a guest may still want is told, and stays"
 pico b >/dev/null
 roost define - >/dev/null <<-END

@@ -1,0 +1,156 @@
+/* doctor: networks' holders, taps, addresses, and what they have on the host. */
+#include "orchestrator/doctor.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "orchestrator/network_address.h"
+#include "orchestrator/network_call.h"
+#include "orchestrator/network_up.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/status.h"
+
+#define HOST_END "rn-" /* of a network's uplink: netsetup/uplink.h */
+
+/* ---- guests' taps ------------------------------------------------------------------------------------- */
+
+static bool guest_runs(const char *name)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
+	_cleanup_definition_ struct definition *d = record_read(name, &ignored);
+	_cleanup_close_ int run = d ? run_dir_open(d->issued.id, &ignored) : -1;
+	return run >= 0 && status_read(run, "status", &s, &ignored) == 0 &&
+	       status_of_this_boot(&s) && proc_lives(s.qemu_pid, s.qemu_start);
+}
+
+/* A tap is its guest's; while that is just being started, of who has asked for it. */
+static void look_at_tap(struct doctor *d, const struct network *n, const json_t *tap)
+{
+	struct err err = ERR_INIT;
+	const char *name = json_get_str(tap, "tap", "?"), *guest = json_get_str(tap, "guest", "?");
+	d->looked++;
+	if (guest_runs(guest) || proc_lives((pid_t)json_get_int(tap, "pid", 0),
+					 (uint64_t)json_get_int(tap, "start", 0)))
+		return;
+	_cleanup_free_ char *why =
+		str_fmt("it is on network '%s' for guest '%s', which does not run", n->name, guest);
+	if (doctor_unowned(d, "tap", name, why))
+		doctor_removed(d,
+			network_call(n, "net-untap", json_pack("{s:s}", "tap", name), NULL, 0, NULL,
+				NULL, NULL, NETWORK_CALL_MS, &err),
+			&err);
+}
+
+/* ---- the network itself ------------------------------------------------------------------------------- */
+
+static void look_at_active(struct doctor *d, const struct network *n)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *status = NULL;
+	size_t i;
+	json_t *tap;
+	if (network_call(n, "net-status", NULL, NULL, 0, &status, NULL, NULL, NETWORK_CALL_MS,
+		    &err) < 0) {
+		doctor_tell(d, "network", n->name, err.message,
+			"`roost net-destroy` and `roost net-start` make it anew; its guests go on");
+		return;
+	}
+	const json_t *uplink = json_object_get(status, "uplink");
+	const char *problem = json_get_str(uplink, "problem", NULL);
+	if (problem)
+		doctor_tell(d, "uplink", n->name, problem, json_get_str(uplink, "hint", ""));
+	if (n->mode != NETWORK_BRIDGE && !json_get_int(status, "dnsmasq", 0))
+		doctor_tell(d, "dnsmasq", n->name, "it does not run: nobody gets an address",
+			"its holder starts it again; `roost net-info` tells why it does not");
+	json_array_foreach (json_object_get(status, "taps"), i, tap)
+		look_at_tap(d, n, tap);
+}
+
+/* A file `holder` that nobody has locked: it was killed. What else is left of a network roostd removes by itself. */
+static void look_at_killed(struct doctor *d, const struct network *n)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = network_run_path(n, "holder", &ignored);
+	if (path && access(path, F_OK) == 0)
+		doctor_tell(d, "network", n->name, "its holder was killed",
+			"roostd starts it again by itself, within a second or two");
+}
+
+static void look_at_addresses(struct doctor *d, const struct network *n)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *files = network_addresses(n, &err);
+	size_t i;
+	json_t *file;
+	json_array_foreach (files, i, file) {
+		const char *address = json_get_str(file, "address", "?");
+		d->looked++;
+		if (!network_address_is_void(file))
+			continue;
+		_cleanup_free_ char *why =
+			str_fmt("network '%s' issued it to guest '%s', which does not have it",
+				n->name, json_get_str(file, "guest", "?"));
+		if (!doctor_unowned(d, "address", address, why))
+			continue;
+		network_address_drop(n, address, json_get_str(file, "mac", ""));
+		doctor_removed(d, 0, &err);
+	}
+}
+
+/* ---- on the host -------------------------------------------------------------------------------------- */
+
+static void look_at_link(struct doctor *d, const char *link, const json_t *active)
+{
+	if (!str_starts(link, HOST_END) || json_object_get(active, link + strlen(HOST_END)))
+		return;
+	_cleanup_free_ char *remedy = str_fmt("`ip link delete %s`", link);
+	doctor_tell(d, "link", link, "it is the uplink of a network that is not active", remedy);
+}
+
+/* Of other instances' networks, too: a user has none. */
+static void look_at_links(struct doctor *d, const json_t *active)
+{
+	struct if_nameindex *links = paths_are_system() ? if_nameindex() : NULL;
+	for (struct if_nameindex *l = links; l && l->if_name; l++)
+		look_at_link(d, l->if_name, active);
+	if (links)
+		if_freenameindex(links);
+}
+
+static void look_at(struct doctor *d, const char *name, json_t *active)
+{
+	struct err err = ERR_INIT;
+	struct network n;
+	d->looked++;
+	if (network_load(name, &n, &err) < 0) {
+		doctor_tell(d, "network", name, err.message, err.hint);
+		return;
+	}
+	if (network_active(&n)) {
+		json_object_set_new(active, n.id, json_true());
+		look_at_active(d, &n);
+	} else {
+		look_at_killed(d, &n);
+	}
+	look_at_addresses(d, &n);
+}
+
+void doctor_networks(struct doctor *d)
+{
+	struct err err = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_json_ json_t *active = json_object();
+	if (network_names(&names, NULL, &err) < 0) {
+		doctor_tell(d, "check", "networks", err.message, err.hint);
+		return;
+	}
+	for (char **name = names; *name; name++)
+		look_at(d, *name, active);
+	look_at_links(d, active);
+}
