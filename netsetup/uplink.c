@@ -41,6 +41,7 @@ struct uplink *uplink_open(const struct uplink_plan *plan, struct err *err)
 	snprintf(u->bridge, sizeof(u->bridge), "%s", plan->bridge ? plan->bridge : "");
 	snprintf(u->host, sizeof(u->host), "rn-%s", plan->id);
 	u->mode = plan->mode;
+	u->again = plan->again;
 	u->mtu = plan->mtu ? plan->mtu : 1500;
 	u->address = plan->address ? *plan->address : u->address;
 	u->address6 = plan->address6 ? *plan->address6 : u->address6;
@@ -100,7 +101,7 @@ int uplink_up(struct uplink *u, pid_t inner, struct err *err)
 		uplink_veth_down(u);
 		return -1;
 	}
-	u->works = true;
+	u->works = u->problem.kind == ERR_NONE;
 	plan_look(u);
 	return 0;
 }

@@ -12,8 +12,8 @@
  *
  * Calling sequence: uplink_open() before the inner process is made, which so knows what is in uplink_inside();
  * uplink_up() once its namespace is there; then poll uplink_poll_fds() and call uplink_look(), also when uplink_deadline()
- * passes; uplink_down(). Inside, forwarding must be switched on, and guards be installed with the uplink "up0";
- * the interface may come, go and come again.
+ * passes; uplink_down(). Inside, forwarding must be switched on, duplicate address detection off for new interfaces, and
+ * guards be installed with the uplink "up0"; the interface may come, go and come again.
  *
  * Nothing outlives who holds it but, after kill -9, rules in chains of others: the next uplink_up() of the same ID removes
  * them, and uplink_sweep().
@@ -43,6 +43,7 @@ struct uplink_plan {
 	const struct prefix *address, *address6; /* the gateway's; NULL: none */
 	const char *bridge;                      /* UPLINK_BRIDGED: its name */
 	unsigned mtu;                            /* 0: 1500 */
+	bool again; /* guests are in it already: what the firewall drops is a problem of theirs, no error */
 };
 
 /* What the inner process has to know. */

@@ -30,7 +30,7 @@ struct uplink {
 	enum uplink_mode mode;
 	struct prefix address, address6; /* family 0: none */
 	unsigned mtu;
-	bool veth;
+	bool veth, again;
 	struct uplink_inside inside;
 	char slirp_net[20];
 	pid_t inner;

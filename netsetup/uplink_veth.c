@@ -57,14 +57,6 @@ static void leave(int *back)
 }
 #define _cleanup_leave_ _cleanup_(leave)
 
-/* Nobody else can have an address there: IPv6 need not look for a second before it speaks. A kernel without IPv6: fine. */
-static void skip_detection(const char *link)
-{
-	_cleanup_free_ char *path = str_fmt("/proc/sys/net/ipv6/conf/%s/accept_dad", link);
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-	(void)!write(fd, "0", 1);
-}
-
 static int set_up_inside(struct uplink *u, struct err *err)
 {
 	int link;
@@ -72,7 +64,6 @@ static int set_up_inside(struct uplink *u, struct err *err)
 	if (back < 0)
 		return -1;
 	_cleanup_netlink_ struct netlink *n = netlink_open(err);
-	skip_detection("up0");
 	if (!n || (link = link_index(n, "up0", err)) < 0 ||
 		address_add(n, link, &u->ends[1], err) < 0 ||
 		(u->ends6[1].family && address_add(n, link, &u->ends6[1], err) < 0) ||
@@ -96,6 +87,14 @@ static void wait_for_carrier(const char *link)
 	while (clock_ms() < deadline && ioctl(fd, SIOCGIFFLAGS, &r) == 0 &&
 		!(r.ifr_flags & IFF_RUNNING))
 		poll(NULL, 0, 1);
+}
+
+/* Nobody else can have an address there: IPv6 need not look for a second before it speaks. A kernel without IPv6: fine. */
+static void skip_detection(const char *link)
+{
+	_cleanup_free_ char *path = str_fmt("/proc/sys/net/ipv6/conf/%s/accept_dad", link);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	(void)!write(fd, "0", 1);
 }
 
 static int set_up_veth(struct uplink *u, struct err *err)
@@ -320,8 +319,11 @@ int uplink_veth_up(struct uplink *u, struct err *err)
 	if (!u->firewall || sweep(u->firewall, u->host, err) < 0 ||
 		switch_on(u, setting_forward4, "IPv4", err) < 0 ||
 		(u->inside.leads6 && switch_on(u, setting_forward6, "IPv6", err) < 0) ||
-		set_up_veth(u, err) < 0 || put_table(u, err) < 0 || pass_firewall(u, err) < 0)
+		set_up_veth(u, err) < 0 || put_table(u, err) < 0)
 		return -1;
+	if (!u->again)
+		return pass_firewall(u, err);
+	pass_firewall(u, &u->problem);
 	return 0;
 }
 

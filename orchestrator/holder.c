@@ -64,6 +64,8 @@ static int set_all(const struct holder *h, struct err *err)
 	/* not in every kernel a namespace's own; the guards do without */
 	namespace_set("net/bridge/bridge-nf-call-iptables", "0", &ignored);
 	namespace_set("net/bridge/bridge-nf-call-ip6tables", "0", &ignored);
+	/* nobody else has our addresses: there is no second of asking before the first packet */
+	namespace_set("net/ipv6/conf/default/accept_dad", "0", &ignored);
 	/* the gateway's link-local address is given by us, and known at once */
 	if (namespace_set("net/ipv6/conf/" HOLDER_BRIDGE "/addr_gen_mode", "1", err) < 0 ||
 		namespace_set("net/ipv6/conf/" HOLDER_BRIDGE "/accept_ra", "0", err) < 0)
@@ -275,7 +277,6 @@ static void take_down(struct holder *h)
 		guard_uninstall(h->guard, &ignored);
 	else if (h->ports)
 		link_remove(h->links, h->bridge, &ignored);
-	unlinkat(h->run, "holder", 0);
 }
 
 int holder_run(const struct network *n, const struct uplink_inside *way, int run_dir, int outer,

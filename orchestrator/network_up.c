@@ -213,3 +213,13 @@ int network_down(const struct network *n, struct err *err)
 	remove_folder(n);
 	return 0;
 }
+
+json_t *network_uplink(const struct network *n)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *status = NULL;
+	if (network_call(n, "net-status", NULL, NULL, 0, &status, NULL, NULL, NETWORK_CALL_MS,
+		    &ignored) < 0)
+		return NULL;
+	return json_incref(json_object_get(status, "uplink"));
+}

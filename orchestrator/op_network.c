@@ -168,6 +168,7 @@ int op_network_start(const json_t *args, json_t **ret, struct err *err)
 	if (network_up(&n, err) < 0)
 		return -1;
 	*ret = tell(&n);
+	json_object_set_new(*ret, "uplink", network_uplink(&n));
 	return 0;
 }
 

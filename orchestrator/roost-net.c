@@ -99,7 +99,7 @@ static void leave_output(void)
 }
 
 /* Only looks at the host; the inner process has to know what comes of it. */
-static int plan_uplink(struct outer *o, struct err *err)
+static int plan_uplink(struct outer *o, bool again, struct err *err)
 {
 	static const enum uplink_mode modes[] = {
 		[NETWORK_NAT] = UPLINK_NAT,
@@ -118,7 +118,8 @@ static int plan_uplink(struct outer *o, struct err *err)
 		.address = n->address[0] ? &address : NULL,
 		.address6 = n->address6[0] ? &address6 : NULL,
 		.bridge = n->bridge,
-		.mtu = n->mtu};
+		.mtu = n->mtu,
+		.again = again};
 	o->uplink = uplink_open(&plan, err);
 	return o->uplink ? 0 : -1;
 }
@@ -203,17 +204,19 @@ static void answer(json_t *stolen)
 	leave_output();
 }
 
-static void end_inner(struct outer *o)
+/* True: it has ended in order, and was not killed. */
+static bool end_inner(struct outer *o)
 {
 	struct err ignored = ERR_INIT;
-	int status;
+	int status = -1;
 	if (o->inner.pidfd < 0)
-		return;
+		return false;
 	proc_signal(&o->inner, SIGTERM, &ignored);
 	if (proc_reap(&o->inner, deadline_in(END_MS), &status, &ignored) < 0) {
 		proc_signal(&o->inner, SIGKILL, &ignored);
 		proc_reap(&o->inner, deadline_in(END_MS), &status, &ignored);
 	}
+	return status == 0;
 }
 
 static void look_after(struct outer *o, int signals)
@@ -226,7 +229,6 @@ static void look_after(struct outer *o, int signals)
 		over = fds[1].revents || signals_take(signals) ||
 		       (uplink_look(o->uplink) && say_uplink(o) < 0);
 	}
-	end_inner(o);
 }
 
 static int keep(struct outer *o, const char *name, int tap)
@@ -236,8 +238,9 @@ static int keep(struct outer *o, const char *name, int tap)
 	/* strings that the inner process must not work out anew, for it may have become root of its own namespace */
 	if (signals < 0 || !paths_state(&err) || !paths_run(&err) ||
 		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
-		plan_uplink(o, &err) < 0 || fork_inner(o, tap, &err) < 0 ||
+		plan_uplink(o, tap >= 0, &err) < 0 || fork_inner(o, tap, &err) < 0 ||
 		write_holder(o, &err) < 0 || set_up(o, &err) < 0) {
+		cleanup_close(&o->link); /* inner may wait for a word of ours */
 		end_inner(o);
 		uplink_down(o->uplink);
 		answer(json_pack("{s:o}", "error", json_from_err(&err)));
@@ -245,7 +248,11 @@ static int keep(struct outer *o, const char *name, int tap)
 	}
 	answer(json_pack("{s:{}}", "return"));
 	look_after(o, signals);
+	bool in_order = end_inner(o);
 	uplink_down(o->uplink);
+	/* last: whoever waits for the end waits for the lock on it */
+	if (in_order)
+		unlinkat(o->run, "holder", 0);
 	return 0;
 }
 
@@ -253,7 +260,8 @@ static int tell_filters(const char *interface)
 {
 	struct err err = ERR_INIT;
 	json_t *filters = uplink_filters(interface, &err);
-	answer(filters ? json_pack("{s:o}", "return", filters) : json_from_err(&err));
+	answer(filters ? json_pack("{s:o}", "return", filters)
+		       : json_pack("{s:o}", "error", json_from_err(&err)));
 	return err_exit_code(err.kind);
 }
 

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "orchestrator/network.h"
 #include "orchestrator/network_call.h"
+#include "orchestrator/network_up.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/table.h"
 
@@ -124,6 +125,20 @@ static void print_fact(const char *key, const char *value)
 		printf("%-16s%s\n", key, value);
 }
 
+static void print_uplink(const json_t *uplink)
+{
+	size_t i;
+	json_t *note;
+	const char *host = json_get_str(uplink, "host", NULL);
+	_cleanup_free_ char *text = str_fmt(
+		"%s%s%s", json_get_str(uplink, "kind", ""), host ? " " : "", host ? host : "");
+	print_fact("Uplink:", text);
+	print_fact("Problem:", json_get_str(uplink, "problem", ""));
+	print_fact("Remedy:", json_get_str(uplink, "hint", ""));
+	json_array_foreach (json_object_get(uplink, "notes"), i, note)
+		print_fact(i ? "" : "Note:", json_string_value(note));
+}
+
 static int run_info(const struct cli *cli, struct err *err)
 {
 	struct network n;
@@ -135,7 +150,9 @@ static int run_info(const struct cli *cli, struct err *err)
 					      ? str_fmt("%sroost net-exec %s ip address",
 							paths_are_system() ? "sudo " : "", n.name)
 					      : xstrdup("");
-	json_t *facts = facts_of(&n);
+	json_t *facts = facts_of(&n), *uplink = active ? network_uplink(&n) : NULL;
+	if (uplink)
+		json_object_set_new(facts, "uplink", uplink);
 	if (cli->json) {
 		if (inside[0])
 			json_object_set_new(facts, "look_inside", json_string(inside));
@@ -152,6 +169,7 @@ static int run_info(const struct cli *cli, struct err *err)
 	print_fact("Address:", n.address);
 	print_fact("IPv6 address:", n.address6);
 	print_fact("Domain:", n.domain);
+	print_uplink(uplink);
 	print_fact("Look inside:", inside);
 	json_decref(facts);
 	return 0;

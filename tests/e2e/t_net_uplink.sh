@@ -1,0 +1,260 @@
+#!/bin/sh
+# A network leads to the world, which a third namespace plays: nat, routed and isolated, past the firewalls that hosts have; as
+# a user by slirp4netns. What was put on the host goes with the network, whatever was killed.
+# limit: 120
+. "$TOP/tests/e2e/lib.sh"
+[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
+PATH=$PATH:/usr/sbin:/sbin
+for program in dnsmasq slirp4netns nft iptables-nft iptables-legacy socat; do
+	command -v $program >/dev/null || lacking $program
+done
+
+# The test's namespace is the host; a plain user needs one in which he may lay cables, and gives that power up for what he tries.
+if [ "$(id -u)" -ne 0 ] && [ -z "${E2E_HOST-}" ]; then
+	E2E_HOST=1 exec unshare --user --map-current-user --keep-caps --net sh "$0"
+fi
+as_user=
+[ "$(id -u)" -eq 0 ] || {
+	as_user="setpriv --ambient-caps=-all --inh-caps=-all"
+	roost() {
+		$as_user "$TOP/build/bin/roost" "$@"
+	}
+}
+# elsewhere PID: it is in another namespace by now
+elsewhere() {
+	[ "$(readlink "/proc/$1/ns/net")" != "$(readlink "/proc/${2:-self}/ns/net")" ]
+}
+
+# --- the world: 203.0.113.7 and 2001:db8:2::7 tell on port 7 who has called ------------------------------------------
+ip link set lo up
+unshare --net sleep 300 &
+world=$!
+world() {
+	nsenter -t $world -n "$@"
+}
+wait_until 5 elsewhere $world
+# IPv6 speaks at once
+no_detection='echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
+sh -c "$no_detection"
+world sh -c "$no_detection"
+ip link add eth0 type veth peer name world0 netns $world
+ip address add 198.51.100.2/24 dev eth0
+ip address add 2001:db8:1::2/64 dev eth0 nodad
+ip link set eth0 up
+world ip link set lo up
+world ip address add 198.51.100.1/24 dev world0
+world ip address add 2001:db8:1::1/64 dev world0 nodad
+world ip address add 203.0.113.7/32 dev lo
+world ip address add 2001:db8:2::7/128 dev lo
+world ip link set world0 up
+ip route add default via 198.51.100.1
+ip -6 route add default via 2001:db8:1::1
+world ip route add 192.168.122.0/24 via 198.51.100.2
+# shellcheck disable=SC2016 # it is socat's
+nsenter -t $world -n socat TCP6-LISTEN:7,fork,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' &
+server=$!
+wait_until 5 world socat -u /dev/null TCP:203.0.113.7:7
+
+# --- a guest, as far as its network sees it: a namespace on the bridge, 192.168.122.77, that tells the same -------------
+guest_begin() {
+	inner=$(jq .pid "$ROOST_RUN"/n/*/holder)
+	$as_user "$TOP/build/bin/roost" net-exec default unshare --net sleep 300 &
+	guest=$!
+	wait_until 5 elsewhere $guest
+	wait_until 5 elsewhere $guest "$inner"
+	guest sh -c "$no_detection"
+	nsenter -t "$inner" -n ip link add guest0 type veth peer name eth0 netns $guest
+	nsenter -t "$inner" -n ip link set guest0 master br0 up
+	guest ip address add 192.168.122.77/24 dev eth0
+	guest ip -6 address add "${prefix6}77/64" dev eth0 nodad
+	guest ip link set eth0 up
+	guest ip route add default via 192.168.122.1
+	guest ip -6 route replace default via "${prefix6}1"
+	# shellcheck disable=SC2016 # it is socat's
+	nsenter -t $guest -n socat TCP-LISTEN:7,fork,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' &
+	guest_server=$!
+	guest ip link set lo up
+	wait_until 5 guest socat -u /dev/null TCP:127.0.0.1:7
+}
+guest() {
+	nsenter -t $guest -n "$@"
+}
+guest_end() {
+	kill $guest_server $guest
+}
+at_end() {
+	# shellcheck disable=SC2086 # several words are meant
+	kill $world $server ${guest-} ${guest_server-} ${own-} 2>/dev/null || :
+	ip link del eth0 2>/dev/null || :
+}
+
+# call COMMAND...: as whom $to sees who calls by this command's socat, or "nobody"
+to=203.0.113.7
+most=5 # seconds
+call() {
+	"$@" socat -T 2 -u "TCP:$to:7,connect-timeout=$most" - 2>/dev/null | 
+		sed 's/[][]//g;s/.*:ffff:c633:6402/198.51.100.2/;s/.*:ffff:c0a8:7a4d/192.168.122.77/' | grep . || echo nobody
+}
+# what the host has of the network's
+on_host() {
+	{
+		nft list ruleset
+		iptables-legacy-save
+		ip -o link
+	} 2>/dev/null | grep -E 'roost|rn-'
+}
+start() {
+	roost net-start default >"$TMPDIR/told" 2>&1 || fail "net-start: $(cat "$TMPDIR/told")"
+	uplink=$(roost net-info default --json | jq .uplink)
+}
+host6='^(2001:db8:1::2|2001:0db8:0001:0000:0000:0000:0000:0002)$'
+other_works() {
+	roost net-info default --json | jq -e ".uplink.works and .uplink.pid != $1"
+}
+gone() {
+	[ ! -e "/proc/$1" ]
+}
+prefix6=$(roost net-info default --json | jq -r '.address6 | sub("1/64"; "")')
+
+if [ "$(id -u)" -ne 0 ]; then
+	say "slirp4netns: guests come with the host's address"
+	start
+	check_json "what there is" '.kind == "slirp4netns" and .works' "$uplink"
+	guest_begin
+	check_eq "by IPv4" 198.51.100.2 "$(call guest)"
+	check_match "by IPv6" "$host6" "$(to="[2001:db8:2::7]" call guest)"
+	socat TCP-LISTEN:7,bind=127.0.0.1,fork,reuseaddr SYSTEM:'echo loopback' &
+	own=$!
+	wait_until 5 socat -u /dev/null TCP:127.0.0.1:7
+	check_eq "but not to the host's loopback" nobody "$(to=10.0.2.2 most=1 call guest)"
+	kill $own
+	say "killed, it comes back; what killed the whole network ends it"
+	pid=$(printf %s "$uplink" | jq .pid)
+	kill -KILL "$pid"
+	wait_until 5 other_works "$pid"
+	check_eq "by IPv4" 198.51.100.2 "$(call guest)"
+	pid=$(roost net-info default --json | jq .uplink.pid)
+	guest_end
+	roost net-destroy default
+	wait_until 5 gone "$pid"
+	say "without it the network works, and says what it lacks"
+	# shellcheck disable=SC2046 # several words are meant
+	kill_and_wait TERM $(roostd_pids)
+	export ROOST_SLIRP4NETNS=/nonexistent
+	start
+	check_match "said" "does not lead to the world: there is no slirp4netns; install the package slirp4netns" "$(cat "$TMPDIR/told")"
+	printf 'name: lab\nmode: routed\n' >"$TMPDIR/lab.yaml"
+	roost net-define "$TMPDIR/lab.yaml"
+	check_status 5 roost net-start lab
+	check_match "root's alone" "network 'lab': only root's networks are routed" "$out"
+	exit 0
+fi
+
+say "nat: guests come with the host's address, the host reaches them, the world does not"
+start
+check_match "forwarding" 'forwarding of IPv4 was off on this host: it has been switched on' "$(cat "$TMPDIR/told")"
+guest_begin
+check_eq "by IPv4" 198.51.100.2 "$(call guest)"
+check_match "by IPv6" "$host6" "$(to="[2001:db8:2::7]" call guest)"
+check_match "the host" '^100\.' "$(to=192.168.122.77 call)"
+check_eq "the world" nobody "$(to=192.168.122.77 most=1 call world)"
+nft flush ruleset
+check_eq "whoever flushes all rules flushes not ours" 198.51.100.2 "$(call guest)"
+
+say "Docker comes, and goes"
+docker() {
+	for iptables; do
+		$iptables -N DOCKER-USER
+		$iptables -A DOCKER-USER -j RETURN
+		$iptables -P FORWARD DROP
+		$iptables -A FORWARD -j DOCKER-USER
+	done
+}
+# as many with our mark as there should be, not twice as many
+has_rules() {
+	[ "$(nft list ruleset | grep -c 'comment "roost-')" -eq "$1" ]
+}
+docker iptables-nft ip6tables-nft
+wait_until 5 has_rules 4
+check_match "iptables reads them" '-o rn-[0-9a-f]* -m comment --comment roost-' "$(iptables-nft -S DOCKER-USER)"
+check_eq "by IPv4" 198.51.100.2 "$(call guest)"
+check_match "by IPv6" "$host6" "$(to="[2001:db8:2::7]" call guest)"
+nft flush ruleset
+docker iptables-nft ip6tables-nft
+wait_until 5 has_rules 4
+
+say "killed, it is put right around what lives in it"
+# shellcheck disable=SC2046 # two words are meant
+kill -KILL $(jq .pid,.outer "$ROOST_RUN"/n/*/holder)
+guest_end
+wait_until 5 other_works 0
+wait_until 5 has_rules 4
+roost net-destroy default
+check_eq "nothing stays" "" "$(on_host)"
+
+say "what was there before: iptables-legacy and ufw"
+nft flush ruleset
+docker iptables-legacy
+start
+check_match "legacy" '^-A DOCKER-USER -o rn-[0-9a-f]* -m comment --comment roost-[0-9a-f]* -j ACCEPT' "$(iptables-legacy -S)"
+roost net-destroy default
+iptables-legacy -F
+iptables-legacy -P FORWARD ACCEPT
+iptables-nft -P FORWARD DROP
+for chain in before user; do
+	iptables-nft -N ufw-$chain-forward
+done
+iptables-nft -A ufw-user-forward -s 192.168.122.99 -j DROP
+iptables-nft -A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+iptables-nft -A ufw-before-forward -j ufw-user-forward
+iptables-nft -A FORWARD -j ufw-before-forward
+start
+check_match "ufw" '^-A ufw-user-forward -s 192.168.122.99/32 -j DROP -A ufw-user-forward -[io] rn' "$(iptables-nft -S ufw-user-forward | tail -n +2 | xargs)"
+roost net-destroy default
+check_eq "nothing stays" "" "$(on_host)"
+nft flush ruleset
+
+say "what cannot be opened is named"
+nft -f - <<-END
+	table inet firewalld {
+		chain filter_FORWARD {
+			type filter hook forward priority filter + 10; policy accept;
+			ct state established,related accept
+			jump filter_FORWARD_ZONES
+			reject with icmpx admin-prohibited
+		}
+		chain filter_FORWARD_ZONES {
+			iifname "eth0" goto filter_FWD_public
+			goto filter_FWD_public
+		}
+		chain filter_FWD_public {
+		}
+	}
+END
+check_status 5 roost net-start default
+check_match "which" "network 'default': this host's firewall drops what guests send to the world: the chain filter_FORWARD of table 'inet firewalld' \(firewalld\)" "$out"
+check_match "what to do" 'firewall-cmd --permanent --zone=trusted --add-interface=rn-[0-9a-f]{8} && firewall-cmd --reload' "$out"
+check_eq "nothing stays" "" "$(on_host)"
+check_match "validate" '^WARN  uplink .*firewalld' "$(roost validate)"
+nft add rule inet firewalld filter_FWD_public oifname eth0 accept
+start
+nft flush ruleset
+roost net-destroy default
+
+say "routed: guests come with their own address, and are called by it"
+roost net-dumpyaml default | sed 's/^mode: .*/mode: routed/' >"$TMPDIR/default.yaml"
+grep -q '^mode: routed' "$TMPDIR/default.yaml" || echo 'mode: routed' >>"$TMPDIR/default.yaml"
+roost net-define "$TMPDIR/default.yaml"
+start
+guest_begin
+check_eq "out" 192.168.122.77 "$(call guest)"
+check_eq "in" 198.51.100.1 "$(to=192.168.122.77 call world)"
+guest_end
+roost net-destroy default
+
+say "isolated: no way out"
+sed 's/^mode: .*/mode: isolated/' "$TMPDIR/default.yaml" | roost net-define -
+start
+check_json "none" '.kind == "none"' "$uplink"
+check_status 1 roost net-exec default ip link show up0
+check_eq "nothing on the host" "" "$(on_host)"
