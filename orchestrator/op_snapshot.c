@@ -31,7 +31,7 @@ static int create(struct off *o, const json_t *args, struct err *err)
 {
 	const char *name = json_get_str(args, "snapshot", "");
 	if (snapshots_check_name(o->record, o->d->name, name, err) < 0 || check_disks(o, err) < 0 ||
-		off_tidy(o, err) < 0)
+		off_tidy(o, NULL, err) < 0)
 		return -1;
 	snapshot_add(o->record, o->disks, o->count, name, json_get_str(args, "description", NULL),
 		"shutoff");
@@ -61,7 +61,7 @@ static int revert(struct off *o, const json_t *args, json_t **ret, struct err *e
 	snapshots_resume_at(o->dir, o->record, s);
 	*ret = json_pack("{s:O, s:s*}", "state", json_object_get(s, "state"), "memory",
 		json_get_str(s, "memory", NULL));
-	return off_change(o, err) < 0 ? -1 : off_tidy(o, err);
+	return off_change(o, err) < 0 ? -1 : off_tidy(o, NULL, err);
 }
 
 /* ---- delete ------------------------------------------------------------------------------------------ */
@@ -75,7 +75,7 @@ static int delete (struct off *o, const json_t *args, struct err *err)
 	if (off_change(o, err) < 0)
 		return -1;
 	snapshots_sweep(o->dir, o->record);
-	return off_tidy(o, err);
+	return off_tidy(o, NULL, err);
 }
 
 /* ---- as commands ------------------------------------------------------------------------------------- */
@@ -118,7 +118,7 @@ int op_snapshot_tidy(const json_t *args, json_t **ret, struct err *err)
 	(void)ret;
 	int result = off_begin(&o, json_get_str(args, "name", ""), err);
 	if (result == 0)
-		result = off_tidy(&o, err);
+		result = off_tidy(&o, json_get_str(args, "target", NULL), err);
 	off_end(&o, result);
 	return result;
 }

@@ -261,7 +261,7 @@ static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 	if (s->off.d->issued.template)
 		return err_set(
 			err, ERR_REFUSED, "it is a template, which others are cloned of as it is");
-	if (off_tidy(&s->off, err) < 0 || put_tops(s, err) < 0 ||
+	if (off_tidy(&s->off, NULL, err) < 0 || put_tops(s, err) < 0 ||
 		choose_way(s, args, &way, err) < 0)
 		return -1;
 	json_object_set_new(s->answer, "way", json_string(way));
@@ -276,7 +276,7 @@ static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 		return -1;
 	disk_server_end(&s->server);
 	snapshots_sweep(s->off.dir, s->off.record);
-	return off_tidy(&s->off, err);
+	return off_tidy(&s->off, NULL, err);
 }
 
 static void tell(const struct off *o, const json_t *args)

@@ -8,7 +8,7 @@
 #include "images/qcow2.h"
 #include "orchestrator/disk_tool.h"
 
-enum { CPU_SECONDS = 7200, MERGE_MS = 890000 };
+enum { CPU_SECONDS = 7200 };
 
 /* A header may ask QEMU for more than its layer: another file with the data, above all. */
 static int check_headers(const struct disk_files *f, struct err *err)
@@ -33,20 +33,32 @@ static bool is_keepers(const struct disk_files *f, uid_t keeper)
 	return true;
 }
 
-static int run_qemu_img(const struct disk_files *f, const int *fds, const char *const argv[],
-	uid_t uid, struct err *err)
+static struct tool_run on_files(
+	const struct disk_files *f, const int *fds, const char *const argv[], uid_t uid)
 {
-	const struct tool_run run = {.argv = argv,
+	return (struct tool_run){.argv = argv,
 		.fds = fds,
 		.fd_count = f->count,
 		.uid = uid,
-		.cpu_seconds = CPU_SECONDS,
-		.time_ms = MERGE_MS};
-	return tool_run(&run, NULL, err);
+		.cpu_seconds = CPU_SECONDS};
+}
+
+/* Whoever is cut off while he writes to a qcow2 file may have taken clusters that nothing uses. */
+static void mend(struct disk_files *f, uid_t uid)
+{
+	struct err ignored = ERR_INIT;
+	int fds[CHAIN_MAX];
+	struct disk_files into = {.count = 1, .layers = {f->layers[1]}};
+	_cleanup_free_ char *image = disk_tool_node(&into, fds, &ignored);
+	const char *argv[] = {"check", "-q", "-r", "leaks", image, NULL};
+	struct tool_run run = on_files(&into, fds, argv, uid);
+	if (image && into.layers[0].qcow2)
+		tool_run(&run, NULL, &ignored);
 }
 
 int snapshot_merge(int dir, const struct disk_def *d, const json_t *record,
-	const struct loose_layer *l, uid_t keeper, struct err *err)
+	const struct loose_layer *l, uid_t keeper, image_told_fn *told, void *about,
+	struct err *err)
 {
 	const char *names[CHAIN_MAX];
 	int fds[CHAIN_MAX];
@@ -57,7 +69,13 @@ int snapshot_merge(int dir, const struct disk_def *d, const json_t *record,
 		return -1;
 	_cleanup_free_ char *image = disk_tool_node(&f, fds, err);
 	const char *argv[] = {"commit", "-p", "-d", image, NULL};
-	return image ? run_qemu_img(&f, fds, argv, is_keepers(&f, keeper) ? keeper : 0, err) : -1;
+	struct tool_run run = on_files(&f, fds, argv, is_keepers(&f, keeper) ? keeper : 0);
+	run.told = told;
+	run.about = about;
+	int result = image ? tool_run(&run, NULL, err) : -1;
+	if (result < 0 && err->kind == ERR_GONE)
+		mend(&f, run.uid);
+	return result;
 }
 
 int snapshot_rename_backing(int dir, const struct disk_def *d, const char *layer, const char *over,
@@ -72,5 +90,6 @@ int snapshot_rename_backing(int dir, const struct disk_def *d, const char *layer
 	_cleanup_free_ char *image = disk_tool_node(&f, fds, err);
 	const char *argv[] = {"rebase", "-u", "-F", snapshot_backing_format(d, over), "-b",
 		over[0] ? over : snapshot_bottom(d), image, NULL};
-	return image ? run_qemu_img(&f, fds, argv, keeper, err) : -1;
+	const struct tool_run run = on_files(&f, fds, argv, keeper);
+	return image ? tool_run(&run, NULL, err) : -1;
 }

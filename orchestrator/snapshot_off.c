@@ -11,6 +11,7 @@
 #include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/roostd.h"
 #include "orchestrator/snapshot_merge.h"
 
 void off_end(struct off *o, int result)
@@ -89,10 +90,18 @@ int off_change(struct off *o, struct err *err)
 	return snapshots_commit(o->dir, err);
 }
 
+static void told(void *about, const char *step, int64_t done, int64_t total)
+{
+	(void)step;
+	worker_progress("guest", about, "merging", done, total);
+	failpoint("snapshot-merging");
+}
+
 static int merge(struct off *o, const struct loose_layer *l, struct err *err)
 {
 	const struct disk_def *d = off_disk(o, l->disk, err);
-	if (!d || snapshot_merge(o->dir, d, o->record, l, o->d->issued.keeper_uid, err) < 0)
+	if (!d || snapshot_merge(o->dir, d, o->record, l, o->d->issued.keeper_uid, told, o->d->name,
+			  err) < 0)
 		return -1;
 	const char *name;
 	json_t *other;
@@ -104,14 +113,14 @@ static int merge(struct off *o, const struct loose_layer *l, struct err *err)
 	return 0;
 }
 
-int off_tidy(struct off *o, struct err *err)
+int off_tidy(struct off *o, const char *target, struct err *err)
 {
 	struct loose_layer l;
 	struct err changed = ERR_INIT;
 	/* to merge what is below a top may be to write its header */
 	bool resumes = snapshots_resume(o->record) &&
 		       snapshots_check_resume(o->dir, o->record, &changed) == 0;
-	while (snapshots_loose(o->dir, o->record, NULL, &l)) {
+	while (snapshots_loose(o->dir, o->record, target, &l)) {
 		failpoint("snapshot-before-merge");
 		if (l.into && merge(o, &l, err) < 0)
 			return err_prefix(err, "merging '%s'", l.name);

@@ -34,7 +34,7 @@ const struct disk_def *off_disk(const struct off *o, const char *target, struct 
 int off_put_on_top(struct off *o, const struct disk_def *d, const char *over, struct err *err);
 /* `record` is the record now: there is no way back. */
 int off_change(struct off *o, struct err *err);
-/* Merges and removes what the record does not need. */
-int off_tidy(struct off *o, struct err *err);
+/* Merges and removes what the record does not need, of that disk alone, unless NULL. */
+int off_tidy(struct off *o, const char *target, struct err *err);
 
 #endif

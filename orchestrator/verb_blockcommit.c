@@ -35,6 +35,26 @@ static int commit_running(
 		NULL, 0, cli->json, &reply, err);
 }
 
+/* `own`: its top, if it is a chain of the user's own files. */
+static int commit_stopped(const struct cli *cli, const struct look *l, const char *target,
+	const char *own, struct err *err)
+{
+	_cleanup_json_ json_t *reply = NULL;
+	if (cli_value(cli, "bandwidth", NULL))
+		return err_set(err, ERR_USAGE,
+			"blockcommit: --bandwidth is for guests that run, and '%s' does not",
+			l->f.name);
+	if (own) {
+		err_set(err, ERR_REFUSED,
+			"'%s' is a file of your own, which is committed while guest '%s' runs", own,
+			l->f.name);
+		return err_hint(err, "`roost start %s` first", l->f.name);
+	}
+	return long_call_supervisor((struct long_about){"guest", l->f.name}, "roost-snapshot-tidy",
+		json_pack("{s:s, s:s}", "name", l->f.name, "target", target), NULL, 0, cli->json,
+		&reply, err);
+}
+
 /* ---- the user's own files -------------------------------------------------------------------------------- */
 
 struct own {
@@ -182,8 +202,7 @@ static int run_blockcommit(const struct cli *cli, struct err *err)
 			"disk '%s' of guest '%s' is no chain of your own files: what it merges roost knows",
 			target, l.f.name);
 	if (look_runs(&l) ? commit_running(cli, &l, target, err) < 0
-			  : supervisor_call("roost-snapshot-tidy",
-				    json_pack("{s:s}", "name", l.f.name), NULL, err) < 0)
+			  : commit_stopped(cli, &l, target, own, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(json_pack("{s:s}", "target", target));

@@ -482,7 +482,8 @@ static int run_delete(const struct cli *cli, struct err *err)
 		return told(cli, "Snapshot '%s' of guest '%s' deleted\n", name, f.name, reply);
 	}
 	json_object_set_new(args, "name", json_string(f.name));
-	if (supervisor_call("roost-snapshot-delete", args, &reply, err) < 0)
+	if (long_call_supervisor((struct long_about){"guest", f.name}, "roost-snapshot-delete",
+		    args, NULL, 0, cli->json, &reply, err) < 0)
 		return -1;
 	return told(cli, "Snapshot '%s' of guest '%s' deleted\n", name, f.name, reply);
 }

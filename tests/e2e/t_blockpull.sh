@@ -202,9 +202,32 @@ check_eq "no layer is left" 0 "$(jq '.layers | length' "$guests/a/snapshots.json
 check_eq "it has what it had" "$was" "$(content a)"
 qemu-img check -q "$guests/a/disk0.qcow2"
 
-say "of one that does not run"
+say "of one that does not run: the named disk alone, and until it is cancelled"
+sed 's/size: 4M}/&, {size: 8M}/' "$TMPDIR/a.yaml" | roost define - >/dev/null
+qemu-io -f qcow2 -c 'write -q -P 7 0 4M' "$guests/a/disk1.qcow2"
 roost clone a b >/dev/null
+qemu-io -f qcow2 -c 'write -q -P 8 1M 2M' "$guests/a/disk-vdb.$(jq -r '.tops.vdb | split(".")[1]' "$guests/a/snapshots.json").qcow2"
 roost undefine b --remove-all-storage >/dev/null
+check_status 2 roost blockcommit a vda --bandwidth 1M
 roost blockcommit a vda >/dev/null
-check_eq "no layer is left" 0 "$(jq '.layers | length' "$guests/a/snapshots.json")"
+check_eq "the other disk" '["vdb"]' "$(jq -c '[.layers[].disk]' "$guests/a/snapshots.json")"
 check_eq "it has what it had" "$was" "$(content a)"
+hold_at snapshot-merging
+roost blockcommit a vdb >"$TMPDIR/said" 2>&1 &
+slow=$!
+wait_until 20 held_at
+kill -TERM $slow
+has_heard() {
+	grep -q '^ShdPnd:.*[4-7c-f]...$' "/proc/$held/status"
+}
+wait_until 20 has_heard
+kill -CONT "$held"
+! wait $slow || fail "it was not cancelled"
+check_match "it says so" "cancelled" "$(cat "$TMPDIR/said")"
+check_eq "it is still to be merged" '["vdb"]' "$(jq -c '[.layers[].disk]' "$guests/a/snapshots.json")"
+qemu-img check -q "$guests/a/disk1.qcow2"
+roost blockcommit a vdb >/dev/null
+check_eq "no layer is left" 0 "$(jq '.layers | length' "$guests/a/snapshots.json")"
+qemu-img check -q "$guests/a/disk1.qcow2"
+qemu-io -r -f qcow2 -c 'read -q -P 8 1M 2M' -c 'read -q -P 7 3M 1M' "$guests/a/disk1.qcow2" >"$TMPDIR/said"
+check_no_match "it has what it had" fail "$(cat "$TMPDIR/said")"

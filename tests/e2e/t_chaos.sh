@@ -378,6 +378,7 @@ while read -r victim point <&7; do
 	sysprep-*) ;; # t_sysprep
 	template-*) ;; # t_template
 	snapshot-before-plan | snapshot-planned | snapshot-before-merge | snapshot-merged | snapshot-forgotten) ;; # t_snapshot
+	snapshot-merging) ;; # t_blockpull
 	snapshot-begin | snapshot-live-planned | snapshot-nodes | snapshot-before-transaction | snapshot-taken | \
 		snapshot-settled) ;; # t_snapshot_live
 	snapshot-stopped | snapshot-memory-sent | snapshot-decided) ;; # t_snapshot_memory
