@@ -62,6 +62,7 @@ struct qcow2_new {
 	unsigned cluster_bits; /* 0: 16 (64 KiB); larger where the size demands it */
 	const char *backing;   /* NULL: none; 1 to 1023 bytes that fit the first cluster */
 	const char *backing_format; /* "qcow2" or "raw"; demanded with `backing` */
+	bool backing_is_node;       /* it is qemu-img's "json:{...}", no file's name */
 	bool durable;               /* fdatasync before returning */
 };
 /*
@@ -72,6 +73,8 @@ struct qcow2_new {
  * name table as qemu-img writes it; `qemu-img check` is clean.
  */
 int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err);
+/* The same into an open, empty file, which the caller drops on failure; `name` is for errors. */
+int qcow2_create_in(int fd, const char *name, const struct qcow2_new *what, struct err *err);
 /*
  * Writes an image that stands alone with the content of `from`, a raw file of at most
  * QCOW2_COPY_MAX bytes; else as qcow2_create(). A writer that is killed leaves an image that is not

@@ -138,7 +138,8 @@ static int build_header(
 		h.l1_table_offset = htobe64((1 + l->table_clusters + l->blocks) << l->cluster_bits);
 	buf_add(head, &h, sizeof(h));
 	if (what->backing) {
-		backing = str_fmt("%s%s", protocol_guard(what->backing), what->backing);
+		backing = str_fmt("%s%s",
+			what->backing_is_node ? "" : protocol_guard(what->backing), what->backing);
 		add_extension(head, QCOW2_EXTENSION_BACKING_FORMAT, what->backing_format,
 			strlen(what->backing_format));
 	}
@@ -201,16 +202,35 @@ static int write_image(int fd, const struct layout *l, const struct buf *head, b
 	return durable ? fdatasync(fd) : 0;
 }
 
-int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err)
+static int prepare(const char *name, const struct qcow2_new *what, struct layout *l,
+	struct buf *head, struct err *err)
 {
-	struct layout l = {0};
-	_cleanup_buf_ struct buf head = {0};
 	if (what->backing && !str_eq(what->backing_format, "qcow2") &&
 		!str_eq(what->backing_format, "raw"))
 		return err_set(err, ERR_USAGE,
 			"'%s': the format of its backing file must be qcow2 or raw", name);
-	if (choose_layout(what, &l, err) < 0 || build_header(&l, what, &head, err) < 0)
+	if (choose_layout(what, l, err) < 0 || build_header(l, what, head, err) < 0)
 		return err_prefix(err, "cannot make '%s'", name);
+	return 0;
+}
+
+int qcow2_create_in(int fd, const char *name, const struct qcow2_new *what, struct err *err)
+{
+	struct layout l = {0};
+	_cleanup_buf_ struct buf head = {0};
+	if (prepare(name, what, &l, &head, err) < 0)
+		return -1;
+	return write_image(fd, &l, &head, what->durable) < 0
+		       ? err_errno(err, "cannot write '%s'", name)
+		       : 0;
+}
+
+int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err)
+{
+	struct layout l = {0};
+	_cleanup_buf_ struct buf head = {0};
+	if (prepare(name, what, &l, &head, err) < 0)
+		return -1;
 	_cleanup_close_ int fd =
 		openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)

@@ -25,22 +25,13 @@ enum { OUT_MAX = 16 << 20, SAID_MAX = 4096, REAP_MS = 5000, STALL_MS = 300000, P
 
 /* ---- nodes ---------------------------------------------------------------------------------------- */
 
-static char *node_text(json_t *node, struct err *err)
+static json_t *node_of(const struct tool_file *f, json_t *backing)
 {
-	_cleanup_json_ json_t *owned = node;
-	if (!owned) {
-		err_set(err, ERR_USAGE, "the name of an image is not UTF-8");
-		return NULL;
-	}
-	_cleanup_free_ char *line = json_line(owned);
-	return str_fmt("json:%s", line);
-}
-
-static json_t *node_json(const char *path, bool qcow2, json_t *backing)
-{
-	json_t *file = json_pack("{s:s, s:s}", "driver", "file", "filename", path);
-	json_t *node = json_pack("{s:s, s:o*}", "driver", qcow2 ? "qcow2" : "raw", "file", file);
-	if (node && file && qcow2)
+	json_t *file = json_pack("{s:s, s:s}", "driver", "file", "filename", f->path);
+	json_t *node = json_pack("{s:s, s:o*}", "driver", f->qcow2 ? "qcow2" : "raw", "file", file);
+	if (node && file && f->locked)
+		json_object_set_new(file, "locking", json_string("off"));
+	if (node && file && f->qcow2 && !f->follows)
 		json_object_set_new(node, "backing", backing ? backing : json_null());
 	else
 		json_decref(backing);
@@ -50,20 +41,36 @@ static json_t *node_json(const char *path, bool qcow2, json_t *backing)
 	return NULL;
 }
 
+char *tool_files_node(const struct tool_file files[], size_t count, struct err *err)
+{
+	json_t *node = NULL;
+	for (size_t i = count; i-- > 0;) {
+		node = node_of(&files[i], node);
+		if (!node)
+			break;
+	}
+	_cleanup_json_ json_t *owned = node;
+	if (!owned) {
+		err_set(err, ERR_USAGE, "the name of an image is not UTF-8");
+		return NULL;
+	}
+	_cleanup_free_ char *line = json_line(owned);
+	return str_fmt("json:%s", line);
+}
+
 char *tool_node(const char *path, bool qcow2, struct err *err)
 {
-	return node_text(node_json(path, qcow2, NULL), err);
+	const struct tool_file file = {.path = path, .qcow2 = qcow2};
+	return tool_files_node(&file, 1, err);
 }
 
 char *tool_chain_node(const struct chain *c, size_t from, struct err *err)
 {
-	json_t *node = NULL;
-	for (size_t i = c->count; i-- > from;) {
-		node = node_json(c->links[i].path, c->links[i].qcow2, node);
-		if (!node)
-			break;
-	}
-	return node_text(node, err);
+	struct tool_file files[CHAIN_MAX];
+	for (size_t i = from; i < c->count; i++)
+		files[i - from] =
+			(struct tool_file){.path = c->links[i].path, .qcow2 = c->links[i].qcow2};
+	return tool_files_node(files, c->count - from, err);
 }
 
 /* ---- the child ------------------------------------------------------------------------------------ */
@@ -107,8 +114,8 @@ static int settle_files(const struct tool_run *run, int out, int said)
 {
 	enum { ABOVE = 200 };
 	int null = open("/dev/null", O_RDONLY), count = (int)run->fd_count;
-	int high[CHAIN_MAX];
-	if (run->fd_count > CHAIN_MAX || dup2(null, STDIN_FILENO) < 0 ||
+	int high[TOOL_FDS_MAX];
+	if (run->fd_count > TOOL_FDS_MAX || dup2(null, STDIN_FILENO) < 0 ||
 		dup2(out, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0)
 		return -1;
 	for (int i = 0; i < count; i++) /* out of the way first */

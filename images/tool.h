@@ -21,7 +21,7 @@
 #include "base/str.h"
 #include "images/chain.h"
 
-enum { TOOL_FD_FIRST = 10 };
+enum { TOOL_FD_FIRST = 10, TOOL_FDS_MAX = 3 * CHAIN_MAX };
 
 struct tool_run {
 	const char *const *argv; /* what comes after "qemu-img"; NULL-terminated */
@@ -34,7 +34,7 @@ struct tool_run {
 	/* What -p tells, in hundredths of a percent; NULL: none. */
 	void (*told)(void *about, const char *step, int64_t done, int64_t total);
 	void *about;
-	/* Files that stay open in it, as TOOL_FD_FIRST and so on: for "/proc/self/fd/10" in a node. */
+	/* Files that stay open in it, at most TOOL_FDS_MAX, as TOOL_FD_FIRST and so on: for "/proc/self/fd/10" in a node. */
 	const int *fds;
 	size_t fd_count;
 	struct buf *out;     /* its standard output, at most 16 MiB; NULL: dropped */
@@ -44,10 +44,16 @@ struct tool_run {
 /* Runs it to its end; `status`, which may be NULL, is its exit status. */
 int tool_run(const struct tool_run *run, int *status, struct err *err);
 
-/*
- * "json:{...}" of a file of that format, freed by the caller; qcow2 stands alone in it, whatever its
- * header says. ERR_USAGE: the path is not UTF-8.
- */
+/* A file, for a node. */
+struct tool_file {
+	const char *path;
+	bool qcow2;   /* else raw */
+	bool locked;  /* by us, as a writer: it must not try to lock it as well */
+	bool follows; /* the lowest of them: what its header names, we have written there */
+};
+/* "json:{...}" of files, each over the next one, freed by the caller. ERR_USAGE: a path is not UTF-8. */
+char *tool_files_node(const struct tool_file files[], size_t count, struct err *err);
+/* The same of one file; qcow2 stands alone in it, whatever its header says. */
 char *tool_node(const char *path, bool qcow2, struct err *err);
 /* The same of a whole chain, or of that from its link `from` on. */
 char *tool_chain_node(const struct chain *c, size_t from, struct err *err);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/signals.h"
@@ -20,13 +21,13 @@
 #include "orchestrator/image_stands.h"
 #include "orchestrator/tool_told.h"
 
-enum { HEADER_NAME_MAX = 1023 };
+enum { PART_MAX = 8 }; /* files in a node that a header can hold */
 
 /* What qemu-img is handed: files as /proc/self/fd/10 and so on. */
 struct files {
-	int fds[CHAIN_MAX];
-	bool qcow2[CHAIN_MAX];
-	bool locked[CHAIN_MAX]; /* by us, as a writer: it must not try to lock it as well */
+	int fds[TOOL_FDS_MAX];
+	struct tool_file of[TOOL_FDS_MAX];
+	char paths[TOOL_FDS_MAX][24];
 	size_t count;
 };
 
@@ -42,9 +43,10 @@ static void files_close(struct files *f)
 /* `fd` is the caller's; a descriptor of the same open file, and so of the same locks, is kept. */
 static void add_file(struct files *f, int fd, bool qcow2, bool locked)
 {
-	f->fds[f->count] = dup(fd);
-	f->qcow2[f->count] = qcow2;
-	f->locked[f->count++] = locked;
+	char *path = f->paths[f->count];
+	snprintf(path, sizeof(f->paths[0]), "/proc/self/fd/%zu", TOOL_FD_FIRST + f->count);
+	f->of[f->count] = (struct tool_file){.path = path, .qcow2 = qcow2, .locked = locked};
+	f->fds[f->count++] = dup(fd);
 }
 
 /* The links of a chain from `first` on: only read, and by others, too. */
@@ -59,33 +61,9 @@ static int add_links(struct files *f, const struct chain *c, size_t first, struc
 		if (st.st_ino != link->inode || st.st_dev != link->device)
 			return err_set(
 				err, ERR_BUSY, "'%s' was replaced at this moment", link->path);
-		if (f->count == CHAIN_MAX)
-			return err_set(err, ERR_REFUSED,
-				"these are more than %d files in all, too many to compare",
-				CHAIN_MAX);
 		add_file(f, fd, link->qcow2, false);
 	}
 	return 0;
-}
-
-/* "json:{...}" of the files from `first` on, short enough for some that a header can hold it. */
-static char *node_of(const struct files *f, size_t first, size_t count)
-{
-	json_t *node = json_null();
-	for (size_t i = first + count; i-- > first;) {
-		_cleanup_free_ char *path = str_fmt("/proc/self/fd/%zu", TOOL_FD_FIRST + i);
-		json_t *file = json_pack("{s:s, s:s}", "driver", "file", "filename", path);
-		if (f->locked[i])
-			json_object_set_new(file, "locking", json_string("off"));
-		if (f->qcow2[i])
-			node = json_pack("{s:s, s:o, s:o}", "driver", "qcow2", "file", file,
-				"backing", node);
-		else
-			node = json_pack("{s:s, s:o}", "driver", "raw", "file", file);
-	}
-	_cleanup_json_ json_t *owned = node;
-	_cleanup_free_ char *line = json_line(owned);
-	return str_fmt("json:%s", line);
 }
 
 static int run_tool(
@@ -171,9 +149,9 @@ static int commit_into(
 	add_file(&f, base->fresh, c->links[1].qcow2, true);
 	if (add_links(&f, c, 2, err) < 0)
 		return -1;
-	_cleanup_free_ char *node = node_of(&f, 0, f.count);
+	_cleanup_free_ char *node = tool_files_node(f.of, f.count, err);
 	const char *argv[] = {"commit", "-p", "-d", node, NULL};
-	return run_tool(cli, &f, argv, err);
+	return node ? run_tool(cli, &f, argv, err) : -1;
 }
 
 static int run_commit(const struct cli *cli, struct err *err)
@@ -230,10 +208,10 @@ static int run_flatten(const struct cli *cli, struct err *err)
 		image_check_changeable(&c.links[0], false, NULL, NULL, err) < 0 ||
 		open_over(cli, &f, &r, &c, err) < 0)
 		return -1;
-	_cleanup_free_ char *node = node_of(&f, 0, f.count);
+	_cleanup_free_ char *node = tool_files_node(f.of, f.count, err);
 	_cleanup_free_ char *guest = image_disk_of(&c.links[0]);
 	const char *argv[] = {"rebase", "-p", "-b", "", node, NULL};
-	if (run_tool(cli, &f, argv, err) < 0 || remake_settle(&r, err) < 0)
+	if (!node || run_tool(cli, &f, argv, err) < 0 || remake_settle(&r, err) < 0)
 		return err_prefix(err, "'%s'", path);
 	if (tell(cli, "stands alone now", NULL, err) < 0)
 		return -1;
@@ -289,6 +267,44 @@ static int look_at_top(const char *path, struct chain_link *top, struct err *err
 	return top->path ? 0 : err_errno(err, "cannot open the image '%s'", path);
 }
 
+/* An empty overlay over that node, which goes with us: a short name for it. Where it is among the files. */
+static int add_stub(struct files *f, uint64_t size, const char *node, struct err *err)
+{
+	const struct qcow2_new new = {
+		.size = size, .backing = node, .backing_format = "qcow2", .backing_is_node = true};
+	_cleanup_close_ int fd = memfd_create("stub", MFD_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, "cannot make a file in memory");
+	if (qcow2_create_in(fd, "a file in memory", &new, err) < 0)
+		return -1;
+	add_file(f, fd, true, false);
+	f->of[f->count - 1].follows = true;
+	return 0;
+}
+
+/*
+ * The node of the chain `c`, which are the files from `first` on. qemu-img writes it into a header for a moment, which
+ * has room for 1023 bytes: of a longer chain the lower part is named by a stub.
+ */
+static char *base_node(struct files *f, size_t first, const struct chain *c, struct err *err)
+{
+	struct tool_file part[PART_MAX + 1];
+	size_t end = c->count, stubs = 0;
+	for (;;) {
+		size_t from = end > PART_MAX ? end - PART_MAX : 0, count = end - from;
+		memcpy(part, &f->of[first + from], count * sizeof(*part));
+		if (stubs)
+			part[count++] = f->of[f->count - 1];
+		_cleanup_free_ char *node = tool_files_node(part, count, err);
+		if (!from || !node)
+			return TAKE(node);
+		if (add_stub(f, c->links[from].virtual_size, node, err) < 0)
+			return NULL;
+		stubs++;
+		end = from;
+	}
+}
+
 /* What differs between the two chains below it is written into it; then it stands on the other one. */
 static int copy_differences(const struct cli *cli, struct files *f, const struct chain *new,
 	const char *format, struct err *err)
@@ -296,24 +312,19 @@ static int copy_differences(const struct cli *cli, struct files *f, const struct
 	size_t old = f->count;
 	if (add_links(f, new, 0, err) < 0)
 		return -1;
-	_cleanup_free_ char *node = node_of(f, 0, old);
-	_cleanup_free_ char *base = node_of(f, old, f->count - old);
-	if (strlen(base) > HEADER_NAME_MAX) {
-		err_set(err, ERR_REFUSED, "'%s' stands on %zu files: too many to compare with",
-			new->links[0].path, new->count - 1);
-		return err_hint(err, "`roost image flatten` makes one of them stand alone");
-	}
+	_cleanup_free_ char *node = tool_files_node(f->of, old, err);
+	_cleanup_free_ char *base = node ? base_node(f, old, new, err) : NULL;
 	const char *argv[] = {"rebase", "-p", "-F", format, "-b", base, node, NULL};
-	return run_tool(cli, f, argv, err);
+	return base ? run_tool(cli, f, argv, err) : -1;
 }
 
 /* The name for people and their tools: alone, for it is opened by nobody here. */
 static int write_name(const struct cli *cli, const struct files *f, const char *name,
 	const char *format, struct err *err)
 {
-	_cleanup_free_ char *node = node_of(f, 0, 1);
+	_cleanup_free_ char *node = tool_files_node(f->of, 1, err);
 	const char *argv[] = {"rebase", "-u", "-F", format, "-b", name, node, NULL};
-	return run_tool(cli, f, argv, err);
+	return node ? run_tool(cli, f, argv, err) : -1;
 }
 
 static int rebase(const struct cli *cli, const struct chain *new, const char *name,

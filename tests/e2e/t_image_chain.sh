@@ -99,8 +99,14 @@ while [ $n -lt 31 ]; do
 done
 refused "with one more the chain would have more than 32" roost image rebase -u top.qcow2 -b elsewhere/d31 -F qcow2
 refused "'elsewhere/d31' stands on 31 files: with one more the chain would have more than 32" roost image create new.qcow2 -b elsewhere/d31 -F qcow2
-refused "more than 32 files in all, too many to compare" roost image rebase top.qcow2 -b elsewhere/d30 -F qcow2
-refused "elsewhere/d20' stands on 20 files: too many to compare with" roost image rebase top.qcow2 -b elsewhere/d20 -F qcow2
+for n in 0 7 15 22 30; do
+	qemu-io -f qcow2 -c "write -q -P $((n + 1)) $((n * 32))k 64k" "elsewhere/d$n"
+done
+roost image rebase top.qcow2 -b elsewhere/d30 -F qcow2 >/dev/null
+shows_whole top.qcow2
+check_eq "its name" "qcow2 elsewhere/d30" "$(stands_on top.qcow2)"
+roost image rebase top.qcow2 -b elsewhere/d20 -F qcow2 >/dev/null
+shows_whole top.qcow2
 roost image rebase -u top.qcow2 -b elsewhere/d30 -F qcow2 >/dev/null
 check_status 5 roost image rebase elsewhere/d0 -u -b "$TMPDIR/top.qcow2" -F qcow2
 check_match "a loop" "would stand on itself: .*top.qcow2. stands on it" "$out"
