@@ -23,6 +23,7 @@
  *	address      text    literal IPv4 or IPv6 (%scope allowed). A name is refused.
  *	port         number  default 22
  *	network      text    one of ours, whose holder dials (reach.h); default: we do
+ *	instance     text    "system" or "session": whose network that is (paths.h)
  *	host_key     text    "TYPE BASE64 [COMMENT]", the key issued to the guest. The server's must be
  *	                     the same blob. null: no server is accepted, unless:
  *	trust        "first" with host_key null: accept any key; `climb` tells which one

@@ -54,7 +54,9 @@ json_t *ssh_params(
 		(int)r.port, "user", ssh_user(d, user), "identities", ssh_identities(d, err),
 		"host_key", d->issued.host_key);
 	if (r.network[0])
-		json_object_set_new(params, "network", json_string(r.network));
+		json_object_update_new(
+			params, json_pack("{s:s, s:s}", "network", r.network, "instance",
+					paths_are_system() ? "system" : "session"));
 	return params;
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/sock.h"
+#include "orchestrator/paths.h"
 #include "orchestrator/reach.h"
 #include "orchestrator/ssh_words.h"
 
@@ -57,6 +58,8 @@ static int open_socket(
 static int begin_by_network(const struct remote *r, struct err *err)
 {
 	struct reach reach = {.port = (uint16_t)r->port};
+	if (r->instance && paths_connect(r->instance, err) < 0)
+		return -1;
 	snprintf(reach.network, sizeof(reach.network), "%s", r->network);
 	snprintf(reach.address, sizeof(reach.address), "%s", r->address);
 	return reach_begin(&reach, err);

@@ -44,8 +44,8 @@ static int rung_of(const char *name, enum rung *out, struct err *err)
 
 /* ---- checks that every sub-command shares ------------------------------------------------------ */
 
-static const char *const remote_keys[] = {"address", "port", "network", "host_key", "trust", "user",
-	"identities", "agent", "connect_ms", NULL};
+static const char *const remote_keys[] = {"address", "port", "network", "instance", "host_key",
+	"trust", "user", "identities", "agent", "connect_ms", NULL};
 
 static bool among(const char *key, const char *const *keys)
 {
@@ -125,6 +125,7 @@ static int read_remote(json_t *o, struct remote *out, struct err *err)
 	if (json_str(o, "address", &r.address, err) < 0 ||
 		json_int_opt(o, "port", &port, err) < 0 ||
 		json_str_opt(o, "network", &r.network, err) < 0 ||
+		json_str_opt(o, "instance", &r.instance, err) < 0 ||
 		json_str_opt(o, "host_key", &r.host_key, err) < 0 ||
 		json_str_opt(o, "trust", &trust, err) < 0 ||
 		json_str(o, "user", &r.user, err) < 0 ||

@@ -16,6 +16,7 @@ struct remote {
 	const char *address; /* literal IPv4 or IPv6, with %scope if need be */
 	int port;
 	const char *network;  /* whose holder dials; NULL: we do, where we are */
+	const char *instance; /* whose network that is: "system", "session" */
 	const char *host_key; /* "TYPE BASE64 [COMMENT]"; NULL when none was issued */
 	bool trust_first;     /* without an issued key: accept any, and tell which */
 	const char *user;

@@ -1,0 +1,38 @@
+#!/bin/sh
+# A member of the group `roost` and a guest of root's instance on a network: he starts it, waits for it, and gets in, by roost
+# and by his own ssh; whoever is no member does not.
+# user: root
+. "$TOP/tests/e2e/members.sh"
+
+need tiny-vmlinux tiny-initrd
+[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
+[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
+[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+command -v ssh >/dev/null || lacking ssh
+
+roost boot
+cp "$GUESTS/tiny-vmlinux" "$GUESTS/tiny-initrd" "$TMPDIR/home/alice"
+as alice ssh-keygen -q -t ed25519 -N '' -f "$TMPDIR/home/alice/key"
+cat >"$TMPDIR/home/alice/web.yaml" <<END
+name: web
+memory: 192M
+kernel: $TMPDIR/home/alice/tiny-vmlinux
+initrd: $TMPDIR/home/alice/tiny-initrd
+cmdline: console=ttyS0 quiet
+interfaces:
+  - network: default
+    publish: ["8022:22"]
+cloud_init: {user: alice, keys: [$TMPDIR/home/alice/key.pub]}
+ready: {identity: $TMPDIR/home/alice/key}
+END
+chmod 644 "$TMPDIR"/home/alice/[tw]*
+as alice roost run "$TMPDIR/home/alice/web.yaml"
+check_eq "roost ssh" alice "$(as alice roost ssh web id -un </dev/null)"
+as alice roost ssh-config web >"$TMPDIR/home/alice/config"
+check_eq "his ssh" alice "$(as alice ssh -F "$TMPDIR/home/alice/config" web.roost id -un </dev/null)"
+check_match "dial" '^SSH-2.0' "$(as alice roost dial web 22 </dev/null | head -n 1)"
+check_match "the published port" '^SSH-2.0' "$(socat -u -T 5 TCP4:127.0.0.1:8022 - | head -n 1)"
+check_status 5 as bob roost -c system dial web 22
+as alice roost destroy web
+roost net-destroy default
+roost halt --timeout 5s
