@@ -66,7 +66,7 @@ struct host_firewall *host_firewall_open(
 	struct host_firewall *f = xcalloc(1, sizeof(*f));
 	snprintf(f->id, sizeof(f->id), "%s", id);
 	snprintf(f->interface, sizeof(f->interface), "%s", interface);
-	snprintf(f->comment, sizeof(f->comment), "roost-%s", f->id);
+	snprintf(f->comment, sizeof(f->comment), FILTER_MARK "%s", f->id);
 	snprintf(f->table, sizeof(f->table), "roost_%s", f->id);
 	f->passages[0] = (struct passage){f->interface, bridged ? f->interface : NULL};
 	f->passages[1] = (struct passage){NULL, f->interface};
@@ -356,25 +356,73 @@ int host_firewall_heal(struct host_firewall *f, struct err *err)
 	return count < 0 ? -1 : opened;
 }
 
-int host_firewall_unheal(struct host_firewall *f, struct err *err)
+/* For each chain that takes rules of others, whoever has opened it. */
+static int each_opening(struct host_firewall *f,
+	void (*fn)(struct host_firewall *f, const json_t *chain, void *context), void *context,
+	struct err *err)
 {
 	size_t i;
 	json_t *part;
-	_cleanup_buf_ struct buf text = {0};
 	_cleanup_json_ json_t *chains = ask(f, "list chains\n", err);
 	if (!chains)
 		return -1;
 	json_array_foreach (chains, i, part) {
 		const json_t *c = json_object_get(part, "chain");
-		const char *name = json_get_str(c, "name", "");
 		for (size_t k = 0; k < filter_opening_count; k++)
-			if (strcmp(name, filter_openings[k].opening) == 0)
-				add_deletions(f, json_get_str(c, "family", ""),
-					json_get_str(c, "table", ""), name, &text);
+			if (str_eq(json_get_str(c, "name", NULL), filter_openings[k].opening))
+				fn(f, c, context);
 	}
-	if (text.len && run(f->look, text.data, "remove rules from the host's firewall", err) < 0)
+	return 0;
+}
+
+static void add_deletions_of(struct host_firewall *f, const json_t *chain, void *text)
+{
+	add_deletions(f, json_get_str(chain, "family", ""), json_get_str(chain, "table", ""),
+		json_get_str(chain, "name", ""), text);
+}
+
+int host_firewall_unheal(struct host_firewall *f, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	if (each_opening(f, add_deletions_of, &text, err) < 0 ||
+		(text.len &&
+			run(f->look, text.data, "remove rules from the host's firewall", err) < 0))
 		return -1;
 	return legacy_remove(f->comment, err);
+}
+
+static void add_marks_of(struct host_firewall *f, const json_t *chain, void *marks)
+{
+	size_t i;
+	json_t *part;
+	_cleanup_json_ json_t *rules = rules_of(f, json_get_str(chain, "family", ""),
+		json_get_str(chain, "table", ""), json_get_str(chain, "name", ""));
+	json_array_foreach (rules, i, part)
+		filter_mark_add(marks, json_get_str(json_object_get(part, "rule"), "comment", ""));
+}
+
+void filter_mark_add(json_t *marks, const char *comment)
+{
+	size_t i;
+	json_t *mark;
+	const char *id = comment + strlen(FILTER_MARK);
+	if (!str_starts(comment, FILTER_MARK) || strspn(id, "0123456789abcdef") != 8)
+		return;
+	json_array_foreach (marks, i, mark)
+		if (strncmp(json_string_value(mark), id, 8) == 0)
+			return;
+	json_array_append_new(marks, json_stringn(id, 8));
+}
+
+json_t *host_firewall_marks(struct host_firewall *f, struct err *err)
+{
+	json_t *marks = json_array();
+	if (each_opening(f, add_marks_of, marks, err) < 0) {
+		json_decref(marks);
+		return NULL;
+	}
+	legacy_marks(marks);
+	return marks;
 }
 
 /* ---- changes -------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "netsetup/address.h"
 
 struct host_firewall;
@@ -47,6 +48,9 @@ char *host_filter_remedy(const struct host_filter *filter, const char *interface
 int host_firewall_heal(struct host_firewall *f, struct err *err);
 /* Takes those rules away, also those of a former holder. */
 int host_firewall_unheal(struct host_firewall *f, struct err *err);
+
+/* The IDs of networks that have such rules, each once, as far as chains are there that take them. */
+json_t *host_firewall_marks(struct host_firewall *f, struct err *err);
 
 /* Readable when rules of nftables have changed. */
 int host_firewall_fd(const struct host_firewall *f);

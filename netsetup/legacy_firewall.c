@@ -196,3 +196,14 @@ int legacy_open(const struct host_filter *filter, const struct passage *passages
 	}
 	return 0;
 }
+
+void legacy_marks(json_t *marks)
+{
+	static const char before[] = "--comment ";
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		_cleanup_buf_ struct buf rules = {0};
+		read_rules(&families[i], &rules);
+		for (const char *at = strstr(rules.data, before); at; at = strstr(at + 1, before))
+			filter_mark_add(marks, at + strlen(before));
+	}
+}

@@ -27,6 +27,14 @@ size_t legacy_count(const struct host_filter *filter, const char *comment);
 /* Removes all rules with it from all openings. */
 int legacy_remove(const char *comment, struct err *err);
 
+/* Adds the IDs that rules' comments tell. */
+void legacy_marks(json_t *marks);
+
+/* A rule of ours has this comment, and behind it the network's ID. */
+#define FILTER_MARK "roost-"
+/* Adds the ID, if there is one in the comment and it is not there yet. What follows it is passed over. */
+void filter_mark_add(json_t *marks, const char *comment);
+
 /* The chains of a filter's table that take rules of others, by who has made them. */
 struct filter_opening {
 	const char *jump;    /* what the filter jumps to, if it is in use */

@@ -92,7 +92,11 @@ json_t *uplink_status(const struct uplink *u);
  */
 json_t *uplink_filters(const char *interface, struct err *err);
 
-/* Removes what an uplink left whose holder was killed. */
+/*
+ * What uplinks have left on the host whose holders were killed: the IDs of networks, running ones too, with rules in chains of
+ * others; and the removal of all that one of an ID has there.
+ */
+json_t *uplink_traces(struct err *err);
 int uplink_sweep(const char *id, struct err *err);
 
 #endif

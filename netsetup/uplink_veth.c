@@ -234,6 +234,22 @@ static int blame(struct uplink *u, int family, struct err *err)
 	return err_hint(err, "%s", remedy);
 }
 
+/* Where a bridge's frames lead nobody knows, so nothing is proven: some rule of the host's may well let them pass. */
+static int note_bridged(struct uplink *u, struct err *err)
+{
+	struct host_filter filters[HOST_FILTERS_MAX];
+	int count = host_firewall_filters(u->firewall, filters, err);
+	for (int i = 0; i < count; i++) {
+		_cleanup_free_ char *filter = host_filter_text(&filters[i]);
+		if (!filters[i].opening[0])
+			uplink_note(u,
+				"this host's firewall sees what passes the bridge %s, and may drop it: %s; "
+				"`sysctl net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`",
+				u->bridge, filter);
+	}
+	return count < 0 ? -1 : 0;
+}
+
 /* Opens what can be opened, and proves that this is enough. What is lacking for IPv6 alone is only noted. */
 static int pass_firewall(struct uplink *u, struct err *err)
 {
@@ -246,7 +262,7 @@ static int pass_firewall(struct uplink *u, struct err *err)
 			"this host's firewall drops what it does not know: rules marked roost-%s let the network through",
 			u->id);
 	if (u->mode == UPLINK_BRIDGED)
-		return 0;
+		return note_bridged(u, err);
 	int came = prove(u, &u->address, err);
 	if (came <= 0)
 		return came < 0 ? -1 : blame(u, AF_INET, err);
@@ -263,17 +279,26 @@ static int pass_firewall(struct uplink *u, struct err *err)
 static int remove_link(const char *name, struct err *err)
 {
 	_cleanup_netlink_ struct netlink *n = netlink_open(err);
-	int link = n ? link_index(n, name, err) : -1;
+	struct err why = ERR_INIT;
+	int link = n ? link_index(n, name, &why) : -1;
+	if (n && link < 0 && why.kind != ERR_NOT_FOUND)
+		*err = why;
 	if (link < 0)
-		return n && err->kind == ERR_NOT_FOUND ? 0 : -1;
+		return n && why.kind == ERR_NOT_FOUND ? 0 : -1;
 	return link_remove(n, link, err);
 }
 
+/* First the table: that of a process that lives is not removed, and then nothing is. */
 static int sweep(struct host_firewall *f, const char *host, struct err *err)
 {
-	if (host_firewall_unheal(f, err) < 0 || host_table_remove(f, err) < 0)
-		return -1;
-	return remove_link(host, err);
+	struct err why = ERR_INIT;
+	if (host_table_remove(f, &why) < 0) {
+		err_set(err, ERR_REFUSED,
+			"another roost-net of this host has a network of this name: %s",
+			why.message);
+		return err_hint(err, "give one of the two another name");
+	}
+	return host_firewall_unheal(f, err) < 0 ? -1 : remove_link(host, err);
 }
 
 int uplink_sweep(const char *id, struct err *err)
@@ -283,6 +308,14 @@ int uplink_sweep(const char *id, struct err *err)
 	int result = f ? sweep(f, host, err) : -1;
 	host_firewall_close(f);
 	return result;
+}
+
+json_t *uplink_traces(struct err *err)
+{
+	struct host_firewall *f = host_firewall_open("", "", false, err);
+	json_t *ids = f ? host_firewall_marks(f, err) : NULL;
+	host_firewall_close(f);
+	return ids;
 }
 
 json_t *uplink_filters(const char *interface, struct err *err)
@@ -330,7 +363,8 @@ int uplink_veth_up(struct uplink *u, struct err *err)
 /* The bridge's own frames come through the host's filters, as br_netfilter does it; nothing can be proven: where do they lead? */
 int uplink_bridged_up(struct uplink *u, struct err *err)
 {
-	if (!setting_is("/proc/sys/net/bridge/bridge-nf-call-iptables", '1'))
+	if (!setting_is("/proc/sys/net/bridge/bridge-nf-call-iptables", '1') &&
+		!setting_is("/proc/sys/net/bridge/bridge-nf-call-ip6tables", '1'))
 		return 0;
 	u->firewall = host_firewall_open(u->id, u->bridge, true, err);
 	if (!u->firewall || host_firewall_unheal(u->firewall, err) < 0)

@@ -123,6 +123,25 @@ static void look_at_links(struct doctor *d, const json_t *active)
 		if_freenameindex(links);
 }
 
+/* Rules in chains of the host's own. */
+static void look_at_rules(struct doctor *d, const json_t *active)
+{
+	size_t i;
+	json_t *id;
+	_cleanup_json_ json_t *ids = paths_are_system() ? network_ask_host("--traces", NULL) : NULL;
+	json_array_foreach (ids, i, id) {
+		const char *text = json_string_value(id);
+		if (json_object_get(active, text))
+			continue;
+		_cleanup_free_ char *mark = str_fmt("roost-%s", text);
+		_cleanup_free_ char *remedy =
+			str_fmt("`%s --sweep %s`", libexec_path("roost-net"), text);
+		doctor_tell(d, "firewall", mark,
+			"the host's firewall has rules with this comment, of a network that is not active",
+			remedy);
+	}
+}
+
 static void look_at(struct doctor *d, const char *name, json_t *active)
 {
 	struct err err = ERR_INIT;
@@ -153,4 +172,5 @@ void doctor_networks(struct doctor *d)
 	for (char **name = names; *name; name++)
 		look_at(d, *name, active);
 	look_at_links(d, active);
+	look_at_rules(d, active);
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/access.h"
@@ -23,6 +24,7 @@
 enum {
 	UP_MS = 30000, /* each step of roost-net has a shorter deadline of its own */
 	DOWN_MS = 10000,
+	ASK_MS = 5000,
 	ANSWER_MAX = 64 * 1024,
 	TAP_FD = 3,
 };
@@ -222,4 +224,21 @@ json_t *network_uplink(const struct network *n)
 		    &ignored) < 0)
 		return NULL;
 	return json_incref(json_object_get(status, "uplink"));
+}
+
+json_t *network_ask_host(const char *option, const char *word)
+{
+	struct err ignored = ERR_INIT;
+	const char *const argv[] = {libexec_path("roost-net"), option, word, NULL};
+	_cleanup_(child_end) struct child c = CHILD_NONE;
+	_cleanup_buf_ struct buf text = {0};
+	int64_t deadline = deadline_in(ASK_MS);
+	if (child_start(argv, false, &c, &ignored) < 0)
+		return NULL;
+	while (!child_read(&c, &text, ANSWER_MAX))
+		if (fd_wait(c.out, POLLIN, deadline) <= 0)
+			return NULL;
+	_cleanup_json_ json_t *answer =
+		text.len ? json_text_parse(text.data, text.len, &ignored) : NULL;
+	return json_incref(json_object_get(answer, "return"));
 }

@@ -21,6 +21,9 @@ int network_down(const struct network *n, struct err *err);
 /* Removes what one that has ended left in $RUN/n/ID, unless somebody is at it, or guests are still in it. */
 void network_sweep(const char *id);
 
+/* What `roost-net OPTION [WORD]` tells of the host, apart from any network; NULL: nothing. roost-net.c has the options. */
+json_t *network_ask_host(const char *option, const char *word);
+
 /* What its holder says of its way to the world (uplink_status() of netsetup/uplink.h); NULL: there is nobody to ask. */
 json_t *network_uplink(const struct network *n);
 

@@ -3,6 +3,8 @@
  *
  *	roost-net NAME [--again FD]	FD: a tap of it that outlived its former holder
  *	roost-net --commands		prints what net.sock understands, for roost-qmp(7)
+ *	roost-net --traces		the IDs of networks with rules in the host's chains, for roost doctor
+ *	roost-net --sweep ID		removes what the host has of that network, if it was killed
  *	roost-net --filters INTERFACE	what the host's firewall would drop of it (uplink_filters()), for roost validate
  *
  * It is two processes. The outer one, this file, stays in the host's network namespace with the rights of who
@@ -256,13 +258,22 @@ static int keep(struct outer *o, const char *name, int tap)
 	return 0;
 }
 
-static int tell_filters(const char *interface)
+static int tell(json_t *value, const struct err *err)
+{
+	answer(value ? json_pack("{s:o}", "return", value)
+		     : json_pack("{s:o}", "error", json_from_err(err)));
+	return value ? 0 : err_exit_code(err->kind);
+}
+
+/* What is asked of the host's firewall apart from a network. */
+static int run_alone(const char *option, const char *word)
 {
 	struct err err = ERR_INIT;
-	json_t *filters = uplink_filters(interface, &err);
-	answer(filters ? json_pack("{s:o}", "return", filters)
-		       : json_pack("{s:o}", "error", json_from_err(&err)));
-	return err_exit_code(err.kind);
+	if (str_eq(option, "--filters"))
+		return tell(uplink_filters(word, &err), &err);
+	if (str_eq(option, "--traces"))
+		return tell(uplink_traces(&err), &err);
+	return tell(uplink_sweep(word, &err) == 0 ? json_object() : NULL, &err);
 }
 
 int main(int argc, char **argv)
@@ -270,8 +281,9 @@ int main(int argc, char **argv)
 	struct outer o = {.run = -1, .lock = -1, .link = -1, .inner = PROC_NONE};
 	if (argc == 2 && str_eq(argv[1], "--commands"))
 		return command_print(holder_commands);
-	if (argc == 3 && str_eq(argv[1], "--filters"))
-		return tell_filters(argv[2]);
+	if ((argc == 3 && (str_eq(argv[1], "--filters") || str_eq(argv[1], "--sweep"))) ||
+		(argc == 2 && str_eq(argv[1], "--traces")))
+		return run_alone(argv[1], argv[2]);
 	bool again = argc == 4 && str_eq(argv[2], "--again");
 	if (argc != 2 && !again) {
 		fprintf(stderr, "roost-net: started by roostd and keepers only\n");

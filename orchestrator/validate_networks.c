@@ -1,22 +1,17 @@
 #include "orchestrator/validate.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
-#include "base/proc.h"
-#include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/network.h"
+#include "orchestrator/network_up.h"
 #include "orchestrator/paths.h"
-
-enum { PROGRAM_MS = 5000, ANSWER_MAX = 64 * 1024 };
 
 static void say(
 	struct validate_row *r, enum validate_result result, const char *detail, const char *remedy)
@@ -50,24 +45,6 @@ void validate_dnsmasq(struct validate_row *r)
 	else
 		say(r, VALIDATE_WARN, "no dnsmasq: no network can start but those of bridges",
 			"install the package dnsmasq-base");
-}
-
-/* What roost-net, who may ask the kernel, says of the host's filters; NULL: nothing. */
-static json_t *ask_filters(const char *interface)
-{
-	struct err ignored = ERR_INIT;
-	const char *const argv[] = {libexec_path("roost-net"), "--filters", interface, NULL};
-	_cleanup_(child_end) struct child c = CHILD_NONE;
-	_cleanup_buf_ struct buf text = {0};
-	int64_t deadline = deadline_in(PROGRAM_MS);
-	if (child_start(argv, false, &c, &ignored) < 0)
-		return NULL;
-	while (!child_read(&c, &text, ANSWER_MAX))
-		if (fd_wait(c.out, POLLIN, deadline) <= 0)
-			return NULL;
-	_cleanup_json_ json_t *answer =
-		text.len ? json_text_parse(text.data, text.len, &ignored) : NULL;
-	return json_incref(json_object_get(answer, "return"));
 }
 
 static bool forwards(void)
@@ -120,7 +97,7 @@ void validate_uplink(struct validate_row *r)
 	_cleanup_free_ char *interface = network_load(NETWORK_DEFAULT, &n, &ignored) == 0
 						 ? str_fmt("rn-%s", n.id)
 						 : xstrdup("rn-ID");
-	_cleanup_json_ json_t *filters = ask_filters(interface);
+	_cleanup_json_ json_t *filters = network_ask_host("--filters", interface);
 	if (filters)
 		tell_filters(r, filters);
 	else

@@ -192,6 +192,12 @@ wait_until 5 has_rules 4
 roost net-destroy default
 check_eq "nothing stays" "" "$(on_host)"
 
+say "doctor finds rules of a network that is no more"
+nft insert rule ip filter DOCKER-USER iifname rn-01234567 counter accept comment roost-01234567
+check_match "doctor" "firewall +roost-01234567" "$(roost doctor || :)"
+sh -c "$(roost doctor --json | jq -r '.. | objects | select(.name? == "roost-01234567").remedy | gsub("`"; "")')"
+check_eq "nothing stays" "" "$(on_host)"
+
 say "what was there before: iptables-legacy and ufw"
 nft flush ruleset
 docker iptables-legacy
@@ -245,8 +251,10 @@ say "routed: guests come with their own address, and are called by it"
 roost net-dumpyaml default | sed 's/^mode: .*/mode: routed/' >"$TMPDIR/default.yaml"
 grep -q '^mode: routed' "$TMPDIR/default.yaml" || echo 'mode: routed' >>"$TMPDIR/default.yaml"
 roost net-define "$TMPDIR/default.yaml"
+ip route add 100.64.0.0/10 dev eth0
 start
 guest_begin
+check_match "the way to it avoids the host's routes" '^10\.' "$(to=192.168.122.77 call)"
 check_eq "out" 192.168.122.77 "$(call guest)"
 check_eq "in" 198.51.100.1 "$(to=192.168.122.77 call world)"
 guest_end
@@ -258,3 +266,22 @@ start
 check_json "none" '.kind == "none"' "$uplink"
 check_status 1 roost net-exec default ip link show up0
 check_eq "nothing on the host" "" "$(on_host)"
+roost net-destroy default
+
+say "a bridge of the host's, whose frames br_netfilter sends through the host's filters"
+if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
+	echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
+	docker iptables-nft
+	ip link add br9 type bridge
+	printf 'name: lan\nmode: bridge\nbridge: br9\n' | roost net-define -
+	roost net-start lan
+	check_match "its own frames alone" '^-A DOCKER-USER -i br9 -o br9 -m comment' "$(iptables-nft -S DOCKER-USER)"
+	roost net-destroy lan
+	check_eq "nothing stays" "" "$(on_host)"
+	nft flush ruleset
+	iptables-nft -P FORWARD DROP
+	check_match "what cannot be opened is told" 'passes the bridge br9, and may drop it: the chain FORWARD of .*bridge-nf-call-iptables=0' "$(roost net-start lan 2>&1)"
+	roost net-destroy lan
+	ip link del br9
+	nft flush ruleset
+fi
