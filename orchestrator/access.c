@@ -62,8 +62,9 @@ static void rank_file(int dir, const char *name, uid_t owner, gid_t group)
 static void rank_old_folder(int parent, const char *name, gid_t group)
 {
 	static const char *const shared[] = {"guest.json", "console.log", "events.jsonl",
-		"events.jsonl.1", "last", "crashed", "lock", "id_ed25519", "id_ed25519.pub",
-		"serial1.log", "serial2.log", "serial3.log", "hvc0.log", "hvc1.log", "hvc2.log"};
+		"events.jsonl.1", "last", "crashed", "lock", "snapshots.json", "id_ed25519",
+		"id_ed25519.pub", "serial1.log", "serial2.log", "serial3.log", "hvc0.log",
+		"hvc1.log", "hvc2.log"};
 	struct err ignored = ERR_INIT;
 	struct stat st;
 	_cleanup_close_ int dir = dir_open(parent, name, &ignored);

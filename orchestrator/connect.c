@@ -193,7 +193,7 @@ int supervisor_start_within(
 	_cleanup_json_ json_t *answer = NULL;
 	if (!saved_exists(name))
 		return start_from(ms, name, paused ? START_PAUSED : 0, NULL, reply, err);
-	if (paths_are_system() && geteuid() != 0)
+	if (saved_is_for_root())
 		return start_managed(ms, name, paused, reply, err);
 	_cleanup_free_ char *path = saved_path(name, err);
 	if (!path || saved_open(path, name, &s, err) < 0) {

@@ -1,12 +1,14 @@
 /*
  * For a member of the group `roost`, who may write nothing into a guest's folder: its managed save is made, used and
- * removed for him by root, in a worker of roostd, which does what root's own `roost` does.
+ * removed for him by root, in a worker of roostd, which does what root's own `roost` does. The RAM of a snapshot is such
+ * a file, too.
  */
 #include "orchestrator/roostd.h"
 
 #include <stdlib.h>
 
 #include "base/fs.h"
+#include "base/str.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/paths.h"
@@ -41,6 +43,30 @@ int op_managed_save(const json_t *args, json_t **ret, struct err *err)
 		return -1;
 	*ret = json_pack("{s:s, s:I}", "file", path, "size", (json_int_t)size);
 	return 0;
+}
+
+int op_managed_snapshot(const json_t *args, json_t **ret, struct err *err)
+{
+	struct found f;
+	uint64_t size = 0;
+	const char *const given[] = {"snapshot", "description", "plugged"};
+	if (find_and_tell(args, "roost-managed-snapshot", &f, err) < 0)
+		return -1;
+	_cleanup_free_ char *path = saved_memory_path(f.name, "memory.save", err);
+	json_t *wish = json_pack("{s:b}", "memory", true);
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++)
+		json_object_set(wish, given[i], json_object_get(args, given[i]));
+	if (!path || saving_run(&f, "roost-snapshot", wish, path, true, &size, err) < 0)
+		return -1;
+	*ret = json_pack("{s:I}", "size", (json_int_t)size);
+	return 0;
+}
+
+int op_managed_check(const json_t *args, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return saved_check_memory(
+		json_get_str(args, "name", ""), json_get_str(args, "file", ""), err);
 }
 
 int op_managed_start(const json_t *args, json_t **ret, struct err *err)

@@ -177,6 +177,8 @@ int op_clone(const json_t *args, json_t **ret, struct err *err);
 int op_blockpull_off(const json_t *args, json_t **ret, struct err *err);
 /* op_managed.c */
 int op_managed_save(const json_t *args, json_t **ret, struct err *err);
+int op_managed_snapshot(const json_t *args, json_t **ret, struct err *err);
+int op_managed_check(const json_t *args, json_t **ret, struct err *err);
 int op_managed_start(const json_t *args, json_t **ret, struct err *err);
 int op_managed_remove(const json_t *args, json_t **ret, struct err *err);
 int op_template(const json_t *args, json_t **ret, struct err *err);

@@ -287,14 +287,24 @@ static int sysprep(void *self, const json_t *args, struct request *r, json_t **r
 /* What a member of the group may not do himself. Another worker may be at the guest: keepers and roostd see to that. */
 static int managed(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	worker_fn *work = str_eq(r->command, "roost-managed-save")    ? op_managed_save
-			  : str_eq(r->command, "roost-managed-start") ? op_managed_start
-								      : op_managed_remove;
+	static const struct {
+		const char *command;
+		worker_fn *work;
+	} works[] = {
+		{"roost-managed-save", op_managed_save},
+		{"roost-managed-snapshot", op_managed_snapshot},
+		{"roost-managed-check", op_managed_check},
+		{"roost-managed-start", op_managed_start},
+		{"roost-managed-remove", op_managed_remove},
+	};
+	size_t i = 0;
+	while (!str_eq(works[i].command, r->command))
+		i++;
 	(void)args, (void)ret;
 	if (may_change(self, r, err) < 0)
 		return -1;
 	json_object_set_new(r->args, "by", event_who(&r->peer));
-	return worker_start(self, work, r, err) < 0 ? -1 : 1;
+	return worker_start(self, works[i].work, r, err) < 0 ? -1 : 1;
 }
 
 /* Of one that was committed when it ran: nobody is at it any more, and its record is put right. */
@@ -517,6 +527,17 @@ const struct command supervisor_commands[] = {
 		CMD_CHANGING, change_network},
 	{"roost-managed-save", "Saves a guest into its folder and ends it, as `roost managedsave`.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},
+	{"roost-managed-snapshot", "Makes a snapshot of a guest, with its RAM in its folder.",
+		ARGS({"name", ARG_STR, false, "the guest"},
+			{"snapshot", ARG_STR, false, "what it is called"},
+			{"description", ARG_STR, true, "for people"},
+			{"plugged", ARG_ARRAY, true,
+				"targets of disks that were plugged, and are in its definition"}),
+		CMD_CHANGING, managed},
+	{"roost-managed-check", "Looks whether the RAM of a guest's snapshot is there, and sound.",
+		ARGS({"name", ARG_STR, false, "the guest"},
+			{"file", ARG_STR, false, "where it is"}),
+		CMD_QUICK, managed},
 	{"roost-managed-start", "Starts a guest from what was saved in its folder.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"paused", ARG_BOOL, true, "leave the CPUs stopped"},

@@ -213,7 +213,8 @@ static const char *made_by(const struct worker *w, const char **kind)
 static void look_for_client(const struct supervisor *s, struct worker *w)
 {
 	const char *kind;
-	bool saves = str_eq(w->request->command, "roost-managed-save");
+	bool saves = str_eq(w->request->command, "roost-managed-save") ||
+		     str_eq(w->request->command, "roost-managed-snapshot");
 	if ((made_by(w, &kind) || saves) && !server_client_alive(s->server, w->request->client))
 		end_worker(w);
 }

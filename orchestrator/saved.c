@@ -30,6 +30,33 @@ bool saved_exists(const char *name)
 	return dir >= 0 && snapshots_saved(dir);
 }
 
+bool saved_is_for_root(void)
+{
+	return paths_are_system() && geteuid() != 0;
+}
+
+char *saved_memory_path(const char *name, const char *file, struct err *err)
+{
+	const char *state = paths_state(err);
+	return state ? str_fmt("%s/guests/%s/%s", state, name, file) : NULL;
+}
+
+int saved_check_memory(const char *name, const char *file, struct err *err)
+{
+	_cleanup_json_ json_t *facts = NULL;
+	if (name_check(name, "guest", err) < 0 || strchr(file, '/'))
+		return err_set(err, ERR_USAGE, "no such file");
+	_cleanup_free_ char *path = saved_memory_path(name, file, err);
+	_cleanup_close_ int fd = path ? save_open(path, geteuid(), &facts, err) : -1;
+	if (fd < 0)
+		return err_prefix(err, "its RAM");
+	_cleanup_definition_ struct definition *d = record_read(name, err);
+	const char *was = json_get_str(facts, "uuid", "");
+	if (!d || str_eq(was, d->uuid))
+		return d ? 0 : -1;
+	return err_set(err, ERR_REFUSED, "its RAM is that of a guest with the UUID %s", was);
+}
+
 char *saved_path(const char *name, struct err *err)
 {
 	char *managed = saved_managed_path(name, err);

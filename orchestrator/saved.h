@@ -12,6 +12,12 @@ bool saved_exists(const char *name);
  * caller.
  */
 char *saved_path(const char *name, struct err *err);
+/* Does root have to make, open and remove those for us? */
+bool saved_is_for_root(void);
+/* "$STATE/guests/NAME/FILE", where the RAM of a snapshot is; freed by the caller. */
+char *saved_memory_path(const char *name, const char *file, struct err *err);
+/* Is it there, sound, and of that guest? */
+int saved_check_memory(const char *name, const char *file, struct err *err);
 /* Removes both; *was: there was one. */
 int saved_remove(const char *name, bool *was, struct err *err);
 /* [{path, size, mtime_ns}] of all that the guest writes to, as they are now; NULL with *err. */

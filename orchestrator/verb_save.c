@@ -43,19 +43,14 @@ static int run_save(const struct cli *cli, struct err *err)
 	return guest_find(cli->operands[0], &f, err) < 0 ? -1 : run(cli, cli->operands[1], &f, err);
 }
 
-/* It lies in the guest's own folder, where a member of the group may not write: roostd does it for him. */
-static bool is_for_root(void)
-{
-	return paths_are_system() && geteuid() != 0;
-}
-
+/* Where it lies a member of the group may not write: roostd does it for him. */
 static int run_managedsave(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	json_t *reply = NULL;
 	if (guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
-	if (!is_for_root()) {
+	if (!saved_is_for_root()) {
 		_cleanup_free_ char *path = saved_managed_path(f.name, err);
 		return path ? run(cli, path, &f, err) : -1;
 	}
@@ -72,7 +67,7 @@ static int run_managedsave(const struct cli *cli, struct err *err)
 static int remove_managed(const char *name, bool *was, struct err *err)
 {
 	json_t *reply = NULL;
-	if (!is_for_root())
+	if (!saved_is_for_root())
 		return saved_remove(name, was, err);
 	if (supervisor_call("roost-managed-remove", json_pack("{s:s}", "name", name), &reply, err) <
 		0)

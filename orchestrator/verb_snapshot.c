@@ -58,27 +58,26 @@ static int told(const struct cli *cli, const char *format, const char *snapshot,
 
 /* ---- create ------------------------------------------------------------------------------------------ */
 
-/* Its file lies in the guest's own folder: a member of the group may read there, and not write. */
+/* Its file lies in the guest's own folder, where a member of the group may not write: roostd does it for him. */
 static int keep_memory(const struct cli *cli, const struct found *f, json_t *args, struct err *err)
 {
 	_cleanup_json_ json_t *owned = args;
 	uint64_t size;
-	_cleanup_close_ int dir = guest_dir_open(f->name, err);
-	const char *state = dir < 0 ? NULL : paths_state(err);
-	if (!state)
-		return -1;
 	if (cli_flag(cli, "quiesce")) {
 		err_set(err, ERR_USAGE,
 			"snapshot-create-as: --quiesce is for --disk-only: with its RAM nothing is half written");
 		return err_hint(err, "add --disk-only, or leave --quiesce out");
 	}
-	if (faccessat(dir, ".", W_OK, AT_EACCESS) < 0) {
-		err_set(err, ERR_REFUSED,
-			"guest '%s': a snapshot with its RAM is only root's to make", f->name);
-		return err_hint(err, "--disk-only keeps its disks");
+	if (saved_is_for_root()) {
+		json_object_del(args, "quiesce");
+		json_object_del(args, "memory");
+		json_object_set_new(args, "name", json_string(f->name));
+		return supervisor_call("roost-managed-snapshot", json_incref(owned), NULL, err);
 	}
-	_cleanup_free_ char *path = str_fmt("%s/guests/%s/memory.save", state, f->name);
-	return saving_run(f, "roost-snapshot", json_incref(owned), path, cli->json, &size, err);
+	_cleanup_free_ char *path = saved_memory_path(f->name, "memory.save", err);
+	return path ? saving_run(
+			      f, "roost-snapshot", json_incref(owned), path, cli->json, &size, err)
+		    : -1;
 }
 
 /* One that was plugged: in the definition it may be already. 1: it is now. */
@@ -411,18 +410,13 @@ static int revert(const struct cli *cli, const struct found *f, const char *name
 static int check_memory(const struct found *f, const json_t *snapshot, struct err *err)
 {
 	const char *memory = json_get_str(snapshot, "memory", NULL);
-	_cleanup_json_ json_t *facts = NULL;
 	if (!memory)
 		return 0;
-	_cleanup_free_ char *path = str_fmt("%s/guests/%s/%s", paths_state(err), f->name, memory);
-	_cleanup_close_ int fd = save_open(path, geteuid(), &facts, err);
-	if (fd < 0)
-		return err_prefix(err, "its RAM");
-	_cleanup_definition_ struct definition *d = record_read(f->name, err);
-	const char *was = json_get_str(facts, "uuid", "");
-	if (!d || str_eq(was, d->uuid))
-		return d ? 0 : -1;
-	return err_set(err, ERR_REFUSED, "its RAM is that of a guest with the UUID %s", was);
+	return saved_is_for_root()
+		       ? supervisor_call("roost-managed-check",
+				 json_pack("{s:s, s:s}", "name", f->name, "file", memory), NULL,
+				 err)
+		       : saved_check_memory(f->name, memory, err);
 }
 
 /* As its CPUs did when its RAM was kept, unless something else is asked for; one of disks alone stays off. */
@@ -434,10 +428,12 @@ static int start_again(
 	_cleanup_json_ json_t *reply = NULL;
 	if (!json_get_str(snapshot, "memory", NULL))
 		return running || paused ? supervisor_start(f->name, paused, &reply, err) : 0;
+	paused = paused || (str_eq(json_get_str(snapshot, "state", ""), "paused") && !running);
+	if (saved_is_for_root())
+		return supervisor_start(f->name, paused, &reply, err);
 	_cleanup_free_ char *path = saved_path(f->name, err);
 	if (!path || saved_open(path, f->name, &s, err) < 0)
 		return -1;
-	paused = paused || (str_eq(json_get_str(snapshot, "state", ""), "paused") && !running);
 	return supervisor_start_from(f->name, paused ? START_PAUSED : 0, &s, &reply, err);
 }
 

@@ -215,6 +215,22 @@ for command in roost-managed-save roost-managed-start roost-managed-remove; do
 done
 check_match "root's, by a member" "restored from its managed save" "$(as alice roost start one)"
 
+say "a member makes a snapshot with RAM, and goes back to it"
+roost destroy two >/dev/null 2>&1 || :
+at=$(ticks one)
+check_eq "words" "Snapshot 'ram' of guest 'one' created" "$(as alice roost snapshot-create-as one ram)"
+check_eq "it is root's, and nobody else reads it" "600 0" "$(stat -c '%a %u' "$ROOST_STATE"/guests/one/memory.*.save)"
+ticks_go_on one
+check_eq "words" "Reverted to snapshot 'ram' of guest 'one'" "$(as alice roost snapshot-revert one ram --force)"
+wait_until 30 is_state one running
+check_eq "it has not booted again" "running (restored)" "$(reason one)"
+[ "$(ticks one)" -ge "$at" ] || fail "it does not count on"
+check_status 5 as bob roost -c system snapshot-create-as one bobs
+for command in roost-managed-snapshot roost-managed-check; do
+	check_status 1 as bob "$TOP/tests/e2e/qmp" "$ROOST_RUN/roostd.sock" $command '{"name": "one", "snapshot": "s", "file": "f"}'
+done
+as alice roost snapshot-delete one ram >/dev/null
+
 say "no roostd of root's: a member starts none"
 roost destroy one
 # shellcheck disable=SC2046 # several words are meant
