@@ -245,6 +245,9 @@ static int keep(struct outer *o, const char *name, int tap)
 		cleanup_close(&o->link); /* inner may wait for a word of ours */
 		end_inner(o);
 		uplink_down(o->uplink);
+		/* else roostd would take it for killed, and start it anew */
+		if (o->lock >= 0 && tap < 0)
+			unlinkat(o->run, "holder", 0);
 		answer(json_pack("{s:o}", "error", json_from_err(&err)));
 		return err_exit_code(err.kind);
 	}

@@ -3,6 +3,7 @@
 # a user by slirp4netns. What was put on the host goes with the network, whatever was killed.
 # limit: 120
 . "$TOP/tests/e2e/lib.sh"
+need pico.raw
 [ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
 PATH=$PATH:/usr/sbin:/sbin
 for program in dnsmasq slirp4netns nft iptables-nft iptables-legacy socat; do
@@ -111,6 +112,9 @@ host6='^(2001:db8:1::2|2001:0db8:0001:0000:0000:0000:0000:0002)$'
 other_works() {
 	roost net-info default --json | jq -e ".uplink.works and .uplink.pid != $1"
 }
+has_problem() {
+	roost net-info default --json | jq -e ".uplink.problem"
+}
 gone() {
 	[ ! -e "/proc/$1" ]
 }
@@ -183,11 +187,32 @@ nft flush ruleset
 docker iptables-nft ip6tables-nft
 wait_until 5 has_rules 4
 
-say "killed, it is put right around what lives in it"
+say "killed, it is put right around the guests that live in it"
+cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
+cat >"$TMPDIR/p.yaml" <<-END
+	name: p
+	memory: 32M
+	disks:
+	  - path: $TMPDIR/p.raw
+	    format: raw
+	interfaces:
+	  - network: default
+END
+roost define "$TMPDIR/p.yaml"
+roost start p
 # shellcheck disable=SC2046 # two words are meant
 kill -KILL $(jq .pid,.outer "$ROOST_RUN"/n/*/holder)
-guest_end
 wait_until 5 other_works 0
+check_eq "they reach the world again" 198.51.100.2 "$(call guest)"
+nft "add table inet own; add chain inet own forward { type filter hook forward priority 0; policy drop; }"
+# shellcheck disable=SC2046 # two words are meant
+kill -KILL $(jq .pid,.outer "$ROOST_RUN"/n/*/holder)
+wait_until 5 has_problem
+check_match "which is told" "Problem: .*the chain forward of table 'inet own'" "$(roost net-info default)"
+nft delete table inet own
+wait_until 5 other_works 0
+roost destroy p
+guest_end
 wait_until 5 has_rules 4
 roost net-destroy default
 check_eq "nothing stays" "" "$(on_host)"
@@ -258,6 +283,14 @@ check_match "the way to it avoids the host's routes" '^10\.' "$(to=192.168.122.7
 check_eq "out" 192.168.122.77 "$(call guest)"
 check_eq "in" 198.51.100.1 "$(to=192.168.122.77 call world)"
 guest_end
+roost net-destroy default
+
+say "a host that takes its IPv6 route from advertisements keeps it"
+echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
+ip -6 route replace default via 2001:db8:1::1 dev eth0 proto ra
+start
+check_match "what it would take" 'guests have no IPv6 to the world: .*net.ipv6.conf.eth0.accept_ra=2' "$(cat "$TMPDIR/told")"
+check_eq "not switched on" 0 "$(cat /proc/sys/net/ipv6/conf/all/forwarding)"
 roost net-destroy default
 
 say "isolated: no way out"
