@@ -88,13 +88,15 @@ static int make_pipe(int *read_end, int *write_end, struct err *err)
 static void take_said(struct slirp *s)
 {
 	char text[SAID_MAX + 1], *save = NULL;
-	ssize_t len;
+	ssize_t len = -1;
 	while (s->said >= 0 && (len = read(s->said, text, SAID_MAX)) > 0) {
 		text[len] = '\0';
 		for (char *line = strtok_r(text, "\n", &save); line;
 			line = strtok_r(NULL, "\n", &save))
 			snprintf(s->last, sizeof(s->last), "%s", line);
 	}
+	if (s->said >= 0 && len == 0) /* it says no more: nobody need poll that */
+		cleanup_close(&s->said);
 }
 
 static int spawn(struct slirp *s, const char *program, int *ready, struct err *err)

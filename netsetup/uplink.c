@@ -49,6 +49,9 @@ struct uplink *uplink_open(const struct uplink_plan *plan, struct err *err)
 	if (u->mode == UPLINK_NONE || u->mode == UPLINK_BRIDGED)
 		return u;
 	u->veth = geteuid() == 0;
+	/* a host without IPv6 lets no interface of its own have such an address */
+	if (u->veth && !setting_is("/proc/sys/net/ipv6/conf/default/disable_ipv6", '0'))
+		u->address6.family = 0;
 	u->inside.interface = "up0";
 	if (uplink_plan(u, err) == 0)
 		return u;

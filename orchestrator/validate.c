@@ -324,6 +324,30 @@ static void check_landlock(struct validate_row *r)
 	remedy(r, "a kernel with CONFIG_SECURITY_LANDLOCK, and `landlock` in its lsm= list");
 }
 
+/* The first setting that forbids user namespaces, with what allows them again. */
+static const char *why_no_user_namespaces(void)
+{
+	static const struct {
+		const char *file, *value, *remedy;
+	} settings[] = {
+		{"/proc/sys/user/max_user_namespaces", "0\n",
+			"`sudo sysctl user.max_user_namespaces=10000`"},
+		{"/proc/sys/kernel/unprivileged_userns_clone", "0\n",
+			"`sudo sysctl kernel.unprivileged_userns_clone=1`"},
+		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n",
+			"an AppArmor profile with `userns,` for roost-net, or `sudo sysctl "
+			"kernel.apparmor_restrict_unprivileged_userns=0`"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		struct err ignored = ERR_INIT;
+		_cleanup_buf_ struct buf text = {0};
+		if (file_read(AT_FDCWD, settings[i].file, 64, &text, &ignored) == 0 &&
+			str_eq(text.data, settings[i].value))
+			return settings[i].remedy;
+	}
+	return "a kernel with CONFIG_USER_NS, and a container that lets them be made, are needed";
+}
+
 static void check_user_namespaces(struct validate_row *r)
 {
 	int status = -1;
@@ -336,8 +360,7 @@ static void check_user_namespaces(struct validate_row *r)
 	}
 	found(r, VALIDATE_WARN, "cannot be made, nor networks of a user's own: %s",
 		pid > 0 && WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "no child");
-	remedy(r, "`sysctl user.max_user_namespaces kernel.unprivileged_userns_clone "
-		  "kernel.apparmor_restrict_unprivileged_userns` says what forbids it");
+	remedy(r, "%s", why_no_user_namespaces());
 }
 
 static void check_cgroup(struct validate_row *r)
