@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "orchestrator/network_call.h"
+#include "orchestrator/network_publish.h"
 #include "orchestrator/network_up.h"
 #include "orchestrator/publish.h"
 
@@ -88,10 +89,7 @@ static int publish(const struct network *network, const char *tap, const struct 
 {
 	for (size_t i = 0; i < n->forward_count; i++) {
 		const struct forward *f = &n->forwards[i];
-		json_t *args = json_pack("{s:s, s:s, s:i, s:i, s:b}", "tap", tap, "host", f->host,
-			"port", (int)s->ports[i], "guest_port", (int)f->guest_port, "udp", f->udp);
-		if (network_call(network, "net-publish", args, &s->fds[i], 1, NULL, NULL, NULL,
-			    NETWORK_CALL_MS, err) < 0)
+		if (network_publish(network, tap, f, s->fds[i], s->ports[i], err) < 0)
 			return -1;
 		json_array_append_new(
 			forwards, json_pack("{s:I, s:s, s:i, s:i, s:b}", "nic",

@@ -3,7 +3,7 @@
 # scp and rsync by the block of `roost ssh-config`.
 # limit: 150
 . "$TOP/tests/e2e/lib.sh"
-need tiny-vmlinux tiny-initrd
+need tiny-vmlinux tiny-initrd pico.raw
 [ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
 [ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
 [ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
@@ -160,6 +160,16 @@ check_time "published again" 2000 "$since"
 udp_answers || fail "UDP is not published again"
 [ "$(holder)" != "$killed" ] || fail "no other holder"
 check_eq "roost ssh" web "$(roost ssh web hostname </dev/null)"
+
+say "nobody answers"
+pico deaf
+sed -i 's/^interfaces: .*/interfaces: [{network: default}]/' "$TMPDIR/deaf.yaml"
+roost define "$TMPDIR/deaf.yaml" >/dev/null
+roost start deaf
+check_status 8 roost wait deaf --for login --timeout 3s
+check_match "the rung and the cause" "did not reach 'address': nobody answers at its address 192" "$out"
+check_match "the remedy" 'net-dhcp-leases default' "$out"
+roost destroy deaf
 
 roost destroy web
 check_status 1 socat -u "TCP4:127.0.0.1:$port" -
