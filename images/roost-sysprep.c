@@ -178,8 +178,10 @@ static int mount_all(struct job *j, struct err *err)
 			j->volumes[i].mounted = !roots++;
 			j->volumes[i].root[0] = '\0';
 		}
-	if (roots != 1)
-		return err_set(err, ERR_REFUSED, "there are %zu systems on its disks", roots);
+	if (roots != 1) {
+		err_set(err, ERR_REFUSED, "there are %zu systems on its disks", roots);
+		return err_hint(err, "with --boot the one is cleaned that it boots");
+	}
 	int there = tree_read(&tree, "/etc/fstab", FSTAB_MAX, &fstab, err);
 	if (there <= 0)
 		return there;
