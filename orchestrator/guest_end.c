@@ -299,6 +299,16 @@ int guest_kill(struct guest *g, struct err *err)
 	return guest_kill_process(g, &g->qemu, err);
 }
 
+/* Nobody is left to ask: what was planned holds, and files of what was not are nobody's. */
+static void settle_snapshots(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *record =
+		snapshots_commit(g->dir, &ignored) < 0 ? NULL : snapshots_read(g->dir, &ignored);
+	if (record)
+		snapshots_sweep(g->dir, record);
+}
+
 void guest_end(struct guest *g)
 {
 	struct err ignored = ERR_INIT;
@@ -309,7 +319,7 @@ void guest_end(struct guest *g)
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		unlinkat(g->dir, own[i], 0);
 	status_write_last(g->dir, &g->status, &ignored);
-	snapshots_commit(g->dir, &ignored); /* nobody is left to ask: what was planned holds */
+	settle_snapshots(g);
 	static const char *const files[] = {"status", "guest.sock", "qmp.log", "vnc.sock", "exit",
 		"qemu.err", "tpm.err", "argv", "guest.json", "attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)

@@ -341,15 +341,30 @@ static int learn_snapshot(const struct saving *s)
 	return record && snapshots_find(record, s->snapshot) ? 0 : -1;
 }
 
+/* A snapshot's file that no keeper has heard of: none will name it. */
+static void take_file_back(const struct saving *s)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = guest_dir_open(s->f.name, &ignored);
+	if (dir >= 0)
+		unlinkat(dir, s->w.name, 0);
+}
+
 static int finish(struct saving *s, struct err *err)
 {
 	json_t *reply = NULL;
 	s->line.len = 0; /* it is answered; what comes now is the reply */
-	if (write_all(s->control, "c", 1) < 0)
+	bool heard = write_all(s->control, "c", 1) == 0;
+	if (!heard)
 		err_errno(err, "cannot tell the keeper that guest '%s' is saved", s->f.name);
 	else if (receive(s, &reply, err) == 0)
 		return json_decref(reply), 0;
-	return s->snapshot ? learn_snapshot(s) : learn_what_became(s, err);
+	if (!s->snapshot)
+		return learn_what_became(s, err);
+	int result = learn_snapshot(s);
+	if (result < 0 && !heard)
+		take_file_back(s);
+	return result;
 }
 
 static int save(struct saving *s, const char *command, json_t *args, struct err *err)

@@ -209,5 +209,26 @@ for name in $(roost snapshot-list p --name); do
 done
 ticks_go_on p
 nothing_left_over
+
+say "its QEMU dies before anything was planned: nothing of it is left, and the next one works"
+keeper=$(of_status p keeper_pid)
+hold_at snapshot-memory-sent
+roost snapshot-create-as p none >/dev/null 2>&1 &
+asking=$!
+is_held() {
+	grep -q '^State:[[:space:]]*T' "/proc/$keeper/status"
+}
+wait_until 20 is_held
+kill -9 "$(of_status p qemu_pid)"
+kill -CONT "$keeper"
+! wait $asking || fail "it was told as done"
+rm -f "$ROOST_RUN/fail"
+wait_until 20 has_ended
+nothing_left_over
+roost start p
+wait_until 30 is_up p
+roost snapshot-create-as p next
+roost snapshot-delete p next
+nothing_left_over
 roost destroy p
 all_clean
