@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,7 +147,9 @@ static void become(uid_t uid)
 			_exit(126);
 }
 
-static _Noreturn void exec_dnsmasq(const struct dhcp *d, const char *config, int said, pid_t parent)
+/* `owner` is us: it may have ended before our death could be told. */
+static _Noreturn void exec_dnsmasq(
+	const struct dhcp *d, const char *config, int said, const struct proc *owner)
 {
 	static char *const environment[] = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 	char *const argv[] = {"dnsmasq", "--keep-in-foreground", (char *)config, NULL};
@@ -158,22 +161,37 @@ static _Noreturn void exec_dnsmasq(const struct dhcp *d, const char *config, int
 		become(d->network.uid);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
 		dup2(said, STDERR_FILENO) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-		getppid() != parent || syscall(SYS_close_range, 3U, ~0U, 0U) < 0)
+		!proc_alive(owner) || syscall(SYS_close_range, 3U, ~0U, 0U) < 0)
 		_exit(126);
 	execve(dnsmasq_path(), argv, environment);
 	_exit(127);
 }
 
+/*
+ * In a PID namespace of its own: dnsmasq forks for each TCP connection, and what it has forked would outlive it for
+ * minutes, as long as a guest likes, with the sockets that the next one needs.
+ */
+static pid_t fork_alone(void)
+{
+	struct clone_args how = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
+	pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof(how));
+	return pid < 0 && errno == ENOSYS ? fork() : pid; /* what containers' filters say */
+}
+
 static int spawn(struct dhcp *d, struct err *err)
 {
 	int ends[2];
+	struct proc self = PROC_NONE;
 	_cleanup_free_ char *config = str_fmt("--conf-file=%s/dnsmasq.conf", d->network.folder);
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_errno(err, "cannot make a pipe");
 	_cleanup_close_ int said = ends[0], theirs = ends[1];
-	pid_t parent = getpid(), pid = fork();
+	if (proc_open(getpid(), &self, err) < 0)
+		return -1;
+	pid_t pid = fork_alone();
 	if (pid == 0)
-		exec_dnsmasq(d, config, theirs, parent);
+		exec_dnsmasq(d, config, theirs, &self);
+	proc_close(&self);
 	if (pid < 0)
 		return err_errno(err, "cannot fork dnsmasq");
 	if (proc_open_child(pid, &d->proc, err) < 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -49,8 +50,10 @@ static int take(const struct nlmsghdr *h, void *context)
 	return MNL_CB_OK;
 }
 
+/* After an overflow the kernel drops all until the queue has been read empty, and tells of it once. */
 void link_watch_look(struct link_watch *w, void (*gone)(int link, void *context), void *context)
 {
+	bool lost = false;
 	w->gone = gone;
 	w->context = context;
 	for (;;) {
@@ -58,8 +61,10 @@ void link_watch_look(struct link_watch *w, void (*gone)(int link, void *context)
 		if (len > 0)
 			mnl_cb_run(w->message, (size_t)len, 0, 0, take, w);
 		else if (len < 0 && errno == ENOBUFS)
-			gone(0, context);
+			lost = true;
 		else if (len == 0 || errno != EINTR)
-			return;
+			break;
 	}
+	if (lost)
+		gone(0, context);
 }

@@ -3,6 +3,7 @@ import glob
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -189,6 +190,23 @@ def is_back(killed):
     return (web.lease() or {}).get("address") == "10.77.0.11" and names(web, "db") == ["10.77.0.12"]
 
 
+def ours():
+    """All that there is of roost's processes: the supervisor, its workers, the holder, dnsmasq."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*"):
+        try:
+            with open(path + "/cmdline", encoding="utf8") as file:
+                line = file.read()
+            with open(path + "/environ", encoding="utf8") as file:
+                environment = file.read()
+        except OSError:
+            continue
+        own = line.startswith(("roost-net", "roostd")) and "ROOST_RUN=" + RUN in environment
+        if own or home + "/dnsmasq.conf" in line:
+            found.append(int(os.path.basename(path)))
+    return found
+
+
 def have_roostd():
     """Any command starts one, where there is something to be put right."""
     if not lives(roostd()):
@@ -214,6 +232,8 @@ def kill(parts):
     say("kill -9 of %s: back after %.0f ms" % (" and ".join(parts), (time.monotonic() - start) * 1000))
 
 
+# a connection makes dnsmasq fork, and what it has forked must not outlive it: the next one could not listen
+_, (held,) = connect().call("net-dial", address=GATEWAY, port=53)
 parts = ("pid", "outer", "dnsmasq", "roostd")
 assert one.reaches(two)  # else what goes to it would go to all
 stream = Stream(one, two)
@@ -221,7 +241,23 @@ for part in parts:
     kill([part])
 for pair in itertools.permutations(parts, 2):
     kill(pair)
+
+say("kill -9 of anybody, at any moment")
+chance = random.Random(os.environ.get("E2E_SEED"))
+kills, most = 0, int(os.environ.get("E2E_STEPS") or 30)
+while kills < most:
+    killed = set()
+    for pid in chance.sample(ours(), chance.randint(1, 2)):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        killed.add(pid)
+        time.sleep(chance.random() * 0.06)
+    kills += len(killed)
+    wait_until("back after kill -9", lambda: is_back(killed) or have_roostd())
 stream.stop()
+os.close(held)
 assert web.reaches(db)
 web.udp(db.mac, "10.77.0.99", db.address, 7008, 7008, b"spoofed")
 assert db.received(7008, 0.1) is None, "the guards are not what they were"
