@@ -116,6 +116,7 @@ int store_begin(const struct store *s, const char *name, bool resume, struct sto
 		return -1;
 	snprintf(e.name, sizeof(e.name), "%s", name);
 	hidden_name(name, hidden);
+	store_sweep(s, hidden);
 	while (ours == 0)
 		ours = take_folder(s, hidden, &e, err);
 	if (ours < 0)

@@ -11,8 +11,9 @@
  *	store_entry_end(&e);				in any case, for _cleanup_store_entry_
  *
  * Before the rename nothing of it is seen, and a process that is killed leaves the hidden folder,
- * without its lock: the next store_begin() of that name takes it over, `image gc` removes it. Two
- * who enter one name at the same time: the second hears ERR_BUSY.
+ * without its lock: the next store_begin() of that name takes it over; one of another name removes it,
+ * as `image gc` does, unless it is the part of a pull. Two who enter one name at the same time: the
+ * second hears ERR_BUSY.
  */
 #ifndef IMAGES_STORE_H
 #define IMAGES_STORE_H
@@ -155,6 +156,11 @@ int store_hold(const struct store *s, const char *name, struct err *err);
 int store_claim(const struct store *s, const char *name, struct err *err);
 /* What writes a record takes it by itself. Released by closing. */
 int store_lock(const struct store *s, struct err *err);
+/*
+ * Removes what they left who were killed while they let an image in or removed one; not the part of a pull, for the
+ * next one goes on from there, nor the hidden folder `except`. store_begin() does so.
+ */
+void store_sweep(const struct store *s, const char *except);
 /*
  * Removes what was left by those who were killed; calls `removed`, if not NULL, with each name. `look`: only tells what it
  * would remove.

@@ -131,7 +131,9 @@ static int clean_hidden(const struct store *s, const char *name, bool look, stru
 {
 	struct err busy = ERR_INIT;
 	_cleanup_close_ int folder = dir_open(s->dir, name, &busy);
-	_cleanup_close_ int lock = folder < 0 ? -1 : file_lock(folder, "lock", &busy);
+	if (folder < 0 || flock(folder, LOCK_EX | LOCK_NB) < 0) /* it is just being removed */
+		return 0;
+	_cleanup_close_ int lock = file_lock(folder, "lock", &busy);
 	if (lock < 0)
 		return 0;
 	return !look && dir_remove(s->dir, name, err) < 0 ? -1 : 1;
@@ -150,6 +152,31 @@ static int clean_image(const struct store *s, const char *name, bool look, struc
 			(look || unlinkat(folder, *file, 0) == 0))
 			removed = 1;
 	return removed;
+}
+
+/* A pull tells there what it has begun (images/fetch.h), for the next one to go on from. */
+static bool is_begun(const struct store *s, const char *hidden)
+{
+	_cleanup_free_ char *path = str_fmt("%s/fetch.json", hidden);
+	return faccessat(s->dir, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+void store_sweep(const struct store *s, const char *except)
+{
+	int copy = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	if (!d) {
+		cleanup_close(&copy);
+		return;
+	}
+	for (struct dirent *e; (e = readdir(d));) {
+		struct err ignored = ERR_INIT;
+		if (str_starts(e->d_name, ".old-") ||
+			(str_starts(e->d_name, ".new-") && !str_eq(e->d_name, except) &&
+				!is_begun(s, e->d_name)))
+			clean_hidden(s, e->d_name, false, &ignored);
+	}
+	closedir(d);
 }
 
 int store_clean(const struct store *s, bool look, void (*removed)(void *about, const char *name),

@@ -382,6 +382,12 @@ if [ -x "$failing/roost" ]; then
 		roost image gc
 		check_no_match "$step: left over" '[.](new|old)-' "$(in_store)"
 	done
+	echo image-flush >"$ROOST_RUN/fail"
+	check_status 137 "$failing/roost" image import big.qcow2 --name dead
+	check_match "left" "[.]new-dead" "$(in_store)"
+	roost image import pico.raw --name next
+	check_no_match "the next one takes away what is left" '[.](new|old)-' "$(in_store)"
+	roost image rm next
 	echo image-hidden >"$ROOST_RUN/fail"
 	check_status 137 "$failing/roost" image rm killed
 	check_status 3 roost image verify killed
