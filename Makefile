@@ -46,11 +46,11 @@ roost  += complete verb_completion man man_pages editor verb_edit verb_rename
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
 	verb_domcapabilities
 roostd += op_capabilities op_disk_size
-keeper += guest_ask consoles
+keeper += guest_ask consoles op_link
 shared += usage disk_size userdata_check
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
-roost  += plug_nic verb_display verb_doctor
+roost  += network_leases verb_link plug_nic verb_display verb_doctor
 roost  += verb_image verb_image_make verb_image_tool verb_image_map verb_image_chain image_remake image_stands tool_told
 roost  += verb_seed
 shared += seed_write password definition_cloud userdata_keys

@@ -161,6 +161,30 @@ int link_index(struct netlink *n, const char *name, struct err *err)
 	return error ? fail(n, error, err, "cannot look at the network interface", name) : index;
 }
 
+static int take_counters(const struct nlattr *a, void *out)
+{
+	struct rtnl_link_stats64 s;
+	struct link_counters *c = out;
+	if (mnl_attr_get_type(a) != IFLA_STATS64 || mnl_attr_get_payload_len(a) < sizeof(s))
+		return MNL_CB_OK;
+	memcpy(&s, mnl_attr_get_payload(a), sizeof(s));
+	*c = (struct link_counters){s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped, s.tx_bytes,
+		s.tx_packets, s.tx_errors, s.tx_dropped};
+	return MNL_CB_OK;
+}
+
+static int find_counters(const struct nlmsghdr *h, void *out)
+{
+	return mnl_attr_parse(h, sizeof(struct ifinfomsg), take_counters, out);
+}
+
+int link_count(struct netlink *n, int link, struct link_counters *out, struct err *err)
+{
+	*out = (struct link_counters){0};
+	int error = talk(n, begin_link(n, RTM_GETLINK, 0, link), find_counters, out);
+	return error ? fail_link(n, error, err, "cannot look at the network interface", link) : 0;
+}
+
 int link_up(struct netlink *n, int link, struct err *err)
 {
 	struct nlmsghdr *h = begin_link(n, RTM_NEWLINK, 0, link);

@@ -253,6 +253,13 @@ int op_blockresize(struct guest *g, const char *target, uint64_t bytes, struct e
 /* op_interface.c */
 int op_attach_interface(
 	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err);
+/* Pulls the cable of an interface, or plugs it in: op_link.c. */
+int op_set_link(struct guest *g, const char *word, bool up, struct err *err);
+/* As the definition has them, and what was saved; before the CPUs run. */
+int links_begin(struct guest *g, struct err *err);
+/* Of one that is plugged now: whatever was known of a former one of its name. */
+int link_set(struct guest *g, const char *nic, bool up, struct err *err);
+void link_forget(struct guest *g, const char *nic);
 int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, struct err *err);
 /* "eject", "insert" or "update"; the medium's file comes with the request. op_media.c */
 int op_change_media(struct guest *g, const char *drive, const char *mode, const char *medium,

@@ -175,6 +175,24 @@ static int status(void *self, const json_t *args, struct request *r, json_t **re
 	return 0;
 }
 
+/* As the guest sees it: what the tap has sent is what the guest has received. */
+static int counters(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	struct holder *h = self;
+	struct link_counters c;
+	struct port *p = want_port(h, args, err);
+	(void)r;
+	if (!p || link_count(h->links, p->link, &c, err) < 0)
+		return -1;
+	*ret = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_bytes",
+		(json_int_t)c.tx_bytes, "rx_packets", (json_int_t)c.tx_packets, "rx_errs",
+		(json_int_t)c.tx_errors, "rx_drop", (json_int_t)c.tx_dropped, "tx_bytes",
+		(json_int_t)c.rx_bytes, "tx_packets", (json_int_t)c.rx_packets, "tx_errs",
+		(json_int_t)c.rx_errors, "tx_drop", (json_int_t)c.rx_dropped);
+	return 0;
+}
+
 static int drops(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct holder *h = self;
@@ -300,6 +318,8 @@ const struct command holder_commands[] = {
 			{"port", ARG_INT, false, "to connect to"}),
 		CMD_QUICK, dial},
 	{"net-status", "What there is of the network.", NULL, CMD_QUICK, status},
+	{"net-counters", "What went through a tap, as its guest sees it.", ARGS(TAP), CMD_QUICK,
+		counters},
 	{"net-drops", "What the guards have dropped.", NULL, CMD_QUICK, drops},
 	{"net-neighbours",
 		"Who was seen with which address: by the host, and on a foreign bridge by the guards.",

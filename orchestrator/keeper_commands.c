@@ -270,6 +270,14 @@ static int detach_interface(
 		json_get_int(args, "timeout-ms", UNPLUG_MS), err);
 }
 
+static int pull_link(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)r, (void)ret;
+	return op_set_link(
+		self, json_get_str(args, "interface", ""), json_get_bool(args, "up", true), err);
+}
+
 static int look_attached(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -476,6 +484,10 @@ const struct command keeper_commands[] = {
 		ARGS({"mac", ARG_STR, false, "its MAC address"},
 			{"timeout-ms", ARG_INT, true, "how long the guest may take"}),
 		CMD_CHANGING, detach_interface},
+	{"roost-set-link", "Pulls the cable of an interface, or plugs it in again.",
+		ARGS({"interface", ARG_STR, false, "its name or MAC address"},
+			{"up", ARG_BOOL, false, "is it plugged in?"}),
+		CMD_CHANGING, pull_link},
 	{"roost-attached", "Lists what was plugged since the start.", NULL, CMD_QUICK,
 		look_attached},
 	{"roost-change-media", "Changes the medium in a CD-ROM drive; its open file comes along.",

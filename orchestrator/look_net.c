@@ -1,8 +1,12 @@
 #include "orchestrator/look_net.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/str.h"
+#include "orchestrator/network_call.h"
+#include "orchestrator/nic_tap.h"
 
 const char *const nic_counters[] = {"rx_bytes", "rx_packets", "rx_errs", "rx_drop", "tx_bytes",
 	"tx_packets", "tx_errs", "tx_drop", NULL};
@@ -22,10 +26,56 @@ static json_t *forwards_of(const json_t *all, int64_t nic)
 	return list;
 }
 
-static void add_nic(json_t *nics, const char *name, const char *mac, json_t *forwards)
+static void add_address(json_t *list, const char *protocol, const char *address, const char *net)
 {
-	json_array_append_new(nics, json_pack("{s:s, s:s, s:s, s:o}", "interface", name, "type",
-					    "user", "mac", mac, "forwards", forwards));
+	const char *slash = strchr(net, '/');
+	if (address[0])
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:i}", "protocol", protocol, "address", address,
+				      "prefix", slash ? atoi(slash + 1) : 0));
+}
+
+static json_t *addresses_of(const struct nic_def *n)
+{
+	struct err ignored = ERR_INIT;
+	struct network network;
+	json_t *list = json_array();
+	if (n->kind != NIC_NETWORK || network_load(n->network, &network, &ignored) < 0)
+		return list;
+	add_address(list, "ipv4", n->address, network.address);
+	add_address(list, "ipv6", n->address6, network.address6);
+	return list;
+}
+
+/* Which cables somebody has pulled, or plugged in again, while it runs: op_link.c. */
+static bool link_is_down(const json_t *live, const char *nic, bool otherwise)
+{
+	size_t i;
+	json_t *entry;
+	json_array_foreach (live, i, entry)
+		if (str_eq(json_get_str(entry, "kind", ""), "link") &&
+			str_eq(json_get_str(entry, "of", ""), nic))
+			return json_get_bool(entry, "down", false);
+	return otherwise;
+}
+
+static void add_nic(json_t *nics, const struct look *l, const struct nic_def *n, size_t index,
+	const json_t *live)
+{
+	static const char *const types[] = {
+		[NIC_USER] = "user", [NIC_NETWORK] = "network", [NIC_BRIDGE] = "bridge"};
+	_cleanup_free_ char *name = str_fmt("nic%zu", index);
+	const struct nic_of of = {.guest = l->f.name, .id = l->f.id, .index = index};
+	char tap[NIC_TAP_MAX];
+	nic_tap_name(&of, tap);
+	bool taps = n->kind != NIC_USER && look_runs(l);
+	json_array_append_new(nics,
+		json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:s, s:o, s:o}", "interface", name,
+			"type", types[n->kind], "source", n->kind == NIC_USER ? NULL : n->network,
+			"model", nic_model_name(n->model), "mac", n->mac, "tap", taps ? tap : NULL,
+			"link", link_is_down(live, name, n->link_down) ? "down" : "up", "addresses",
+			addresses_of(n), "forwards",
+			forwards_of(look_runs(l) ? l->s.forwards : NULL, (int64_t)index)));
 }
 
 json_t *look_nics(const struct look *l, struct err *err)
@@ -36,16 +86,19 @@ json_t *look_nics(const struct look *l, struct err *err)
 	_cleanup_json_ json_t *live = look_plugged(&l->f);
 	json_t *nics = json_array(), *entry;
 	size_t i;
-	for (i = 0; i < d->nic_count; i++) {
-		_cleanup_free_ char *name = str_fmt("nic%zu", i);
-		add_nic(nics, name, d->nics[i].mac, forwards_of(l->s.forwards, (int64_t)i));
-	}
+	for (i = 0; i < d->nic_count; i++)
+		add_nic(nics, l, &d->nics[i], i, live);
 	json_array_foreach (live, i, entry) {
-		const json_t *forwards = json_object_get(entry, "forwards");
-		int64_t index = json_get_int(json_array_get(forwards, 0), "nic", 0);
-		if (str_eq(json_get_str(entry, "kind", ""), "interface"))
-			add_nic(nics, json_get_str(entry, "device", "?"),
-				json_get_str(entry, "mac", "?"), forwards_of(forwards, index));
+		struct err ignored = ERR_INIT;
+		struct nic_def n = {0};
+		size_t index = NIC_PLUGGED + (size_t)json_get_int(entry, "port", 0);
+		if (!str_eq(json_get_str(entry, "kind", ""), "interface") ||
+			nic_from_json(json_object_get(entry, "interface"), &n, &ignored) < 0)
+			continue;
+		add_nic(nics, l, &n, index, live);
+		/* what was plugged is not among the status' forwards */
+		json_object_set_new(json_array_get(nics, json_array_size(nics) - 1), "forwards",
+			forwards_of(json_object_get(entry, "forwards"), (int64_t)index));
 	}
 	return nics;
 }
@@ -83,4 +136,40 @@ const json_t *look_nic_counters(const json_t *guests, const json_t *nic, struct 
 	}
 	err_set(err, ERR_NOT_FOUND, "the guest knows no interface %s", mac);
 	return NULL;
+}
+
+int look_nic_network(const json_t *nic, struct network *out, struct err *err)
+{
+	const char *source = json_get_str(nic, "source", "");
+	return str_eq(json_get_str(nic, "type", ""), "bridge") ? network_of_bridge(source, out, err)
+							       : network_load(source, out, err);
+}
+
+static json_t *count_tap(const json_t *nic, struct err *err)
+{
+	struct network n;
+	json_t *ret = NULL;
+	if (look_nic_network(nic, &n, err) < 0 ||
+		network_call(&n, "net-counters",
+			json_pack("{s:s}", "tap", json_get_str(nic, "tap", "")), NULL, 0, &ret,
+			NULL, NULL, NETWORK_CALL_MS, err) < 0)
+		return NULL;
+	return ret;
+}
+
+json_t *look_nic_count(struct look *l, const json_t *nic, struct err *err)
+{
+	_cleanup_json_ json_t *guests = NULL;
+	if (json_get_str(nic, "tap", NULL))
+		return count_tap(nic, err);
+	if (look_guest_interfaces(l, AGENT_LOOK_MS, &guests, err) < 0) {
+		bool no_agent = err->kind == ERR_REFUSED && !err->hint[0];
+		err_prefix(err, "only the guest counts what goes through user networking");
+		if (no_agent)
+			err_hint(err, "install qemu-guest-agent in the guest");
+		return NULL;
+	}
+	const json_t *counters = look_nic_counters(guests, nic, err);
+	return counters ? json_deep_copy(counters)
+			: (err_prefix(err, "guest '%s'", l->f.name), NULL);
 }

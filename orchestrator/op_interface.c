@@ -169,7 +169,11 @@ int op_attach_interface(
 				(json_int_t)port, "forwards", forwards),
 			err) < 0)
 		return -1;
+	_cleanup_free_ char *device = str_fmt("nic%zu", index);
+	link_forget(g, device);
 	int result = plug(g, &n, index, port, forwards, &t, err);
+	if (result == 0 && n.link_down)
+		result = link_set(g, device, false, err);
 	failpoint("attach-interface-after-device");
 	if (result == 0)
 		result = attached_add(g, new_entry(&n, port, forwards), err);

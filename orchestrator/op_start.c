@@ -236,6 +236,8 @@ int start_finish(struct guest *g, struct err *err)
 		return -1;
 	if (g->restore && restore_load(g, err) < 0)
 		return -1;
+	if (links_begin(g, err) < 0)
+		return -1;
 	failpoint("start-before-cont");
 	if (!g->status.paused_start) {
 		if (guest_qmp(g, "cont", NULL, QMP_BLOCK_MS, NULL, err) < 0)

@@ -14,7 +14,7 @@
 #include "orchestrator/disk_open.h"
 #include "orchestrator/disk_size.h"
 #include "orchestrator/lineage.h"
-#include "orchestrator/look.h"
+#include "orchestrator/look_net.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/plug_nic.h"
 #include "orchestrator/record.h"
@@ -380,34 +380,21 @@ static int run_domblklist(const struct cli *cli, struct err *err)
 
 static int run_domiflist(const struct cli *cli, struct err *err)
 {
-	struct found f;
-	_cleanup_definition_ struct definition *d =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : look_definition(&f, err);
-	if (!d)
+	_cleanup_look_ struct look l = LOOK_NONE;
+	if (look_at(&l, cli->operands[0], err) < 0)
 		return -1;
-	_cleanup_json_ json_t *live = look_plugged(&f), *rows = json_array(), *list = json_array();
-	json_t *entry;
+	_cleanup_json_ json_t *nics = look_nics(&l, err), *rows = json_array();
 	size_t i;
-	table_row(rows, "Interface", "Type", "Model", "MAC");
-	for (i = 0; i < d->nic_count; i++) {
-		_cleanup_free_ char *name = str_fmt("nic%zu", i);
-		table_row(rows, name, "user", nic_model_name(d->nics[i].model), d->nics[i].mac);
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s, s:s}", "interface", name, "type", "user",
-				"model", nic_model_name(d->nics[i].model), "mac", d->nics[i].mac));
-	}
-	json_array_foreach (live, i, entry) {
-		if (!str_eq(json_get_str(entry, "kind", ""), "interface"))
-			continue;
-		const char *name = json_get_str(entry, "device", "?"),
-			   *mac = json_get_str(entry, "mac", "?");
-		const char *model = json_get_str(entry, "model", "virtio");
-		table_row(rows, name, "user", model, mac);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "interface", name,
-						    "type", "user", "model", model, "mac", mac));
-	}
+	json_t *nic;
+	table_row(rows, "Interface", "Type", "Source", "Model", "MAC");
+	json_array_foreach (nics, i, nic)
+		table_row(rows, json_get_str(nic, "interface", "?"), json_get_str(nic, "type", "?"),
+			json_get_str(nic, "source", "-"), json_get_str(nic, "model", "?"),
+			json_get_str(nic, "mac", "?"));
+	if (!nics)
+		return -1;
 	if (cli->json)
-		cli_print_json(json_incref(list));
+		cli_print_json(json_incref(nics));
 	else
 		table_print(rows);
 	return 0;

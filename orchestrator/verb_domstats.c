@@ -161,6 +161,16 @@ static void add_counters(const struct stats *s, size_t i, const json_t *counters
 		add(s, json_get_int(counters, nic_counters[j], -1), "net.%zu.%s", i, names[j]);
 }
 
+static bool any_of_user(const json_t *nics)
+{
+	size_t i;
+	json_t *nic;
+	json_array_foreach (nics, i, nic)
+		if (!json_get_str(nic, "tap", NULL))
+			return true;
+	return false;
+}
+
 /* Only who asks for interfaces waits for the guest: it alone counts, and may be slow. */
 static void add_interfaces(const struct stats *s, bool ask_guest)
 {
@@ -168,13 +178,15 @@ static void add_interfaces(const struct stats *s, bool ask_guest)
 	_cleanup_json_ json_t *nics = look_nics(s->l, &ignored), *guests = NULL;
 	size_t i;
 	json_t *nic;
-	if (ask_guest && look_runs(s->l))
+	if (ask_guest && look_runs(s->l) && any_of_user(nics))
 		look_guest_interfaces(s->l, GUEST_COUNTS_MS, &guests, &ignored);
 	add(s, (int64_t)json_array_size(nics), "net.count");
 	json_array_foreach (nics, i, nic) {
 		add_text(s, json_get_str(nic, "interface", NULL), "net.%zu.name", i);
 		add_text(s, json_get_str(nic, "mac", NULL), "net.%zu.mac", i);
-		add_counters(s, i, look_nic_counters(guests, nic, &ignored));
+		_cleanup_json_ json_t *counted =
+			json_get_str(nic, "tap", NULL) ? look_nic_count(s->l, nic, &ignored) : NULL;
+		add_counters(s, i, counted ? counted : look_nic_counters(guests, nic, &ignored));
 	}
 }
 

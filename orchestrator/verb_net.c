@@ -2,9 +2,12 @@
 #include "orchestrator/verbs.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 
 #include "orchestrator/look_net.h"
+#include "orchestrator/network_call.h"
+#include "orchestrator/network_leases.h"
 
 /* ---- domifaddr ------------------------------------------------------------------------------------ */
 
@@ -25,19 +28,83 @@ static void add_row(
 	json_array_append_new(rows, row);
 }
 
-static int rows_of_forwards(
+/* What was issued, then what of the host leads in. */
+static int rows_of_record(
 	const struct cli *cli, const struct look *l, json_t *rows, struct err *err)
 {
 	_cleanup_json_ json_t *nics = look_nics(l, err);
 	size_t i, j;
-	json_t *nic, *forward;
+	json_t *nic, *one;
 	json_array_foreach (nics, i, nic) {
 		const char *name = json_get_str(nic, "interface", "");
-		if (is_wanted(cli, nic, name))
-			json_array_foreach (json_object_get(nic, "forwards"), j, forward)
-				add_row(rows, "forward", name, nic, json_incref(forward));
+		if (!is_wanted(cli, nic, name))
+			continue;
+		json_array_foreach (json_object_get(nic, "addresses"), j, one)
+			add_row(rows, "issued", name, nic, json_incref(one));
+		json_array_foreach (json_object_get(nic, "forwards"), j, one)
+			add_row(rows, "forward", name, nic, json_incref(one));
 	}
 	return nics ? 0 : -1;
+}
+
+/* The rows of one interface, of what its network tells. */
+typedef int network_rows_fn(
+	const struct network *n, const json_t *nic, json_t *rows, struct err *err);
+
+static int rows_of_leases(const struct network *n, const json_t *nic, json_t *rows, struct err *err)
+{
+	_cleanup_json_ json_t *leases = network_leases(n, json_get_str(nic, "mac", ""), err);
+	size_t i;
+	json_t *lease;
+	json_array_foreach (leases, i, lease)
+		add_row(rows, "lease", json_get_str(nic, "interface", ""), nic,
+			json_pack("{s:O, s:O, s:O}", "protocol", json_object_get(lease, "protocol"),
+				"address", json_object_get(lease, "address"), "prefix",
+				json_object_get(lease, "prefix")));
+	return leases ? 0 : -1;
+}
+
+static int rows_of_neighbours(
+	const struct network *n, const json_t *nic, json_t *rows, struct err *err)
+{
+	_cleanup_json_ json_t *seen = NULL;
+	size_t i;
+	json_t *one;
+	if (network_call(n, "net-neighbours", NULL, NULL, 0, &seen, NULL, NULL, NETWORK_CALL_MS,
+		    err) < 0)
+		return -1;
+	json_array_foreach (seen, i, one) {
+		const char *address = json_get_str(one, "address", "");
+		bool six = strchr(address, ':');
+		if (strcasecmp(json_get_str(one, "mac", ""), json_get_str(nic, "mac", "")) == 0)
+			add_row(rows, "arp", json_get_str(nic, "interface", ""), nic,
+				json_pack("{s:s, s:s, s:i}", "protocol", six ? "ipv6" : "ipv4",
+					"address", address, "prefix", six ? 128 : 32));
+	}
+	return 0;
+}
+
+/* 1: none of its interfaces is on a network that could tell. */
+static int rows_of_networks(const struct cli *cli, const struct look *l, network_rows_fn *fn,
+	bool bridges, json_t *rows, struct err *err)
+{
+	_cleanup_json_ json_t *nics = look_nics(l, err);
+	int result = nics ? 1 : -1;
+	size_t i;
+	json_t *nic;
+	json_array_foreach (nics, i, nic) {
+		struct network n;
+		const char *type = json_get_str(nic, "type", "");
+		if (!str_eq(type, "network") && !(bridges && str_eq(type, "bridge")))
+			continue;
+		if (result == 1)
+			result = 0;
+		if (is_wanted(cli, nic, json_get_str(nic, "interface", "")) && result == 0)
+			result = look_nic_network(nic, &n, err) < 0 ? -1
+				 : network_active(&n)               ? fn(&n, nic, rows, err)
+								    : 0;
+	}
+	return result;
 }
 
 static int rows_of_agent(const struct cli *cli, struct look *l, json_t *rows, struct err *err)
@@ -94,32 +161,49 @@ static void print_rows(const json_t *rows, bool full)
 
 static int refuse_source(const char *source, const struct look *l, struct err *err)
 {
-	if (str_eq(source, "lease"))
-		err_set(err, ERR_REFUSED,
-			"guest '%s' has no interface on a network that gives out leases",
-			l->f.name);
-	else if (str_eq(source, "arp"))
-		err_set(err, ERR_REFUSED,
-			"guest '%s' has no interface that the host is a neighbour of", l->f.name);
-	else
+	err_set(err, ERR_REFUSED, "guest '%s' has no interface %s", l->f.name,
+		str_eq(source, "lease") ? "on a network that gives out leases"
+					: "that the host is a neighbour of");
+	return err_hint(err,
+		"without --source the forwards of user networking are told; `--source agent` asks the guest");
+}
+
+static bool has_address(const json_t *rows)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach (rows, i, row)
+		if (str_eq(json_get_str(row, "source", ""), "issued"))
+			return true;
+	return false;
+}
+
+static int find_rows(const struct cli *cli, struct look *l, json_t *rows, struct err *err)
+{
+	const char *source = cli_value(cli, "source", NULL);
+	if (!source) {
+		if (rows_of_record(cli, l, rows, err) < 0)
+			return -1;
+		/* an address that was issued is there before the first boot */
+		return has_address(rows) ? 0 : look_refuse_stopped(l, err);
+	}
+	if (str_eq(source, "agent"))
+		return look_refuse_stopped(l, err) < 0 ? -1 : rows_of_agent(cli, l, rows, err);
+	bool lease = str_eq(source, "lease");
+	if (!lease && !str_eq(source, "arp"))
 		return err_set(err, ERR_USAGE, "roost domifaddr: the source '%.40s' is unknown",
 			       source),
 		       err_hint(err, "it is one of agent, lease, arp");
-	return err_hint(err,
-		"without --source the forwards of user networking are told; `--source agent` asks the guest");
+	int result = rows_of_networks(
+		cli, l, lease ? rows_of_leases : rows_of_neighbours, !lease, rows, err);
+	return result > 0 ? refuse_source(source, l, err) : result;
 }
 
 static int run_domifaddr(const struct cli *cli, struct err *err)
 {
 	_cleanup_look_ struct look l = LOOK_NONE;
 	_cleanup_json_ json_t *rows = json_array();
-	const char *source = cli_value(cli, "source", NULL);
-	if (look_at(&l, cli->operands[0], err) < 0)
-		return -1;
-	if (source && !str_eq(source, "agent"))
-		return refuse_source(source, &l, err);
-	if (look_refuse_stopped(&l, err) < 0 || (source ? rows_of_agent(cli, &l, rows, err)
-							: rows_of_forwards(cli, &l, rows, err)) < 0)
+	if (look_at(&l, cli->operands[0], err) < 0 || find_rows(cli, &l, rows, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(json_incref(rows));
@@ -133,23 +217,17 @@ static int run_domifaddr(const struct cli *cli, struct err *err)
 static int run_domifstat(const struct cli *cli, struct err *err)
 {
 	_cleanup_look_ struct look l = LOOK_NONE;
-	_cleanup_json_ json_t *guests = NULL;
 	if (look_at(&l, cli->operands[0], err) < 0)
 		return -1;
 	_cleanup_json_ json_t *nics = look_nics(&l, err);
 	const json_t *nic = nics ? look_nic(&l, nics, cli->operands[1], err) : NULL;
 	if (!nic || look_refuse_stopped(&l, err) < 0)
 		return -1;
-	if (look_guest_interfaces(&l, AGENT_LOOK_MS, &guests, err) < 0) {
-		bool no_agent = err->kind == ERR_REFUSED && !err->hint[0];
-		err_prefix(err, "only the guest counts what goes through user networking");
-		return no_agent ? err_hint(err, "install qemu-guest-agent in the guest") : -1;
-	}
-	const json_t *counters = look_nic_counters(guests, nic, err);
+	_cleanup_json_ json_t *counters = look_nic_count(&l, nic, err);
 	if (!counters)
-		return err_prefix(err, "guest '%s'", l.f.name);
+		return -1;
 	json_t *told = json_pack("{s:O}", "interface", json_object_get(nic, "interface"));
-	json_object_update(told, (json_t *)counters);
+	json_object_update(told, counters);
 	if (cli->json) {
 		cli_print_json(told);
 		return 0;
@@ -163,12 +241,13 @@ static int run_domifstat(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_domifaddr = {"domifaddr", "NAME",
-	"Tells where a guest is reached: the forwards of user networking, or the addresses that it has.",
+	"Tells where a guest is reached: the addresses issued on its networks and the ports of the host that lead in.",
 	1, 1, false,
-	{{"source", "agent|lease|arp", 0, "agent: ask the guest's agent for its addresses"},
+	{{"source", "agent|lease|arp", 0,
+		 "what it has itself, what it was leased, what the host has seen it use"},
 		{"interface", "INTERFACE", 0, "only this one, by its name or MAC"},
 		{"full", NULL, 0, "name and MAC in every line"}},
 	run_domifaddr, "roost domifaddr web1 --source agent", GROUP_LOOK, GUESTS_RUNNING};
 const struct verb verb_domifstat = {"domifstat", "NAME INTERFACE",
-	"Tells what went through an interface, as the guest counts it.", 2, 2, false, {{0}},
+	"Tells what went through an interface, as the guest sees it.", 2, 2, false, {{0}},
 	run_domifstat, "roost domifstat web1 nic0", GROUP_LOOK, GUESTS_RUNNING};

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "orchestrator/network.h"
 #include "orchestrator/network_call.h"
+#include "orchestrator/network_leases.h"
 #include "orchestrator/network_up.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/table.h"
@@ -177,46 +178,6 @@ static int run_info(const struct cli *cli, struct err *err)
 
 /* ---- net-dhcp-leases ------------------------------------------------------------------------------ */
 
-/* dnsmasq's lines: when it expires (0: never), MAC, address, name or *, client id or *. */
-static json_t *lease_of(char *line, const struct network *n)
-{
-	char *word[5], *rest = line;
-	for (size_t i = 0; i < ARRAY_SIZE(word); i++)
-		if (!(word[i] = strsep(&rest, " ")))
-			return NULL;
-	if (!strchr(word[1], ':')) /* "duid ...": of the server itself */
-		return NULL;
-	const char *slash = strchr(n->address, '/');
-	return json_pack("{s:I, s:s, s:s, s:s, s:I, s:s*, s:s*}", "expires",
-		(json_int_t)strtoll(word[0], NULL, 10), "mac", word[1], "protocol",
-		strchr(word[2], ':') ? "ipv6" : "ipv4", "address", word[2], "prefix",
-		(json_int_t)(strchr(word[2], ':') ? 128 : atoi(slash ? slash + 1 : "32")),
-		"hostname", str_eq(word[3], "*") ? NULL : word[3], "client_id",
-		str_eq(word[4], "*") ? NULL : word[4]);
-}
-
-static json_t *read_leases(const struct network *n, const char *mac, struct err *err)
-{
-	enum { LEASES_MAX = 4 * 1024 * 1024 };
-	_cleanup_buf_ struct buf text = {0};
-	_cleanup_free_ char *path = network_run_path(n, "leases", err);
-	if (!path)
-		return NULL;
-	/* none was ever given */
-	if (file_read(AT_FDCWD, path, LEASES_MAX, &text, err) < 0 && err->kind != ERR_NOT_FOUND)
-		return NULL;
-	*err = (struct err)ERR_INIT;
-	json_t *list = json_array();
-	for (char *rest = text.data, *line; rest && (line = strsep(&rest, "\n"));) {
-		json_t *lease = lease_of(line, n);
-		if (lease && (!mac || strcasecmp(mac, json_get_str(lease, "mac", "")) == 0))
-			json_array_append_new(list, lease);
-		else
-			json_decref(lease);
-	}
-	return list;
-}
-
 static void print_leases(const json_t *list)
 {
 	_cleanup_json_ json_t *rows = json_array();
@@ -248,7 +209,7 @@ static int run_leases(const struct cli *cli, struct err *err)
 		err_set(err, ERR_REFUSED, "network '%s' is not active", n.name);
 		return err_hint(err, "`roost net-start %s` starts it", n.name);
 	}
-	json_t *list = read_leases(&n, cli->count > 1 ? cli->operands[1] : NULL, err);
+	json_t *list = network_leases(&n, cli->count > 1 ? cli->operands[1] : NULL, err);
 	if (!list)
 		return -1;
 	if (cli->json) {

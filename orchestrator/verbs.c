@@ -58,6 +58,8 @@ const struct verb *const verbs[] = {
 	&verb_domiflist,
 	&verb_domifaddr,
 	&verb_domifstat,
+	&verb_domif_setlink,
+	&verb_domif_getlink,
 	&verb_change_media,
 	&verb_image_info,
 	&verb_image_create,

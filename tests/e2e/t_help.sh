@@ -169,7 +169,7 @@ before() {
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
 		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | nodeinfo | domcapabilities | version | help | completion) defined ;;
-	dominfo | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
+	dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
 	esac
 	case $1 in
@@ -189,6 +189,7 @@ before() {
 		roost agent web1 '{"execute":"guest-ping"}' --timeout 90s >/dev/null 2>&1 &
 		wait_until 20 is_busy
 		;;
+	domif-getlink) roost domif-setlink web1 nic0 up ;; # pulled by the example before
 	df) # all that it has mounted is in its memory
 		roost ssh root@web1 'grep -q /mnt /proc/mounts ||
 			{ mkdir -p /mnt && mke2fs /dev/vda 8192 >/dev/null && mount -t ext4 /dev/vda /mnt; }'
