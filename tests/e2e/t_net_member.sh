@@ -33,6 +33,13 @@ check_eq "his ssh" alice "$(as alice ssh -F "$TMPDIR/home/alice/config" web.roos
 check_match "dial" '^SSH-2.0' "$(as alice roost dial web 22 </dev/null | head -n 1)"
 check_match "the published port" '^SSH-2.0' "$(socat -u -T 5 TCP4:127.0.0.1:8022 - | head -n 1)"
 check_status 5 as bob roost -c system dial web 22
+mac=$(roost domiflist web --json | jq -r '.[0].mac')
+address=$(jq -r '.interfaces[0].address' "$ROOST_STATE/guests/web/guest.json")
+check_match "the lease that it fetched" "^ never +$mac +ipv4 +$address/24 +web " "$(as alice roost net-dhcp-leases default "$mac")"
+as alice roost net-guard default >/dev/null
+check_status 255 as alice roost net-exec default true
+check_match "why" "only root may work inside" "$out"
+check_status 5 as bob roost -c system net-destroy default
+check_eq "who loses it" "Network 'default' destroyed; cut off: guest 'web'" "$(as alice roost net-destroy default)"
 as alice roost destroy web
-roost net-destroy default
 roost halt --timeout 5s
