@@ -63,7 +63,7 @@ by_openssh() {
 }
 # banner PORT: what an SSH server says on that port of the host
 banner() {
-	socat -u -T 5 "TCP4:127.0.0.1:$1" - | head -n 1
+	socat -t 5 - "TCP4:127.0.0.1:$1" </dev/null | head -n 1
 }
 is_banner() {
 	banner "$1" | grep -q '^SSH-2.0'

@@ -31,7 +31,7 @@ check_eq "roost ssh" alice "$(as alice roost ssh web id -un </dev/null)"
 as alice roost ssh-config web >"$TMPDIR/home/alice/config"
 check_eq "his ssh" alice "$(as alice ssh -F "$TMPDIR/home/alice/config" web.roost id -un </dev/null)"
 check_match "dial" '^SSH-2.0' "$(as alice roost dial web 22 </dev/null | head -n 1)"
-check_match "the published port" '^SSH-2.0' "$(socat -u -T 5 TCP4:127.0.0.1:8022 - | head -n 1)"
+check_match "the published port" '^SSH-2.0' "$(socat -t 5 - TCP4:127.0.0.1:8022 </dev/null | head -n 1)"
 check_status 5 as bob roost -c system dial web 22
 mac=$(roost domiflist web --json | jq -r '.[0].mac')
 address=$(jq -r '.interfaces[0].address' "$ROOST_STATE/guests/web/guest.json")
