@@ -348,9 +348,13 @@ static int put_table(struct uplink *u, struct err *err)
 
 int uplink_veth_up(struct uplink *u, struct err *err)
 {
-	u->firewall = host_firewall_open(u->id, u->host, false, err);
-	if (!u->firewall || sweep(u->firewall, u->host, err) < 0 ||
-		switch_on(u, setting_forward4, "IPv4", err) < 0 ||
+	struct host_firewall *f = host_firewall_open(u->id, u->host, false, err);
+	if (!f || sweep(f, u->host, err) < 0) {
+		host_firewall_close(f); /* what is there is another's */
+		return -1;
+	}
+	u->firewall = f;
+	if (switch_on(u, setting_forward4, "IPv4", err) < 0 ||
 		(u->inside.leads6 && switch_on(u, setting_forward6, "IPv6", err) < 0) ||
 		set_up_veth(u, err) < 0 || put_table(u, err) < 0)
 		return -1;

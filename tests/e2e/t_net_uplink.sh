@@ -165,6 +165,13 @@ check_eq "the world" nobody "$(to=192.168.122.77 most=1 call world)"
 nft flush ruleset
 check_eq "whoever flushes all rules flushes not ours" 198.51.100.2 "$(call guest)"
 
+say "another instance's network of that name is not touched"
+check_status 5 env ROOST_STATE="$TMPDIR/s" ROOST_RUN="$TMPDIR/r" roost net-start default
+check_match "why" "network 'default': another roost-net of this host has a network of this name" "$out"
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(ROOST_RUN=$TMPDIR/r roostd_pids)
+check_eq "it goes on" 198.51.100.2 "$(call guest)"
+
 say "Docker comes, and goes"
 docker() {
 	for iptables; do
