@@ -502,11 +502,46 @@ static void finds_neighbours(void **state)
 	clear(&s);
 }
 
+struct seen_routes {
+	int bridge;
+	bool net, local, enough;
+};
+
+static bool see_route(const struct route *r, void *context)
+{
+	struct seen_routes *seen = context;
+	struct prefix net;
+	struct err err = ERR_INIT;
+	assert_false(seen->enough);
+	assert_int_equal(prefix_parse("10.77.0.0/24", &net, &err), 0);
+	if (r->link != seen->bridge || r->to.family != AF_INET)
+		return true;
+	if (r->to.bits == 24 && prefix_overlaps(&r->to, &net) && !r->local && !r->advertised)
+		seen->net = true;
+	if (r->to.bits == 32 && memcmp(r->to.address, net4.address, 4) == 0 && r->local)
+		seen->local = true;
+	seen->enough = seen->net && seen->local;
+	return !seen->enough;
+}
+
+/* Those that come with an address: to its network, and to itself. */
+static void reads_routes(void **state)
+{
+	(void)state;
+	struct set s = begun(false, false);
+	struct err err = ERR_INIT;
+	struct seen_routes seen = {.bridge = s.bridge};
+	assert_int_equal(routes(s.n, see_route, &seen, &err), 0);
+	assert_true(seen.enough);
+	clear(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(reads_addresses),
 		cmocka_unit_test(guards_frames), cmocka_unit_test(keeps_to_issued_ipv6),
 		cmocka_unit_test(learns_on_a_foreign_bridge), cmocka_unit_test(isolates),
-		cmocka_unit_test(refuses_what_is_there), cmocka_unit_test(finds_neighbours)};
+		cmocka_unit_test(refuses_what_is_there), cmocka_unit_test(finds_neighbours),
+		cmocka_unit_test(reads_routes)};
 	return cmocka_run_group_tests(tests, go_alone, NULL);
 }
