@@ -241,6 +241,9 @@ void man_definition(void)
 		    "  - size: 10G\n"
 		    "interfaces:\n"
 		    "  - user: {hostfwd: [\"-22\", \"127.0.0.1:8080-80\"]}\n"
+		    "  - network: default\n"
+		    "    address: 192.168.122.50\n"
+		    "    publish: [\"8443:443\", \"0.0.0.0:53:53/udp\"]\n"
 		    "cloud_init: {user: alice}\n"
 		    "ready: {rung: login, timeout: 180s}\n");
 	puts(".Sh SEE ALSO\n.Xr roost 1");

@@ -44,6 +44,14 @@ bool sysprep_can_boot(const struct definition *d)
 
 /* ---- the machine --------------------------------------------------------------------------------------- */
 
+/* The same card, whatever it led to, with no way out. */
+static void confine(struct nic_def *n)
+{
+	struct nic_def alone = {.kind = NIC_USER, .model = n->model, .restricted = true};
+	memcpy(alone.mac, n->mac, sizeof(alone.mac));
+	*n = alone;
+}
+
 /* The guest as it is, without what leads out of it and what nobody needs now. */
 static struct definition *isolated(const struct definition *d, struct err *err)
 {
@@ -56,13 +64,10 @@ static struct definition *isolated(const struct definition *d, struct err *err)
 	alone->agent = alone->vnc.enabled = alone->watchdog.enabled = alone->tpm.enabled = false;
 	alone->display = DISPLAY_NONE;
 	alone->console_count = 0;
-	for (size_t i = 0; i < alone->nic_count; i++) {
-		alone->nics[i].restricted = true;
-		alone->nics[i].forward_count = 0;
-	}
 	if (!alone->nic_count)
 		mac_new(alone->nics[alone->nic_count++].mac);
-	alone->nics[0].restricted = true;
+	for (size_t i = 0; i < alone->nic_count; i++)
+		confine(&alone->nics[i]);
 	alone->nics[0].forwards[0] = (struct forward){.host = "127.0.0.1", .guest_port = SSH_PORT};
 	alone->nics[0].forward_count = 1;
 	return record_add_seed(alone, err) < 0 ? NULL : TAKE(alone);

@@ -22,13 +22,14 @@
 #include "orchestrator/logout.h"
 #include "orchestrator/password.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/publish.h"
 #include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
 #include "orchestrator/store_open.h"
 
 /* What makes sense only with an image: a definition says these things itself. */
 static const char *const image_options[] = {"name", "memory", "vcpus", "size", "user", "key",
-	"password-file", "cloud-init", "accel", "restrict"};
+	"password-file", "cloud-init", "accel", "restrict", "network", "publish"};
 
 static bool is_image(const char *path)
 {
@@ -175,6 +176,52 @@ static json_t *cloud_of(const struct cli *cli, struct err *err)
 	return TAKE(cloud);
 }
 
+/* ---- its interface ---------------------------------------------------------------------------- */
+
+/* As `hostfwd` has it: user networking, which `publish` is not of. */
+static json_t *forward_word(const struct forward *f)
+{
+	char port[8] = "";
+	if (f->host_port)
+		snprintf(port, sizeof(port), "%u", f->host_port);
+	return json_sprintf("%s:%s:%s-%u", f->udp ? "udp" : "tcp", f->host, port, f->guest_port);
+}
+
+static int take_ports(const struct cli *cli, bool on_network, json_t *ports, struct err *err)
+{
+	for (int i = 0; i < cli->repeated_count; i++) {
+		struct forward f;
+		if (publish_parse(cli->repeated[i].value, &f, err) < 0)
+			return err_prefix(err, "--publish");
+		_cleanup_free_ char *text = publish_text(&f);
+		json_array_append_new(ports, on_network ? json_string(text) : forward_word(&f));
+	}
+	return 0;
+}
+
+/* Where nothing is said, every guest has an interface of user networking anyhow: then there is none. */
+static int add_interface(const struct cli *cli, json_t *o, struct err *err)
+{
+	const char *network = cli_value(cli, "network", NULL);
+	bool alone = cli_flag(cli, "restrict");
+	if (!network && !alone && !cli->repeated_count)
+		return 0;
+	if (network && alone) {
+		err_set(err, ERR_USAGE, "--restrict is not for a guest on a network");
+		return err_hint(err, "one of `mode: isolated` leads nowhere: `roost net-define`");
+	}
+	_cleanup_json_ json_t *ports = network ? json_array() : json_pack("[s]", "-22");
+	if (take_ports(cli, network, ports, err) < 0)
+		return -1;
+	json_t *nic =
+		network ? json_pack("{s:s, s:O}", "network", network, "publish", ports)
+			: json_pack("{s:{s:b, s:O}}", "user", "restrict", alone, "hostfwd", ports);
+	if (!nic)
+		return err_set(err, ERR_USAGE, "--network is not valid UTF-8");
+	json_object_set_new(o, "interfaces", json_pack("[o]", nic));
+	return 0;
+}
+
 /* What is known of an image of the store, by those who entered it in the catalogue. Returns its least memory. */
 static uint64_t take_facts(const struct cli *cli, const char *image, json_t *o)
 {
@@ -225,10 +272,8 @@ static struct definition *definition_of_image(
 	set_text(o, "memory", cli_value(cli, "memory", NULL));
 	set_text(o, "vcpus", cli_value(cli, "vcpus", NULL));
 	set_text(o, "accel", cli_value(cli, "accel", NULL));
-	if (cli_flag(cli, "restrict"))
-		json_object_set_new(o, "interfaces",
-			json_pack("[{s:{s:s, s:[s]}}]", "user", "restrict", "true", "hostfwd",
-				"-22"));
+	if (add_interface(cli, o, err) < 0)
+		return NULL;
 	_cleanup_free_ char *text = json_pretty(o), *folder = getcwd(NULL, 0);
 	struct definition *d = definition_parse(text, strlen(text), "", folder ? folder : "/", err);
 	const char *what = d ? NULL : strstr(err->message, ": ");
@@ -272,7 +317,9 @@ static struct definition *read_definition(const struct cli *cli, struct err *err
 			: str_eq(image_options[i], "password-file")
 				? "cloud_init: {password_file: ...}"
 			: str_eq(image_options[i], "cloud-init") ? "cloud_init: {...}"
-								 : image_options[i]);
+			: str_eq(image_options[i], "network") || str_eq(image_options[i], "publish")
+				? "interfaces: [{network: default, publish: [...]}]"
+				: image_options[i]);
 		return NULL;
 	}
 	return definition_read(file, err);
@@ -340,5 +387,8 @@ const struct verb verb_run = {"run", "FILE",
 		{"cloud-init", "KEY=VALUE,...", 0,
 			"user-data, meta-data, vendor-data, network-config, password-file, ssh-key=FILE; user, hostname"},
 		{"accel", "ACCEL", 0, "auto, kvm or tcg"},
+		{"network", "NETWORK", 0, "it is on this one, `default` for instance"},
+		{"publish", "[ADDRESS:][PORT:]GUEST_PORT" OPTION_REPEATS, 0,
+			"a port of the host that leads in, such as 8080:80 or 53:53/udp"},
 		{"restrict", NULL, 0, "the guest reaches nothing outside"}},
 	run_run, "roost run web1.yaml --for login", GROUP_LIFE, GUESTS_ALL};

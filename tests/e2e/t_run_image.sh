@@ -20,8 +20,14 @@ check_json "memory and size" '.memory == 268435456 and .disks[0].size == 1073741
 	"$(roost dominfo Tiny-image_1.0 --json)"
 
 say "a second one gets another name; --name is taken as it is"
-roost run "$TMPDIR/Tiny image_1.0.img" --memory 256M --accel tcg --restrict --for qmp --quiet 2>/dev/null
+roost run "$TMPDIR/Tiny image_1.0.img" --memory 256M --accel tcg --restrict --publish 80 --for qmp --quiet 2>/dev/null
+check_json "its ports" '[.interfaces[0].user.hostfwd[]] == ["tcp:127.0.0.1:-22", "tcp:127.0.0.1:-80"]' \
+	"$(roost dominfo Tiny-image_1.0-2 --json)"
 check_eq "the second" running "$(state Tiny-image_1.0-2)"
+check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --restrict --network default
+check_match "a network is not restricted" "restrict is not for a guest on a network" "$out"
+check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --restrict --publish http
+check_match "no port" "publish: .*http" "$out"
 check_status 2 roost run "$TMPDIR/Tiny image_1.0.img" --name 'a b'
 check_match "its name" "guest 'a b': the name may not contain ' '" "$out"
 

@@ -119,8 +119,11 @@ ready: {user: root}
 END
 roost define b.yaml
 check_json "booted" '.way == "booted" and .copied == 1' "$(roost sysprep b --copy-in motd:/etc --json)"
+sed -i 's/^interfaces: .*/interfaces: [{network: default, publish: ["80"], link: down}, {network: default}]/' b.yaml
+roost define b.yaml # which network it is on does not matter: it is booted on none
 check_status 6 roost sysprep b --copy-in motd:/etc --copy-in motd:/no/such
 check_match "no folder" "copying files into it: exited with status 1: there is no folder '/no/such' in it" "$out"
+check_no_match "its network" default "$(roost net-list)"
 printf 'name: c\nmemory: 32M\ndisks: [{size: 16M}]\n' >c.yaml
 roost define c.yaml
 check_status 3 roost sysprep c
