@@ -298,6 +298,8 @@ static int put_layers(struct guest *g, struct layers *l, struct err *err)
 		json_pack("{s:o, s:I, s:b, s:b}", "disks", snapshot_tops(record, disks, count),
 			"number", (json_int_t)json_get_int(record, "next", 1), "memory",
 			l->memory != NULL, "running", running);
+	snapshots_sweep(
+		g->dir, record); /* the host may have lost its power in the middle of another */
 	if (l->name)
 		note_snapshot(record, l, disks, count, running);
 	if (journal_begin(g, "snapshot", json_deep_copy(journal), err) < 0)

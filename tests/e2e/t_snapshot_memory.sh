@@ -225,6 +225,8 @@ kill -CONT "$keeper"
 rm -f "$ROOST_RUN/fail"
 wait_until 20 has_ended
 nothing_left_over
+# as it would be if the host had lost its power then
+touch "$folder/disk-vda.$(record | jq .next).qcow2" "$folder/memory.$(record | jq .next).save"
 roost start p
 wait_until 30 is_up p
 roost snapshot-create-as p next
