@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/crc32.h"
 #include "base/mem.h"
 
 enum {
@@ -167,17 +168,6 @@ static int read_mbr(
 
 /* ---- GPT ----------------------------------------------------------------------------------------------- */
 
-/* The CRC-32 of ISO 3309, which GPT has, bit by bit: 16 KiB of entries take 0.1 ms. */
-static uint32_t crc32_on(uint32_t crc, const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		crc ^= data[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-	}
-	return crc;
-}
-
 static bool header_is_sound(const struct disk *d, uint8_t header[SECTOR], uint64_t at)
 {
 	uint32_t len = le32(header + 12), crc = le32(header + GPT_CRC_AT);
@@ -185,7 +175,7 @@ static bool header_is_sound(const struct disk *d, uint8_t header[SECTOR], uint64
 		le64(header + GPT_OWN_PLACE_AT) != at / d->sector)
 		return false;
 	memset(header + GPT_CRC_AT, 0, 4);
-	return ~crc32_on(~0U, header, len) == crc;
+	return crc32_add(0, header, len) == crc;
 }
 
 static size_t put_utf8(char *out, unsigned c)
@@ -237,7 +227,7 @@ static int read_entries(
 	uint64_t first = le64(header + GPT_ENTRIES_AT);
 	uint32_t count = le32(header + GPT_COUNT_AT), size = le32(header + GPT_ENTRY_SIZE_AT);
 	uint8_t entry[SECTOR_LARGE];
-	uint32_t crc = ~0U;
+	uint32_t crc = 0;
 	if (size < GPT_ENTRY || size > sizeof(entry) || count > GPT_ENTRIES_BYTES_MAX / size ||
 		first > d->size / d->sector)
 		return 0;
@@ -245,10 +235,10 @@ static int read_entries(
 		int got = read_at(d, entry, first * d->sector + (uint64_t)i * size, size, err);
 		if (got <= 0)
 			return got;
-		crc = crc32_on(crc, entry, size);
+		crc = crc32_add(crc, entry, size);
 		add_entry(d, p, i + 1, entry);
 	}
-	return ~crc == le32(header + GPT_ENTRIES_CRC_AT);
+	return crc == le32(header + GPT_ENTRIES_CRC_AT);
 }
 
 /* The table whose header is at this place: 1, 0: there is none, -1. */

@@ -13,18 +13,6 @@
 #include "orchestrator/store_open.h"
 #include "qmp/server.h"
 
-static const struct {
-	const char *what, *command; /* the command of roostd's */
-	image_change_fn *change;
-	bool told; /* in events.jsonl */
-} changes[] = {
-	{"image-import", "roost-image-import", image_import, true},
-	{"image-rm", "roost-image-rm", image_rm, true},
-	{"image-tag", "roost-image-tag", image_tag, true},
-	{"image-gc", "roost-image-gc", image_gc, true},
-	{"image-verify", "roost-image-verify", image_verify, false},
-};
-
 static void show(void *about, const char *step, int64_t done, int64_t total)
 {
 	progress_step(about, step);
@@ -54,21 +42,19 @@ static int by_ourselves(
 	return result;
 }
 
-int image_ask(const char *what, json_t *args, int fd, bool quiet, json_t **ret, struct err *err)
+int image_ask(const char *command, json_t *args, int fd, bool quiet, json_t **ret, struct err *err)
 {
-	size_t i = 0;
-	while (!str_eq(changes[i].what, what))
-		i++;
+	const struct image_change *c = image_change_find(command);
 	_cleanup_free_ char *image = xstrdup(json_get_str(args, "image", NULL)); /* outlives args */
 	if (!store_is_ours())
 		return long_call_supervisor((struct long_about){"image", image ? image : ""},
-			changes[i].command, args, &fd, fd >= 0, quiet, ret, err);
+			command, args, &fd, fd >= 0, quiet, ret, err);
 	_cleanup_json_ json_t *owned = args;
 	if (fd >= 0)
 		json_object_set_new(args, "fds", json_pack("[i]", fd));
-	if (by_ourselves(changes[i].change, args, quiet, ret, err) < 0)
+	if (by_ourselves(c->change, args, quiet, ret, err) < 0)
 		return -1;
-	if (changes[i].told)
-		tell(changes[i].command, image);
+	if (c->told)
+		tell(command, image);
 	return 0;
 }

@@ -96,7 +96,7 @@ static int source_fd(const json_t *args, struct err *err)
 	return from;
 }
 
-int image_import(
+static int image_import(
 	const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
 {
 	_cleanup_store_ struct store s = STORE_NONE;
@@ -141,7 +141,8 @@ static int hint_tag(const struct store *s, const char *name, struct err *err)
 		i.name, i.name, name);
 }
 
-int image_rm(const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
+static int image_rm(
+	const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
 {
 	_cleanup_store_ struct store s = STORE_NONE;
 	struct change c = {.told = told, .about = about};
@@ -164,7 +165,8 @@ static void note_removed(void *about, const char *name)
 	json_array_append_new(about, json_string(name));
 }
 
-int image_gc(const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
+static int image_gc(
+	const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
 {
 	_cleanup_store_ struct store s = STORE_NONE;
 	_cleanup_json_ json_t *removed = json_array();
@@ -177,7 +179,7 @@ int image_gc(const json_t *args, image_told_fn *told, void *about, json_t **ret,
 	return 0;
 }
 
-int image_verify(
+static int image_verify(
 	const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
 {
 	_cleanup_store_ struct store s = STORE_NONE;
@@ -236,7 +238,8 @@ static int add_tag(const struct store *s, struct store_image *i, const char *tag
 	return 0;
 }
 
-int image_tag(const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
+static int image_tag(
+	const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err)
 {
 	_cleanup_store_ struct store s = STORE_NONE;
 	_cleanup_store_image_ struct store_image i = {0};
@@ -253,4 +256,22 @@ int image_tag(const json_t *args, image_told_fn *told, void *about, json_t **ret
 		return -1;
 	*ret = image_json(&s, &i);
 	return 0;
+}
+
+/* ---- by their names ---------------------------------------------------------------------------------- */
+
+static const struct image_change changes[] = {
+	{"roost-image-import", image_import, true},
+	{"roost-image-rm", image_rm, true},
+	{"roost-image-tag", image_tag, true},
+	{"roost-image-gc", image_gc, true},
+	{"roost-image-verify", image_verify, false},
+};
+
+const struct image_change *image_change_find(const char *command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		if (str_eq(changes[i].command, command))
+			return &changes[i];
+	return NULL;
 }

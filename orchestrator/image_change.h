@@ -4,11 +4,11 @@
  * the group, who may not, a worker of roostd does the same (roostd_images.c). Which of the two it is,
  * image_ask() knows.
  *
- *	image-import	{"image", "file", "format", "convert", "digest", "facts", "fds"}: the image
- *	image-rm	{"image"}: {"removed"}
- *	image-tag	{"image", "tag", "remove"}: the image
- *	image-gc	{}: {"removed": [...]}
- *	image-verify	{"image"}: {}
+ *	roost-image-import	{"image", "file", "format", "convert", "digest", "facts", "fds"}: the image
+ *	roost-image-rm	{"image"}: {"removed"}
+ *	roost-image-tag	{"image", "tag", "remove"}: the image
+ *	roost-image-gc	{}: {"removed": [...]}
+ *	roost-image-verify	{"image"}: {}
  *
  * "image" is a name. The source of an import is an open file, "fds" has its number: nobody's name is followed
  * with rights that are not his; "file" is what errors call it. "facts" are store_facts. An image is told as image.json has it, with its
@@ -23,12 +23,18 @@
 /* `told`: how far it has come, in bytes, with "copying", "converting" or "checking". */
 typedef int image_change_fn(
 	const json_t *args, image_told_fn *told, void *about, json_t **ret, struct err *err);
-image_change_fn image_import, image_rm, image_tag, image_gc, image_verify;
+struct image_change {
+	const char *command; /* of roostd's */
+	image_change_fn *change;
+	bool told; /* in events.jsonl */
+};
+/* The row of a command; NULL: it is none of these. */
+const struct image_change *image_change_find(const char *command);
 
 /*
- * Has it done: "image-import" and so on. `fd`, -1 for none, stays the caller's. At a terminal a bar tells how far
+ * Has it done: "roost-image-import" and so on. `fd`, -1 for none, stays the caller's. At a terminal a bar tells how far
  * it is, unless `quiet`; ^C cancels it, and nothing has changed. `args` stolen.
  */
-int image_ask(const char *what, json_t *args, int fd, bool quiet, json_t **ret, struct err *err);
+int image_ask(const char *command, json_t *args, int fd, bool quiet, json_t **ret, struct err *err);
 
 #endif

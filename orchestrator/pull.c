@@ -293,7 +293,7 @@ static int hand_over(struct puller *s, json_t **image, struct err *err)
 		"user", f->user, "firmware", f->firmware, "min_memory", (json_int_t)f->min_memory);
 	json_t *args = json_pack("{s:s, s:s*, s:o}", "image", s->p->name, "digest",
 		s->digest[0] ? s->digest : NULL, "facts", facts);
-	if (image_ask("image-import", args, s->entry.fd, s->p->quiet, image, err) == 0) {
+	if (image_ask("roost-image-import", args, s->entry.fd, s->p->quiet, image, err) == 0) {
 		store_drop(&s->store, &s->entry);
 		return 0;
 	}

@@ -183,11 +183,8 @@ int op_managed_start(const json_t *args, json_t **ret, struct err *err);
 int op_managed_remove(const json_t *args, json_t **ret, struct err *err);
 int op_template(const json_t *args, json_t **ret, struct err *err);
 /* Of the store: roostd_images.c */
-int op_image_import(const json_t *args, json_t **ret, struct err *err);
-int op_image_rm(const json_t *args, json_t **ret, struct err *err);
-int op_image_tag(const json_t *args, json_t **ret, struct err *err);
-int op_image_gc(const json_t *args, json_t **ret, struct err *err);
-int op_image_verify(const json_t *args, json_t **ret, struct err *err);
+/* args.command says which: image_change.h */
+int op_image_change(const json_t *args, json_t **ret, struct err *err);
 int op_image_unrecorded(const json_t *args, json_t **ret, struct err *err);
 /* Of networks: op_network.c, op_network_update.c */
 int op_network_define(const json_t *args, json_t **ret, struct err *err);

@@ -198,23 +198,20 @@ static int template_guest(
 static int change_image(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
-	static const struct {
-		const char *command;
-		worker_fn *work;
-	} works[] = {
-		{"roost-image-import", op_image_import},
-		{"roost-image-rm", op_image_rm},
-		{"roost-image-tag", op_image_tag},
-		{"roost-image-gc", op_image_gc},
-		{"roost-image-verify", op_image_verify},
-		{"roost-image-unrecorded", op_image_unrecorded},
-	};
-	size_t i = 0;
 	(void)args, (void)ret;
-	while (!str_eq(works[i].command, r->command))
-		i++;
-	return may_change(self, r, err) < 0 || worker_start(self, works[i].work, r, err) < 0 ? -1
-											     : 1;
+	if (may_change(self, r, err) < 0)
+		return -1;
+	json_object_set_new(r->args, "command", json_string(r->command));
+	return worker_start(self, op_image_change, r, err) < 0 ? -1 : 1;
+}
+
+static int look_unrecorded(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)ret;
+	return may_change(self, r, err) < 0 || worker_start(self, op_image_unrecorded, r, err) < 0
+		       ? -1
+		       : 1;
 }
 
 static int change_network(
@@ -500,7 +497,7 @@ const struct command supervisor_commands[] = {
 		ARGS({"image", ARG_STR, false, "its name"}), CMD_QUICK, change_image},
 	{"roost-image-unrecorded",
 		"Lists the disks of guests that no record tells, and what they stand on.", NULL,
-		CMD_QUICK, change_image},
+		CMD_QUICK, look_unrecorded},
 	{"roost-net-define", "Makes or changes a network.",
 		ARGS({"definition", ARG_OBJECT, false,
 			"as its record holds it; what may be left out is chosen"}),

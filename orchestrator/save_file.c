@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crc32.h"
 #include "base/fs.h"
 #include "base/str.h"
 
@@ -20,46 +21,6 @@ struct __attribute__((packed)) head {
 	uint64_t offset, text_len;
 	uint32_t text_crc;
 };
-
-/* ---- CRC-32, eight bytes at a time ------------------------------------------------------------------ */
-
-static uint32_t crc_tables[8][256];
-
-static void crc_prepare(void)
-{
-	for (uint32_t i = 0; i < 256; i++) {
-		uint32_t c = i;
-		for (int bit = 0; bit < 8; bit++)
-			c = c & 1 ? 0xedb88320U ^ c >> 1 : c >> 1;
-		crc_tables[0][i] = c;
-	}
-	for (int t = 1; t < 8; t++)
-		for (int i = 0; i < 256; i++)
-			crc_tables[t][i] = crc_tables[0][crc_tables[t - 1][i] & 255] ^
-					   crc_tables[t - 1][i] >> 8;
-}
-
-static uint32_t crc32_add(uint32_t crc, const void *data, size_t len)
-{
-	const unsigned char *p = data;
-	if (!crc_tables[0][1])
-		crc_prepare();
-	crc = ~crc;
-	for (; len >= 8; p += 8, len -= 8) {
-		uint32_t low, high;
-		memcpy(&low, p, 4);
-		memcpy(&high, p + 4, 4);
-		low = crc ^ le32toh(low);
-		high = le32toh(high);
-		crc = crc_tables[7][low & 255] ^ crc_tables[6][low >> 8 & 255] ^
-		      crc_tables[5][low >> 16 & 255] ^ crc_tables[4][low >> 24] ^
-		      crc_tables[3][high & 255] ^ crc_tables[2][high >> 8 & 255] ^
-		      crc_tables[1][high >> 16 & 255] ^ crc_tables[0][high >> 24];
-	}
-	for (; len; p++, len--)
-		crc = crc_tables[0][(crc ^ *p) & 255] ^ crc >> 8;
-	return ~crc;
-}
 
 /* ---- writing ---------------------------------------------------------------------------------------- */
 

@@ -81,7 +81,7 @@ static int run_import(const struct cli *cli, struct err *err)
 	json_object_set_new(args, "file", json_text(file, PATH_MAX));
 	json_object_set_new(json_object_get(args, "facts"), "source",
 		json_text(source ? source : file, PATH_MAX));
-	if (image_ask("image-import", args, fd, quiet(cli), &image, err) < 0)
+	if (image_ask("roost-image-import", args, fd, quiet(cli), &image, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(TAKE(image));
@@ -99,7 +99,7 @@ static int run_rm(const struct cli *cli, struct err *err)
 	const char *name = cli->operands[0];
 	_cleanup_json_ json_t *ret = NULL;
 	if (name_check(name, "image", err) < 0 ||
-		image_ask("image-rm", json_pack("{s:s}", "image", name), -1, quiet(cli), &ret,
+		image_ask("roost-image-rm", json_pack("{s:s}", "image", name), -1, quiet(cli), &ret,
 			err) < 0)
 		return -1;
 	if (cli->json)
@@ -129,7 +129,7 @@ static int run_gc(const struct cli *cli, struct err *err)
 	_cleanup_json_ json_t *ret = NULL;
 	const json_t *name;
 	size_t i;
-	if (image_ask("image-gc", json_object(), -1, quiet(cli), &ret, err) < 0)
+	if (image_ask("roost-image-gc", json_object(), -1, quiet(cli), &ret, err) < 0)
 		return -1;
 	json_t *removed = json_object_get(ret, "removed");
 	if (clean_own(removed, err) < 0)
@@ -152,7 +152,7 @@ static int verify(const struct cli *cli, const char *name, json_t *list, struct 
 {
 	_cleanup_json_ json_t *ret = NULL;
 	json_t *args = json_pack("{s:s}", "image", name);
-	int result = image_ask("image-verify", args, -1, quiet(cli), &ret, err);
+	int result = image_ask("roost-image-verify", args, -1, quiet(cli), &ret, err);
 	json_t *said = json_pack("{s:s, s:b}", "name", name, "ok", result == 0);
 	if (result < 0)
 		json_object_update_new(said, json_from_err(err));
@@ -206,7 +206,7 @@ static int run_tag(const struct cli *cli, struct err *err)
 	if (name_check(name, "image", err) < 0 || name_check(tag, "tag", err) < 0)
 		return -1;
 	json_t *args = json_pack("{s:s, s:s, s:b}", "image", name, "tag", tag, "remove", remove);
-	if (image_ask("image-tag", args, -1, quiet(cli), &image, err) < 0)
+	if (image_ask("roost-image-tag", args, -1, quiet(cli), &image, err) < 0)
 		return -1;
 	if (cli->json)
 		cli_print_json(TAKE(image));
