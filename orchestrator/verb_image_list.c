@@ -42,9 +42,17 @@ static void add_image(
 	json_object_del(o, "roost");
 	json_object_update_new(o, json_pack("{s:s, s:s, s:I}", "name", i->name, "path", path,
 					  "allocation", (json_int_t)bytes));
+	struct err why = ERR_INIT;
+	bool sound = store_check(s, i, &why) == 0;
+	if (!sound)
+		json_object_set_new(o, "broken", json_string(why.message));
 	json_array_append_new(list, o);
-	table_row(rows, i->name, i->qcow2 ? "qcow2" : "raw", str_size(i->virtual_size),
-		str_size(bytes), i->facts.os ? i->facts.os : "-", tags[0] ? tags : "-");
+	table_row(rows, i->name,
+		!sound     ? "broken"
+		: i->qcow2 ? "qcow2"
+			   : "raw",
+		str_size(i->virtual_size), str_size(bytes), i->facts.os ? i->facts.os : "-",
+		tags[0] ? tags : "-");
 }
 
 static int run_list(const struct cli *cli, struct err *err)

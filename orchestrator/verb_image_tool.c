@@ -192,7 +192,8 @@ static int run_compare(const struct cli *cli, struct err *err)
 
 #define FORMAT                                                                                     \
 	{                                                                                          \
-		"format", "qcow2|raw", 'f', "what it is; without: by its content"                  \
+		"format", "qcow2|raw", 'f',                                                        \
+			"what it is; without: by its content, if it stands alone"                  \
 	}
 const struct verb verb_image_check = {"image check", "FILE",
 	"Checks a qcow2 image; ends with 2 if it is corrupt, 3 if it only leaks space.", 1, 1,

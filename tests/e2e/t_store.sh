@@ -302,6 +302,8 @@ check_json "as JSON" 'map({(.name): .ok}) | add | .pico and (.judged | not)' "$(
 rm -f "$images/judged/disk.raw"
 check_status 3 roost start judged
 check_match "missing" "judged/disk.raw', which it stands on, is missing" "$out"
+check_match "list says so" '^ judged +broken' "$(roost image list)"
+check_json "and why" 'map({(.name): .broken}) | add | .pico == null and (.judged | test("disk.raw. is missing"))' "$(roost image list --json)"
 echo '{}' >"$images/pico/image.json"
 check_match "a broken record is listed" '^ pico +broken' "$(roost image list)"
 check_status 5 roost image verify pico
