@@ -67,12 +67,14 @@ static bool by_network(const struct nic_def *nic, unsigned port, struct reach *o
 	return r.address[0];
 }
 
-static bool by_forward(const json_t *forwards, unsigned port, struct reach *out)
+/* By a forward of that interface, or with -1 of any: what was plugged is not in the definition. */
+static bool by_forward(const json_t *forwards, int64_t nic, unsigned port, struct reach *out)
 {
 	size_t i;
 	json_t *f;
 	json_array_foreach (forwards, i, f) {
-		if (json_get_int(f, "guest_port", 0) != port || json_get_bool(f, "udp", false))
+		if (json_get_int(f, "guest_port", 0) != port || json_get_bool(f, "udp", false) ||
+			(nic >= 0 && json_get_int(f, "nic", 0) != nic))
 			continue;
 		const char *host = json_get_str(f, "host", "127.0.0.1");
 		*out = (struct reach){.port = (uint16_t)json_get_int(f, "port", 0)};
@@ -91,8 +93,11 @@ int reach_find(const struct definition *d, const struct status *s, unsigned port
 	struct reach found, first = {0};
 	bool active, on_network = false;
 	for (size_t i = 0; i < d->nic_count; i++) {
-		on_network = on_network || d->nics[i].kind != NIC_USER;
-		if (!by_network(&d->nics[i], port, &found, &active))
+		bool user = d->nics[i].kind == NIC_USER;
+		on_network = on_network || !user;
+		if (user && by_forward(s->forwards, (int64_t)i, port, out))
+			return 0;
+		if (user || !by_network(&d->nics[i], port, &found, &active))
 			continue;
 		if (active) {
 			*out = found;
@@ -101,7 +106,7 @@ int reach_find(const struct definition *d, const struct status *s, unsigned port
 		if (!first.port)
 			first = found;
 	}
-	if (by_forward(s->forwards, port, out))
+	if (by_forward(s->forwards, -1, port, out))
 		return 0;
 	if (first.port) {
 		*out = first;

@@ -20,7 +20,7 @@ struct reach {
 /* Does an interface of the definition lead to TCP port `port`, when the guest runs? */
 bool reach_defined(const struct definition *d, unsigned port);
 /*
- * The first of its interfaces that leads to TCP port `port`, one of an active network before others. ERR_REFUSED,
+ * The first of its interfaces that leads to TCP port `port`; one of a network that is not active, last. ERR_REFUSED,
  * with a hint, if none does; ERR_TIMEOUT: it is on somebody else's bridge, and has not been seen there yet.
  */
 int reach_find(const struct definition *d, const struct status *s, unsigned port, struct reach *out,
