@@ -83,7 +83,7 @@ class Guest:
     def __init__(self, holder, name, mac, address, nic=0, **more):
         self.name, self.address = name, address
         self.mac = bytes.fromhex(mac.replace(":", ""))
-        self.tap = "t%s%02d" % (self.mac.hex(), nic)
+        self.tap = "t%s%s" % (self.mac.hex(), "%02d" % nic if nic < 100 else "p%d" % (nic - 100))
         arguments = dict(tap=self.tap, guest=name, nic=nic, mac=mac, address=address, **more)
         self.fds = holder.call("net-tap", **arguments)[1]
         self.macs = {}
