@@ -167,10 +167,9 @@ static int start(const struct network *n, struct err *err)
 int network_up(const struct network *n, struct err *err)
 {
 	struct network recorded = *n;
-	if (network_active(n))
-		return 0;
 	if (network_settle(&recorded, err) < 0)
 		return -1;
+	/* one that is active may still be starting, or be ending: whose is the lock waits for either */
 	_cleanup_close_ int lock = lock_changes(n, err);
 	if (lock < 0)
 		return -1;

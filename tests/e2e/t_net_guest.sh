@@ -1,0 +1,143 @@
+#!/bin/sh
+# Two Linux guests on the network `default`: addresses from before their first boot, names, TCP both ways, a published port, a
+# cable that is pulled; what happens to a guest and its address goes together.
+# limit: 240
+. "$TOP/tests/e2e/lib.sh"
+need tiny-vmlinux tiny-initrd
+[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
+[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
+[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+command -v socat >/dev/null || lacking socat
+
+# tiny NAME INTERFACE: a definition of a Linux guest with this one
+tiny() {
+	cat >"$TMPDIR/$1.yaml" <<-END
+		name: $1
+		memory: 192M
+		kernel: $GUESTS/tiny-vmlinux
+		initrd: $GUESTS/tiny-initrd
+		cmdline: console=ttyS0 quiet
+		disks: [{size: 16M}]
+		interfaces:
+		  - $2
+		cloud_init: {hostname: $1}
+	END
+}
+# inside NAME COMMAND: in that guest
+inside() {
+	roost ssh "root@$1" "$2" </dev/null
+}
+# address NAME: the issued one, as domifaddr tells it
+address() {
+	roost domifaddr "$1" --json | jq -r '.[] | select(.source == "issued" and .protocol == "ipv4") | .address'
+}
+# issued: who has which address
+issued() {
+	jq -r '.guest + " " + .address' "$ROOST_STATE"/networks/default.addresses/*
+}
+is_named() {
+	inside two "nslookup $1" | grep -q "Address.*: $2\$"
+}
+keeper_is_another() {
+	[ "$(of_status one keeper_pid)" != "$1" ] && is_state one running
+}
+
+say "an address before the first boot"
+tiny one '{network: default, publish: ["22"]}'
+roost define "$TMPDIR/one.yaml"
+one=$(address one)
+check_match "domifaddr" "^ nic0 +52:54:00:[0-9a-f:]+ +ipv4 +$one/24\$" "$(roost domifaddr one)"
+check_match "domiflist" "^ nic0 +network +default +virtio +52:54:00:" "$(roost domiflist one)"
+two=${one%.*}.222
+tiny two "{network: default, address: $two}"
+roost define "$TMPDIR/two.yaml"
+check_eq "the one asked for" "$two" "$(address two)"
+tiny three "{network: default, address: $two}"
+check_status 5 roost define "$TMPDIR/three.yaml"
+check_match "whose it is" "guest 'two'" "$out"
+check_eq "nothing is left of it" "one two" "$(roost list --all --name | xargs)"
+
+say "two guests"
+roost run "$TMPDIR/one.yaml" --quiet >"$TMPDIR/one.out" 2>&1 &
+first=$!
+roost run "$TMPDIR/two.yaml" --quiet >"$TMPDIR/two.out" 2>&1 || fail "two: $(cat "$TMPDIR/two.out")"
+wait $first || fail "one: $(cat "$TMPDIR/one.out")"
+check_json "leased" "map(.address) | index(\"$one\") and index(\"$two\")" "$(roost net-dhcp-leases default --json)"
+check_match "domifaddr --source lease" " ipv4 +$one/24\$" "$(roost domifaddr one --source lease)"
+check_eq "its tap" "t$(basename "$(run_dir one)")00" "$(roost domiflist one --json | jq -r '.[0].tap')"
+banner=$(socat -u -T 5 "TCP4:127.0.0.1:$(jq -r '.forwards[0].port' "$(run_dir one)/status")" - | head -n 1)
+check_match "the published port" '^SSH-2.0' "$banner"
+
+say "names and TCP"
+said=$(inside one "nslookup two; nslookup two.default.internal; nslookup $two; nc -w 5 two 22 </dev/null | head -n 1")
+check_match "forward" "Address.*: $two\$" "$said"
+check_match "reverse" "name = two\\.default\\.internal" "$said"
+check_match "TCP there" "^SSH-2.0" "$said"
+check_match "TCP back" "^SSH-2.0" "$(inside two "nc -w 5 one.default.internal 22 </dev/null | head -n 1")"
+check_json "counted" '.rx_bytes > 1000 and .tx_bytes > 1000' "$(roost domifstat one nic0 --json)"
+
+say "a cable that is pulled"
+inside one 'while :; do cat /sys/class/net/eth0/carrier; usleep 100000; done >/tmp/carrier 2>/dev/null &'
+roost domif-setlink one nic0 down
+check_match "getlink" "down" "$(roost domif-getlink one nic0)"
+inside two "ping -c 1 -W 1 one" >/dev/null && fail "it answers without a cable"
+roost domif-setlink one nic0 up
+wait_until 10 inside two "ping -c 1 -W 1 one" >/dev/null
+check_eq "seen inside" 0 "$(inside one 'grep -m 1 0 /tmp/carrier')"
+
+say "its keeper is killed: no packet is lost"
+inside two "ping -c 15 -i 0.2 -W 2 one" >"$TMPDIR/ping" &
+pinging=$!
+wait_until 10 inside two "pidof ping" >/dev/null
+keeper=$(of_status one keeper_pid)
+kill_and_wait KILL "$keeper"
+wait $pinging || fail "ping: $(cat "$TMPDIR/ping")"
+check_match "ping" " 0% packet loss" "$(cat "$TMPDIR/ping")"
+wait_until 10 keeper_is_another "$keeper"
+
+say "it is saved, and goes on with its address"
+inside one 'echo kept >/tmp/kept'
+roost save one "$TMPDIR/one.save"
+inside two "ping -c 1 -W 1 one" >/dev/null && fail "it answers while it is saved"
+roost restore "$TMPDIR/one.save"
+check_eq "the same system" kept "$(inside one 'cat /tmp/kept')"
+check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 one 22 </dev/null | head -n 1")"
+
+say "a snapshot with its RAM"
+roost snapshot-create-as one s1
+inside one 'echo later >/tmp/kept'
+roost snapshot-revert one s1 --force
+check_eq "as it was" kept "$(inside one 'cat /tmp/kept')"
+check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 one 22 </dev/null | head -n 1")"
+
+say "renamed, cloned, undefined"
+three=${one%.*}.233
+tiny three "{network: default, address: $three}"
+roost define "$TMPDIR/three.yaml"
+wait_until 5 is_named three "$three"
+roost domrename three third
+wait_until 5 is_named third "$three"
+is_named three "$three" && fail "the former name is still answered"
+roost clone third fourth
+fourth=$(address fourth)
+[ "$fourth" != "$three" ] || fail "a clone has its source's address"
+check_eq "who has which" "fourth $fourth
+one $one
+third $three
+two $two" "$(issued | sort)"
+roost undefine third
+roost undefine fourth
+check_eq "given back" "one $one
+two $two" "$(issued | sort)"
+tiny fifth "{network: default, address: $three}"
+roost define "$TMPDIR/fifth.yaml"
+
+say "an image on a network"
+roost run "$GUESTS/tiny.qcow2" --name sixth --memory 192M --network default --publish 22 --publish 0.0.0.0:5353:53/udp --for qmp --quiet
+check_json "its interface" '.interfaces[0] | .network == "default" and .publish == ["127.0.0.1::22/tcp", "0.0.0.0:5353:53/udp"]' \
+	"$(roost dumpyaml sixth --json)"
+roost destroy sixth
+
+roost destroy one
+roost destroy two
+roost net-destroy default
