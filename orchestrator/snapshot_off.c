@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "images/image.h"
 #include "images/qcow2.h"
+#include "orchestrator/bases.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -113,10 +114,32 @@ static int merge(struct off *o, const struct loose_layer *l, struct err *err)
 	return 0;
 }
 
+static bool has_frozen(const struct off *o)
+{
+	const char *name;
+	json_t *value;
+	json_object_foreach (json_object_get(o->record, "layers"), name, value)
+		if (base_is_frozen(o->dir, name))
+			return true;
+	json_object_foreach (json_object_get(o->record, "bottoms"), name, value)
+		if (base_is_frozen(o->dir, json_string_value(value)))
+			return true;
+	return false;
+}
+
+/* What clones stood on is its own again when they are gone: while it ran, its QEMU had that open. */
+static void thaw(struct off *o)
+{
+	struct err ignored = ERR_INIT;
+	if (has_frozen(o))
+		bases_sweep(SWEEP, NULL, NULL, &ignored);
+}
+
 int off_tidy(struct off *o, const char *target, struct err *err)
 {
 	struct loose_layer l;
 	struct err changed = ERR_INIT;
+	thaw(o);
 	/* to merge what is below a top may be to write its header */
 	bool resumes = snapshots_resume(o->record) &&
 		       snapshots_check_resume(o->dir, o->record, &changed) == 0;

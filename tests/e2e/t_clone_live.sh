@@ -107,6 +107,20 @@ for guest in b c d; do
 done
 check_eq "no base is left" "" "$(find "$ROOST_STATE/bases" -type f ! -name lock)"
 
+say "a clone that goes while the original runs: what it stood on is the original's again once that has ended"
+roost start a
+wait_until 30 is_up a
+roost clone a g
+roost undefine g --remove-all-storage
+roost destroy a
+was=$(content a)
+roost snapshot-create-as a s3
+roost snapshot-delete a s3
+check_eq "no base is left" "" "$(find "$ROOST_STATE/bases" -type f ! -name lock)"
+check_eq "nor a layer" "{}" "$(jq -c .layers "$guests/a/snapshots.json")"
+check_eq "nothing is lost" "$was" "$(content a)"
+all_clean
+
 say "its file systems are quiet meanwhile"
 cat >"$TMPDIR/t.yaml" <<END
 name: t
