@@ -95,7 +95,7 @@ shared += catalogue progress_bar
 roost  += verb_pull pull
 roost  += verb_dial verb_ssh_config verb_net_hosts
 fetch  := roost-fetch fetch_one fetch_part
-net    := roost-net holder holder_commands holder_ports holder_names holder_publish
+net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem

@@ -23,8 +23,6 @@ enum {
 	BACKLOG = 64,
 	UPLINK_MS = 15000, /* slirp4netns takes some 100 ms */
 	FDS_MAX = SERVER_CLIENTS_MAX + 16,
-	DNSMASQ_UID =
-		1899999999, /* just below those of guests; it owns what dnsmasq reads and writes, nothing else */
 };
 
 /* ---- the namespace and what is in it -------------------------------------------------------------- */
@@ -47,12 +45,12 @@ static int read_addresses(struct holder *h, struct err *err)
 }
 
 /* Into the namespace; from there on outer's end is ours, which a change of the user namespace would have undone. */
-static int enter(const struct holder *h, int taken, pid_t outer, struct err *err)
+static int enter(const struct holder *h, int taken, struct err *err)
 {
 	_cleanup_close_ int tap = taken;
 	if (h->own && (tap >= 0 ? namespace_of_tap(tap, err) : namespace_new(err)) < 0)
 		return -1;
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != outer)
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != h->parent)
 		return err_set(err, ERR_GONE, "the outer process of roost-net has ended");
 	return 0;
 }
@@ -150,40 +148,9 @@ static int want_uplink(struct holder *h, struct err *err)
 	return take_uplink(h, UPLINK_MS, err);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------- */
-
-static int start_names(struct holder *h, const char *folder, struct err *err)
-{
-	const struct network *n = h->network;
-	struct dhcp_network d = {.folder = folder,
-		.bridge = HOLDER_BRIDGE,
-		.domain = n->domain,
-		.address = &h->net4,
-		.address6 = h->has6 ? &h->net6 : NULL,
-		.mtu = n->mtu,
-		.dns = n->dns,
-		.routes = h->way->interface != NULL,
-		.routes6 = h->way->leads6,
-		.server_count = n->dns_server_count,
-		.uid = geteuid() == 0 && !h->user ? DNSMASQ_UID : 0};
-	memcpy(d.servers, n->dns_servers, sizeof(d.servers));
-	if (!n->dns_server_count) {
-		d.resolv_file = h->way->resolv_file[0] ? h->way->resolv_file : NULL;
-		d.server_count = h->way->server_count;
-		memcpy(d.servers, h->way->servers, sizeof(d.servers));
-	}
-	h->dhcp = dhcp_open(&d, err);
-	if (!h->dhcp || names_load(h, err) < 0)
-		return -1;
-	for (const struct port *p = h->ports; p; p = p->next)
-		if (names_add(h, p->told, err) < 0)
-			return -1;
-	return dhcp_start(h->dhcp, err);
-}
-
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
-static int open_ports(struct holder *h, struct err *err)
+int ports_open(struct holder *h, struct err *err)
 {
 	if (mkdirat(h->run, "ports", 0750) < 0 && errno != EEXIST)
 		return err_errno(err, "cannot make the folder 'ports'");
@@ -201,26 +168,27 @@ static int open_kernel(struct holder *h, struct err *err)
 	return h->guard ? publish_open(h, err) : -1;
 }
 
-static int serve_socket(struct holder *h, const char *path, struct err *err)
+int holder_listen(struct holder *h, struct err *err)
 {
-	int listener = sock_listen_shared(path, BACKLOG, err);
+	_cleanup_free_ char *path = network_run_path(h->network, "net.sock", err);
+	int listener = path ? sock_listen_shared(path, BACKLOG, err) : -1;
 	if (listener < 0)
 		return -1;
-	h->server = server_new(listener, ROOST_VERSION);
+	if (h->server)
+		server_set_listener(h->server, listener);
+	else
+		h->server = server_new(listener, ROOST_VERSION);
 	return 0;
 }
 
-static int set_up(struct holder *h, int tap, pid_t outer, struct err *err)
+static int set_up(struct holder *h, int tap, struct err *err)
 {
-	static char *folder; /* dhcp.h: it must stay */
-	folder = network_run_path(h->network, NULL, err);
-	_cleanup_free_ char *path = folder ? network_run_path(h->network, "net.sock", err) : NULL;
-	if (!path || (h->own && read_addresses(h, err) < 0) || enter(h, tap, outer, err) < 0 ||
-		open_ports(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
+	if ((h->own && read_addresses(h, err) < 0) || enter(h, tap, err) < 0 ||
+		ports_open(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
 		(h->own ? lay_own : lay_foreign)(h, err) < 0 || want_uplink(h, err) < 0 ||
-		(h->own && start_names(h, folder, err) < 0))
+		(h->own && names_start(h, err) < 0))
 		return -1;
-	return serve_socket(h, path, err);
+	return holder_listen(h, err);
 }
 
 static void run(struct holder *h, struct request *r)
@@ -254,6 +222,7 @@ static void doze(struct holder *h, int signals)
 	size_t n = 0;
 	int64_t until = h->dhcp ? dhcp_deadline(h->dhcp) : DEADLINE_NONE;
 	int64_t proxies = publish_deadline(h);
+	until = h->home_due < until ? h->home_due : until;
 	fds[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = h->outer, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = link_watch_fd(h->watch), .events = POLLIN};
@@ -277,6 +246,8 @@ static void take_down(struct holder *h)
 		guard_uninstall(h->guard, &ignored);
 	else if (h->ports)
 		link_remove(h->links, h->bridge, &ignored);
+	if (h->lock >= 0) /* which outer does not know */
+		unlinkat(h->run, "holder", 0);
 }
 
 int holder_run(const struct network *n, const struct uplink_inside *way, int run_dir, int outer,
@@ -288,11 +259,13 @@ int holder_run(const struct network *n, const struct uplink_inside *way, int run
 		.own = n->mode != NETWORK_BRIDGE,
 		.user = geteuid() != 0,
 		.run = run_dir,
+		.lock = -1,
 		.ports_dir = -1,
+		.parent = parent,
 		.outer = outer};
 	h.bridge_name = h.own ? HOLDER_BRIDGE : n->bridge;
 	int signals = signals_catch(NULL, &err);
-	if (signals < 0 || set_up(&h, tap, parent, &err) < 0) {
+	if (signals < 0 || set_up(&h, tap, &err) < 0) {
 		outer_say(outer, json_pack("{s:o}", "error", json_from_err(&err)));
 		dhcp_close(h.dhcp);
 		return err_exit_code(err.kind);
@@ -302,6 +275,7 @@ int holder_run(const struct network *n, const struct uplink_inside *way, int run
 		serve(&h);
 		ports_look(&h);
 		publish_look(&h);
+		home_look(&h);
 		if (h.dhcp)
 			dhcp_look(h.dhcp);
 		if (!h.quit)

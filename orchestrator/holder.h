@@ -53,10 +53,13 @@ struct holder {
 	struct server *server;
 	struct port *ports;
 	struct published *published;
-	int proxies;    /* an epoll of theirs: one has ended */
-	int outer;      /* the other half of roost-net */
-	json_t *uplink; /* what that has told of it */
-	bool quit;      /* ended in order: nothing stays */
+	int proxies;      /* an epoll of theirs: one has ended */
+	int lock;         /* of a folder that was made anew; -1: it is outer's */
+	int64_t home_due; /* when to look whether the folder is there */
+	pid_t parent;     /* outer's pid */
+	int outer;        /* the other half of roost-net */
+	json_t *uplink;   /* what that has told of it */
+	bool quit;        /* ended in order: nothing stays */
 };
 
 /*
@@ -65,6 +68,16 @@ struct holder {
  */
 int holder_run(const struct network *n, const struct uplink_inside *way, int run, int outer,
 	pid_t parent, int tap);
+
+/* net.sock, also once more where it has vanished. */
+int holder_listen(struct holder *h, struct err *err);
+/*
+ * Into the lock itself, which so stays the same file, and by one write, so that it is never half there: who holds
+ * it, for roostd, which watches both. holder_home.c
+ */
+int holder_write(
+	int lock, const struct network *n, const struct proc *inner, pid_t outer, struct err *err);
+void home_look(struct holder *h);
 
 /* What `outer` and the holder say to each other: one JSON object a line. Blocks for at most `ms`. roost-net.c */
 int outer_say(int outer, json_t *stolen);
@@ -79,6 +92,7 @@ int port_add(struct holder *h, const json_t *args, const struct sock_peer *peer,
 int port_write(const struct holder *h, const struct port *p, struct err *err);
 /* It is the holder's no longer: guards and file go. The tap itself is whose who holds it. */
 void port_drop(struct holder *h, struct port *p);
+int ports_open(struct holder *h, struct err *err);
 /* Those of a former holder whose taps still live. */
 int ports_find(struct holder *h, struct err *err);
 /* The network's guards with those of all ports, at one stroke. */
@@ -88,7 +102,8 @@ void ports_look(struct holder *h);
 
 /* Names and leases of guests, running or not: {"mac","guest","address","address6"}. holder_names.c */
 int names_add(struct holder *h, const json_t *args, struct err *err);
-int names_load(struct holder *h, struct err *err);
+/* dnsmasq, with all that was issued. */
+int names_start(struct holder *h, struct err *err);
 
 /*
  * Published ports of `port`: {"host","port","guest_port","udp"}, and the socket of the host's, which is taken.

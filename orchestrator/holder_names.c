@@ -2,10 +2,15 @@
 #include "orchestrator/holder.h"
 
 #include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/paths.h"
+
+/* just below those of guests; it owns what dnsmasq reads and writes, nothing else */
+enum { DNSMASQ_UID = 1899999999 };
 
 static int read_one(const json_t *args, const char *key, int bits, struct prefix *out, bool *has,
 	struct err *err)
@@ -34,7 +39,7 @@ int names_add(struct holder *h, const json_t *args, struct err *err)
 }
 
 /* One that cannot be read is nobody's address: `roost gc` looks at those. */
-int names_load(struct holder *h, struct err *err)
+static int load(struct holder *h, struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **addresses = NULL;
@@ -52,4 +57,36 @@ int names_load(struct holder *h, struct err *err)
 			names_add(h, issued, &ignored);
 	}
 	return 0;
+}
+
+int names_start(struct holder *h, struct err *err)
+{
+	static char *folder; /* dhcp.h: it must stay */
+	const struct network *n = h->network;
+	if (!folder && !(folder = network_run_path(n, NULL, err)))
+		return -1;
+	struct dhcp_network d = {.folder = folder,
+		.bridge = HOLDER_BRIDGE,
+		.domain = n->domain,
+		.address = &h->net4,
+		.address6 = h->has6 ? &h->net6 : NULL,
+		.mtu = n->mtu,
+		.dns = n->dns,
+		.routes = h->way->interface != NULL,
+		.routes6 = h->way->leads6,
+		.server_count = n->dns_server_count,
+		.uid = geteuid() == 0 && !h->user ? DNSMASQ_UID : 0};
+	memcpy(d.servers, n->dns_servers, sizeof(d.servers));
+	if (!n->dns_server_count) {
+		d.resolv_file = h->way->resolv_file[0] ? h->way->resolv_file : NULL;
+		d.server_count = h->way->server_count;
+		memcpy(d.servers, h->way->servers, sizeof(d.servers));
+	}
+	h->dhcp = dhcp_open(&d, err);
+	if (!h->dhcp || load(h, err) < 0)
+		return -1;
+	for (const struct port *p = h->ports; p; p = p->next)
+		if (names_add(h, p->told, err) < 0)
+			return -1;
+	return dhcp_start(h->dhcp, err);
 }

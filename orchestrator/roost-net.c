@@ -147,27 +147,6 @@ static int fork_inner(struct outer *o, int tap, struct err *err)
 	return proc_open_child(pid, &o->inner, err);
 }
 
-/*
- * Into the lock itself, which so stays the same file, and by one write, so that it is never half there: who holds
- * it, for roostd, which watches both.
- */
-static int write_holder(const struct outer *o, struct err *err)
-{
-	enum { WIDTH = 512 };
-	struct proc self = PROC_NONE;
-	if (proc_open(getpid(), &self, err) < 0)
-		return -1;
-	_cleanup_json_ json_t *who = json_pack("{s:s, s:i, s:I, s:i, s:I, s:s}", "name",
-		o->network.name, "pid", (int)o->inner.pid, "start", (json_int_t)o->inner.start,
-		"outer", (int)self.pid, "outer_start", (json_int_t)self.start, "boot", boot_id());
-	_cleanup_free_ char *text = json_line(who);
-	_cleanup_free_ char *wide = str_fmt("%-*s\n", WIDTH - 1, text);
-	proc_close(&self);
-	if (pwrite(o->lock, wide, WIDTH, 0) != WIDTH)
-		return err_errno(err, "cannot write 'holder'");
-	return 0;
-}
-
 static int say_uplink(struct outer *o)
 {
 	return outer_say(o->link, json_pack("{s:o}", "uplink", uplink_status(o->uplink)));
@@ -241,7 +220,8 @@ static int keep(struct outer *o, const char *name, int tap)
 	if (signals < 0 || !paths_state(&err) || !paths_run(&err) ||
 		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
 		plan_uplink(o, tap >= 0, &err) < 0 || fork_inner(o, tap, &err) < 0 ||
-		write_holder(o, &err) < 0 || set_up(o, &err) < 0) {
+		holder_write(o->lock, &o->network, &o->inner, getpid(), &err) < 0 ||
+		set_up(o, &err) < 0) {
 		cleanup_close(&o->link); /* inner may wait for a word of ours */
 		end_inner(o);
 		uplink_down(o->uplink);

@@ -413,7 +413,8 @@ static void take_answer(struct supervisor *s, struct keeper *k)
 		return;
 	k->call = 0;
 	if (got < 0)
-		return; /* the link is gone, which keeper_gone() tells */
+		return;      /* the link is gone, which keeper_gone() tells */
+	s->networks_due = 0; /* it may have started one */
 	json_t *error = json_object_get(reply, "error");
 	k->served = !error;
 	if (error)

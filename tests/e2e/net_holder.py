@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,6 +243,23 @@ for part in parts:
 for pair in itertools.permutations(parts, 2):
     kill(pair)
 
+say("its folder vanishes")
+before = who(home + "/holder")["pid"]
+shutil.rmtree(home)
+
+
+def stands_again():
+    try:
+        if who(home + "/holder")["pid"] != before:
+            return False
+    except (OSError, ValueError, KeyError):
+        return False
+    return is_back(set())
+
+
+wait_until("the folder is there again", stands_again)
+kill(["pid"])
+
 say("kill -9 of anybody, at any moment")
 chance = random.Random(os.environ.get("E2E_SEED"))
 kills, most = 0, int(os.environ.get("E2E_STEPS") or 30)
@@ -266,14 +284,15 @@ say("kill -9 while nobody is in it")
 for guest in (web, db, one, two):
     guest.close()
 wait_until("all taps have gone", lambda: not os.listdir(home + "/ports"))
-os.kill(pid_of("pid"), signal.SIGKILL)
+killed = pid_of("pid")
+os.kill(killed, signal.SIGKILL)
 
 
 def serves():
     have_roostd()
     try:
-        return connect().call("net-status")["dnsmasq"] > 0
-    except (OSError, EOFError, RuntimeError):
+        return who(home + "/holder")["pid"] != killed and connect().call("net-status")["dnsmasq"] > 0
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError):
         return False
 
 
