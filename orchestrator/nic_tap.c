@@ -52,6 +52,7 @@ static int bind_ports(const struct nic_def *n, struct sockets *s, struct err *er
 	return 0;
 }
 
+/* A cable that is pulled is QEMU's alone (op_link.c): the tap is up, so that there is one place where it is plugged in again. */
 static json_t *wishes(const struct nic_def *n, const struct nic_of *of, const char *tap)
 {
 	json_t *o = json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:b}", "tap", tap, "guest", of->guest,
@@ -64,8 +65,6 @@ static json_t *wishes(const struct nic_def *n, const struct nic_of *of, const ch
 		json_object_set_new(o, "address6", json_string(n->address6));
 	if (n->mtu)
 		json_object_set_new(o, "mtu", json_integer(n->mtu));
-	if (n->link_down)
-		json_object_set_new(o, "link", json_false());
 	return o;
 }
 

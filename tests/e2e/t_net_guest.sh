@@ -85,6 +85,16 @@ roost domif-setlink one nic0 up
 wait_until 10 inside two "ping -c 1 -W 1 one" >/dev/null
 check_eq "seen inside" 0 "$(inside one 'grep -m 1 0 /tmp/carrier')"
 
+pico p
+sed -i 's/^interfaces: .*/interfaces: [{network: default, link: down}]/' "$TMPDIR/p.yaml"
+roost define "$TMPDIR/p.yaml"
+roost start p
+check_match "down from its start on" "down" "$(roost domif-getlink p nic0)"
+roost domif-setlink p nic0 up
+check_match "its tap" "LOWER_UP" "$(roost net-exec default ip -br link show "$(roost domiflist p --json | jq -r '.[0].tap')")"
+roost destroy p
+roost undefine p
+
 say "its keeper is killed: no packet is lost"
 inside two "ping -c 15 -i 0.2 -W 2 one" >"$TMPDIR/ping" &
 pinging=$!
