@@ -45,7 +45,8 @@ class Holder:
         message = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
         attached = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self.socket.sendmsg([message], attached)
-        reply = self.line()
+        while "event" in (reply := self.line()):
+            pass
         if "error" in reply:
             raise RuntimeError(reply["error"]["desc"])
         taken, self.fds = self.fds, []

@@ -57,7 +57,8 @@ int nbd_flush(struct nbd *n, struct err *err)
 
 static int stream(void)
 {
-	static const char files[] = "{\"name\":\"new\",\"depth\":0,\"mode\":493,\"folder\":true}\n"
+	static const char files[] = "{\"into\":\"/etc\"}\n"
+				    "{\"name\":\"new\",\"depth\":0,\"mode\":493,\"folder\":true}\n"
 				    "{\"name\":\"file\",\"depth\":1,\"mode\":420,\"size\":5}\nroost"
 				    "{\"name\":\"link\",\"depth\":1,\"link\":\"file\"}\n"
 				    "{\"name\":\"fstab\",\"depth\":0,\"mode\":420,\"size\":1}\nx";
@@ -82,7 +83,7 @@ static int work(struct ext_volume *v, struct err *err)
 		for (const struct sysprep_row *row = op->rows; row->pattern; row++)
 			if (tree_do(&t, row, err) < 0)
 				return -1;
-	return sysprep_files_put(&t, stream(), "/etc", &count, err);
+	return sysprep_files_put(&t, stream(), &count, err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
