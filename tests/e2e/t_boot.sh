@@ -47,7 +47,7 @@ at_end() {
 }
 say "nothing to start"
 check_eq "words" "No guest is marked as autostarted" "$(ROOST_RUN=$TMPDIR/stay roost boot)"
-check_json "in JSON" '. == {"guests": []}' "$(ROOST_RUN=$TMPDIR/go roost boot --json)"
+check_json "in JSON" '. == {"guests": [], "networks": []}' "$(ROOST_RUN=$TMPDIR/go roost boot --json)"
 check_eq "halt lets it go" "No guest runs" "$(ROOST_RUN=$TMPDIR/go roost halt)"
 idle_since=$(now_ms)
 [ -n "$(daemon "$TMPDIR/stay")" ] || fail "there is no roostd"

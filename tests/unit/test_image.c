@@ -73,8 +73,12 @@ static void other_formats(void **state)
 		{"qcow", "encryption=off", "an old qcow image"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		/* what the store itself converts, in its jail, is told to enter so: t_store does it */
+		bool enters = rows[i].format[0] == 'v' && !strstr(rows[i].why, "descriptor");
 		_cleanup_free_ char *hint =
-			str_fmt("qemu-img convert -f %s -O qcow2 d NEW.qcow2", rows[i].format);
+			enters ? xstrdup("roost image import --convert d")
+			       : str_fmt("qemu-img convert -f %s -O qcow2 d NEW.qcow2",
+					 rows[i].format);
 		unlink("d");
 		MUST(QEMU_IMG, "create", "-q", "-f", rows[i].format, "-o", rows[i].option, "d",
 			"1M");
