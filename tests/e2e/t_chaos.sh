@@ -398,6 +398,7 @@ while read -r victim point <&7; do
 		unharmed
 		;;
 	restore-copying) ;; # t_backup
+	network-unrecorded) ;; # t_net_verbs
 	define-filled) ;; # t_steps; t_store holds a define there
 	restore-*)
 		# it goes on, or it is off and the next start goes on
