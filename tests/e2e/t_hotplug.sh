@@ -273,12 +273,12 @@ check_match "attached" "52:54:00:00:00:02" "$(roost attach-interface tiny user -
 wait_until 15 has_nics 2
 wait_until 20 has_address
 check_match "its MAC" "52:54:00:00:00:02" "$(guest cat /sys/class/net/eth1/address)"
-check_match "domiflist" "user +virtio +52:54:00:00:00:02" "$(roost domiflist tiny)"
+check_match "domiflist" "user +- +virtio +52:54:00:00:00:02" "$(roost domiflist tiny)"
 check_match "another model" "52:54:00:00:00:03" "$(roost attach-interface tiny user --restrict --model e1000e --mac 52:54:00:00:00:03)"
 wait_until 15 has_nics 3
-check_match "domiflist of another model" "user +e1000e +52:54:00:00:00:03" "$(roost domiflist tiny)"
+check_match "domiflist of another model" "user +- +e1000e +52:54:00:00:00:03" "$(roost domiflist tiny)"
 kill_keeper
-check_match "domiflist after an adoption" "user +e1000e +52:54:00:00:00:03" "$(roost domiflist tiny)"
+check_match "domiflist after an adoption" "user +- +e1000e +52:54:00:00:00:03" "$(roost domiflist tiny)"
 roost detach-interface tiny 52:54:00:00:00:03
 wait_until 10 has_nics 2
 roost detach-interface tiny 52:54:00:00:00:02

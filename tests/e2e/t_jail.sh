@@ -101,7 +101,7 @@ check_eq "sockets not 0600" "" "$(find "$ROOST_RUN" "$ROOST_STATE" -type s ! -pe
 check_eq "sockets" "$run/guest.sock $ROOST_STATE/guests/one/ga.sock $ROOST_STATE/guests/one/qmp.sock" \
 	"$(find "$run" "$ROOST_STATE/guests/one" -type s | sort | xargs)"
 check_eq "what others may read, write or pass" \
-	"$(printf "$folders %s\n" "$ROOST_RUN" "$ROOST_RUN/g" "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" \
+	"$(printf "$folders %s\n" "$ROOST_RUN" "$ROOST_RUN/g" "$ROOST_RUN/n" "$ROOST_STATE" "$ROOST_STATE/guests" "$ROOST_STATE/images" \
 		"$ROOST_STATE/networks" "$ROOST_STATE/templates")" \
 	"$(find "$ROOST_STATE" "$ROOST_RUN" -perm "/$others" -printf '%m %p\n' | sort -k 2)"
 if [ "$(id -u)" -eq 0 ]; then
