@@ -132,8 +132,11 @@ check_status 5 roost sysprep c --boot
 check_match "nor so" "nobody can log in to it" "$out"
 
 say "cancelled, or nobody waits for it any more: it is ended, and nothing has happened"
-no_qemu_of() { # GUEST
-	! pgrep -f "guest=$1" -u "$(id -u)" --ns $$ --nslist net >/dev/null
+qemu_of() { # GUEST
+	pgrep -f "guest=$1( |\$)" --ns $$ --nslist net >/dev/null
+}
+no_qemu_of() {
+	! qemu_of "$1"
 }
 was=$(whole)
 check_status 5 roost cancel a
@@ -141,7 +144,8 @@ check_match "nothing to cancel" "nothing is at work on guest 'a' that could be c
 for how in cancel kill; do
 	roost sysprep a --boot >said 2>&1 &
 	sysprep=$!
-	wait_until 30 grep -q '^booting: [0-9]* s' said
+	wait_until 30 qemu_of a
+	sleep 1 # it boots for some seconds yet
 	case $how in
 	cancel) check_eq "it is told" "Guest 'a': roost-sysprep is being cancelled" "$(roost cancel a)" ;;
 	kill) kill -KILL $sysprep ;;
