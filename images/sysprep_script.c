@@ -17,13 +17,19 @@ static const char functions[] =
 	"below() { folder \"$1\" || return 0; find \"$1\" ! -type d -name \"$2\" -exec rm -f {} +; }\n"
 	"lines() { for f; do [ ! -f \"$f\" ] || sed -i \"$expression\" \"$f\"; done; }\n";
 
-/* What is written is on the disk, and nothing more is: the kernel makes all file systems read-only, then it ends. */
-static const char end[] = "sync\n"
+/*
+ * What is written is on the disk, and nothing more is: the kernel makes all file systems read-only, then it ends. Whoever
+ * reads the last word may hang up: the shell has read all of it before, and goes on.
+ */
+static const char end[] = "{\n"
+			  "trap '' HUP TERM PIPE\n"
+			  "sync\n"
 			  "echo " SYSPREP_DONE "\n"
 			  "echo u >/proc/sysrq-trigger\n"
 			  "sleep 2\n"
 			  "echo o >/proc/sysrq-trigger\n"
-			  "sleep 60\n";
+			  "sleep 60\n"
+			  "}\n";
 
 /* Hidden names are not in a shell's '*'. */
 static void add_plain(struct buf *out, const char *pattern)
