@@ -4,7 +4,7 @@
 need tiny-vmlinuz tiny-initrd
 
 net_start=$(measure -n 11 --after 'roost net-destroy default >/dev/null' roost net-start default)
-result l "net-start, with bridge, guards, DHCP, DNS, uplink and its proof" "$net_start" "at most" 250 ms
+result m "net-start, with bridge, guards, DHCP, DNS, uplink and its proof" "$net_start" "at most" 250 ms
 
 cat >a.yaml <<END
 name: a
@@ -18,8 +18,8 @@ END
 roost run -q a.yaml
 plug=$(measure -n 7 --after 'roost detach-interface a 52:54:00:00:99:01 >/dev/null' \
 	roost attach-interface a network default --mac 52:54:00:00:99:01)
-result m "attach-interface of a running guest, its address issued" "$plug" "at most" 100 ms
+result n "attach-interface of a running guest, its address issued" "$plug" "at most" 100 ms
 host=$(ip -4 -json addr show | jq -r '[.[] | select(.ifname | startswith("rn-"))][0].addr_info[0].local')
 speed=$(/usr/bin/python3 -B "$TOP/tests/bench/net_speed.py" a "$(echo "$ROOST_RUN"/g/*/guest.sock)" "$host")
-result n "guest to host, against a bare tap" "$(echo "$speed" | jq .ratio)" "at least" 0.95 times \
+result o "guest to host, against a bare tap" "$(echo "$speed" | jq .ratio)" "at least" 0.95 times \
 	"$(echo "$speed" | jq -r '"\(.network) against \(.bare) MB/s"')"
