@@ -90,10 +90,7 @@ static int publish(const struct network *network, const char *tap, const struct 
 		const struct forward *f = &n->forwards[i];
 		if (network_publish(network, tap, f, s->fds[i], s->ports[i], err) < 0)
 			return -1;
-		json_array_append_new(
-			forwards, json_pack("{s:I, s:s, s:i, s:i, s:b}", "nic",
-					  (json_int_t)of->index, "host", f->host, "port",
-					  s->ports[i], "guest_port", f->guest_port, "udp", f->udp));
+		json_array_append_new(forwards, forward_told(f, of->index, s->ports[i]));
 	}
 	return 0;
 }

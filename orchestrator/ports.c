@@ -11,9 +11,7 @@ int ports_choose(const struct nic_def *n, size_t index, json_t *list, struct err
 		_cleanup_close_ int fd = publish_bind(f, &port, err);
 		if (fd < 0)
 			return -1;
-		json_array_append_new(list,
-			json_pack("{s:I, s:s, s:i, s:i, s:b}", "nic", (json_int_t)index, "host",
-				f->host, "port", port, "guest_port", f->guest_port, "udp", f->udp));
+		json_array_append_new(list, forward_told(f, index, port));
 	}
 	return 0;
 }

@@ -102,6 +102,12 @@ char *publish_text(const struct forward *f)
 		f->guest_port, f->udp ? "udp" : "tcp");
 }
 
+json_t *forward_told(const struct forward *f, size_t nic, uint16_t port)
+{
+	return json_pack("{s:I, s:s, s:i, s:i, s:b}", "nic", (json_int_t)nic, "host", f->host,
+		"port", port, "guest_port", f->guest_port, "udp", f->udp);
+}
+
 bool publish_clash(const struct forward *a, const struct forward *b)
 {
 	if (!a->host_port || a->host_port != b->host_port || a->udp != b->udp)

@@ -26,6 +26,9 @@ const char *publish_host_text(const char *host, unsigned port);
 /* Do both want the same port of the host? A free one is never the same. */
 bool publish_clash(const struct forward *a, const struct forward *b);
 
+/* As a status tells of it: {"nic", "host", "port": the one that it got, "guest_port", "udp"}. */
+json_t *forward_told(const struct forward *f, size_t nic, uint16_t port);
+
 /*
  * The socket: listening for TCP, bound for UDP; in the network namespace that the caller is in, non-blocking,
  * close-on-exec. *port is the one it got. A port that is taken is ERR_BUSY and names who has it, as far as the

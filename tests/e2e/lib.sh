@@ -81,6 +81,13 @@ wait_until() {
 
 # --- guests ---------------------------------------------------------------------------------------------------------
 
+# need_networks: roost-net, what it runs, and taps. In the CI they are there: `run` opens /dev/net/tun for nobody.
+need_networks() {
+	[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
+	[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
+	[ -r /dev/net/tun ] || lacking "/dev/net/tun that can be opened"
+}
+
 # need FILE...: of $GUESTS (pico.raw, filler.raw, tiny-vmlinuz, tiny-initrd, tiny.qcow2, cloud.qcow2): else it is lacking()
 need() {
 	for need_file; do

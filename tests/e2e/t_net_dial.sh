@@ -4,9 +4,7 @@
 # limit: 150
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinux tiny-initrd pico.raw
-[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
-[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
-[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+need_networks
 for program in ssh scp rsync socat; do
 	command -v $program >/dev/null || lacking $program
 done

@@ -4,9 +4,7 @@
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinuz tiny-initrd
 
-[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
-[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
-[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+need_networks
 
 printf 'name: lan\nmode: isolated\naddress: 10.77.0.1/16\naddress6: fd77::1/64\n' >"$TMPDIR/lan.yaml"
 roost net-define "$TMPDIR/lan.yaml" >/dev/null

@@ -4,9 +4,7 @@
 # limit: 240
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinux tiny-initrd
-[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
-[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
-[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+need_networks
 command -v socat >/dev/null || lacking socat
 
 # tiny NAME INTERFACE: a definition of a Linux guest with this one

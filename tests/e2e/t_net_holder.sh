@@ -3,9 +3,7 @@
 # their traffic and all is back within 2 s.
 . "$TOP/tests/e2e/lib.sh"
 
-[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
-[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
-[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+need_networks
 
 cat >"$TMPDIR/lan.yaml" <<END
 name: lan

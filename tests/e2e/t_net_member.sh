@@ -5,9 +5,7 @@
 . "$TOP/tests/e2e/members.sh"
 
 need tiny-vmlinux tiny-initrd
-[ -x "$TOP/build/libexec/roost/roost-net" ] || lacking "roost-net (libmnl, libnftables)"
-[ -x /usr/sbin/dnsmasq ] || lacking dnsmasq-base
-[ -r /dev/net/tun ] || skip "/dev/net/tun is not to be opened"
+need_networks
 command -v ssh >/dev/null || lacking ssh
 
 roost boot
