@@ -23,8 +23,8 @@ static int64_t free_port(const struct found *f)
 	return ROOT_PORTS; /* the keeper refuses it */
 }
 
-static int call_keeper(const struct found *f, json_t *args, const struct nic_tap *t, json_t **reply,
-	struct err *err)
+static int call_keeper(
+	struct qmp *keeper, json_t *args, const struct nic_tap *t, json_t **reply, struct err *err)
 {
 	int fds[2 * QUEUES_MAX];
 	size_t count = 0;
@@ -32,18 +32,12 @@ static int call_keeper(const struct found *f, json_t *args, const struct nic_tap
 		fds[count++] = t->queues[i];
 	for (size_t i = 0; i < t->vhost_count && 2 * t->count <= SOCK_FDS_MAX; i++)
 		fds[count++] = t->vhosts[i];
-	struct qmp *keeper = guest_connect(f, err);
-	if (!keeper) {
-		json_decref(args);
-		return -1;
-	}
-	int result = qmp_call_fds(keeper, "roost-attach-interface", args, fds, count,
+	return qmp_call_fds(keeper, "roost-attach-interface", args, fds, count,
 		deadline_in(OPERATION_MS), reply, err);
-	qmp_close(keeper);
-	return result;
 }
 
-int plug_nic(const struct found *f, const json_t *nic, json_t **reply, struct err *err)
+static int plug_tap(const struct found *f, struct qmp *keeper, const json_t *nic, json_t **reply,
+	struct err *err)
 {
 	struct nic_def n = {0};
 	_cleanup_nic_tap_ struct nic_tap t = {0};
@@ -51,10 +45,6 @@ int plug_nic(const struct found *f, const json_t *nic, json_t **reply, struct er
 	int64_t port = free_port(f);
 	const struct nic_of of = {
 		.guest = f->name, .id = f->id, .index = NIC_PLUGGED + (size_t)port};
-	if (nic_from_json(nic, &n, err) < 0)
-		return -1;
-	if (n.kind == NIC_USER)
-		return call_keeper(f, json_pack("{s:O}", "interface", nic), &t, reply, err);
 	if (supervisor_call("roost-nic-issue",
 		    json_pack("{s:s, s:O, s:I}", "name", f->name, "interface", nic, "index",
 			    (json_int_t)of.index),
@@ -63,8 +53,23 @@ int plug_nic(const struct found *f, const json_t *nic, json_t **reply, struct er
 	nic = json_object_get(issued, "interface");
 	if (nic_from_json(nic, &n, err) < 0 || nic_tap_open(&n, &of, forwards, &t, err) < 0)
 		return -1;
-	return call_keeper(f,
+	return call_keeper(keeper,
 		json_pack("{s:O, s:I, s:O}", "interface", nic, "port", (json_int_t)port, "forwards",
 			forwards),
 		&t, reply, err);
+}
+
+/* Its keeper first: to a guest that does not run nothing is issued. */
+int plug_nic(const struct found *f, const json_t *nic, json_t **reply, struct err *err)
+{
+	struct nic_def n = {0};
+	const struct nic_tap none = {0};
+	struct qmp *keeper = nic_from_json(nic, &n, err) < 0 ? NULL : guest_connect(f, err);
+	if (!keeper)
+		return -1;
+	int result = n.kind == NIC_USER ? call_keeper(keeper, json_pack("{s:O}", "interface", nic),
+						  &none, reply, err)
+					: plug_tap(f, keeper, nic, reply, err);
+	qmp_close(keeper);
+	return result;
 }

@@ -54,6 +54,10 @@ tiny three "{network: default, address: $two}"
 check_status 5 roost define "$TMPDIR/three.yaml"
 check_match "whose it is" "guest 'two'" "$out"
 check_eq "nothing is left of it" "one two" "$(roost list --all --name | xargs)"
+was=$(issued)
+check_status 5 roost attach-interface one network default
+check_match "it does not run" "guest 'one' is not running" "$out"
+check_eq "nothing was issued for it" "$was" "$(issued)"
 
 say "two guests"
 roost run "$TMPDIR/one.yaml" --quiet >"$TMPDIR/one.out" 2>&1 &
