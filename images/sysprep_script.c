@@ -18,18 +18,20 @@ static const char functions[] =
 	"lines() { for f; do [ ! -f \"$f\" ] || sed -i \"$expression\" \"$f\"; done; }\n";
 
 /*
- * What is written is on the disk, and nothing more is: the kernel makes all file systems read-only, then it ends. Whoever
- * reads the last word may hang up: the shell has read all of it before, and goes on.
+ * What is written is on the disk, and nothing more will be: the kernel makes all file systems read-only, which it does
+ * in its own time, and only then the last word is said. Its system is not asked to end: it has nothing left to say.
  */
-static const char end[] = "{\n"
-			  "trap '' HUP TERM PIPE\n"
-			  "sync\n"
-			  "echo " SYSPREP_DONE "\n"
+static const char end[] = "sync\n"
 			  "echo u >/proc/sysrq-trigger\n"
-			  "sleep 2\n"
-			  "echo o >/proc/sysrq-trigger\n"
-			  "sleep 60\n"
-			  "}\n";
+			  "n=0\n"
+			  "while grep -q '^/dev/[^ ]* [^ ]* [^ ]* rw[, ]' /proc/mounts; do\n"
+			  "\tn=$((n + 1))\n"
+			  "\t[ $n -le 30 ] || { echo 'a file system stays writable:' >&2\n"
+			  "\t\tgrep '^/dev/[^ ]* [^ ]* [^ ]* rw[, ]' /proc/mounts >&2; exit 1; }\n"
+			  "\tsleep 1\n"
+			  "done\n"
+			  "sync\n"
+			  "echo " SYSPREP_DONE "\n";
 
 /* Hidden names are not in a shell's '*'. */
 static void add_plain(struct buf *out, const char *pattern)

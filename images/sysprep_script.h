@@ -1,7 +1,8 @@
 /*
  * The operations of sysprep as a script for the guest's own shell, for systems whose file systems are not
- * read here. It finds what roost-sysprep finds, ends with the line SYSPREP_DONE on standard output, and then
- * ends the system without its services having a word: they would write anew what was removed.
+ * read here. It finds what roost-sysprep finds, makes all file systems read-only, and ends with the line SYSPREP_DONE on
+ * standard output. Whoever reads that ends the machine, without its services having a word: they would write anew what
+ * was removed.
  */
 #ifndef IMAGES_SYSPREP_SCRIPT_H
 #define IMAGES_SYSPREP_SCRIPT_H

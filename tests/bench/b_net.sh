@@ -11,7 +11,7 @@ name: a
 memory: 256M
 kernel: $GUESTS/tiny-vmlinuz
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 interfaces: [{network: default}]
 cloud_init: true
 END

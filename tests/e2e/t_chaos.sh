@@ -41,7 +41,7 @@ name: tiny
 memory: 192M
 kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 interfaces: []
 END
 sed 's/^name: tiny/name: t/' "$TMPDIR/tiny.yaml" >"$TMPDIR/tiny-backup.yaml"

@@ -134,7 +134,7 @@ cat >tiny.yaml <<-END
 	accel: tcg
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
-	cmdline: console=ttyS0 quiet cryptomgr.notests
+	cmdline: console=ttyS0 no_timer_check quiet cryptomgr.notests
 	interfaces:
 	  - user: {restrict: true, hostfwd: ["-22"]}
 	cloud_init: {user: root, user_data: own}

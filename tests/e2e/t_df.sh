@@ -122,7 +122,7 @@ cat >tiny.yaml <<-END
 	memory: 256M
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
-	cmdline: console=ttyS0 quiet
+	cmdline: console=ttyS0 no_timer_check quiet
 	disks:
 	  - {path: $TMPDIR/data.raw, format: raw}
 	interfaces:

@@ -67,7 +67,7 @@ max_memory: 1G
 max_vcpus: 2
 kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 disks:
   - size: 10G
 interfaces:

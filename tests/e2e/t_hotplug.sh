@@ -13,7 +13,7 @@ cat >"$TMPDIR/tiny.yaml" <<-END
 	max_vcpus: 3
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
-	cmdline: console=ttyS0 quiet
+	cmdline: console=ttyS0 no_timer_check quiet
 	disks:
 	  - size: 64M
 	    serial: BOOT-DISK

@@ -16,7 +16,7 @@ tiny() {
 		memory: 192M
 		kernel: $GUESTS/tiny-vmlinux
 		initrd: $GUESTS/tiny-initrd
-		cmdline: console=ttyS0 quiet
+		cmdline: console=ttyS0 no_timer_check quiet
 		interfaces:
 		  - $2
 		cloud_init: {user: alice, hostname: $1}

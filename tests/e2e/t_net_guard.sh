@@ -49,7 +49,7 @@ name: a
 memory: 192M
 kernel: $GUESTS/tiny-vmlinuz
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 interfaces: [{network: lan}]
 cloud_init: true
 END

@@ -14,7 +14,7 @@ tiny() {
 		memory: 192M
 		kernel: $GUESTS/tiny-vmlinux
 		initrd: $GUESTS/tiny-initrd
-		cmdline: console=ttyS0 quiet
+		cmdline: console=ttyS0 no_timer_check quiet
 		disks: [{size: 16M}]
 		interfaces:
 		  - $2

@@ -16,7 +16,7 @@ name: web
 memory: 192M
 kernel: $TMPDIR/home/alice/tiny-vmlinux
 initrd: $TMPDIR/home/alice/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 interfaces:
   - network: default
     publish: ["8022:22"]

@@ -18,7 +18,7 @@ cat >tiny.yaml <<-END
 	memory: 192M
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
-	cmdline: console=ttyS0 quiet
+	cmdline: console=ttyS0 no_timer_check quiet
 	interfaces: [{user: {restrict: true, hostfwd: ["-22", "-8080"]}}]
 	cloud_init: {user: alice}
 END

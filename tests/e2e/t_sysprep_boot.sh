@@ -12,7 +12,7 @@ name: a
 memory: 256M
 kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet cryptomgr.notests root=LABEL=tinyroot
+cmdline: console=ttyS0 no_timer_check quiet cryptomgr.notests root=LABEL=tinyroot
 disks: [{image: base.qcow2}]
 interfaces: [{user: {restrict: true, hostfwd: ["-22"]}}]
 cloud_init: true
@@ -111,7 +111,7 @@ name: b
 memory: 256M
 kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 disks: [{size: 16M}]
 interfaces: []
 cloud_init: true

@@ -46,7 +46,7 @@ name: x
 memory: 256M
 kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-xfs
-cmdline: console=ttyS0 quiet cryptomgr.notests root=/dev/vda1
+cmdline: console=ttyS0 no_timer_check quiet cryptomgr.notests root=/dev/vda1
 disks: [{path: $TMPDIR/disk.raw, format: raw}]
 interfaces: []
 cloud_init: true

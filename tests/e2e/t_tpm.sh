@@ -14,7 +14,7 @@ definition() {
 		accel: tcg
 		kernel: $GUESTS/$2
 		initrd: $GUESTS/tiny-initrd
-		cmdline: console=ttyS0 quiet cryptomgr.notests
+		cmdline: console=ttyS0 no_timer_check quiet cryptomgr.notests
 		interfaces:
 		  - user: {restrict: true, hostfwd: ["-22"]}
 		cloud_init: {user: root}
