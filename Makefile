@@ -245,9 +245,10 @@ $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
 $(BUILD)/tests/test_netsetup: $(BUILD)/tests/unit/test_netsetup.o $(call room,netsetup,netsetup) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl -lnftables -ljansson
-$(BUILD)/tests/test_proxy: $(BUILD)/tests/unit/test_proxy.o $(call room,netsetup,proxy) $(LIB)
+$(BUILD)/tests/test_proxy: $(BUILD)/tests/unit/test_proxy.o $(call room,netsetup,proxy) \
+		$(BUILD)/netsetup/link_watch.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)

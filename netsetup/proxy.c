@@ -1,6 +1,7 @@
 #include "netsetup/proxy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <signal.h>
@@ -10,7 +11,7 @@
 
 #include "base/proc.h"
 
-enum { SOCKET_FD = 3, NOBODY = 65534 };
+enum { SOCKET_FD = 3, ALIVE_FD = 4, FREE_FD = 5, NOBODY = 65534 };
 
 /*
  * Root becomes nobody. In a user's own namespace there is none to become (EINVAL, EPERM); what is left to lose there
@@ -29,22 +30,31 @@ static int drop_rights(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-static _Noreturn void serve(struct proxy p, pid_t parent)
+/* Both to where they belong, whichever of the two numbers they have now; nothing else stays open. */
+static int keep_files(struct proxy *p)
+{
+	int alive = fcntl(p->alive, F_DUPFD, FREE_FD);
+	if (alive < 0 || (p->socket != SOCKET_FD && dup2(p->socket, SOCKET_FD) < 0) ||
+		dup2(alive, ALIVE_FD) < 0 || syscall(SYS_close_range, FREE_FD, ~0U, 0U) < 0)
+		return -1;
+	p->socket = SOCKET_FD;
+	p->alive = ALIVE_FD;
+	return 0;
+}
+
+static _Noreturn void serve(struct proxy p)
 {
 	sigset_t none;
 	sigemptyset(&none);
-	if ((p.socket != SOCKET_FD && dup2(p.socket, SOCKET_FD) < 0) ||
-		syscall(SYS_close_range, SOCKET_FD + 1U, ~0U, 0U) < 0)
+	if (keep_files(&p) < 0)
 		_exit(1);
-	p.socket = SOCKET_FD;
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_NAME, "roost-proxy");
 	proc_allow_many_files();
-	/* the order counts: another uid undoes PDEATHSIG */
-	if (drop_rights() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+	if (drop_rights() < 0)
 		_exit(1);
 	(p.udp ? proxy_udp : proxy_tcp)(&p);
 	_exit(1);
@@ -58,10 +68,10 @@ pid_t proxy_start(const struct proxy *p, struct err *err)
 		setsockopt(p->socket, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
 		setsockopt(p->socket, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one));
 	}
-	pid_t parent = getpid(), pid = fork();
+	pid_t pid = fork();
 	if (pid < 0)
 		return err_errno(err, "cannot start a proxy");
 	if (pid == 0)
-		serve(*p, parent);
+		serve(*p);
 	return pid;
 }

@@ -10,7 +10,10 @@
  * for two minutes (RFC 4787, REQ-5).
  *
  * It has no privilege, cannot be more than PROXY_CLIENTS_MAX clients' servant at once (TCP: further ones wait in
- * the queue; UDP: the one silent for longest goes), and dies with the process that started it.
+ * the queue; UDP: the one silent for longest goes).
+ *
+ * Who started it may be killed: then the port is free for the next one, and what is connected by TCP stays so until it
+ * ends, or the guest's tap does.
  */
 #ifndef NETSETUP_PROXY_H
 #define NETSETUP_PROXY_H
@@ -26,12 +29,14 @@ enum { PROXY_CLIENTS_MAX = 512 };
 struct proxy {
 	int socket; /* listening, or bound for UDP; non-blocking; stays the caller's */
 	bool udp;
+	int link; /* index of the guest's tap */
+	int alive; /* the reading end of a pipe whose other end is the caller's: when that closes, he is gone */
 	struct sockaddr_in guest;
 };
-/* The child, to be reaped by the caller. It ends by SIGKILL alone, or when `socket` is useless. */
+/* The child, to be reaped by the caller. It ends by SIGKILL, when `socket` is useless, or as told above. */
 pid_t proxy_start(const struct proxy *p, struct err *err);
 
-/* What such a child does; they return when the socket is useless. */
+/* What such a child does; they return when there is nothing to do any more. */
 void proxy_tcp(const struct proxy *p);
 void proxy_udp(const struct proxy *p);
 

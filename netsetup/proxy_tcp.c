@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -14,9 +15,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/sock.h"
+#include "netsetup/link_watch.h"
 #include "netsetup/proxy.h"
 
 enum { CHUNK = 65536, ROUNDS = 16, SHORT_OF_MS = 200 };
+enum { OTHERS = 2 }; /* of what is polled: not connections' */
 enum { SYN_COUNT = 3, IDLE_S = 60, INTERVAL_S = 15, PROBES = 4, UNHEARD_MS = 120000 };
 
 /* One way of a connection. */
@@ -38,7 +41,9 @@ struct relay {
 	const struct proxy *proxy;
 	struct connection list[PROXY_CLIENTS_MAX];
 	size_t count;
-	int64_t accept_from; /* not before: we are short of files or memory; 0: at once */
+	int64_t accept_from;      /* not before: we are short of files or memory; 0: at once */
+	bool alone;               /* who started us is gone: nothing is accepted any more */
+	struct link_watch *watch; /* then */
 };
 
 /* ---- a connection's life -------------------------------------------------------------------------- */
@@ -165,11 +170,13 @@ static struct pollfd interest(int fd, const struct way *in, const struct way *ou
 
 static size_t interests(const struct relay *r, struct pollfd *fds)
 {
-	bool takes = r->count < PROXY_CLIENTS_MAX && !r->accept_from;
+	bool takes = r->count < PROXY_CLIENTS_MAX && !r->accept_from && !r->alone;
 	fds[0] = (struct pollfd){.fd = takes ? r->proxy->socket : -1, .events = POLLIN};
+	fds[1] = (struct pollfd){
+		.fd = r->alone ? link_watch_fd(r->watch) : r->proxy->alive, .events = POLLIN};
 	for (size_t i = 0; i < r->count; i++) {
 		const struct connection *c = &r->list[i];
-		struct pollfd *client = &fds[1 + 2 * i], *guest = client + 1;
+		struct pollfd *client = &fds[OTHERS + 2 * i], *guest = client + 1;
 		*client = interest(c->client, &c->there, &c->back);
 		*guest = interest(c->guest, &c->back, &c->there);
 		if (c->connecting) {
@@ -177,14 +184,14 @@ static size_t interests(const struct relay *r, struct pollfd *fds)
 			guest->events = POLLOUT;
 		}
 	}
-	return 1 + 2 * r->count;
+	return OTHERS + 2 * r->count;
 }
 
 /* From the last one on, for the last takes the place of one that goes. */
 static void go_on_with_all(struct relay *r, const struct pollfd *fds)
 {
 	for (size_t i = r->count; i-- > 0;) {
-		short events = fds[1 + 2 * i].revents | fds[2 + 2 * i].revents;
+		short events = fds[OTHERS + 2 * i].revents | fds[OTHERS + 2 * i + 1].revents;
 		int result = events ? go_on(&r->list[i]) : 0;
 		if (result == 0 && events & POLLERR)
 			result = -1; /* after what had come before it */
@@ -219,18 +226,44 @@ static int take_new(struct relay *r)
 	return 0;
 }
 
+static void note_gone(int link, void *context)
+{
+	(void)link; /* which it was is looked for: more may have gone than were told */
+	(void)context;
+}
+
+/* -1: the tap that all this is for has gone. */
+static int look_for_tap(struct relay *r)
+{
+	char name[IF_NAMESIZE];
+	link_watch_look(r->watch, note_gone, NULL);
+	return if_indextoname((unsigned)r->proxy->link, name) ? 0 : -1;
+}
+
+/* Whoever started us is gone. His successor wants to listen, and knows nothing of us. */
+static int go_on_alone(struct relay *r)
+{
+	struct err ignored = ERR_INIT;
+	close(r->proxy->socket);
+	r->alone = true;
+	r->watch = link_watch_open(&ignored);
+	return r->watch ? look_for_tap(r) : -1;
+}
+
 void proxy_tcp(const struct proxy *p)
 {
-	static struct pollfd fds[1 + 2 * PROXY_CLIENTS_MAX];
+	static struct pollfd fds[OTHERS + 2 * PROXY_CLIENTS_MAX];
 	static struct relay r;
 	r = (struct relay){.proxy = p};
-	for (;;) {
+	while (!r.alone || r.count) {
 		size_t n = interests(&r, fds);
 		poll(fds, n, r.accept_from ? deadline_left(r.accept_from) : -1);
 		if (r.accept_from && !deadline_left(r.accept_from))
 			r.accept_from = 0;
 		go_on_with_all(&r, fds);
 		if (fds[0].fd >= 0 && fds[0].revents && take_new(&r) < 0)
+			return;
+		if (fds[1].revents && (r.alone ? look_for_tap : go_on_alone)(&r) < 0)
 			return;
 	}
 }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "netsetup/proxy.h"
 
+enum { OTHERS = 2 }; /* of what is polled: not clients' */
 enum { IDLE_MS = 120000, AT_ONCE = 64, DATAGRAM_MAX = 65536 };
 
 struct client {
@@ -140,20 +141,22 @@ static int64_t forget_the_silent(struct relay *r)
 
 void proxy_udp(const struct proxy *p)
 {
-	static struct pollfd fds[1 + PROXY_CLIENTS_MAX];
+	static struct pollfd fds[OTHERS + PROXY_CLIENTS_MAX];
 	static struct relay r;
 	r = (struct relay){.proxy = p};
 	for (;;) {
 		int64_t next = forget_the_silent(&r);
 		size_t count = r.count;
 		fds[0] = (struct pollfd){.fd = p->socket, .events = POLLIN};
+		fds[1] = (struct pollfd){.fd = p->alive, .events = POLLIN};
 		for (size_t i = 0; i < count; i++)
-			fds[1 + i] = (struct pollfd){.fd = r.list[i].fd, .events = POLLIN};
-		poll(fds, 1 + count, deadline_left(next));
-		if (fds[0].revents & POLLNVAL)
+			fds[OTHERS + i] = (struct pollfd){.fd = r.list[i].fd, .events = POLLIN};
+		poll(fds, OTHERS + count, deadline_left(next));
+		/* there are no connections that could outlive who started us */
+		if (fds[0].revents & POLLNVAL || fds[1].revents)
 			return;
 		for (size_t i = 0; i < count; i++)
-			for (int k = 0; k < AT_ONCE && fds[1 + i].revents; k++)
+			for (int k = 0; k < AT_ONCE && fds[OTHERS + i].revents; k++)
 				if (!take_from_guest(&r, &r.list[i]))
 					break;
 		/* last, for it changes the list */

@@ -241,6 +241,7 @@ static void take_down(struct holder *h)
 {
 	struct err ignored = ERR_INIT;
 	unlinkat(h->run, "net.sock", 0);
+	publish_close(h);
 	dhcp_close(h->dhcp);
 	if (!h->own)
 		guard_uninstall(h->guard, &ignored);

@@ -54,6 +54,7 @@ struct holder {
 	struct port *ports;
 	struct published *published;
 	int proxies;      /* an epoll of theirs: one has ended */
+	int alive[2];     /* a pipe: what they read of it is our end */
 	int lock;         /* of a folder that was made anew; -1: it is outer's */
 	int64_t home_due; /* when to look whether the folder is there */
 	pid_t parent;     /* outer's pid */
@@ -114,6 +115,8 @@ int publish_remove(struct holder *h, struct port *port, const json_t *args, stru
 /* All those of a tap that has gone. */
 void publish_drop(struct holder *h, const char *tap);
 int publish_open(struct holder *h, struct err *err);
+/* In order, so that nothing goes on alone. */
+void publish_close(struct holder *h);
 /* Starts anew what has died. */
 void publish_look(struct holder *h);
 int64_t publish_deadline(const struct holder *h);

@@ -2,11 +2,12 @@
  * Published ports: for each a proxy (netsetup/proxy.h) with the socket that came with net-publish. The holder keeps the
  * socket too, and starts the proxy anew if that dies. They go with the guest's tap. What is published stands in the
  * tap's file in `ports`; a holder that follows a killed one cannot make sockets of the host's, so it waits for
- * network_republish().
+ * network_republish(). The proxies of a killed one make room, but keep what is connected.
  */
 #include "orchestrator/holder.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,8 @@ int publish_add(struct holder *h, struct port *port, const json_t *args, int *fd
 		.child = PROC_NONE,
 		.proxy = {.socket = TAKE_FD(*fd),
 			.udp = f.udp,
+			.link = port->link,
+			.alive = h->alive[0],
 			.guest = {.sin_family = AF_INET, .sin_port = htons(f.guest_port)}}};
 	memcpy(p->tap, port->tap, sizeof(p->tap));
 	memcpy(&p->proxy.guest.sin_addr, port->address4.address, sizeof(struct in_addr));
@@ -184,8 +187,9 @@ int publish_remove(struct holder *h, struct port *port, const json_t *args, stru
 	if (read_ports(args, &f, err) < 0)
 		return -1;
 	if (!untell(port->told, &f))
-		return err_set(err, ERR_NOT_FOUND, "%s is not published for '%s'",
-			publish_host_text(f.host, f.host_port), port->tap);
+		return err_set(err, ERR_NOT_FOUND, "%s is not published of guest '%s'",
+			publish_host_text(f.host, f.host_port),
+			json_get_str(port->told, "guest", ""));
 	struct published *p = find(h, &f); /* not that of a former holder, which is lost */
 	if (p)
 		forget(h, p);
@@ -206,7 +210,15 @@ void publish_drop(struct holder *h, const char *tap)
 int publish_open(struct holder *h, struct err *err)
 {
 	h->proxies = epoll_create1(EPOLL_CLOEXEC);
-	return h->proxies < 0 ? err_errno(err, "cannot watch processes") : 0;
+	if (h->proxies < 0 || pipe2(h->alive, O_CLOEXEC) < 0)
+		return err_errno(err, "cannot watch processes");
+	return 0;
+}
+
+void publish_close(struct holder *h)
+{
+	while (h->published)
+		forget(h, h->published);
 }
 
 int64_t publish_deadline(const struct holder *h)

@@ -1,5 +1,6 @@
 #include "orchestrator/look_net.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,12 +12,13 @@
 const char *const nic_counters[] = {"rx_bytes", "rx_packets", "rx_errs", "rx_drop", "tx_bytes",
 	"tx_packets", "tx_errs", "tx_drop", NULL};
 
+/* Those of one interface, of the list of all; with -1 every one. */
 static json_t *forwards_of(const json_t *all, int64_t nic)
 {
 	json_t *list = json_array(), *f;
 	size_t i;
 	json_array_foreach (all, i, f)
-		if (json_get_int(f, "nic", 0) == nic)
+		if (nic < 0 || json_get_int(f, "nic", 0) == nic)
 			json_array_append_new(
 				list, json_pack("{s:s, s:s, s:I, s:I}", "protocol",
 					      json_get_bool(f, "udp", false) ? "udp" : "tcp",
@@ -24,6 +26,19 @@ static json_t *forwards_of(const json_t *all, int64_t nic)
 					      (json_int_t)json_get_int(f, "port", 0), "guest_port",
 					      (json_int_t)json_get_int(f, "guest_port", 0)));
 	return list;
+}
+
+/* As its tap's holder was told, which hears also of what is published of a guest that runs (holder_publish.c). NULL: it tells nothing. */
+static json_t *published_of(const struct nic_def *n, const char *tap)
+{
+	struct err ignored = ERR_INIT;
+	struct network network;
+	_cleanup_free_ char *file = str_fmt("ports/%s", tap);
+	if (nic_network(n, &network, &ignored) < 0)
+		return NULL;
+	_cleanup_free_ char *path = network_run_path(&network, file, &ignored);
+	_cleanup_json_ json_t *told = path ? json_file_read(AT_FDCWD, path, &ignored) : NULL;
+	return told ? forwards_of(json_object_get(told, "publish"), -1) : NULL;
 }
 
 static void add_address(json_t *list, const char *protocol, const char *address, const char *net)
@@ -59,8 +74,9 @@ static bool link_is_down(const json_t *live, const char *nic, bool otherwise)
 	return otherwise;
 }
 
+/* `started` are those that were there when the guest, or the interface, came. */
 static void add_nic(json_t *nics, const struct look *l, const struct nic_def *n, size_t index,
-	const json_t *live)
+	const json_t *live, json_t *started)
 {
 	static const char *const types[] = {
 		[NIC_USER] = "user", [NIC_NETWORK] = "network", [NIC_BRIDGE] = "bridge"};
@@ -69,13 +85,17 @@ static void add_nic(json_t *nics, const struct look *l, const struct nic_def *n,
 	char tap[NIC_TAP_MAX];
 	nic_tap_name(&of, tap);
 	bool taps = n->kind != NIC_USER && look_runs(l);
+	json_t *now = taps ? published_of(n, tap) : NULL;
+	if (now) {
+		json_decref(started);
+		started = now;
+	}
 	json_array_append_new(nics,
 		json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:s, s:o, s:o}", "interface", name,
 			"type", types[n->kind], "source", n->kind == NIC_USER ? NULL : n->network,
 			"model", nic_model_name(n->model), "mac", n->mac, "tap", taps ? tap : NULL,
 			"link", link_is_down(live, name, n->link_down) ? "down" : "up", "addresses",
-			addresses_of(n), "forwards",
-			forwards_of(look_runs(l) ? l->s.forwards : NULL, (int64_t)index)));
+			addresses_of(n), "forwards", started));
 }
 
 json_t *look_nics(const struct look *l, struct err *err)
@@ -87,7 +107,8 @@ json_t *look_nics(const struct look *l, struct err *err)
 	json_t *nics = json_array(), *entry;
 	size_t i;
 	for (i = 0; i < d->nic_count; i++)
-		add_nic(nics, l, &d->nics[i], i, live);
+		add_nic(nics, l, &d->nics[i], i, live,
+			forwards_of(look_runs(l) ? l->s.forwards : NULL, (int64_t)i));
 	json_array_foreach (live, i, entry) {
 		struct err ignored = ERR_INIT;
 		struct nic_def n = {0};
@@ -95,9 +116,8 @@ json_t *look_nics(const struct look *l, struct err *err)
 		if (!str_eq(json_get_str(entry, "kind", ""), "interface") ||
 			nic_from_json(json_object_get(entry, "interface"), &n, &ignored) < 0)
 			continue;
-		add_nic(nics, l, &n, index, live);
 		/* what was plugged is not among the status' forwards */
-		json_object_set_new(json_array_get(nics, json_array_size(nics) - 1), "forwards",
+		add_nic(nics, l, &n, index, live,
 			forwards_of(json_object_get(entry, "forwards"), (int64_t)index));
 	}
 	return nics;

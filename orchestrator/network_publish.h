@@ -11,6 +11,11 @@
  */
 int network_publish(const struct network *n, const char *tap, const struct forward *f, int socket,
 	uint16_t port, struct err *err);
+/*
+ * ERR_REFUSED, with what to do instead, of a network whose addresses are not ours: to which of them a port should lead
+ * nobody could say before the guest has one.
+ */
+int network_publish_check(const struct network *n, struct err *err);
 /* f->host_port is the one that it got. ERR_NOT_FOUND: it is not published. */
 int network_unpublish(
 	const struct network *n, const char *tap, const struct forward *f, struct err *err);

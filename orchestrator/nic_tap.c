@@ -104,8 +104,9 @@ int nic_tap_open(const struct nic_def *n, const struct nic_of *of, json_t *forwa
 	char tap[NIC_TAP_MAX];
 	size_t room = QUEUES_MAX;
 	nic_tap_name(of, tap);
-	if (nic_network(n, &network, err) < 0 || bind_ports(n, &sockets, err) < 0 ||
-		network_up(&network, err) < 0 ||
+	if (nic_network(n, &network, err) < 0 ||
+		(n->forward_count && network_publish_check(&network, err) < 0) ||
+		bind_ports(n, &sockets, err) < 0 || network_up(&network, err) < 0 ||
 		network_call(&network, "net-tap", wishes(n, of, tap), NULL, 0, NULL, t.queues,
 			&room, NETWORK_CALL_MS, err) < 0)
 		return -1;

@@ -137,7 +137,7 @@ int op_network_publish(const json_t *args, json_t **ret, struct err *err)
 	char tap[16];
 	if (network_load(json_get_str(args, "network", ""), &n, err) < 0 ||
 		publish_parse(json_get_str(args, "port", ""), &f, err) < 0 ||
-		find_tap(&n, guest, tap, err) < 0 ||
+		network_publish_check(&n, err) < 0 || find_tap(&n, guest, tap, err) < 0 ||
 		(json_get_bool(args, "remove", false) ? unpublish(&n, tap, &f, err)
 						      : publish(&n, tap, &f, err)) < 0)
 		return -1;

@@ -176,9 +176,12 @@ int publish_bind(const struct forward *f, uint16_t *port, struct err *err)
 		getsockname(fd, &a.any, &len) < 0) {
 		if (errno == EADDRINUSE)
 			return taken(f, err);
-		bool refused = errno == EACCES;
+		bool refused = errno == EACCES, absent = errno == EADDRNOTAVAIL;
 		err_errno(err, "cannot listen on %s port %s", f->udp ? "UDP" : "TCP",
 			publish_host_text(f->host, f->host_port));
+		if (absent)
+			return err_hint(err,
+				"none of this host's interfaces has that address: `ip address`");
 		return refused ? err_hint(err, "ports below 1024 are root's: choose a higher one")
 			       : -1;
 	}

@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/look_net.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/publish.h"
 #include "orchestrator/record.h"
 #include "orchestrator/table.h"
 #include "orchestrator/usage.h"
@@ -402,6 +404,27 @@ static int tell_argv(const struct cli *cli, const struct found *f, struct err *e
 	return 0;
 }
 
+/* The host's ports that lead into it now. */
+static void print_forwards(const char *name)
+{
+	_cleanup_look_ struct look l = LOOK_NONE;
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *nics =
+		look_at(&l, name, &ignored) == 0 ? look_nics(&l, &ignored) : NULL;
+	const char *label = "Ports:";
+	size_t i, k;
+	json_t *nic, *f;
+	json_array_foreach (nics, i, nic)
+		json_array_foreach (json_object_get(nic, "forwards"), k, f) {
+			printf("%-16s%s -> %lld/%s\n", label,
+				publish_host_text(json_get_str(f, "address", ""),
+					(unsigned)json_get_int(f, "port", 0)),
+				(long long)json_get_int(f, "guest_port", 0),
+				json_get_str(f, "protocol", ""));
+			label = "";
+		}
+}
+
 static int run_dominfo(const struct cli *cli, struct err *err)
 {
 	_cleanup_status_ struct status s = {0};
@@ -450,6 +473,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 	if (running)
 		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel,
 			"QEMU's pid:", (int)s.qemu_pid);
+	if (running)
+		print_forwards(f.name);
 	if (running && s.tpm_pid)
 		printf("%-16s%s\n", "TPM:", s.tpm_gone[0] ? s.tpm_gone : "2.0");
 	_cleanup_free_ char *vnc =

@@ -6,6 +6,7 @@
 
 #include "orchestrator/connect.h"
 #include "orchestrator/network.h"
+#include "orchestrator/publish.h"
 
 static int usage(struct err *err)
 {
@@ -84,10 +85,12 @@ static int publish(const struct cli *cli, const struct network *n, bool add, str
 		cli_print_json(reply);
 		return 0;
 	}
-	printf("%s %s:%lld %s to port %lld of guest '%s'\n",
-		json_get_bool(reply, "udp", false) ? "UDP" : "TCP", json_get_str(reply, "host", ""),
-		(long long)json_get_int(reply, "port", 0), add ? "leads" : "leads no longer",
-		(long long)json_get_int(reply, "guest_port", 0), f.name);
+	printf("%s %s %s to port %lld of guest '%s'\n",
+		json_get_bool(reply, "udp", false) ? "UDP" : "TCP",
+		publish_host_text(
+			json_get_str(reply, "host", ""), (unsigned)json_get_int(reply, "port", 0)),
+		add ? "leads" : "leads no longer", (long long)json_get_int(reply, "guest_port", 0),
+		f.name);
 	json_decref(reply);
 	return 0;
 }

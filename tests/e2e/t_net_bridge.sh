@@ -35,6 +35,15 @@ check_status 5 roost domifaddr a --source lease
 check_match "roost ssh" '^a$' "$(roost ssh a hostname)"
 check_match "it is a network" '^ bridge-br9 +active ' "$(roost net-list)"
 
+say "ports of the host do not lead there"
+pico p
+sed -i 's/^interfaces: .*/interfaces: [{network: bridge-br9, publish: ["80"]}]/' "$TMPDIR/p.yaml"
+roost define "$TMPDIR/p.yaml"
+check_status 5 roost start p
+check_match "why" "network 'bridge-br9', the host's bridge 'br9', are not published" "$out"
+check_status 5 roost net-update bridge-br9 add publish a 80
+roost undefine p
+
 say "it must not be somebody else, nor a server"
 drops() {
 	roost net-guard bridge-br9 --json | jq -e --arg why "$1" 'any(.[]; .guest == "a" and .reason == $why)'

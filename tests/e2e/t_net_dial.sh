@@ -149,7 +149,21 @@ check_match "by a program" "TCP port 127.0.0.1:5022 is taken: socat \(process $s
 kill $socat
 check_eq "nothing was started" "shut off" "$(state second)"
 
-say "the holder is killed: what was published is so again"
+say "published of a guest that runs, and told"
+check_match "told" '^TCP \[::1\]:7100 leads to port 9000 ' "$(roost net-update default add publish web '[::1]:7100:9000')"
+check_match "dominfo" '^ +\[::1\]:7100 -> 9000/tcp$' "$(roost dominfo web)"
+check_json "domiflist" '.[0].forwards | length == 3 and any(.port == 7100 and .address == "::1")' "$(roost domiflist web --json)"
+mkfifo "$TMPDIR/said"
+socat -t 5 - 'TCP6:[::1]:7100' <"$TMPDIR/said" >"$TMPDIR/heard" &
+talking=$!
+exec 5>"$TMPDIR/said"
+heard() {
+	grep -q "$1" "$TMPDIR/heard"
+}
+echo before >&5
+wait_until 5 heard before
+
+say "the holder is killed: what was published is so again, and a connection goes on"
 killed=$(holder)
 since=$(now_ms)
 kill_and_wait KILL "$killed"
@@ -157,6 +171,15 @@ wait_until 5 is_banner "$port"
 check_time "published again" 2000 "$since"
 udp_answers || fail "UDP is not published again"
 [ "$(holder)" != "$killed" ] || fail "no other holder"
+echo after >&5
+wait_until 5 heard after
+exec 5>&-
+wait $talking || fail "the connection broke off"
+roost net-update default delete publish web '[::1]:7100:9000'
+check_status 1 socat -u 'TCP6:[::1]:7100' -
+check_status 3 roost net-update default delete publish web '[::1]:7100:9000'
+check_match "of whom" "7100 is not published of guest 'web'" "$out"
+check_json "domiflist" '.[0].forwards | length == 2' "$(roost domiflist web --json)"
 check_eq "roost ssh" web "$(roost ssh web hostname </dev/null)"
 
 say "nobody answers"

@@ -6,6 +6,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +30,7 @@ struct set {
 	int outside; /* the socket of the host */
 	int guest;   /* what the guest listens on */
 	struct sockaddr_in to;
+	int alive; /* our end of the pipe that tells that we live */
 	pid_t pid;
 };
 
@@ -41,8 +44,10 @@ static struct sockaddr_in loopback(const char *address)
 static int bound(int type, const char *address, struct sockaddr_in *out)
 {
 	socklen_t len = sizeof(*out);
-	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = type == SOCK_STREAM;
 	*out = loopback(address);
+	/* as publish_bind() makes it */
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)out, len), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)out, &len), 0);
 	if (type == SOCK_STREAM)
@@ -53,11 +58,16 @@ static int bound(int type, const char *address, struct sockaddr_in *out)
 static struct set begun(int type, const char *address)
 {
 	struct err err = ERR_INIT;
-	struct proxy p = {.udp = type == SOCK_DGRAM};
+	struct proxy p = {.udp = type == SOCK_DGRAM, .link = (int)if_nametoindex("lo")};
+	int alive[2];
 	struct set s;
 	s.guest = bound(type, "127.0.0.1", &p.guest);
 	s.outside = p.socket = bound(type, address, &s.to);
+	assert_int_equal(pipe2(alive, O_CLOEXEC), 0);
+	p.alive = alive[0];
+	s.alive = alive[1];
 	s.pid = proxy_start(&p, &err);
+	close(alive[0]);
 	assert_true(s.pid > 0);
 	return s;
 }
@@ -69,6 +79,7 @@ static void end(struct set *s)
 	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	close(s->outside);
+	close(s->alive);
 	close(s->guest);
 }
 
@@ -273,30 +284,52 @@ static void guest_is_deaf(void **state)
 
 /* ---- its life ------------------------------------------------------------------------------------- */
 
-static void dies_with_its_parent(void **state)
+static void expect_exit(struct set *s)
+{
+	int status;
+	assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+	assert_true(WIFEXITED(status));
+	close(s->guest);
+}
+
+/* Whoever started it is killed: his successor can listen, and what is connected goes on until it has said all. */
+static void goes_on_alone(void **state)
 {
 	(void)state;
-	struct err err = ERR_INIT;
-	int told[2], status;
-	struct proc child = PROC_NONE;
-	pid_t pid;
-	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
-	assert_int_equal(pipe(told), 0);
-	pid_t parent = fork();
-	if (parent == 0) {
-		struct set s = begun(SOCK_STREAM, "127.0.0.1");
-		write(told[1], &s.pid, sizeof(s.pid)) > 0 ? pause() : 0;
-		_exit(0);
+	struct set s = begun(SOCK_STREAM, "127.0.0.1");
+	int client = connected(&s), guest = accepted(s.guest), one = 1, bound = -1;
+	int64_t deadline = deadline_in(WAIT_MS);
+	close(s.outside);
+	close(s.alive);
+	int next = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(next, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	while (bound < 0 && deadline_left(deadline)) {
+		bound = bind(next, (struct sockaddr *)&s.to, sizeof(s.to));
+		poll(NULL, 0, 1);
 	}
-	assert_int_equal(read(told[0], &pid, sizeof(pid)), sizeof(pid));
-	assert_int_equal(proc_open(pid, &child, &err), 0);
-	kill(parent, SIGKILL);
-	assert_int_equal(waitpid(parent, &status, 0), parent);
-	assert_int_equal(fd_wait(child.pidfd, POLLIN, deadline_in(WAIT_MS)), 1);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	proc_close(&child);
-	close(told[0]);
-	close(told[1]);
+	assert_int_equal(bound, 0);
+	assert_int_equal(listen(next, 1), 0);
+	assert_int_equal(send(client, "question", 8, 0), 8);
+	expect(guest, "question");
+	assert_int_equal(send(guest, "answer", 6, 0), 6);
+	expect(client, "answer");
+	close(guest);
+	expect_end(client, 0);
+	close(client);
+	expect_exit(&s);
+	close(next);
+}
+
+static void ends_alone(void **state)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		struct set s = begun(types[i], "127.0.0.1");
+		close(s.alive);
+		expect_exit(&s);
+		close(s.outside);
+	}
 }
 
 static void has_no_rights(void **state)
@@ -339,7 +372,8 @@ int main(void)
 		cmocka_unit_test(many),
 		cmocka_unit_test(datagrams),
 		cmocka_unit_test(guest_is_deaf),
-		cmocka_unit_test(dies_with_its_parent),
+		cmocka_unit_test(goes_on_alone),
+		cmocka_unit_test(ends_alone),
 		cmocka_unit_test(has_no_rights),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
