@@ -27,6 +27,21 @@ static bool is_marked(const struct definition *d)
 	return false;
 }
 
+static char *mark_of(const struct stat *st)
+{
+	return str_fmt(
+		"file %llu %lld", (unsigned long long)st->st_ino, (long long)stat_mtime_ns(st));
+}
+
+char *committed_mark_of_file(int fd, struct err *err)
+{
+	struct stat st;
+	if (fstat(fd, &st) == 0)
+		return mark_of(&st);
+	err_errno(err, "cannot look at a new file");
+	return NULL;
+}
+
 bool committed_mark(struct definition *d, const char *top, const char *base, const char *mark)
 {
 	bool found = false;
@@ -85,6 +100,16 @@ void committed_switch(struct disk_def *d, size_t i)
 	lineage_drop(&now);
 }
 
+/* Has the new file that is marked taken the name of the link? */
+static bool is_replaced(const struct lineage_link *link)
+{
+	struct stat st;
+	if (stat(link->path, &st) < 0)
+		return false;
+	_cleanup_free_ char *mark = mark_of(&st);
+	return str_eq(link->commit, mark);
+}
+
 /* Who agreed to the commit has agreed that it is written to. */
 static void take_as_it_is(struct lineage_link *link)
 {
@@ -95,6 +120,16 @@ static void take_as_it_is(struct lineage_link *link)
 	link->mtime_ns = stat_mtime_ns(&st);
 }
 
+/* `done`: what the keeper says of commits of a running guest. */
+static void apply(struct disk_def *d, const json_t *done)
+{
+	struct lineage_link *link = marked_link(d);
+	if (link && (json_object_get(done, link->commit) || is_replaced(link)))
+		committed_switch(d, (size_t)(link - d->lineage));
+	else if (link)
+		take_as_it_is(link);
+}
+
 void committed_apply(struct definition *d)
 {
 	struct err ignored = ERR_INIT;
@@ -102,13 +137,6 @@ void committed_apply(struct definition *d)
 		return;
 	_cleanup_close_ int dir = guest_dir_open(d->name, &ignored);
 	_cleanup_json_ json_t *record = dir < 0 ? NULL : snapshots_read(dir, &ignored);
-	const json_t *done = json_object_get(record, "committed");
-	for (size_t i = 0; i < d->disk_count; i++) {
-		struct disk_def *disk = &d->disks[i];
-		struct lineage_link *link = marked_link(disk);
-		if (link && json_object_get(done, link->commit))
-			committed_switch(disk, (size_t)(link - disk->lineage));
-		else if (link)
-			take_as_it_is(link);
-	}
+	for (size_t i = 0; i < d->disk_count; i++)
+		apply(&d->disks[i], json_object_get(record, "committed"));
 }

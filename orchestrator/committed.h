@@ -1,6 +1,7 @@
 /*
- * What the records know of a commit of a running guest's own chain (op_blockcommit.c), after which the guest writes
- * to another file than it was started with.
+ * What the records know of a commit of a guest's own chain, after which its disk is another file than before.
+ *
+ * Of a running guest (op_blockcommit.c):
  *
  *	guest.json	a link of the disk's lineage has `commit`: its owner lets what stands on it be written into it.
  *			Root's word: only roostd sets it. From then on size and time of that file may change
@@ -8,7 +9,12 @@
  *			word, which chooses among files of which root has agreed to both
  *
  * The second is written while the CPUs stand still, when both chains show the same; so whoever is killed, the disk is
- * what the two say together. Whoever reads a record gets it so; the record itself is put right afterwards.
+ * what the two say together.
+ *
+ * Of one that does not run (op_blockcommit_off.c) a new file takes the name of that link's: its `commit` says which
+ * (committed_mark_of_file()), and it is done as soon as that file is there.
+ *
+ * Whoever reads a record gets it so; the record itself is put right afterwards.
  */
 #ifndef ORCHESTRATOR_COMMITTED_H
 #define ORCHESTRATOR_COMMITTED_H
@@ -19,6 +25,8 @@
 void committed_apply(struct definition *d);
 /* The disk is what its link `i` is, over what that stands on. */
 void committed_switch(struct disk_def *d, size_t i);
+/* The mark for a file that is to take the name of a link, and is not written to any more; freed by the caller. */
+char *committed_mark_of_file(int fd, struct err *err);
 /* Marks that link of all disks that are the file `top`. False: there is none. */
 bool committed_mark(struct definition *d, const char *top, const char *base, const char *mark);
 /* What is recorded anew of the same disk has the marks of before. */

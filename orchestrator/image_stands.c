@@ -302,7 +302,7 @@ int image_check_writable(const struct chain_link *link, struct err *err)
 		       : check_folder(link, NULL, err);
 }
 
-char *image_disk_of(const struct chain_link *link)
+char *image_disk_of(const struct chain_link *link, char **target)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **names = NULL;
@@ -312,8 +312,12 @@ char *image_disk_of(const struct chain_link *link)
 	for (char **name = names; *name; name++) {
 		_cleanup_close_ int folder = dir_open(guests, *name, &ignored);
 		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &ignored);
-		if (record && has_disk(record, link, NULL))
-			return xstrdup(*name);
+		const json_t *disk = record ? has_disk(record, link, NULL) : NULL;
+		if (!disk)
+			continue;
+		if (target)
+			*target = xstrdup(json_get_str(disk, "target", ""));
+		return xstrdup(*name);
 	}
 	return NULL;
 }

@@ -31,7 +31,7 @@ int image_check_changeable(const struct chain_link *link, bool content,
 int image_check_writable(const struct chain_link *link, struct err *err);
 /* ERR_REFUSED, if a guest has its top as a disk and the guest's record tells of another format or of other files below. */
 int image_check_chain(const struct chain *c, struct err *err);
-/* The guest that has it as a disk; freed by the caller, NULL: none. */
-char *image_disk_of(const struct chain_link *link);
+/* The guest that has it as a disk; NULL: none. That and *target, unless NULL, are freed by the caller. */
+char *image_disk_of(const struct chain_link *link, char **target);
 
 #endif

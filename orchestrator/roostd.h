@@ -175,6 +175,7 @@ int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 int op_sysprep(const json_t *args, json_t **ret, struct err *err);
 int op_clone(const json_t *args, json_t **ret, struct err *err);
 int op_blockpull_off(const json_t *args, json_t **ret, struct err *err);
+int op_blockcommit_off(const json_t *args, json_t **ret, struct err *err);
 /* op_managed.c */
 int op_managed_save(const json_t *args, json_t **ret, struct err *err);
 int op_managed_snapshot(const json_t *args, json_t **ret, struct err *err);

@@ -237,14 +237,16 @@ static int change_network(
 											     : 1;
 }
 
-static int blockpull(
+static int block_job(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
+	worker_fn *work =
+		str_eq(r->command, "roost-blockpull") ? op_blockpull_off : op_blockcommit_off;
 	(void)ret;
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	return work_when_off(self, name, op_blockpull_off, r, err);
+	return work_when_off(self, name, work, r, err);
 }
 
 /* The guest may run, or have ended just now. */
@@ -465,7 +467,12 @@ const struct command supervisor_commands[] = {
 		CMD_CHANGING, sysprep},
 	{"roost-blockpull", "Makes a disk of a guest that does not run stand alone.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}),
-		CMD_CHANGING, blockpull},
+		CMD_CHANGING, block_job},
+	{"roost-blockcommit",
+		"Commits a disk of a guest that does not run, a chain of files, into one of those, which comes along.",
+		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"},
+			{"base", ARG_STR, false, "that file"}),
+		CMD_CHANGING, block_job},
 	{"roost-commit-record",
 		"Records that a running guest's disk is to be committed into a file below, or that none is.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, true, "the disk"},

@@ -86,6 +86,7 @@ static const struct change {
 	{"roost-sysprep", "cleaned", true},
 	{"roost-template", "made a template", true},
 	{"roost-blockpull", "flattened", true},
+	{"roost-blockcommit", "committed", true},
 	{"roost-commit-record", "committed", false},
 };
 
@@ -200,8 +201,9 @@ static const char *made_by(const struct worker *w, const char **kind)
 	*kind = "guest";
 	if (str_eq(command, "roost-clone"))
 		return json_get_str(args, "new-name", NULL);
-	if (str_eq(command, "roost-blockpull") || str_eq(command, "roost-sysprep") ||
-		str_eq(command, "roost-snapshot-tidy") || str_eq(command, "roost-snapshot-delete"))
+	if (str_eq(command, "roost-blockpull") || str_eq(command, "roost-blockcommit") ||
+		str_eq(command, "roost-sysprep") || str_eq(command, "roost-snapshot-tidy") ||
+		str_eq(command, "roost-snapshot-delete"))
 		return json_get_str(args, "name", NULL);
 	if (str_eq(command, "roost-define") && json_object_get(args, "files"))
 		return json_get_str(json_object_get(args, "definition"), "name", NULL);

@@ -19,6 +19,8 @@
 #include "orchestrator/disk_open.h"
 #include "orchestrator/image_remake.h"
 #include "orchestrator/image_stands.h"
+#include "orchestrator/look.h"
+#include "orchestrator/own_commit.h"
 #include "orchestrator/tool_told.h"
 
 enum { PART_MAX = 8 }; /* files in a node that a header can hold */
@@ -154,33 +156,59 @@ static int commit_into(
 	return node ? run_tool(cli, &f, argv, err) : -1;
 }
 
-static int run_commit(const struct cli *cli, struct err *err)
+/* Its guest changes over to the base: at once, if it does not run. */
+static int commit_disk(
+	const struct cli *cli, const char *guest, const char *target, struct err *err)
+{
+	_cleanup_look_ struct look l = LOOK_NONE;
+	const struct own_commit own = {.guest = guest,
+		.target = target,
+		.top = cli->operands[0],
+		.delete = cli_flag(cli, "delete"),
+		.json = cli->json};
+	if (look_at(&l, guest, err) < 0)
+		return -1;
+	if (!look_runs(&l))
+		return own_commit(&own, err);
+	err_set(err, ERR_REFUSED, "'%s' is a disk of guest '%s', which runs", own.top, guest);
+	return err_hint(
+		err, "`roost blockcommit %s %s` lets it go on from the file below", guest, target);
+}
+
+static int commit_file(const struct cli *cli, const struct chain *chain, struct err *err)
 {
 	const char *path = cli->operands[0];
 	bool remove_it = cli_flag(cli, "delete");
+	const struct chain_link *top = &chain->links[0], *below = &chain->links[1];
+	_cleanup_remake_ struct remake base = REMAKE_NONE;
+	if ((remove_it && image_check_changeable(top, true, NULL, NULL, err) < 0) ||
+		image_check_changeable(below, true, top, NULL, err) < 0 ||
+		remake_begin(&base, below->path, err) < 0 ||
+		commit_into(cli, chain, &base, err) < 0 || remake_settle(&base, err) < 0)
+		return err_prefix(err, "'%s' is not committed", path);
+	if (remove_it && unlink(top->path) < 0)
+		return err_errno(err, "cannot remove '%s'", path);
+	if (cli->json)
+		cli_print_json(json_pack("{s:s, s:s, s:b}", "filename", path, "base", below->path,
+			"deleted", remove_it));
+	else
+		printf("'%s' is committed into '%s'%s\n", path, below->path,
+			remove_it ? ", and removed" : "");
+	return 0;
+}
+
+static int run_commit(const struct cli *cli, struct err *err)
+{
+	const char *path = cli->operands[0];
 	struct qcow2_info q = {0};
 	_cleanup_(chain_free) struct chain c = {0};
-	_cleanup_remake_ struct remake base = REMAKE_NONE;
+	_cleanup_free_ char *target = NULL;
 	signals_hold();
 	if (check_overlay(path, &q, err) < 0 || check_stands(path, &q, err) < 0 ||
 		chain_resolve(path, true, &c, err) < 0 || image_check_chain(&c, err) < 0)
 		return -1;
-	if ((remove_it && image_check_changeable(&c.links[0], true, NULL, NULL, err) < 0) ||
-		image_check_changeable(&c.links[1], true, &c.links[0], NULL, err) < 0 ||
-		remake_begin(&base, c.links[1].path, err) < 0 ||
-		commit_into(cli, &c, &base, err) < 0 || remake_settle(&base, err) < 0)
-		return err_prefix(err, "'%s' is not committed", path);
-	_cleanup_free_ char *guest = image_disk_of(&c.links[0]);
-	if (remove_it && unlink(c.links[0].path) < 0)
-		return err_errno(err, "cannot remove '%s'", path);
-	if (cli->json)
-		cli_print_json(json_pack("{s:s, s:s, s:b}", "filename", path, "base",
-			c.links[1].path, "deleted", remove_it));
-	else
-		printf("'%s' is committed into '%s'%s\n", path, c.links[1].path,
-			remove_it ? ", and removed" : "");
-	say_record(cli, guest);
-	return 0;
+	_cleanup_free_ char *guest = image_disk_of(&c.links[0], &target);
+	return guest ? commit_disk(cli, guest, target, err) : commit_file(cli, &c, err);
 }
 
 /* ---- flatten ------------------------------------------------------------------------------------------ */
@@ -209,7 +237,7 @@ static int run_flatten(const struct cli *cli, struct err *err)
 		open_over(cli, &f, &r, &c, err) < 0)
 		return -1;
 	_cleanup_free_ char *node = tool_files_node(f.of, f.count, err);
-	_cleanup_free_ char *guest = image_disk_of(&c.links[0]);
+	_cleanup_free_ char *guest = image_disk_of(&c.links[0], NULL);
 	const char *argv[] = {"rebase", "-p", "-b", "", node, NULL};
 	if (!node || run_tool(cli, &f, argv, err) < 0 || remake_settle(&r, err) < 0)
 		return err_prefix(err, "'%s'", path);
@@ -371,7 +399,7 @@ static int run_rebase(const struct cli *cli, struct err *err)
 		check_new_chain(&top, &new, err) < 0 ||
 		image_check_changeable(&top, cli_flag(cli, "unsafe"), NULL, NULL, err) < 0)
 		return -1;
-	_cleanup_free_ char *guest = image_disk_of(&top);
+	_cleanup_free_ char *guest = image_disk_of(&top, NULL);
 	if (rebase(cli, &new, name, format, err) < 0)
 		return err_prefix(err, "'%s' is not rebased", path);
 	if (tell(cli, "stands on", name, err) < 0)

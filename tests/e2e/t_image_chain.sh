@@ -134,7 +134,8 @@ roost start --paused g
 check_status 4 roost image flatten top.qcow2
 check_match "it runs" "top.qcow2' is in use by guest 'g', which writes to it" "$out"
 check_status 5 roost image commit top.qcow2
-check_match "it runs" "middle.qcow2' is in use: guest 'g' stands on it" "$out"
+check_match "it runs" "top.qcow2' is a disk of guest 'g', which runs" "$out"
+check_match "what does it" "roost blockcommit g vda" "$out"
 roost destroy g >/dev/null
 check_match "its record is to be told" "roost define --rebased" "$(roost image flatten top.qcow2 2>&1)"
 check_status 5 roost start g
