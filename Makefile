@@ -81,6 +81,8 @@ roost  += logout
 roostd += op_network op_network_update
 roost  += verb_net_define verb_net_look verb_net_exec verb_net_update
 roostd += op_managed connect logout saving saved media
+# the old names
+roost  += compat/compat compat/virsh compat/virsh_parse compat/virsh_life compat/virsh_list compat/virsh_other
 ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password

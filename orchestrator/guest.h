@@ -67,7 +67,7 @@ struct guest {
 	char agent_said[160]; /* why its agent was not asked to power off; "" if it was */
 	int64_t shutdown_until; /* then it has not shut down, and is told as running again */
 	bool run_after_reset;   /* the CPUs are stopped, and shall run when it is reset */
-	bool reboot_wanted;     /* a power-off is to be followed by a reset */
+	int64_t reboot_until;   /* a power-off before it is followed by a reset; 0: none is */
 	bool paused_by_user;
 	int64_t resets[8];    /* clock_ms of the last guest resets, a ring */
 	unsigned reset_count; /* by the guest */
@@ -237,7 +237,7 @@ void guest_find_place(struct guest *g, const json_t *record, const struct disk_d
 /* Asks the guest to power off: agent, then the ACPI button again and again. op_shutdown.c */
 enum { ASK_AGENT = 1, ASK_ACPI = 2 };
 int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err);
-int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *err);
+int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err);
 /* `bytes` of RAM, by balloon and plugged memory; *now is what the guest has then. op_memory.c */
 int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *err);
 json_t *op_memstat(struct guest *g, struct err *err);

@@ -50,9 +50,9 @@ static void remember_ending(struct guest *g, const char *reason)
 static void on_shutdown(struct guest *g, const json_t *data)
 {
 	const char *reason = json_get_str(data, "reason", "unknown");
-	if (str_eq(reason, "guest-shutdown") && g->reboot_wanted) {
+	if (str_eq(reason, "guest-shutdown") && g->reboot_until && deadline_left(g->reboot_until)) {
 		/* it took the button for "power off": -action shutdown=pause lets us reset it */
-		g->reboot_wanted = false;
+		g->reboot_until = 0;
 		guest_reset_and_run(g);
 		return;
 	}
@@ -86,7 +86,7 @@ static void on_reset(struct guest *g, const json_t *data)
 	unsigned last = (g->reset_count + ARRAY_SIZE(g->resets) - 1) % ARRAY_SIZE(g->resets);
 	if (now - g->resets[last] > SAME_RESET_MS)
 		g->resets[g->reset_count++ % ARRAY_SIZE(g->resets)] = now;
-	g->reboot_wanted = false;
+	g->reboot_until = 0;
 	if (g->def->on_reboot == ON_REBOOT_DESTROY &&
 		(!g->reset_by_us || now - g->reset_by_us > BIOS_RESETS_MS)) {
 		remember_ending(g, "guest-reset");

@@ -199,8 +199,8 @@ static int reboot(void *self, const json_t *args, struct request *r, json_t **re
 	struct guest *g = self;
 	(void)r;
 	if (check_mode(args, err) < 0 ||
-		op_reboot(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS), err) <
-			0)
+		op_reboot(g, rungs_of(args), json_get_int(args, "timeout-ms", SHUTDOWN_MS),
+			json_get_bool(args, "wait", true), err) < 0)
 		return -1;
 	*ret = json_pack("{s:s, s:s}", "rung", g->shutdown_by, "agent-said", g->agent_said);
 	g->shutdown_by[0] = '\0';
@@ -448,7 +448,9 @@ const struct command keeper_commands[] = {
 		CMD_CHANGING, shut_down},
 	{"roost-reboot", "Asks the guest to reboot; one that powers off instead is reset.",
 		ARGS({"mode", ARG_STR, true, "only 'agent' or only 'acpi'"},
-			{"timeout-ms", ARG_INT, true, "how long to wait"}),
+			{"timeout-ms", ARG_INT, true, "how long to wait"},
+			{"wait", ARG_BOOL, true,
+				"answer when it boots anew (default), or at once"}),
 		CMD_CHANGING, reboot},
 	{"roost-setmem", "Gives the guest that much memory, by balloon and plugged memory.",
 		ARGS({"bytes", ARG_INT, false, "a multiple of 2 MiB above the boot size"},

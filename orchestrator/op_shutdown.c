@@ -184,6 +184,7 @@ int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, 
 					     ? "`roost resume` lets it act on it"
 					     : "`roost destroy` ends it");
 	}
+	g->reboot_until = 0;
 	guest_tell(g, GUEST_IN_SHUTDOWN, "%s", "");
 	failpoint("shutdown-begin");
 	int64_t deadline = deadline_in(timeout_ms);
@@ -197,16 +198,16 @@ int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, 
 	return -1;
 }
 
-int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, struct err *err)
+int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err)
 {
 	if (g->status.state != GUEST_RUNNING)
 		return err_set(err, ERR_REFUSED, "guest '%s' cannot be rebooted: it is %s",
 			g->def->name, guest_state_name(g->status.state));
 	if (tpm_may_reset(g, err) < 0)
 		return -1;
-	g->reboot_wanted = true;
-	int result = climb(g, rungs, AGENT_REBOOT, deadline_in(timeout_ms), true, err);
+	g->reboot_until = deadline_in(timeout_ms);
+	int result = climb(g, rungs, AGENT_REBOOT, g->reboot_until, wait, err);
 	if (result < 0)
-		g->reboot_wanted = false;
+		g->reboot_until = 0;
 	return result;
 }

@@ -1,4 +1,5 @@
-/* roost: the command line. Finds the verb's row, parses by it, runs it, prints the error once. */
+/* roost: the command line. Finds the verb's row, parses by it, runs it, prints the error once; or answers to an old name. */
+#include "orchestrator/compat/compat.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/verb.h"
 
@@ -38,7 +39,8 @@ static int unknown_option(const struct verb *v, const char *word, struct err *er
 }
 
 /* One option at argv[*at]; its value may be the next word. */
-static int parse_option(struct cli *cli, char **argv, int argc, int *at, struct err *err)
+static int parse_option(
+	struct cli *cli, const char *const *argv, int argc, int *at, struct err *err)
 {
 	const struct verb *v = cli->verb;
 	const char *word = argv[*at], *value = NULL;
@@ -78,7 +80,7 @@ static int parse_option(struct cli *cli, char **argv, int argc, int *at, struct 
 	return 0;
 }
 
-static int parse(struct cli *cli, int argc, char **argv, struct err *err)
+static int parse(struct cli *cli, int argc, const char *const *argv, struct err *err)
 {
 	const struct verb *v = cli->verb;
 	bool options = true;
@@ -113,9 +115,16 @@ const char *cli_value(const struct cli *cli, const char *name, const char *other
 	return index >= 0 && cli->values[index] ? cli->values[index] : otherwise;
 }
 
+static json_t **asked; /* by verb_ask(): where the answer goes instead of to standard output */
+
 void cli_print_json(json_t *value)
 {
 	_cleanup_json_ json_t *owned = value ? value : json_object();
+	if (asked) {
+		json_decref(*asked);
+		*asked = TAKE(owned);
+		return;
+	}
 	_cleanup_free_ char *text = json_pretty(owned);
 	fputs(text, stdout);
 }
@@ -191,6 +200,37 @@ const struct verb *verb_of_words(const char *const *words, size_t count, size_t 
 	return one;
 }
 
+static int run_words(struct cli *cli, const char *verb, const char *const words[], struct err *err)
+{
+	int count = 0;
+	cli->verb = verb_find(verb);
+	if (!cli->verb)
+		return err_set(err, ERR_REFUSED, "this roost has no '%s'", verb);
+	while (words[count])
+		count++;
+	return parse(cli, count, words, err) < 0 ? -1 : cli->verb->run(cli, err);
+}
+
+int verb_ask(const char *verb, const char *const words[], json_t **answer, struct err *err)
+{
+	struct cli cli = {.json = true};
+	json_t *value = NULL;
+	asked = &value;
+	int result = run_words(&cli, verb, words, err);
+	asked = NULL;
+	if (answer && result >= 0)
+		*answer = value;
+	else
+		json_decref(value);
+	return result;
+}
+
+int verb_call(const char *verb, const char *const words[], struct err *err)
+{
+	struct cli cli = {0};
+	return run_words(&cli, verb, words, err);
+}
+
 static int no_such_verb(const char *first, const char *second, struct err *err)
 {
 	bool two = second && verb_is_first(first);
@@ -262,7 +302,7 @@ static int take_verb(struct cli *cli, int *argc, char ***argv, struct err *err)
 	if (!cli->verb && !alone)
 		return no_such_verb(first, named[1], err);
 	if (!alone && !asks_for_help(cli->verb, *argc, *argv))
-		return parse(cli, *argc, *argv, err);
+		return parse(cli, *argc, (const char *const *)*argv, err);
 	cli->operands[cli->count++] = alone ? first : cli->verb->name;
 	cli->verb = verb_find("help");
 	return 0;
@@ -275,6 +315,9 @@ int main(int argc, char **argv)
 	const char *connect = NULL;
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	const struct old_name *old = old_name_find(argv[0]);
+	if (old)
+		return old->run(argc, argv);
 	if (take_connect(&argc, &argv, &connect, &err) < 0)
 		return fail(&cli, &err);
 	argc--, argv++;

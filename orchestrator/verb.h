@@ -83,6 +83,17 @@ const char *cli_value(const struct cli *cli, const char *name, const char *other
 /* Prints {"return": value} unwrapped as JSON and frees it. */
 void cli_print_json(json_t *value);
 
+/*
+ * Runs a verb as if it had been typed with --json and these words (NULL-terminated), and gives its answer instead
+ * of printing it: how other words for the same operations are made (compat/compat.h). *answer is the caller's;
+ * it may be NULL for "not wanted", and gets NULL from a verb that answers nothing. Returns what the verb does:
+ * -1 with *err, or its exit code.
+ */
+int verb_ask(const char *verb, const char *const words[], json_t **answer, struct err *err);
+
+/* The same as it would have been at the command line, for what is no answer: a console, an editor. */
+int verb_call(const char *verb, const char *const words[], struct err *err);
+
 /* The message without "guest 'NAME':" before it, for a line that begins with the guest. */
 const char *cli_said_of(const char *guest, const struct err *err);
 

@@ -180,8 +180,10 @@ static int run_reboot(const struct cli *cli, struct err *err)
 {
 	json_t *reply = NULL, *args = ladder_args(cli, err);
 	struct found f;
+	bool wait = !cli_flag(cli, "no-wait");
 	if (!args)
 		return -1;
+	json_object_set_new(args, "wait", json_boolean(wait));
 	if (guest_find(cli->operands[0], &f, err) < 0) {
 		json_decref(args);
 		return -1;
@@ -193,15 +195,17 @@ static int run_reboot(const struct cli *cli, struct err *err)
 		return 0;
 	}
 	tell_agent(reply);
-	printf("Guest '%s' reboots: asked by the %s\n", f.name, json_get_str(reply, "rung", ""));
+	printf("Guest '%s' %s: asked by the %s\n", f.name, wait ? "reboots" : "is being rebooted",
+		json_get_str(reply, "rung", ""));
 	json_decref(reply);
 	return 0;
 }
 
 #define LADDER_OPTIONS                                                                             \
 	{"mode", "agent|acpi", 0, "ask by this only; default by both"},                            \
+		{"timeout", "TIME", 0, "how long the guest may take, such as 60s"},                \
 	{                                                                                          \
-		"timeout", "TIME", 0, "how long the guest may take, such as 60s"                   \
+		"no-wait", NULL, 0, "ask, and return at once"                                      \
 	}
 
 const struct verb verb_wait = {"wait", "NAME", "Waits until a guest is really up.", 1, 1, false,
@@ -211,8 +215,7 @@ const struct verb verb_timeline = {"timeline", "NAME",
 	"Tells when a guest reached each rung of readiness.", 1, 1, false, {{0}}, run_timeline,
 	"roost timeline web1", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_shutdown = {"shutdown", "NAME",
-	"Asks a guest to power off, and waits until it has.", 1, 1, false,
-	{LADDER_OPTIONS, {"no-wait", NULL, 0, "ask, and return at once"}}, run_shutdown,
-	"roost shutdown web1 --timeout 60s", GROUP_LIFE, GUESTS_RUNNING};
+	"Asks a guest to power off, and waits until it has.", 1, 1, false, {LADDER_OPTIONS},
+	run_shutdown, "roost shutdown web1 --timeout 60s", GROUP_LIFE, GUESTS_RUNNING};
 const struct verb verb_reboot = {"reboot", "NAME", "Asks a guest to reboot.", 1, 1, false,
 	{LADDER_OPTIONS}, run_reboot, "roost reboot web1", GROUP_LIFE, GUESTS_RUNNING};

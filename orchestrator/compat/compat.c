@@ -1,0 +1,136 @@
+#include "orchestrator/compat/compat.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct old_name old_names[] = {
+	{"virsh", virsh_main, "guests and networks"},
+	{0},
+};
+
+const struct old_name *old_name_find(const char *argv0)
+{
+	const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
+	const char *name = slash ? slash + 1 : argv0;
+	for (const struct old_name *o = old_names; name && o->name; o++)
+		if (str_eq(o->name, name))
+			return o;
+	return NULL;
+}
+
+/* ---- words ------------------------------------------------------------------------------------------- */
+
+static void take(struct words *w, char *word)
+{
+	if (w->count == WORDS_MAX) { /* more than any verb takes: it says so itself */
+		free(word);
+		return;
+	}
+	w->list[w->count++] = word;
+}
+
+void words_add(struct words *w, const char *word)
+{
+	take(w, xstrdup(word));
+}
+
+void words_fmt(struct words *w, const char *fmt, ...)
+{
+	va_list args;
+	char *word = NULL;
+	va_start(args, fmt);
+	if (vasprintf(&word, fmt, args) < 0)
+		abort();
+	va_end(args);
+	take(w, word);
+}
+
+void words_option(struct words *w, const char *name, const char *value)
+{
+	if (value)
+		words_fmt(w, "--%s=%s", name, value);
+}
+
+void words_free(struct words *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		free(w->list[i]);
+	*w = (struct words){0};
+}
+
+int words_ask(const struct words *w, const char *verb, json_t **answer, struct err *err)
+{
+	return verb_ask(verb, (const char *const *)w->list, answer, err) < 0 ? -1 : 0;
+}
+
+int compat_ask(const char *verb, const char *word, json_t **answer, struct err *err)
+{
+	return verb_ask(verb, (const char *const[]){word, NULL}, answer, err) < 0 ? -1 : 0;
+}
+
+/* ---- how libvirt says it ----------------------------------------------------------------------------- */
+
+const char *compat_state(const char *state)
+{
+	static const struct {
+		const char *ours, *libvirts;
+	} words[] = {
+		{"running", "running"},
+		{"starting", "running"},
+		{"migrating", "running"},
+		{"unresponsive", "running"},
+		{"paused", "paused"},
+		{"io-error", "paused"},
+		{"in shutdown", "in shutdown"},
+		{"crashed", "crashed"},
+		{"shut off", "shut off"},
+		{"template", "shut off"},
+		{"saved", "shut off"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (str_eq(words[i].ours, state))
+			return words[i].libvirts;
+	return "no state";
+}
+
+void compat_table(const json_t *rows, bool bare)
+{
+	size_t width[16] = {0}, total = 0, i, j;
+	json_t *row, *cell;
+	json_array_foreach (rows, i, row)
+		json_array_foreach (row, j, cell)
+			if (j < ARRAY_SIZE(width) && json_string_length(cell) > width[j])
+				width[j] = json_string_length(cell);
+	size_t columns = json_array_size(json_array_get(rows, 0));
+	for (j = 0; j < columns; j++)
+		total += width[j] + 3;
+	json_array_foreach (rows, i, row) {
+		if (i == 0 && bare)
+			continue;
+		json_array_foreach (row, j, cell) {
+			const char *text = json_string_value(cell);
+			bool as_it_is = j + 1 == columns && text[0];
+			printf("%s%-*s", j ? "   " : " ", as_it_is ? 0 : (int)width[j], text);
+		}
+		putchar('\n');
+		for (j = 0; i == 0 && j < total; j++)
+			putchar('-');
+		if (i == 0)
+			putchar('\n');
+	}
+}
+
+int compat_end(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	if (errno == EPIPE) { /* who reads has seen enough */
+		signal(SIGPIPE, SIG_DFL);
+		raise(SIGPIPE);
+	}
+	fprintf(stderr, "error: cannot write the answer: %s\n", strerror(errno));
+	return 1;
+}

@@ -1,0 +1,365 @@
+/* virsh: its own options, its loop over commands, and what the commands share. */
+#include "orchestrator/compat/virsh.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "orchestrator/paths.h"
+
+/* What scripts ask for is which virsh this behaves like. */
+#define LIBVIRT_VERSION "9.0.0"
+
+/* ---- rows --------------------------------------------------------------------------------------------- */
+
+const struct virsh_command *virsh_row(size_t i)
+{
+	static const struct virsh_command *const groups[] = {virsh_life, virsh_lists, virsh_others};
+	for (size_t g = 0; g < ARRAY_SIZE(groups); g++)
+		for (const struct virsh_command *c = groups[g]; c->name; c++)
+			if (i-- == 0)
+				return c;
+	return NULL;
+}
+
+const struct virsh_command *virsh_find(const char *name)
+{
+	for (size_t i = 0; virsh_row(i); i++)
+		if (str_eq(virsh_row(i)->name, name))
+			return virsh_row(i);
+	return NULL;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------- */
+
+const char *virsh_text(const struct virsh *v, const char *name)
+{
+	for (int i = 0; i < VIRSH_OPTIONS_MAX && v->command->options[i].name; i++)
+		if (str_eq(v->command->options[i].name, name))
+			return v->values[i];
+	return NULL;
+}
+
+bool virsh_flag(const struct virsh *v, const char *name)
+{
+	return virsh_text(v, name) != NULL;
+}
+
+int virsh_number(const struct virsh *v, const char *name, int64_t min, int64_t max, int64_t *out)
+{
+	const char *text = virsh_text(v, name);
+	char *end;
+	if (!text)
+		return 0;
+	long long value = strtoll(text, &end, 10);
+	if (end == text || *end || value < min || value > max)
+		return virsh_error(
+			"Numeric value '%s' for <%s> option is malformed or out of range", text,
+			name);
+	*out = value;
+	return 0;
+}
+
+int virsh_scaled(const struct virsh *v, const char *name, uint64_t unit, uint64_t *out)
+{
+	static const char suffixes[] = "KMGTPE";
+	const char *text = virsh_text(v, name);
+	char *end;
+	if (!text)
+		return 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	bool malformed = end == text || text[0] == '-';
+	uint64_t scale = unit;
+	const char *at =
+		*end ? strchr(suffixes, *end >= 'a' && *end <= 'z' ? *end - 32 : *end) : NULL;
+	if (at) {
+		const char *rest = end + 1;
+		bool decimal = (*rest == 'B' || *rest == 'b') && !rest[1];
+		malformed = malformed || (*rest && !decimal && strcasecmp(rest, "iB") != 0);
+		scale = 1;
+		for (const char *s = suffixes; s <= at; s++)
+			scale *= decimal ? 1000 : 1024;
+	} else if (strcasecmp(end, "b") == 0 || strcasecmp(end, "bytes") == 0) {
+		scale = 1;
+	} else if (*end) {
+		malformed = true;
+	}
+	if (!malformed && value <= UINT64_MAX / scale) {
+		*out = value * scale;
+		return 0;
+	}
+	virsh_error("Scaled numeric value '%s' for <%s> option is malformed or out of range", text,
+		name);
+	return *end && end != text ? virsh_error("invalid argument: unknown suffix '%s'", end) : -1;
+}
+
+/* ---- what is said ------------------------------------------------------------------------------------- */
+
+int virsh_error(const char *fmt, ...)
+{
+	va_list args;
+	fflush(stdout);
+	fputs("error: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return -1;
+}
+
+void virsh_say(const struct virsh *v, const char *fmt, ...)
+{
+	va_list args;
+	if (v->quiet)
+		return;
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+void virsh_say_last(struct virsh *v, const char *fmt, ...)
+{
+	va_list args;
+	if (v->quiet)
+		return;
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	v->unended = true;
+}
+
+int virsh_reason(const struct err *err)
+{
+	return err->hint[0] ? virsh_error("%s; %s", err->message, err->hint)
+			    : virsh_error("%s", err->message);
+}
+
+int virsh_failed(const struct virsh *v, const char *name, const struct err *err)
+{
+	if (v->command->doing && name)
+		virsh_error("Failed to %s domain '%s'", v->command->doing, name);
+	return virsh_reason(err);
+}
+
+void virsh_fact(int width, const char *key, const char *fmt, ...)
+{
+	va_list args;
+	printf("%-*s", width, key);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+void virsh_table(const struct virsh *v, const json_t *rows)
+{
+	compat_table(rows, v->quiet);
+}
+
+/* ---- guests, networks, verbs ---------------------------------------------------------------------------- */
+
+int virsh_domain(const struct virsh *v, struct found *f)
+{
+	struct err err = ERR_INIT;
+	const char *name = virsh_text(v, "domain");
+	if (guest_find(name, f, &err) == 0)
+		return 0;
+	return err.kind == ERR_NOT_FOUND || err.kind == ERR_USAGE
+		       ? virsh_error("failed to get domain '%s'", name)
+		       : virsh_reason(&err);
+}
+
+int virsh_running(const struct virsh *v, struct found *f)
+{
+	if (virsh_domain(v, f) < 0)
+		return -1;
+	if (guest_runs(f))
+		return 0;
+	if (v->command->doing)
+		virsh_error("Failed to %s domain '%s'", v->command->doing, f->name);
+	return virsh_error("Requested operation is not valid: domain is not running");
+}
+
+int virsh_network(const struct virsh *v, json_t **facts)
+{
+	struct err err = ERR_INIT;
+	const char *name = virsh_text(v, "network");
+	if (compat_ask("net-info", name, facts, &err) == 0)
+		return 0;
+	if (err.kind != ERR_NOT_FOUND && err.kind != ERR_USAGE)
+		return virsh_reason(&err);
+	virsh_error("failed to get network '%s'", name);
+	return virsh_error("Network not found: no network with matching name '%s'", name);
+}
+
+int virsh_ask(const struct virsh *v, const char *name, const struct words *w, const char *verb,
+	json_t **answer)
+{
+	struct err err = ERR_INIT;
+	return words_ask(w, verb, answer, &err) < 0 ? virsh_failed(v, name, &err) : 0;
+}
+
+int virsh_do(struct virsh *v, const struct found *f, const struct words *w, const char *verb,
+	const char *said)
+{
+	if (virsh_ask(v, f->name, w, verb, NULL) < 0)
+		return -1;
+	_cleanup_free_ char *text = xstrdup(said);
+	char *at = strstr(text, "%s");
+	if (at)
+		*at = '\0';
+	virsh_say(v, "%s%s%s", text, at ? f->name : "", at ? at + 2 : "");
+	return 0;
+}
+
+/* ---- commands, one after the other ---------------------------------------------------------------------- */
+
+/* 0 or -1; what comes of the command is printed, and the blank line behind it. */
+static int run(const struct virsh *as, const char *const *words, size_t count)
+{
+	struct virsh v = {.quiet = as->quiet, .readonly = as->readonly, .uri = as->uri};
+	if (virsh_parse(&v, words, count) < 0)
+		return -1;
+	if (v.readonly && v.command->changes) {
+		virsh_error("operation forbidden: read only access prevents %s", v.command->name);
+		return -1;
+	}
+	int result = v.command->run(&v);
+	if (!v.quiet)
+		putchar('\n');
+	return result;
+}
+
+static bool is_end(const struct words *w)
+{
+	return w->count && (str_eq(w->list[0], "quit") || str_eq(w->list[0], "exit"));
+}
+
+/* All commands of a text; virsh stops at the first that fails. *end: `quit` was among them. */
+static int run_text(const struct virsh *v, const char *text, bool *end)
+{
+	while (*text && !*end) {
+		_cleanup_words_ struct words w = {0};
+		if (virsh_split(&text, &w) < 0)
+			return -1;
+		*end = is_end(&w);
+		if (w.count && !*end && run(v, (const char *const *)w.list, w.count) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int run_lines(const struct virsh *v)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t room = 0;
+	bool end = false;
+	const char *prompt = v->readonly ? "virsh > " : "virsh # ";
+	if (!v->quiet)
+		fputs("Welcome to virsh, the virtualization interactive terminal.\n\n"
+		      "Type:  'help' for help with commands\n       'quit' to quit\n\n",
+			stdout);
+	while (!end) {
+		fputs(prompt, stdout);
+		fflush(stdout);
+		if (getline(&line, &room, stdin) < 0) {
+			putchar('\n');
+			break;
+		}
+		run_text(v, line, &end); /* its failure is told, and one goes on */
+	}
+	return 0;
+}
+
+/* ---- the program ---------------------------------------------------------------------------------------- */
+
+static int usage(void)
+{
+	puts("\nvirsh [options]... [<command_string>]\nvirsh [options]... <command> [args...]\n\n"
+	     "  options:\n"
+	     "    -c | --connect=URI      hypervisor connection URI\n"
+	     "    -h | --help             this help\n"
+	     "    -q | --quiet            quiet mode\n"
+	     "    -r | --readonly         connect readonly\n"
+	     "    -v                      short version\n"
+	     "    -V                      long version\n\n"
+	     "answered by roost " ROOST_VERSION "; 'virsh help' lists the commands");
+	return compat_end(0);
+}
+
+static int version(bool all)
+{
+	if (all)
+		puts("Virsh command line tool of libvirt " LIBVIRT_VERSION
+		     "\n\nanswered by roost " ROOST_VERSION ", without libvirt");
+	else
+		puts(LIBVIRT_VERSION);
+	return compat_end(0);
+}
+
+static int connect_to(const struct virsh *v)
+{
+	struct err err = ERR_INIT;
+	if (paths_connect(v->uri, &err) == 0 && paths_state(&err) && paths_run(&err))
+		return 0;
+	virsh_error("failed to connect to the hypervisor");
+	return v->uri && !str_starts(v->uri, "qemu:///")
+		       ? virsh_error("no connection driver available for %s", v->uri)
+		       : virsh_reason(&err);
+}
+
+int virsh_main(int argc, char **argv)
+{
+	static const struct option options[] = {{"connect", required_argument, NULL, 'c'},
+		{"debug", required_argument, NULL, 'd'}, {"escape", required_argument, NULL, 'e'},
+		{"help", no_argument, NULL, 'h'},
+		{"keepalive-interval", required_argument, NULL, 'k'},
+		{"keepalive-count", required_argument, NULL, 'K'},
+		{"log", required_argument, NULL, 'l'},
+		{"no-pkttyagent", no_argument, NULL, 'd' + 256}, {"quiet", no_argument, NULL, 'q'},
+		{"readonly", no_argument, NULL, 'r'}, {"version", optional_argument, NULL, 'v'},
+		{0}};
+	struct virsh v = {.uri = getenv("VIRSH_DEFAULT_CONNECT_URI")};
+	int letter;
+	if (!v.uri)
+		v.uri = getenv("LIBVIRT_DEFAULT_URI");
+	while ((letter = getopt_long(argc, argv, "+:c:d:e:hk:K:l:qrvV", options, NULL)) >= 0) {
+		switch (letter) {
+		case 'c':
+			v.uri = optarg;
+			break;
+		case 'h':
+			return usage();
+		case 'q':
+			v.quiet = true;
+			break;
+		case 'r':
+			v.readonly = true;
+			break;
+		case 'v':
+		case 'V':
+			return version(letter == 'V' || (optarg && str_eq(optarg, "long")));
+		case ':':
+			virsh_error("option '%s' requires an argument", argv[optind - 1]);
+			return 1;
+		case '?':
+			virsh_error("unsupported option '%s'. See --help.", argv[optind - 1]);
+			return 1;
+		default: /* of the connection to libvirtd, which there is none of */
+			break;
+		}
+	}
+	if (connect_to(&v) < 0)
+		return compat_end(1);
+	const char *const *words = (const char *const *)argv + optind;
+	bool end = false;
+	int count = argc - optind;
+	int result = count == 0   ? run_lines(&v)
+		     : count == 1 ? run_text(&v, words[0], &end)
+				  : run(&v, words, (size_t)count);
+	return compat_end(result < 0 ? 1 : 0);
+}

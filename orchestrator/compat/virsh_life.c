@@ -1,0 +1,374 @@
+/* virsh's commands on a guest's life and its definition. */
+#include "orchestrator/compat/virsh.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The guest, at whatever it is, and its name as the first word. */
+static int named(const struct virsh *v, struct found *f, struct words *w)
+{
+	if (virsh_domain(v, f) < 0)
+		return -1;
+	words_add(w, f->name);
+	return 0;
+}
+
+static int named_running(const struct virsh *v, struct found *f, struct words *w)
+{
+	if (virsh_running(v, f) < 0)
+		return -1;
+	words_add(w, f->name);
+	return 0;
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------- */
+
+static int console(struct virsh *v, const struct found *f)
+{
+	struct err err = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
+	if (!isatty(STDIN_FILENO))
+		return virsh_error("Cannot run interactive console without a controlling TTY");
+	words_add(&w, f->name);
+	words_option(&w, "devname", virsh_text(v, "devname"));
+	virsh_say(v, "Connected to domain '%s'\nEscape character is ^] (Ctrl + ])", f->name);
+	fflush(stdout);
+	return verb_call("console", (const char *const *)w.list, &err) < 0 ? virsh_reason(&err) : 0;
+}
+
+static int run_start(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named(v, &f, &w) < 0)
+		return -1;
+	if (guest_runs(&f))
+		return virsh_error("Domain is already active");
+	if (virsh_flag(v, "paused"))
+		words_add(&w, "--paused");
+	if (virsh_flag(v, "force-boot"))
+		words_add(&w, "--force-boot");
+	if (virsh_do(v, &f, &w, "start", "Domain '%s' started") < 0)
+		return -1;
+	return virsh_flag(v, "console") ? console(v, &f) : 0;
+}
+
+static int run_suspend(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	return named_running(v, &f, &w) < 0
+		       ? -1
+		       : virsh_do(v, &f, &w, "suspend", "Domain '%s' suspended");
+}
+
+static int run_resume(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *state = NULL;
+	if (named_running(v, &f, &w) < 0 || virsh_ask(v, f.name, &w, "domstate", &state) < 0)
+		return -1;
+	if (str_eq(compat_state(json_get_str(state, "state", "")), "running")) {
+		virsh_error("Failed to resume domain '%s'", f.name);
+		return virsh_error("Requested operation is not valid: domain is already running");
+	}
+	return virsh_do(v, &f, &w, "resume", "Domain '%s' resumed");
+}
+
+/* --mode acpi,agent: any of them, as roost without a mode. */
+static int take_mode(const struct virsh *v, struct words *w, const struct found *f)
+{
+	const char *mode = virsh_text(v, "mode");
+	if (!mode || str_eq(mode, "acpi,agent") || str_eq(mode, "agent,acpi"))
+		return 0;
+	if (str_eq(mode, "initctl") || str_eq(mode, "signal") || str_eq(mode, "paravirt")) {
+		virsh_error("Failed to %s domain '%s'", v->command->doing, f->name);
+		return virsh_error(
+			"argument unsupported: mode '%s' is not for QEMU; use acpi or agent", mode);
+	}
+	if (!str_eq(mode, "acpi") && !str_eq(mode, "agent"))
+		return virsh_error("Unknown mode %s value, expecting 'acpi', 'agent', 'initctl', "
+				   "'signal', or 'paravirt'",
+			mode);
+	words_option(w, "mode", mode);
+	return 0;
+}
+
+static int run_shutdown(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
+		return -1;
+	words_add(&w, "--no-wait");
+	return virsh_do(v, &f, &w, "shutdown", "Domain '%s' is being shutdown");
+}
+
+static int run_reboot(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
+		return -1;
+	words_add(&w, "--no-wait");
+	return virsh_do(v, &f, &w, "reboot", "Domain '%s' is being rebooted");
+}
+
+static int run_reset(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	return named_running(v, &f, &w) < 0 ? -1
+					    : virsh_do(v, &f, &w, "reset", "Domain '%s' was reset");
+}
+
+static int run_destroy(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named_running(v, &f, &w) < 0)
+		return -1;
+	if (virsh_flag(v, "graceful"))
+		words_add(&w, "--graceful");
+	return virsh_do(v, &f, &w, "destroy", "Domain '%s' destroyed");
+}
+
+static int run_save(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named_running(v, &f, &w) < 0)
+		return -1;
+	words_add(&w, virsh_text(v, "file"));
+	if (virsh_ask(v, f.name, &w, "save", NULL) < 0)
+		return -1;
+	virsh_say(v, "\nDomain '%s' saved to %s", f.name, virsh_text(v, "file"));
+	return 0;
+}
+
+static int run_restore(struct virsh *v)
+{
+	const char *file = virsh_text(v, "file");
+	struct err err = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
+	words_add(&w, file);
+	if (virsh_flag(v, "running"))
+		words_add(&w, "--running");
+	if (virsh_flag(v, "paused"))
+		words_add(&w, "--paused");
+	if (words_ask(&w, "restore", NULL, &err) < 0) {
+		virsh_error("Failed to restore domain from %s", file);
+		return virsh_reason(&err);
+	}
+	virsh_say(v, "Domain restored from %s", file);
+	return 0;
+}
+
+static int run_managedsave(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named_running(v, &f, &w) < 0 || virsh_ask(v, f.name, &w, "managedsave", NULL) < 0)
+		return -1;
+	virsh_say(v, "\nDomain '%s' state saved by libvirt", f.name);
+	return 0;
+}
+
+static int run_managedsave_remove(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *info = NULL;
+	if (named(v, &f, &w) < 0 || virsh_ask(v, f.name, &w, "dominfo", &info) < 0)
+		return -1;
+	if (!json_get_bool(info, "managed_save", false)) {
+		virsh_say(v, "Domain '%s' has no manage save image; removal skipped", f.name);
+		return 0;
+	}
+	return virsh_do(
+		v, &f, &w, "managedsave-remove", "Removed managedsave image for domain '%s'");
+}
+
+static int run_console(struct virsh *v)
+{
+	struct found f;
+	if (virsh_domain(v, &f) < 0)
+		return -1;
+	return guest_runs(&f) ? console(v, &f) : virsh_error("The domain is not running");
+}
+
+/* ---- definition ------------------------------------------------------------------------------------------ */
+
+static int run_define(struct virsh *v)
+{
+	const char *file = virsh_text(v, "file");
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_words_ struct words w = {0};
+	if (access(file, R_OK) < 0)
+		return virsh_error("Failed to open file '%s': %m", file);
+	words_add(&w, file);
+	if (virsh_flag(v, "validate") && words_ask(&w, "define", NULL, &err) < 0) {
+		virsh_error("Failed to define domain from %s", file);
+		return virsh_reason(&err);
+	}
+	if (words_ask(&w, "define", &answer, &err) < 0) {
+		virsh_error("Failed to define domain from %s", file);
+		return virsh_reason(&err);
+	}
+	virsh_say(v, "Domain '%s' defined from %s", json_get_str(answer, "name", "?"), file);
+	return 0;
+}
+
+/* --storage names what --remove-all-storage would take: disks of the guest's own, by target or path. */
+static int run_undefine(struct virsh *v)
+{
+	static const char *const same[] = {
+		"managed-save", "snapshots-metadata", "remove-all-storage"};
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *answer = NULL;
+	size_t i;
+	json_t *disk;
+	if (named(v, &f, &w) < 0)
+		return -1;
+	for (size_t j = 0; j < ARRAY_SIZE(same); j++)
+		if (virsh_flag(v, same[j]))
+			words_fmt(&w, "--%s", same[j]);
+	if (virsh_flag(v, "storage"))
+		return virsh_error(
+			"--storage is not there: --remove-all-storage removes the disks that are the "
+			"guest's own");
+	if (words_ask(&w, "undefine", &answer, &err) < 0) {
+		virsh_error("Failed to undefine domain '%s'", f.name);
+		return virsh_reason(&err);
+	}
+	virsh_say(v, "Domain '%s' has been undefined", f.name);
+	json_array_foreach (json_object_get(answer, "removed"), i, disk)
+		virsh_say(v, "Volume '%s'(%s) removed.", json_get_str(disk, "target", ""),
+			json_get_str(disk, "path", ""));
+	json_array_foreach (json_object_get(answer, "kept"), i, disk)
+		virsh_say(v, "kept: %s", json_string_value(disk));
+	return 0;
+}
+
+static int run_autostart(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named(v, &f, &w) < 0)
+		return -1;
+	bool off = virsh_flag(v, "disable");
+	if (off)
+		words_add(&w, "--disable");
+	return virsh_do(v, &f, &w, "autostart",
+		off ? "Domain '%s' unmarked as autostarted" : "Domain '%s' marked as autostarted");
+}
+
+static int run_domrename(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (named(v, &f, &w) < 0)
+		return -1;
+	words_add(&w, virsh_text(v, "new-name"));
+	return virsh_do(v, &f, &w, "domrename", "Domain successfully renamed");
+}
+
+static int run_edit(struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	if (virsh_domain(v, &f) < 0)
+		return -1;
+	/* as roost has it: YAML is shorter than XML, and all keys are in roost-definition(5) */
+	return verb_call("edit", (const char *const[]){f.name, NULL}, &err) < 0 ? virsh_reason(&err)
+										: 0;
+}
+
+static int run_desc(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *answer = NULL;
+	bool title = virsh_flag(v, "title"), changes = v->many_count > 0;
+	if (named(v, &f, &w) < 0)
+		return -1;
+	if (title)
+		words_add(&w, "--title");
+	for (size_t i = 0; i < v->many_count; i++)
+		words_add(&w, v->many[i]);
+	if (virsh_ask(v, f.name, &w, "desc", &answer) < 0)
+		return -1;
+	const char *text = json_get_str(answer, title ? "title" : "description", "");
+	if (changes)
+		virsh_say(v, "Domain %s updated successfully", title ? "title" : "description");
+	else if (text[0])
+		puts(text);
+	else
+		virsh_say(v, "No %s for domain: %s", title ? "title" : "description", f.name);
+	return 0;
+}
+
+static int run_dumpxml(struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	if (virsh_domain(v, &f) < 0)
+		return -1;
+	return verb_call("dumpxml", (const char *const[]){f.name, NULL}, &err) < 0
+		       ? virsh_reason(&err)
+		       : 0;
+}
+
+const struct virsh_command virsh_life[] = {
+	{"start", {V_DOMAIN, {"console", V_FLAG}, {"paused", V_FLAG}, {"force-boot", V_FLAG}},
+		run_start, "start a (previously defined) inactive domain", "start", true},
+	{"suspend", {V_DOMAIN}, run_suspend, "suspend a domain", "suspend", true},
+	{"resume", {V_DOMAIN}, run_resume, "resume a domain", "resume", true},
+	{"shutdown", {V_DOMAIN, {"mode", V_NAMED}}, run_shutdown, "gracefully shutdown a domain",
+		"shutdown", true},
+	{"reboot", {V_DOMAIN, {"mode", V_NAMED}}, run_reboot, "reboot a domain", "reboot", true},
+	{"reset", {V_DOMAIN}, run_reset, "reset a domain", "reset", true},
+	{"destroy", {V_DOMAIN, {"graceful", V_FLAG}}, run_destroy, "destroy (stop) a domain",
+		"destroy", true},
+	{"save", {V_DOMAIN, {"file", V_NEED}, {"verbose", V_FLAG}}, run_save,
+		"save a domain state to a file", "save", true},
+	{"restore", {{"file", V_NEED}, {"running", V_FLAG}, {"paused", V_FLAG}}, run_restore,
+		"restore a domain from a saved state in a file", NULL, true},
+	{"managedsave", {V_DOMAIN, {"verbose", V_FLAG}}, run_managedsave,
+		"managed save of a domain state", "save", true},
+	{"managedsave-remove", {V_DOMAIN}, run_managedsave_remove,
+		"Remove managed save of a domain", NULL, true},
+	{"console", {V_DOMAIN, {"devname", V_TEXT}, {"force", V_FLAG}, {"safe", V_FLAG}},
+		run_console, "connect to the guest console", NULL, true},
+	{"define", {{"file", V_NEED}, {"validate", V_FLAG}}, run_define,
+		"define (but don't start) a domain from a file (libvirt's XML, or roost's YAML or JSON)",
+		NULL, true},
+	{"undefine",
+		{V_DOMAIN, {"managed-save", V_FLAG}, {"storage", V_NAMED},
+			{"remove-all-storage", V_FLAG},
+
+			{"snapshots-metadata", V_FLAG}, {"checkpoints-metadata", V_FLAG},
+			{"nvram", V_FLAG}, {"keep-nvram", V_FLAG}, {"tpm", V_FLAG},
+			{"keep-tpm", V_FLAG}},
+		run_undefine, "undefine a domain", "undefine", true},
+	{"autostart", {V_DOMAIN, {"disable", V_FLAG}}, run_autostart, "autostart a domain", NULL,
+		true},
+	{"domrename", {V_DOMAIN, {"new-name", V_NEED}}, run_domrename, "rename a domain", "rename",
+		true},
+	{"edit", {V_DOMAIN}, run_edit, "edit a domain's definition, as roost has it: YAML", NULL,
+		true},
+	{"desc",
+		{V_DOMAIN, {"live", V_FLAG}, {"config", V_FLAG}, {"current", V_FLAG},
+			{"title", V_FLAG}, {"new-desc", V_MANY}},
+		run_desc, "show or set domain's description or title", NULL, true},
+	{"dumpxml",
+		{V_DOMAIN, {"inactive", V_FLAG}, {"security-info", V_FLAG}, {"update-cpu", V_FLAG},
+			{"migratable", V_FLAG}},
+		run_dumpxml, "domain information in XML", NULL, false},
+	{0},
+};
