@@ -56,13 +56,16 @@ static int run(struct guard *g, const char *commands, const char *what, struct e
 
 /* ---- the tables ----------------------------------------------------------------------------------- */
 
-/* A set that grows by itself, an element for each guest of which something was dropped for this reason. */
+/* Two rules: whether it is counted or not, it is dropped. Each guest has its elements from the start (add_counters()). */
 static void add_drops(struct buf *text)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
 		buf_fmt(text,
 			"	set drops-%s { type ifname; flags dynamic; size 4096; counter; }\n"
-			"	chain drop-%s { update @drops-%s { iifname } drop; }\n",
+			"	chain drop-%s {\n"
+			"		update @drops-%s { iifname }\n"
+			"		drop\n"
+			"	}\n",
 			reasons[i], reasons[i], reasons[i]);
 }
 
@@ -82,11 +85,13 @@ static void add_looks_foreign(struct buf *text)
 		"	}\n"
 		"	chain look-ipv4 {\n"
 		"		udp sport 67 goto drop-dhcp-server\n"
+		"		udp dport 68 goto drop-dhcp-server\n"
 		"		accept\n"
 		"	}\n"
 		"	chain look-ipv6 {\n"
 		"		icmpv6 type { nd-router-advert, nd-redirect } goto drop-router\n"
 		"		udp sport 547 goto drop-dhcp-server\n"
+		"		udp dport 546 goto drop-dhcp-server\n"
 		"		ip6 saddr != :: icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
 		"update @learned6 { iifname . ether saddr . ip6 saddr }\n"
 		"		accept\n"
@@ -105,6 +110,7 @@ static void add_looks(struct buf *text, const struct guard_network *network)
 		"	}\n"
 		"	chain look-ipv4 {\n"
 		"		udp sport 67 goto drop-dhcp-server\n"
+		"		udp dport 68 goto drop-dhcp-server\n"
 		"		ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n"
 		"		iifname . ip saddr @addresses4 accept\n"
 		"		goto drop-ipv4\n"
@@ -112,6 +118,7 @@ static void add_looks(struct buf *text, const struct guard_network *network)
 		"	chain look-ipv6 {\n"
 		"		icmpv6 type { nd-router-advert, nd-redirect } goto drop-router\n"
 		"		udp sport 547 goto drop-dhcp-server\n"
+		"		udp dport 546 goto drop-dhcp-server\n"
 		"		ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, "
 		"mld2-listener-report } accept\n"
 		"		iifname . ip6 saddr @addresses6 accept\n"
@@ -133,6 +140,7 @@ static void add_bridge_table(
 		"table bridge %s {\n"
 		"	set ports { type ifname; }\n"
 		"	set strict6 { type ifname; }\n"
+		"	set isolated { type ifname; }\n"
 		"	set macs { type ifname . ether_addr; }\n"
 		"	set addresses4 { type ifname . ipv4_addr; }\n"
 		"	set addresses6 { type ifname . ipv6_addr; }\n",
@@ -150,6 +158,11 @@ static void add_bridge_table(
 		      "		ether type ip goto look-ipv4\n"
 		      "		ether type ip6 goto look-ipv6\n"
 		      "		goto drop-protocol\n"
+		      "	}\n"
+		      "	chain apart {\n"
+		      "		type filter hook forward priority -300; policy accept;\n"
+		      "		iifname @isolated oifname @ports drop\n"
+		      "		oifname @isolated iifname @ports drop\n"
 		      "	}\n"
 		      "}\n");
 }
@@ -230,8 +243,30 @@ int guard_uninstall(struct guard *g, struct err *err)
 
 /* ---- guests --------------------------------------------------------------------------------------- */
 
-static void add_change(
-	struct buf *text, const struct guard *g, const char *verb, const struct guard_port *port)
+/* With what was dropped before, if there is something: `drops` is as guard_drops() tells it, or NULL. */
+static void add_counters(struct buf *text, const struct guard *g, const char *verb, const char *tap,
+	const json_t *drops)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		const json_t *before = NULL;
+		size_t k;
+		json_t *d;
+		json_array_foreach (drops, k, d)
+			if (str_eq(json_get_str(d, "tap", ""), tap) &&
+				str_eq(json_get_str(d, "reason", ""), reasons[i]))
+				before = d;
+		buf_fmt(text, "%s element bridge %s drops-%s { \"%s\"", verb, g->table, reasons[i],
+			tap);
+		if (before)
+			buf_fmt(text, " counter packets %lld bytes %lld",
+				(long long)json_get_int(before, "packets", 0),
+				(long long)json_get_int(before, "bytes", 0));
+		buf_str(text, " }\n");
+	}
+}
+
+static void add_change(struct buf *text, const struct guard *g, const char *verb,
+	const struct guard_port *port, const json_t *drops)
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
 	buf_fmt(text, "%s element bridge %s ports { \"%s\" }\n", verb, g->table, port->tap);
@@ -246,25 +281,31 @@ static void add_change(
 	if (port->strict6 && port->address6)
 		buf_fmt(text, "%s element bridge %s addresses6 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address6, address));
+	if (port->isolated)
+		buf_fmt(text, "%s element bridge %s isolated { \"%s\" }\n", verb, g->table,
+			port->tap);
+	add_counters(text, g, verb, port->tap, drops);
 }
 
 static int change(struct guard *g, const char *verb, const struct guard_port *port, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
 	_cleanup_free_ char *what = str_fmt("%s the guards of '%s'", verb, port->tap);
-	add_change(&text, g, verb, port);
+	add_change(&text, g, verb, port, NULL);
 	return run(g, text.data, what, err);
 }
 
 int guard_install(struct guard *g, const struct guard_network *network,
 	const struct guard_port *ports, size_t count, struct err *err)
 {
+	struct err none = ERR_INIT;
 	_cleanup_buf_ struct buf text = {0};
+	_cleanup_json_ json_t *drops = count ? guard_drops(g, &none) : NULL;
 	add_bridge_table(&text, g->table, network);
 	if (!network->foreign)
 		add_inet_table(&text, g->table, network);
 	for (size_t i = 0; i < count; i++)
-		add_change(&text, g, "add", &ports[i]);
+		add_change(&text, g, "add", &ports[i], drops);
 	return run(g, text.data, "install the network's guards", err);
 }
 

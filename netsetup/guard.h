@@ -6,12 +6,14 @@
  * that address, and a DHCP client's requests; IPv6 from the network's prefix or a link-local address (an address
  * of its own choice: RFC 7217, RFC 8981), or with `strict6` from the issued one alone. What servers and routers
  * say (DHCP, router advertisement, redirect) and all that is none of these (VLAN tags, spanning tree)
- * is dropped. Every drop is counted by guest and reason. (What goes to the group addresses that no bridge hands on,
+ * is dropped. Every drop is counted by guest and reason, for as long as the guest has its tap. (What goes to the group addresses that no bridge hands on,
  * LLDP for one, ends in the bridge and is not seen here: IEEE 802.1D, table 7-10.)
  *
  * `inet roost` looks at what leaves the bridge: to the uplink and back, to published ports; to the namespace itself
  * only what dnsmasq and ping want. What a guest sends to the gateway for another guest is dropped: neighbours
  * reach each other through the bridge, and who is isolated shall not come around by the router.
+ *
+ * Who is isolated exchanges no frame with another guest, whether that is isolated or not.
  *
  * The rules are constant; a guest is an element of each of a few hash sets, so that it costs the same with one
  * guest and with a thousand. It may be added before its tap exists: no moment is unguarded.
@@ -59,8 +61,12 @@ struct guard_port {
 	const struct prefix *address4; /* NULL: none, so no IPv4 */
 	const struct prefix *address6; /* wanted with `strict6` alone */
 	bool strict6;
+	bool isolated; /* exchanges nothing with other guests */
 };
-/* Both tables anew with these guests, in one transaction: nobody who is connected already is unguarded meanwhile. */
+/*
+ * Both tables anew with these guests, in one transaction: nobody who is connected already is unguarded meanwhile. What was
+ * dropped of them before stays counted.
+ */
 int guard_install(struct guard *g, const struct guard_network *network,
 	const struct guard_port *ports, size_t count, struct err *err);
 /* Removes them; that they are not there is success. Where the namespace ends, they go by themselves. */

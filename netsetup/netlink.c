@@ -161,6 +161,44 @@ int link_index(struct netlink *n, const char *name, struct err *err)
 	return error ? fail(n, error, err, "cannot look at the network interface", name) : index;
 }
 
+static int take_kind(const struct nlattr *a, void *bridge)
+{
+	if (mnl_attr_get_type(a) == IFLA_INFO_KIND &&
+		mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0)
+		*(bool *)bridge = strcmp(mnl_attr_get_str(a), "bridge") == 0;
+	return MNL_CB_OK;
+}
+
+static int find_kind(const struct nlattr *a, void *bridge)
+{
+	return mnl_attr_get_type(a) == IFLA_LINKINFO ? mnl_attr_parse_nested(a, take_kind, bridge)
+						     : MNL_CB_OK;
+}
+
+static int look_for_kind(const struct nlmsghdr *h, void *bridge)
+{
+	return mnl_attr_parse(h, sizeof(struct ifinfomsg), find_kind, bridge);
+}
+
+int bridge_index(struct netlink *n, const char *name, struct err *err)
+{
+	bool bridge = false;
+	int link = link_index(n, name, err);
+	if (link < 0)
+		return err->kind != ERR_NOT_FOUND
+			       ? -1
+			       : err_hint(err,
+					 "`ip link add %s type bridge` makes a bridge, `ip -br link show type bridge` lists those that there are",
+					 name);
+	int error = talk(n, begin_link(n, RTM_GETLINK, 0, link), look_for_kind, &bridge);
+	if (error)
+		return fail_link(n, error, err, "cannot look at the network interface", link);
+	if (bridge)
+		return link;
+	err_set(err, ERR_REFUSED, "the network interface '%s' is no bridge", name);
+	return err_hint(err, "`ip -br link show type bridge` lists the bridges that there are");
+}
+
 static int take_counters(const struct nlattr *a, void *out)
 {
 	struct rtnl_link_stats64 s;
@@ -191,15 +229,6 @@ int link_up(struct netlink *n, int link, struct err *err)
 	want_up(h);
 	int error = talk(n, h, NULL, NULL);
 	return error ? fail_link(n, error, err, "cannot set up the network interface", link) : 0;
-}
-
-int link_down(struct netlink *n, int link, struct err *err)
-{
-	struct nlmsghdr *h = begin_link(n, RTM_NEWLINK, 0, link);
-	struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
-	i->ifi_change |= IFF_UP;
-	int error = talk(n, h, NULL, NULL);
-	return error ? fail_link(n, error, err, "cannot set down the network interface", link) : 0;
 }
 
 int link_set_alias(struct netlink *n, int link, const char *alias, struct err *err)

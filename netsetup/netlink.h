@@ -23,6 +23,8 @@ void netlink_cleanup(struct netlink **n);
 
 /* Its index; ERR_NOT_FOUND. */
 int link_index(struct netlink *n, const char *name, struct err *err);
+/* The same of one that is there and is a bridge: else ERR_NOT_FOUND, ERR_REFUSED. */
+int bridge_index(struct netlink *n, const char *name, struct err *err);
 /* What went through it, as the kernel counts: received is what came in by it. */
 struct link_counters {
 	uint64_t rx_bytes, rx_packets, rx_errors, rx_dropped, tx_bytes, tx_packets, tx_errors,
@@ -30,7 +32,6 @@ struct link_counters {
 };
 int link_count(struct netlink *n, int link, struct link_counters *out, struct err *err);
 int link_up(struct netlink *n, int link, struct err *err);
-int link_down(struct netlink *n, int link, struct err *err);
 /* What people see beside its name: at most 255 bytes. */
 int link_set_alias(struct netlink *n, int link, const char *alias, struct err *err);
 /* 68 to 65535 bytes; of a bridge, whatever its ports have later. */

@@ -227,7 +227,7 @@ static const struct key nic_rows[] = {
 		.doc = "ports of the host that lead into the guest, each as "
 		       "`[ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]`; ADDRESS is 127.0.0.1 by default"},
 	{"isolated", KEY_BOOL, KEY_SPARSE, AT(isolated),
-		.doc = "it reaches the gateway, but no other isolated guest"},
+		.doc = "it reaches the gateway, but no other guest of the network"},
 	{"strict_ipv6", KEY_BOOL, KEY_SPARSE, AT(strict6),
 		.doc = "it may use no IPv6 address but the issued one (breaks privacy addresses)"},
 	{"queues", KEY_NUMBER, KEY_SPARSE, AT(queues), .min = 1, .max = QUEUES_MAX,

@@ -116,7 +116,7 @@ static int lay_own(struct holder *h, struct err *err)
 static int lay_foreign(struct holder *h, struct err *err)
 {
 	struct guard_network guards = {.foreign = true, .bridge = h->bridge_name};
-	h->bridge = link_index(h->links, h->bridge_name, err);
+	h->bridge = bridge_index(h->links, h->bridge_name, err);
 	if (h->bridge < 0)
 		return -1;
 	return ports_guard(h, &guards, err);

@@ -44,19 +44,6 @@ static int untap(void *self, const json_t *args, struct request *r, json_t **ret
 	return 0;
 }
 
-static int set_link(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	struct holder *h = self;
-	struct port *p = want_port(h, args, err);
-	bool up = json_get_bool(args, "up", true);
-	(void)r, (void)ret;
-	if (!p || (up ? link_up : link_down)(h->links, p->link, err) < 0)
-		return -1;
-	json_object_set_new(p->told, "link", json_boolean(up));
-	return port_write(h, p, err);
-}
-
 static int publish(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct holder *h = self;
@@ -284,14 +271,10 @@ const struct command holder_commands[] = {
 			{"address6", ARG_STR, true, "its IPv6 address"},
 			{"queues", ARG_INT, true, "1 unless told"},
 			{"mtu", ARG_INT, true, "the network's unless told"},
-			{"isolated", ARG_BOOL, true,
-				"reaches the gateway, and no other isolated guest"},
-			{"strict6", ARG_BOOL, true, "no IPv6 address but its own"},
-			{"link", ARG_BOOL, true, "false: the cable is not plugged in"}),
+			{"isolated", ARG_BOOL, true, "reaches the gateway, and no other guest"},
+			{"strict6", ARG_BOOL, true, "no IPv6 address but its own"}),
 		CMD_CHANGING, tap},
 	{"net-untap", "Removes a tap, whoever holds it.", ARGS(TAP), CMD_CHANGING, untap},
-	{"net-link", "Plugs a tap's cable in or pulls it.",
-		ARGS(TAP, {"up", ARG_BOOL, false, "is it plugged in?"}), CMD_CHANGING, set_link},
 	{"net-publish",
 		"Leads a port of the host, whose bound or listening socket comes with it, to a port of a guest.",
 		ARGS(TAP, {"host", ARG_STR, false, "address of the host"},

@@ -84,7 +84,8 @@ static struct guard_port guard_of(const struct port *p)
 		.mac = p->mac,
 		.address4 = p->has4 ? &p->address4 : NULL,
 		.address6 = p->has6 ? &p->address6 : NULL,
-		.strict6 = p->strict6};
+		.strict6 = p->strict6,
+		.isolated = json_get_bool(p->told, "isolated", false)};
 }
 
 /* ---- a port comes and goes ------------------------------------------------------------------------ */
@@ -104,7 +105,7 @@ static int connect_tap(struct holder *h, struct port *p, struct err *err)
 		link_set_mtu(h->links, p->link, mtu > 0 ? (unsigned)mtu : own, err) < 0 ||
 		port_join(h->links, p->link, h->bridge, flags, err) < 0)
 		return -1;
-	return json_get_bool(told, "link", true) ? 0 : link_down(h->links, p->link, err);
+	return 0;
 }
 
 static void close_all(int *fds, size_t count)

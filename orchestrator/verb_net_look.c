@@ -269,5 +269,5 @@ const struct verb verb_net_dhcp_leases = {"net-dhcp-leases", "NETWORK [MAC]",
 	"Lists the addresses that guests of a network have fetched.", 1, 2, false, {{0}},
 	run_leases, "roost net-dhcp-leases default", GROUP_NETWORKS, GUESTS_ALL};
 const struct verb verb_net_guard = {"net-guard", "NETWORK",
-	"Tells what the guards of a network have dropped, by guest and reason.", 1, 1, false, {{0}},
-	run_guard, "roost net-guard default", GROUP_NETWORKS, GUESTS_ALL};
+	"Tells what the guards of a network have dropped, by guest and reason, of the guests that run.",
+	1, 1, false, {{0}}, run_guard, "roost net-guard default", GROUP_NETWORKS, GUESTS_ALL};

@@ -1,6 +1,7 @@
 """net_guard.py NETWORK SOCKET: what t_net_guard.sh proves of frames, with guests that are nothing but the other ends of their taps."""
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -70,7 +71,9 @@ def frames_of(g, other):
         ("the world's IPv4", ethernet(to, mac, 0x800, ip4("8.8.8.8", other.address, 17, udp(1, 9))), "ipv4"),
         ("the world's IPv6", ethernet(to, mac, 0x86DD, ip6("2001:db8::1", "fd77::12", 17, udp(1, 9))), "ipv6"),
         ("a DHCP server", ethernet(BROADCAST, mac, 0x800, ip4(own, "255.255.255.255", 17, udp(67, 68))), "dhcp-server"),
+        ("a DHCP server from another port", ethernet(BROADCAST, mac, 0x800, ip4(own, "255.255.255.255", 17, udp(1067, 68))), "dhcp-server"),
         ("a DHCPv6 server", ethernet(to, mac, 0x86DD, ip6(link, "ff02::1:2", 17, udp(547, 546))), "dhcp-server"),
+        ("a DHCPv6 server from another port", ethernet(to, mac, 0x86DD, ip6(link, "ff02::1:2", 17, udp(1547, 546))), "dhcp-server"),
         ("a router advertisement", ethernet(to, mac, 0x86DD, ip6(link, "ff02::1", 58, icmp6(134))), "router"),
         ("a redirect", ethernet(to, mac, 0x86DD, ip6(link, "ff02::1", 58, icmp6(137))), "router"),
         ("a VLAN tag", ethernet(to, mac, 0x8100, struct.pack("!HH", 5, 0x800) + ip4(own, other.address, 17, udp(1, 9))), "protocol"),
@@ -98,7 +101,7 @@ def send_all(g, other):
     assert dropped(g) == expected, "%s instead of %s" % (dropped(g), expected)
 
 
-say("twenty frames: only the legal ones arrive, and the counters say why not")
+say("twenty-two frames: only the legal ones arrive, and the counters say why not")
 web = Guest(holder, "web", "52:54:00:00:00:01", "10.77.0.11", address6="fd77::11")
 db = Guest(holder, "db", "52:54:00:00:00:02", "10.77.0.12", address6="fd77::12")
 send_all(web, db)
@@ -113,18 +116,53 @@ two = Guest(holder, "two", "52:54:00:00:00:22", "10.77.0.22", address6="fd77::22
 gateway = one.mac_of("10.77.0.1")
 assert gateway and two.mac_of("10.77.0.1") == gateway, "the gateway is reached"
 assert one.resolve("two", "A", "10.77.0.1") == ["10.77.0.22"]
-two.udp(gateway, two.address, "10.77.0.1", 1, 9, b"so that the gateway knows it")
-for what, frame in (
-    ("a direct frame", ethernet(two.mac, one.mac, 0x800, ip4(one.address, two.address, 17, udp(1, 9)))),
-    ("around by the gateway", ethernet(gateway, one.mac, 0x800, ip4(one.address, two.address, 17, udp(1, 9)))),
-    ("a broadcast", ethernet(BROADCAST, one.mac, 0x800, ip4(one.address, "10.77.0.255", 17, udp(1, 9)))),
-    ("ARP", ethernet(BROADCAST, one.mac, 0x806, arp(one.mac, one.address))),
-    ("IPv6 multicast", ethernet(bytes.fromhex("333300000001"), one.mac, 0x86DD, ip6("fe80::5054:ff:fe00:21", "ff02::1", 58, icmp6(136)))),
-    ("IPv6 around by the gateway", ethernet(gateway, one.mac, 0x86DD, ip6("fd77::21", "fd77::22", 17, udp(1, 9)))),
-):
-    one.send(frame)
-    # what the router sends on has another MAC and a shorter life, but the same data
-    assert two.next(lambda got: True if got == frame or b"guarded!" in got or got[6:12] == one.mac else None, 0.1) is None, what
+for guest in (two, web, db):
+    guest.udp(gateway, guest.address, "10.77.0.1", 1, 9, b"so that the gateway knows it")
+
+
+def none_arrives(source, target, address6):
+    while target.next(lambda frame: frame, 0.01):
+        pass  # what came before
+    for what, frame in (
+        ("a direct frame", ethernet(target.mac, source.mac, 0x800, ip4(source.address, target.address, 17, udp(1, 9)))),
+        ("around by the gateway", ethernet(gateway, source.mac, 0x800, ip4(source.address, target.address, 17, udp(1, 9)))),
+        ("a broadcast", ethernet(BROADCAST, source.mac, 0x800, ip4(source.address, "10.77.0.255", 17, udp(1, 9)))),
+        ("ARP", ethernet(BROADCAST, source.mac, 0x806, arp(source.mac, source.address))),
+        ("IPv6 multicast", ethernet(bytes.fromhex("333300000001"), source.mac, 0x86DD, ip6("fe80::5054:ff:fe00:21", "ff02::1", 58, icmp6(136)))),
+        ("IPv6 around by the gateway", ethernet(gateway, source.mac, 0x86DD, ip6("fd77::21", address6, 17, udp(1, 9)))),
+    ):
+        source.send(frame)
+        # what the router sends on has another MAC and a shorter life, but the same data
+        got = target.next(lambda got: True if got == frame or b"guarded!" in got or got[6:12] == source.mac else None, 0.1)
+        assert got is None, "%s from %s to %s" % (what, source.name, target.name)
+
+
+none_arrives(one, two, "fd77::22")
+none_arrives(one, web, "fd77::11")  # which is not isolated
+none_arrives(web, one, "fd77::21")
+assert web.reaches(db)
+
+say("what was dropped stays counted when the holder is killed, and goes with the tap")
+was = dropped(web)
+assert was and plugged.tap in roost("net-guard", NAME, "--json")
+os.kill(PID, signal.SIGKILL)
+end = time.monotonic() + 5 * PATIENCE
+while True:
+    try:
+        holder = Holder(SOCKET)
+        if holder.call("net-status")["pid"] != PID:
+            break
+    except OSError:
+        pass
+    assert time.monotonic() < end, "the holder does not come back"
+    time.sleep(0.02)
+PID = holder.call("net-status")["pid"]
+assert dropped(web) == was, "%s instead of %s" % (dropped(web), was)
+none_arrives(one, web, "fd77::11")
+web.send(ethernet(db.mac, bytes.fromhex("525400666666"), 0x800, ip4(web.address, db.address, 17, udp(1, 9))))
+assert dropped(web)["mac"] == was["mac"] + 1
+holder.call("net-untap", tap=plugged.tap)
+assert plugged.tap not in roost("net-guard", NAME, "--json")
 
 say("%d interfaces: the last one costs what the first one does" % MANY)
 
@@ -167,7 +205,7 @@ for g in guests[:50]:
 for g in guests[50:-50]:
     g.close()
 end = time.monotonic() + 10 * PATIENCE
-while taps() > 55:
+while taps() > 54:
     assert time.monotonic() < end, "taps whose last file is closed do not go"
 for g in guests[-50:]:
     remove(g)
@@ -181,4 +219,4 @@ def first_and_last(times):
 for what, (first, last) in (("added", first_and_last(added)), ("removed", first_and_last(removed[::-1]))):
     say("%s in %.2f ms of the holder's time when there are few, %.2f ms when there are %d" % (what, first, last, MANY))
     assert last < 3 * first + 1, "it is not O(1)"
-assert taps() == 5
+assert taps() == 4

@@ -154,10 +154,6 @@ wait_until("its tap has gone", lambda: len(holder.call("net-status")["taps"]) ==
 assert sorted(os.listdir(home + "/ports")) == sorted([web.tap, db.tap])
 assert names(web, "many") == ["10.77.0.16"], "a guest that has ended keeps its name"
 assert web.reaches(db)
-holder.call("net-link", tap=db.tap, up=False)
-assert not web.reaches(db)
-holder.call("net-link", tap=db.tap, up=True)
-assert web.reaches(db)
 _, (dialled,) = holder.call("net-dial", address=GATEWAY, port=53)
 os.close(dialled)
 refused("not of network", holder, "net-dial", address="10.78.0.1", port=53)

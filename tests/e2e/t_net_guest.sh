@@ -93,6 +93,8 @@ roost define "$TMPDIR/p.yaml"
 roost start p
 check_match "down from its start on" "down" "$(roost domif-getlink p nic0)"
 roost domif-setlink p nic0 up
+check_eq "now" "nic0 up" "$(roost domif-getlink p nic0)"
+check_eq "at its next start" "nic0 down" "$(roost domif-getlink p nic0 --config)"
 check_match "its tap" "LOWER_UP" "$(roost net-exec default ip -br link show "$(roost domiflist p --json | jq -r '.[0].tap')")"
 roost destroy p
 roost undefine p
