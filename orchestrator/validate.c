@@ -26,6 +26,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/accel.h"
+#include "orchestrator/find_program.h"
 #include "orchestrator/firmware.h"
 #include "orchestrator/logout.h"
 #include "orchestrator/paths.h"
@@ -123,24 +124,10 @@ static void check_qemu(struct validate_row *r)
 	}
 }
 
-/* A program's path by PATH, freed by the caller; NULL if it is in none of its folders. */
-static char *in_path(const char *program)
-{
-	_cleanup_free_ char *folders = xstrdup(getenv("PATH"));
-	char *save = NULL;
-	for (char *folder = folders ? strtok_r(folders, ":", &save) : NULL; folder;
-		folder = strtok_r(NULL, ":", &save)) {
-		_cleanup_free_ char *path = str_fmt("%s/%s", folder, program);
-		if (access(path, X_OK) == 0)
-			return TAKE(path);
-	}
-	return NULL;
-}
-
 static void check_qemu_img(struct validate_row *r)
 {
 	_cleanup_buf_ struct buf line = {0};
-	_cleanup_free_ char *path = in_path("qemu-img");
+	_cleanup_free_ char *path = program_in_path("qemu-img");
 	if (path && first_line(path, &line)) {
 		found(r, VALIDATE_PASS, "%s: %s", path, line.data);
 		return;

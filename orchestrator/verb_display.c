@@ -8,13 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "orchestrator/display.h"
 #include "orchestrator/look.h"
 #include "orchestrator/paths.h"
 
-enum { PASSWORD_MAX = 256, VIEWER_PORT = 5901 };
+enum { PASSWORD_MAX = 256 };
 
-/* The socket of a running guest's VNC; freed by the caller. */
-static char *vnc_socket(const char *word, struct err *err)
+char *display_socket(const char *word, struct err *err)
 {
 	_cleanup_look_ struct look l = LOOK_NONE;
 	if (look_running(&l, word, err) < 0)
@@ -29,15 +29,20 @@ static char *vnc_socket(const char *word, struct err *err)
 	return NULL;
 }
 
-static int run_display(const struct cli *cli, struct err *err)
+char *display_tunnel(const char *socket)
 {
 	char host[256] = "this-host";
+	gethostname(host, sizeof(host) - 1);
+	return str_fmt("ssh -N -L %d:%s %s", VIEWER_PORT, socket, host);
+}
+
+static int run_display(const struct cli *cli, struct err *err)
+{
 	bool as_uri = str_eq(cli->verb->name, "domdisplay");
-	_cleanup_free_ char *path = vnc_socket(cli->operands[0], err);
+	_cleanup_free_ char *path = display_socket(cli->operands[0], err);
 	if (!path)
 		return -1;
-	gethostname(host, sizeof(host) - 1);
-	_cleanup_free_ char *tunnel = str_fmt("ssh -N -L %d:%s %s", VIEWER_PORT, path, host);
+	_cleanup_free_ char *tunnel = display_tunnel(path);
 	_cleanup_free_ char *uri = str_fmt("vnc+unix://%s", path);
 	if (cli->json)
 		cli_print_json(

@@ -32,6 +32,7 @@ const struct verb *const verbs[] = {
 	&verb_dial,
 	&verb_ssh_config,
 	&verb_console,
+	&verb_viewer,
 	&verb_vncdisplay,
 	&verb_domdisplay,
 	&verb_set_vnc_password,

@@ -42,7 +42,7 @@ extern const struct verb verb_net_define, verb_net_undefine, verb_net_dumpyaml, 
 	verb_net_start, verb_net_destroy, verb_net_autostart, verb_net_list, verb_net_info,
 	verb_net_dhcp_leases, verb_net_guard, verb_net_exec, verb_net_update, verb_net_hosts;
 
-extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password;
+extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password, verb_viewer;
 
 extern const struct verb verb_backup, verb_blockpull, verb_blockcommit;
 

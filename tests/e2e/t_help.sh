@@ -169,7 +169,7 @@ before() {
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
 		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | nodeinfo | domcapabilities | version | help | completion) defined ;;
-	dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
+	viewer | dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
 	esac
 	case $1 in

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""vnc_login.py SOCKET PASSWORD: says whether VNC on that unix socket admits who knows the password: `admitted`, `refused`.
+"""vnc_login.py SOCKET|PORT PASSWORD: says whether VNC on that unix socket, or that port of 127.0.0.1, admits who knows the
+password: `admitted`, `refused`.
 
 The protocol is RFC 6143. Its authentication encrypts a challenge by DES, for which openssl is asked.
 """
@@ -28,9 +29,10 @@ def read(s, count):
     return data
 
 
-with socket.socket(socket.AF_UNIX) as s:
+where = ("127.0.0.1", int(sys.argv[1])) if sys.argv[1].isdigit() else sys.argv[1]
+with socket.socket(socket.AF_UNIX if where == sys.argv[1] else socket.AF_INET) as s:
     s.settimeout(20)
-    s.connect(sys.argv[1])
+    s.connect(where)
     s.sendall(read(s, 12))  # the version that is offered
     offered = read(s, read(s, 1)[0])
     kind = VNC_AUTH if VNC_AUTH in offered else NONE
