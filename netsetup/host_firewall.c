@@ -401,19 +401,6 @@ static void add_marks_of(struct host_firewall *f, const json_t *chain, void *mar
 		filter_mark_add(marks, json_get_str(json_object_get(part, "rule"), "comment", ""));
 }
 
-void filter_mark_add(json_t *marks, const char *comment)
-{
-	size_t i;
-	json_t *mark;
-	const char *id = comment + strlen(FILTER_MARK);
-	if (!str_starts(comment, FILTER_MARK) || strspn(id, "0123456789abcdef") != 8)
-		return;
-	json_array_foreach (marks, i, mark)
-		if (strncmp(json_string_value(mark), id, 8) == 0)
-			return;
-	json_array_append_new(marks, json_stringn(id, 8));
-}
-
 json_t *host_firewall_marks(struct host_firewall *f, struct err *err)
 {
 	json_t *marks = json_array();
@@ -423,6 +410,18 @@ json_t *host_firewall_marks(struct host_firewall *f, struct err *err)
 	}
 	legacy_marks(marks);
 	return marks;
+}
+
+/* In words: libnftables 1.0.6 writes whatever there is in its memory as "flags" into JSON. */
+bool host_table_is_owned(struct host_firewall *f, const char *id)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *command = str_fmt("list table inet roost_%s\n", id);
+	nft_ctx_output_set_flags(f->look, 0);
+	if (run(f->look, command, "", &ignored) < 0)
+		return false;
+	const char *said = nft_ctx_get_output_buffer(f->look);
+	return said && strstr(said, "flags owner");
 }
 
 /* ---- changes -------------------------------------------------------------------------------------- */

@@ -71,6 +71,8 @@ int host_table_put(struct host_firewall *f, const struct host_table *t, struct e
 bool host_table_is_there(struct host_firewall *f);
 /* One that is not there is success. */
 int host_table_remove(struct host_firewall *f, struct err *err);
+/* Does somebody own that of the network `id`? Then it is active, whoever's it is. */
+bool host_table_is_owned(struct host_firewall *f, const char *id);
 
 /*
  * The proof that what guests send to the world passes the host's filters: datagrams that `send` sends from a guest's address

@@ -197,6 +197,24 @@ int legacy_open(const struct host_filter *filter, const struct passage *passages
 	return 0;
 }
 
+void filter_id_add(json_t *marks, const char *id)
+{
+	size_t i;
+	json_t *mark;
+	if (strspn(id, "0123456789abcdef") != 8)
+		return;
+	json_array_foreach (marks, i, mark)
+		if (strncmp(json_string_value(mark), id, 8) == 0)
+			return;
+	json_array_append_new(marks, json_stringn(id, 8));
+}
+
+void filter_mark_add(json_t *marks, const char *comment)
+{
+	if (str_starts(comment, FILTER_MARK))
+		filter_id_add(marks, comment + strlen(FILTER_MARK));
+}
+
 void legacy_marks(json_t *marks)
 {
 	static const char before[] = "--comment ";

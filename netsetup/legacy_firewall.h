@@ -34,6 +34,8 @@ void legacy_marks(json_t *marks);
 #define FILTER_MARK "roost-"
 /* Adds the ID, if there is one in the comment and it is not there yet. What follows it is passed over. */
 void filter_mark_add(json_t *marks, const char *comment);
+/* The same of an ID. */
+void filter_id_add(json_t *marks, const char *id);
 
 /* The chains of a filter's table that take rules of others, by who has made them. */
 struct filter_opening {

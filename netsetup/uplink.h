@@ -93,8 +93,8 @@ json_t *uplink_status(const struct uplink *u);
 json_t *uplink_filters(const char *interface, struct err *err);
 
 /*
- * What uplinks have left on the host whose holders were killed: the IDs of networks, running ones too, with rules in chains of
- * others; and the removal of all that one of an ID has there.
+ * What uplinks have on the host, or have left there: [{"id": network's, "alive": it is active, maybe of another instance,
+ * "rules": in chains of others, "link": rn-ID is there, so its namespace is}]; and the removal of all that one of an ID has.
  */
 json_t *uplink_traces(struct err *err);
 int uplink_sweep(const char *id, struct err *err);

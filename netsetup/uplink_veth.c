@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "netsetup/legacy_firewall.h"
 #include "netsetup/netlink.h"
 
 enum {
@@ -310,12 +311,34 @@ int uplink_sweep(const char *id, struct err *err)
 	return result;
 }
 
+static void add_links(json_t *ids)
+{
+	struct if_nameindex *links = if_nameindex();
+	for (struct if_nameindex *l = links; l && l->if_name; l++)
+		if (str_starts(l->if_name, "rn-"))
+			filter_id_add(ids, l->if_name + strlen("rn-"));
+	if (links)
+		if_freenameindex(links);
+}
+
 json_t *uplink_traces(struct err *err)
 {
 	struct host_firewall *f = host_firewall_open("", "", false, err);
-	json_t *ids = f ? host_firewall_marks(f, err) : NULL;
+	_cleanup_json_ json_t *ids = f ? host_firewall_marks(f, err) : NULL;
+	json_t *out = ids ? json_array() : NULL, *id;
+	size_t i, with_rules = json_array_size(ids);
+	if (ids)
+		add_links(ids);
+	json_array_foreach (ids, i, id) {
+		const char *text = json_string_value(id);
+		_cleanup_free_ char *link = str_fmt("rn-%s", text);
+		json_array_append_new(
+			out, json_pack("{s:s, s:b, s:b, s:b}", "id", text, "alive",
+				     host_table_is_owned(f, text), "rules", i < with_rules, "link",
+				     if_nametoindex(link) != 0));
+	}
 	host_firewall_close(f);
-	return ids;
+	return out;
 }
 
 json_t *uplink_filters(const char *interface, struct err *err)

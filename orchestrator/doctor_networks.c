@@ -2,7 +2,6 @@
 #include "orchestrator/doctor.h"
 
 #include <fcntl.h>
-#include <net/if.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,8 +13,6 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
-
-#define HOST_END "rn-" /* of a network's uplink: netsetup/uplink.h */
 
 /* ---- guests' taps ------------------------------------------------------------------------------------- */
 
@@ -73,13 +70,15 @@ static void look_at_active(struct doctor *d, const struct network *n)
 }
 
 /* A file `holder` that nobody has locked: it was killed. What else is left of a network roostd removes by itself. */
-static void look_at_killed(struct doctor *d, const struct network *n)
+static bool look_at_killed(struct doctor *d, const struct network *n)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_free_ char *path = network_run_path(n, "holder", &ignored);
-	if (path && access(path, F_OK) == 0)
+	bool killed = path && access(path, F_OK) == 0;
+	if (killed)
 		doctor_tell(d, "network", n->name, "its holder was killed",
 			"roostd starts it again by itself, within a second or two");
+	return killed;
 }
 
 static void look_at_addresses(struct doctor *d, const struct network *n)
@@ -105,44 +104,51 @@ static void look_at_addresses(struct doctor *d, const struct network *n)
 
 /* ---- on the host -------------------------------------------------------------------------------------- */
 
-static void look_at_link(struct doctor *d, const char *link, const json_t *active)
+/* As long as the link is there, somebody lives in the network's namespace: a guest, perhaps. */
+static void tell_link(struct doctor *d, const char *id)
 {
-	if (!str_starts(link, HOST_END) || json_object_get(active, link + strlen(HOST_END)))
+	_cleanup_free_ char *link = str_fmt("rn-%s", id);
+	_cleanup_free_ char *remedy = str_fmt("`%s --sweep %s`", libexec_path("roost-net"), id);
+	doctor_tell(d, "link", link,
+		"it is the uplink of a network that is not active, and something still lives there",
+		remedy);
+}
+
+static void look_at_rules(struct doctor *d, const char *id)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *mark = str_fmt("roost-%s", id);
+	if (!doctor_unowned(d, "firewall", mark,
+		    "the host's firewall has rules with this comment, of a network that is not active"))
 		return;
-	_cleanup_free_ char *remedy = str_fmt("`ip link delete %s`", link);
-	doctor_tell(d, "link", link, "it is the uplink of a network that is not active", remedy);
+	_cleanup_json_ json_t *done = network_ask_host("--sweep", id);
+	if (!done)
+		err_set(&err, ERR_SYSTEM, "`%s --sweep %s` says why", libexec_path("roost-net"),
+			id);
+	doctor_removed(d, done ? 0 : -1, &err);
 }
 
-/* Of other instances' networks, too: a user has none. */
-static void look_at_links(struct doctor *d, const json_t *active)
-{
-	struct if_nameindex *links = paths_are_system() ? if_nameindex() : NULL;
-	for (struct if_nameindex *l = links; l && l->if_name; l++)
-		look_at_link(d, l->if_name, active);
-	if (links)
-		if_freenameindex(links);
-}
-
-/* Rules in chains of the host's own. */
-static void look_at_rules(struct doctor *d, const json_t *active)
+/* Other instances' networks, too, if they are not active either; a user has nothing there. */
+static void look_at_traces(struct doctor *d, const json_t *known)
 {
 	size_t i;
-	json_t *id;
-	_cleanup_json_ json_t *ids = paths_are_system() ? network_ask_host("--traces", NULL) : NULL;
-	json_array_foreach (ids, i, id) {
-		const char *text = json_string_value(id);
-		if (json_object_get(active, text))
+	json_t *trace;
+	_cleanup_json_ json_t *traces =
+		paths_are_system() ? network_ask_host("--traces", NULL) : NULL;
+	json_array_foreach (traces, i, trace) {
+		const char *id = json_get_str(trace, "id", "");
+		d->looked++;
+		if (json_object_get(known, id) || json_get_bool(trace, "alive", false))
 			continue;
-		_cleanup_free_ char *mark = str_fmt("roost-%s", text);
-		_cleanup_free_ char *remedy =
-			str_fmt("`%s --sweep %s`", libexec_path("roost-net"), text);
-		doctor_tell(d, "firewall", mark,
-			"the host's firewall has rules with this comment, of a network that is not active",
-			remedy);
+		if (json_get_bool(trace, "link", false))
+			tell_link(d, id);
+		else
+			look_at_rules(d, id);
 	}
 }
 
-static void look_at(struct doctor *d, const char *name, json_t *active)
+/* `known`: the IDs of those that are active, or will be in a moment */
+static void look_at(struct doctor *d, const char *name, json_t *known)
 {
 	struct err err = ERR_INIT;
 	struct network n;
@@ -152,10 +158,10 @@ static void look_at(struct doctor *d, const char *name, json_t *active)
 		return;
 	}
 	if (network_active(&n)) {
-		json_object_set_new(active, n.id, json_true());
+		json_object_set_new(known, n.id, json_true());
 		look_at_active(d, &n);
-	} else {
-		look_at_killed(d, &n);
+	} else if (look_at_killed(d, &n)) {
+		json_object_set_new(known, n.id, json_true());
 	}
 	look_at_addresses(d, &n);
 }
@@ -164,13 +170,12 @@ void doctor_networks(struct doctor *d)
 {
 	struct err err = ERR_INIT;
 	_cleanup_names_ char **names = NULL;
-	_cleanup_json_ json_t *active = json_object();
+	_cleanup_json_ json_t *known = json_object();
 	if (network_names(&names, NULL, &err) < 0) {
 		doctor_tell(d, "check", "networks", err.message, err.hint);
 		return;
 	}
 	for (char **name = names; *name; name++)
-		look_at(d, *name, active);
-	look_at_links(d, active);
-	look_at_rules(d, active);
+		look_at(d, *name, known);
+	look_at_traces(d, known);
 }

@@ -3,7 +3,7 @@
  *
  *	roost-net NAME [--again FD]	FD: a tap of it that outlived its former holder
  *	roost-net --commands		prints what net.sock understands, for roost-qmp(7)
- *	roost-net --traces		the IDs of networks with rules in the host's chains, for roost doctor
+ *	roost-net --traces		what networks have on the host (uplink_traces()), for roost doctor
  *	roost-net --sweep ID		removes what the host has of that network, if it was killed
  *	roost-net --filters INTERFACE	what the host's firewall would drop of it (uplink_filters()), for roost validate
  *

@@ -224,10 +224,18 @@ wait_until 5 has_rules 4
 roost net-destroy default
 check_eq "nothing stays" "" "$(on_host)"
 
-say "doctor finds rules of a network that is no more"
+say "gc removes rules of a network that is no more, and of no other"
 nft insert rule ip filter DOCKER-USER iifname rn-01234567 counter accept comment roost-01234567
+ROOST_STATE="$TMPDIR/s" ROOST_RUN="$TMPDIR/r" roost net-start default >/dev/null
 check_match "doctor" "firewall +roost-01234567" "$(roost doctor || :)"
-sh -c "$(roost doctor --json | jq -r '.. | objects | select(.name? == "roost-01234567").remedy | gsub("`"; "")')"
+check_match "only told" '^Would remove firewall roost-01234567: ' "$(roost gc)"
+check_eq "what doctor finds" "roost-01234567" "$(roost doctor --json | jq -r '.findings[].name')"
+check_json "gc" 'length == 1 and .[0].removed' "$(roost gc --yes --json)"
+check_status 0 roost doctor
+wait_until 5 has_rules 4
+ROOST_STATE="$TMPDIR/s" ROOST_RUN="$TMPDIR/r" roost net-destroy default >/dev/null
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(ROOST_RUN=$TMPDIR/r roostd_pids)
 check_eq "nothing stays" "" "$(on_host)"
 
 say "what was there before: iptables-legacy and ufw"
