@@ -123,6 +123,47 @@ static int check_record(const json_t *record, const char *name, const struct cha
 	return 0;
 }
 
+/* As a record would tell it: a disk, or a medium. NULL with *err. */
+static json_t *disk_of_entry(const json_t *entry, const char *path, struct err *err)
+{
+	_cleanup_(chain_free) struct chain c = {0};
+	const char *format = json_get_str(entry, "format", "");
+	if (str_eq(format, "qcow2") && chain_resolve(path, true, &c, err) < 0)
+		return NULL;
+	json_t *lineage = json_array();
+	for (size_t i = 1; i < c.count; i++)
+		json_array_append_new(lineage, json_pack("{s:s}", "path", c.links[i].path));
+	return json_pack("{s:s, s:s, s:o}", "path", path, "format", format, "lineage", lineage);
+}
+
+/* What was plugged since the guest's start, which no record tells: attached.h. */
+static int check_plugged(
+	int folder, const char *name, const struct chain_link *link, bool content, struct err *err)
+{
+	struct err why = ERR_INIT;
+	const json_t *entry;
+	size_t i;
+	_cleanup_json_ json_t *o = json_file_read(folder, "attached", &why);
+	if (!o && why.kind != ERR_NOT_FOUND)
+		return err_set(err, ERR_REFUSED,
+			"whether what is plugged into guest '%s' stands on '%s' is not known: %s",
+			name, link->path, why.message);
+	json_array_foreach (json_object_get(o, "attached"), i, entry) {
+		const char *path = json_get_str(entry, "path", json_get_str(entry, "medium", NULL));
+		json_t *disk = path ? disk_of_entry(entry, path, &why) : NULL;
+		if (path && !disk) {
+			err_set(err, ERR_REFUSED,
+				"whether '%s', plugged into guest '%s', stands on '%s' is not known: %s",
+				path, name, link->path, why.message);
+			return err_hint(err, "`roost detach-disk %s %s` first", name, path);
+		}
+		_cleanup_json_ json_t *told = json_pack("{s:[o*]}", "disks", disk);
+		if (check_record(told, name, link, content, NULL, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* Of those that run and those that do not; there may be none of either. */
 static int check_records(int folders, const struct chain_link *link, bool content,
 	const struct image_own *own, struct err *err)
@@ -134,8 +175,9 @@ static int check_records(int folders, const struct chain_link *link, bool conten
 		struct err why = ERR_INIT;
 		_cleanup_close_ int folder = dir_open(folders, *name, &why);
 		_cleanup_json_ json_t *record = folder < 0 ? NULL : record_look(folder, &why);
-		if (record && check_record(record, json_get_str(record, "name", *name), link,
-				      content, own, err) < 0)
+		const char *guest = json_get_str(record, "name", *name);
+		if (record && (check_record(record, guest, link, content, own, err) < 0 ||
+				      check_plugged(folder, guest, link, content, err) < 0))
 			return -1;
 		if (record || why.kind == ERR_NOT_FOUND) /* just removed, or ended */
 			continue;

@@ -1,6 +1,6 @@
 /*
- * Who would notice if a file that is not the store's were changed: guests, by their records; disks that no record tells
- * (unrecorded.h); other images in its folder, by their headers.
+ * Who would notice if a file that is not the store's were changed: guests, by their records and by what is plugged into
+ * those that run (attached.h); disks that no record tells (unrecorded.h); other images in its folder, by their headers.
  *
  * Overlays that lie elsewhere and belong to no guest are not known to anybody.
  *

@@ -153,6 +153,21 @@ printf 'name: own\nmemory: 32M\ninterfaces: []\ndisks: [{image: image}]\n' >own.
 roost define own.yaml
 disk=$ROOST_STATE/guests/own/disk0.qcow2
 refused "is the own disk of guest 'own'" roost image flatten "$disk"
+qemu-img create -q -f qcow2 -F qcow2 -b "$PWD/middle.qcow2" elsewhere/plugged.qcow2
+roost start --paused own
+roost attach-disk own elsewhere/plugged.qcow2 --format qcow2 --target vdb >/dev/null
+refused "bottom.raw' is in use: guest 'own' stands on it" roost image commit middle.qcow2
+refused "middle.qcow2' is in use: guest 'own' stands on it" roost image rebase -u middle.qcow2 -b bottom.raw -F raw
+refused "middle.qcow2' is in use: guest 'own' stands on it" roost image check middle.qcow2 --repair all
+qemu-img create -q -f qcow2 -F qcow2 -b elsewhere/plugged.qcow2 over.qcow2
+before=$(sums)
+refused "plugged.qcow2' is a disk of guest 'own'" roost image commit over.qcow2
+mv middle.qcow2 moved.qcow2
+before=$(sums)
+refused "whether '.*plugged.qcow2', plugged into guest 'own', stands on '.*moved.qcow2' is not known" roost image flatten moved.qcow2
+mv moved.qcow2 middle.qcow2
+roost destroy own >/dev/null
+rm over.qcow2
 
 say "what something stands on is not written to in its place"
 chain
