@@ -159,7 +159,7 @@ static int open_path(struct disk_files *f, const struct disk_def *d, enum use us
 static int open_lineage(
 	struct disk_files *f, const struct disk_def *d, int guest_dir, struct err *err)
 {
-	if (lineage_check_top(d, f->layers[f->count - 1].fd, err) < 0)
+	if (lineage_check_top(d, guest_dir, f->layers[f->count - 1].fd, err) < 0)
 		return err_prefix(err, "disk '%s'", d->target);
 	for (size_t i = 0; i < d->lineage_count; i++) {
 		int fd = lineage_open(d, i, guest_dir, err);

@@ -13,6 +13,7 @@
 #include "images/chain.h"
 #include "images/image.h"
 #include "orchestrator/definition_check.h"
+#include "orchestrator/paths.h"
 #include "orchestrator/store_open.h"
 
 static_assert((int)LINEAGE_MAX == CHAIN_MAX - 1, "a chain and a lineage have the same depth");
@@ -185,14 +186,16 @@ int lineage_hold(const struct disk_def *d, struct image_holds *h, struct err *er
 
 /* ---- comparing ------------------------------------------------------------------------------------- */
 
-static int hint_rebased(struct err *err)
+static int hint_rebased(int guest_dir, struct err *err)
 {
+	_cleanup_free_ char *guest = guest_dir_name(guest_dir);
 	return err_hint(err,
-		"if that was you: `roost dumpyaml GUEST | roost define --rebased -` takes it as it is");
+		"if that was you: `roost dumpyaml %s | roost define --rebased -` takes it as it is",
+		guest ? guest : "GUEST");
 }
 
 /* A header must name what was recorded; QEMU will not follow it, and its owner may have changed it. */
-static int check_named(const char *path, const struct qcow2_info *info,
+static int check_named(int guest_dir, const char *path, const struct qcow2_info *info,
 	const struct lineage_link *below, struct err *err)
 {
 	_cleanup_free_ char *named =
@@ -207,12 +210,12 @@ static int check_named(const char *path, const struct qcow2_info *info,
 		"'%s' names %s%s%s as its backing file now, and was recorded on %s", path,
 		info->backing_format, info->has_backing ? " " : "",
 		info->has_backing ? info->backing : "nothing", below ? below->path : "nothing");
-	return hint_rebased(err);
+	return hint_rebased(guest_dir, err);
 }
 
 /* `path`: where its header's names are taken from; NULL: a file of the guest's own. */
-static int check_layer(const struct disk_def *d, int fd, const char *path, const char *what,
-	size_t next, struct err *err)
+static int check_layer(const struct disk_def *d, int guest_dir, int fd, const char *path,
+	const char *what, size_t next, struct err *err)
 {
 	struct qcow2_info info = {0};
 	const struct lineage_link *below = next < d->lineage_count ? &d->lineage[next] : NULL;
@@ -220,15 +223,15 @@ static int check_layer(const struct disk_def *d, int fd, const char *path, const
 		return err_prefix(err, "'%s'", what);
 	if (qcow2_may_stand(&info, what, err) < 0)
 		return -1;
-	return path ? check_named(path, &info, below, err) : 0;
+	return path ? check_named(guest_dir, path, &info, below, err) : 0;
 }
 
-int lineage_check_top(const struct disk_def *d, int fd, struct err *err)
+int lineage_check_top(const struct disk_def *d, int guest_dir, int fd, struct err *err)
 {
 	if (d->source == DISK_PATH && d->format != FORMAT_QCOW2)
 		return 0;
 	const char *path = d->source == DISK_PATH ? d->path : NULL;
-	return check_layer(d, fd, path, path ? path : d->file, 0, err);
+	return check_layer(d, guest_dir, fd, path, path ? path : d->file, 0, err);
 }
 
 static bool same_file(const struct lineage_link *link, const struct stat *st)
@@ -251,7 +254,7 @@ static bool verified_since(const struct lineage_link *link, const struct stat *s
 	       i.size == (uint64_t)st->st_size;
 }
 
-static int check_same(const struct lineage_link *link, int fd, struct err *err)
+static int check_same(const struct lineage_link *link, int guest_dir, int fd, struct err *err)
 {
 	struct stat st;
 	if (fstat(fd, &st) < 0)
@@ -265,7 +268,7 @@ static int check_same(const struct lineage_link *link, int fd, struct err *err)
 	if (link->digest)
 		return err_hint(
 			err, "`roost image verify` looks whether its content is still the same");
-	return hint_rebased(err);
+	return hint_rebased(guest_dir, err);
 }
 
 static int missing(const struct disk_def *d, size_t i, struct err *err)
@@ -296,9 +299,10 @@ int lineage_open(const struct disk_def *d, size_t i, int guest_dir, struct err *
 	if (fd < 0 && err->kind == ERR_NOT_FOUND)
 		missing(d, i, err);
 	else if (fd >= 0 &&
-		 (link->format != FORMAT_QCOW2 || check_layer(d, fd, own ? NULL : link->path,
-							  link->path, i + 1, err) == 0) &&
-		 check_same(link, fd, err) == 0)
+		 (link->format != FORMAT_QCOW2 ||
+			 check_layer(d, guest_dir, fd, own ? NULL : link->path, link->path, i + 1,
+				 err) == 0) &&
+		 check_same(link, guest_dir, fd, err) == 0)
 		return TAKE_FD(fd);
 	return err_prefix(err, "disk '%s'", d->target);
 }

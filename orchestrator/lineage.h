@@ -33,12 +33,9 @@ void lineage_drop(struct disk_def *d);
  */
 void lineage_stand_alone(struct disk_def *d, uint64_t size);
 
-/* May QEMU have this file as the disk's active layer, does it stand on what was recorded? */
-int lineage_check_top(const struct disk_def *d, int fd, struct err *err);
-/*
- * Opens link `i` for reading, if it is the file that was recorded. `guest_dir`: for those in the
- * guest's folder.
- */
+/* May QEMU have this file as the disk's active layer, does it stand on what was recorded? `guest_dir`: whose disk it is. */
+int lineage_check_top(const struct disk_def *d, int guest_dir, int fd, struct err *err);
+/* Opens link `i` for reading, if it is the file that was recorded. Some are in the guest's folder. */
 int lineage_open(const struct disk_def *d, size_t i, int guest_dir, struct err *err);
 
 #endif

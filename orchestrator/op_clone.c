@@ -56,7 +56,7 @@ static int copy_disk(int dir, const struct cloning *c, const struct definition *
 	const struct disk_def *disk, struct err *err)
 {
 	_cleanup_close_ int from = open_of(c, disk->file, err);
-	if (from < 0 || lineage_check_top(disk, from, err) < 0)
+	if (from < 0 || lineage_check_top(disk, c->dir, from, err) < 0)
 		return -1;
 	return copy_file(dir, disk->file, from, d->issued.keeper_uid, err);
 }

@@ -249,6 +249,19 @@ int guest_dir_open(const char *name, struct err *err)
 	return fd;
 }
 
+char *guest_dir_name(int dir)
+{
+	struct err not_one = ERR_INIT;
+	char self[32], path[PATH_MAX];
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", dir);
+	ssize_t len = readlink(self, path, sizeof(path) - 1);
+	if (len <= 0)
+		return NULL;
+	path[len] = '\0';
+	const char *name = strrchr(path, '/');
+	return name && name_check(name + 1, "guest", &not_one) == 0 ? xstrdup(name + 1) : NULL;
+}
+
 int runs_open(struct err *err)
 {
 	return open_below(paths_run(err), "g", NULL, err);

@@ -35,6 +35,8 @@ const char *paths_run(struct err *err);
 /* Folders, as fds: $STATE/guests, one guest's in it, $RUN/g, one guest's in it. */
 int guests_open(struct err *err);
 int guest_dir_open(const char *name, struct err *err);
+/* Whose folder that is; freed by the caller. NULL: no guest's. */
+char *guest_dir_name(int dir);
 int runs_open(struct err *err);
 int run_dir_open(const char *id, struct err *err);
 /* The guests' names, sorted, as dir_names() gives them; none where no guest was ever defined. */

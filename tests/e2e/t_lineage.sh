@@ -58,7 +58,7 @@ say "a base that has changed: written to, of another size, another file"
 qemu-io -f qcow2 -c 'write -P 1 4k 512' moved/base.qcow2 >/dev/null
 check_status 5 roost start over
 check_match "written to" "'$TMPDIR/moved/base.qcow2' has changed since it was recorded" "$out"
-check_match "what to do" 'roost dumpyaml GUEST [|] roost define --rebased -' "$out"
+check_match "what to do" 'roost dumpyaml over [|] roost define --rebased -' "$out"
 roost dumpyaml over | roost define --rebased -
 works over
 cp moved/base.qcow2 copy
