@@ -99,6 +99,7 @@ roost  += verb_dial verb_ssh_config verb_net_hosts
 roost  += find_program verb_viewer viewer viewer_relay
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish
+net    += net_watch connect logout saving saved media
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem

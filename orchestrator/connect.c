@@ -115,6 +115,15 @@ bool supervisor_listens(void)
 	return fd >= 0;
 }
 
+bool supervisor_killed(struct proc *lives)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int run = dir_open(AT_FDCWD, paths_run(&ignored), &ignored);
+	_cleanup_json_ json_t *who = run < 0 ? NULL : json_file_read(run, "roostd.lock", &ignored);
+	return who && proc_open_known((pid_t)json_get_int(who, "pid", 0),
+			      (uint64_t)json_get_int(who, "start", 0), lives, &ignored) < 0;
+}
+
 static int call_within(
 	int64_t ms, const char *command, json_t *args, json_t **reply, struct err *err)
 {

@@ -38,6 +38,12 @@ int supervisor_start_within(
 	int64_t ms, const char *name, bool paused, json_t **reply, struct err *err);
 /* Is its socket listened on? A look that neither starts one nor waits for one. */
 bool supervisor_listens(void);
+/*
+ * Was roostd killed, and none has come since? If one lives it is in *lives, which is PROC_NONE before. One that has ended in
+ * order was not killed.
+ */
+struct proc;
+bool supervisor_killed(struct proc *lives);
 
 /* Where a guest runs; a guest that does not is ERR_REFUSED "not running". */
 struct found {

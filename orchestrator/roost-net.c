@@ -7,9 +7,10 @@
  *	roost-net --sweep ID		removes what the host has of that network, if it was killed
  *	roost-net --filters INTERFACE	what the host's firewall would drop of it (uplink_filters()), for roost validate
  *
- * It is two processes. The outer one, this file, stays in the host's network namespace with the rights of who
+ * A network is two processes. The outer one, this file, stays in the host's network namespace with the rights of who
  * started it, and keeps the uplink. The inner one is the holder (holder.h), in the network's own. Each ends when the other
- * one does. Both have the lock of $RUN/n/ID/holder: it is free when all is over, the uplink is removed, too.
+ * one does. Both have the lock of $RUN/n/ID/holder: it is free when all is over, the uplink is removed, too. A third one,
+ * net_watch.h, is there for the case that they are killed.
  *
  * One line on the standard output tells when the network is up, {"return":{}}, or why it is not, {"error":{...}}.
  */
@@ -30,6 +31,7 @@
 #include "base/str.h"
 #include "netsetup/uplink.h"
 #include "orchestrator/holder.h"
+#include "orchestrator/net_watch.h"
 #include "orchestrator/paths.h"
 
 enum {
@@ -43,6 +45,7 @@ struct outer {
 	int run, lock;
 	int link; /* to the inner one */
 	struct proc inner;
+	struct net_watch watch;
 	struct uplink *uplink;
 };
 
@@ -203,13 +206,23 @@ static bool end_inner(struct outer *o)
 static void look_after(struct outer *o, int signals)
 {
 	for (bool over = false; !over;) {
-		struct pollfd fds[4] = {{.fd = signals, .events = POLLIN},
+		struct pollfd fds[5] = {{.fd = signals, .events = POLLIN},
 			{.fd = o->inner.pidfd, .events = POLLIN}};
+		int64_t until = uplink_deadline(o->uplink), watch = net_watch_deadline(&o->watch);
 		size_t n = 2 + uplink_poll_fds(o->uplink, fds + 2);
-		poll(fds, n, deadline_left(uplink_deadline(o->uplink)));
+		n += net_watch_poll_fds(&o->watch, fds + n);
+		poll(fds, n, deadline_left(watch < until ? watch : until));
+		net_watch_look(&o->watch);
 		over = fds[1].revents || signals_take(signals) ||
 		       (uplink_look(o->uplink) && say_uplink(o) < 0);
 	}
+}
+
+/* It has ended, and nobody is to start it anew. */
+static void leave(struct outer *o)
+{
+	unlinkat(o->run, "holder", 0);
+	net_watch_end(&o->watch);
 }
 
 static int keep(struct outer *o, const char *name, int tap)
@@ -219,15 +232,16 @@ static int keep(struct outer *o, const char *name, int tap)
 	/* strings that the inner process must not work out anew, for it may have become root of its own namespace */
 	if (signals < 0 || !paths_state(&err) || !paths_run(&err) ||
 		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
+		net_watch_start(&o->watch, &o->network, &err) < 0 ||
 		plan_uplink(o, tap >= 0, &err) < 0 || fork_inner(o, tap, &err) < 0 ||
 		holder_write(o->lock, &o->network, &o->inner, getpid(), &err) < 0 ||
 		set_up(o, &err) < 0) {
 		cleanup_close(&o->link); /* inner may wait for a word of ours */
 		end_inner(o);
 		uplink_down(o->uplink);
-		/* else roostd would take it for killed, and start it anew */
+		/* else it would be taken for killed, and started anew */
 		if (o->lock >= 0 && tap < 0)
-			unlinkat(o->run, "holder", 0);
+			leave(o);
 		answer(json_pack("{s:o}", "error", json_from_err(&err)));
 		return err_exit_code(err.kind);
 	}
@@ -237,7 +251,7 @@ static int keep(struct outer *o, const char *name, int tap)
 	uplink_down(o->uplink);
 	/* last: whoever waits for the end waits for the lock on it */
 	if (in_order)
-		unlinkat(o->run, "holder", 0);
+		leave(o);
 	return 0;
 }
 
@@ -261,7 +275,11 @@ static int run_alone(const char *option, const char *word)
 
 int main(int argc, char **argv)
 {
-	struct outer o = {.run = -1, .lock = -1, .link = -1, .inner = PROC_NONE};
+	struct outer o = {.run = -1,
+		.lock = -1,
+		.link = -1,
+		.inner = PROC_NONE,
+		.watch = {.proc = PROC_NONE}};
 	if (argc == 2 && str_eq(argv[1], "--commands"))
 		return command_print(holder_commands);
 	if ((argc == 3 && (str_eq(argv[1], "--filters") || str_eq(argv[1], "--sweep"))) ||

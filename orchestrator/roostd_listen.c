@@ -57,7 +57,7 @@ static int take_passed(bool *activated, struct err *err)
 
 /* ---- the lock ----------------------------------------------------------------------------------- */
 
-/* Who holds it is written into it, as a pid and a start time, for take_over(). */
+/* Who holds it is written into it, as a pid and a start time, for take_over() and connect.c. */
 static void sign(int lock)
 {
 	struct err ignored = ERR_INIT;
@@ -165,4 +165,5 @@ void supervisor_unlisten(const struct supervisor *s)
 	_cleanup_free_ char *path = supervisor_socket(&ignored);
 	if (stat(path, &st) == 0 && st.st_ino == s->socket_ino && st.st_dev == s->socket_dev)
 		unlink(path);
+	(void)!ftruncate(s->lock, 0); /* it was not killed */
 }

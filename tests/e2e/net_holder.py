@@ -162,7 +162,7 @@ assert any(n["address"] == web.address and n["mac"] == "52:54:00:00:00:01" for n
 web.udp(b"\xff" * 6, "10.77.0.99", "255.255.255.255", 1, 2, b"spoofed")
 wait_until("it is counted", lambda: [d["guest"] for d in holder.call("net-drops") if d["reason"] == "ipv4"] == ["Web"])
 
-say("kill -9 of each, and of each two")
+say("kill -9 of each, of each two, and of roostd with all of the network")
 one = Guest(holder, "one", "52:54:00:00:00:21", "10.77.0.21")
 two = Guest(holder, "two", "52:54:00:00:00:22", "10.77.0.22", isolated=False)
 
@@ -170,14 +170,18 @@ two = Guest(holder, "two", "52:54:00:00:00:22", "10.77.0.22", isolated=False)
 def pid_of(part):
     if part == "roostd":
         return roostd()
+    if part == "watch":
+        return watch()
     if part == "dnsmasq":
         return connect().call("net-status")["dnsmasq"]
     return who(home + "/holder")[part]
 
 
 def is_back(killed):
-    """All taps, guards, leases and names, and nobody who was killed."""
+    """All taps, guards, leases and names, roostd too, and nobody who was killed. Nobody has given a command for that."""
     try:
+        if not lives(roostd()) or not has_watch():
+            return False
         if killed & {who(home + "/holder").get("pid"), who(home + "/holder").get("outer")}:
             return False
         status = connect().call("net-status")
@@ -205,10 +209,25 @@ def ours():
     return found
 
 
-def have_roostd():
-    """Any command starts one, where there is something to be put right."""
-    if not lives(roostd()):
-        roost("list", "--all")
+def watch():
+    """What sees to it that there is a roostd: a child of the outer process."""
+    outer = who(home + "/holder")["outer"]
+    for pid in ours():
+        try:
+            with open("/proc/%d/status" % pid, encoding="ascii") as file:
+                text = file.read()
+        except OSError:
+            continue
+        if text.startswith("Name:\troost-watch\n") and "\nPPid:\t%d\n" % outer in text:
+            return pid
+    raise AssertionError("there is no watch")
+
+
+def has_watch():
+    try:
+        return lives(watch())
+    except (AssertionError, OSError, ValueError, KeyError):
+        return False
 
 
 def kill(parts):
@@ -219,26 +238,21 @@ def kill(parts):
         except ProcessLookupError:
             pass  # it has gone with the one before
     start = time.monotonic()
-
-    def back():
-        if is_back(set(pids)):
-            return True
-        have_roostd()
-        return False
-
-    wait_until("back after kill -9 of " + " and ".join(parts), back)
+    wait_until("back after kill -9 of " + " and ".join(parts), lambda: is_back(set(pids)))
     say("kill -9 of %s: back after %.0f ms" % (" and ".join(parts), (time.monotonic() - start) * 1000))
 
 
 # a connection makes dnsmasq fork, and what it has forked must not outlive it: the next one could not listen
 _, (held,) = connect().call("net-dial", address=GATEWAY, port=53)
-parts = ("pid", "outer", "dnsmasq", "roostd")
+parts = ("pid", "outer", "watch", "dnsmasq", "roostd")
 assert one.reaches(two)  # else what goes to it would go to all
 stream = Stream(one, two)
 for part in parts:
     kill([part])
 for pair in itertools.permutations(parts, 2):
     kill(pair)
+for three in itertools.permutations(("roostd", "outer", "pid")):
+    kill(three)
 
 say("its folder vanishes")
 before = who(home + "/holder")["pid"]
@@ -270,7 +284,7 @@ while kills < most:
         killed.add(pid)
         time.sleep(chance.random() * 0.06)
     kills += len(killed)
-    wait_until("back after kill -9", lambda: is_back(killed) or have_roostd())
+    wait_until("back after kill -9", lambda: is_back(killed))
 stream.stop()
 os.close(held)
 assert web.reaches(db)
@@ -286,7 +300,6 @@ os.kill(killed, signal.SIGKILL)
 
 
 def serves():
-    have_roostd()
     try:
         return who(home + "/holder")["pid"] != killed and connect().call("net-status")["dnsmasq"] > 0
     except (OSError, EOFError, RuntimeError, ValueError, KeyError):

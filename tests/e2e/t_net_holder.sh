@@ -15,3 +15,32 @@ END
 roost net-define "$TMPDIR/lan.yaml"
 roost net-start lan
 /usr/bin/python3 -B "$TOP/tests/e2e/net_holder.py" lan
+
+say "kill -9 of all that there is but a guest's QEMU and the watch: nobody gives a command"
+need pico.raw
+roost net-start lan
+cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
+cat >"$TMPDIR/p.yaml" <<END
+name: p
+memory: 32M
+disks: [{path: $TMPDIR/p.raw, format: raw}]
+interfaces: [{network: lan}]
+END
+roost define "$TMPDIR/p.yaml"
+roost start p
+wait_until 30 is_up p
+home=$(dirname "$ROOST_RUN"/n/*/holder)
+tap=t$(basename "$(run_dir p)")00
+keeper=$(of_status p keeper_pid)
+holder=$(jq .pid "$home/holder")
+has_tap() {
+	[ "$(jq .pid "$home/holder")" != "$holder" ] &&
+		qmp "$home/net.sock" net-status | jq -e --arg tap "$tap" 'any(.taps[]; .tap == $tap)'
+}
+has_keeper() {
+	[ "$(of_status p keeper_pid)" != "$keeper" ] && [ "$(of_status p state)" = running ]
+}
+kill -KILL "$(jq .pid "$ROOST_RUN/roostd.lock")" "$keeper" "$holder" "$(jq .outer "$home/holder")"
+wait_until 2 has_tap
+wait_until 2 has_keeper
+ticks_go_on p
