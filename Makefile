@@ -83,7 +83,7 @@ roost  += verb_net_define verb_net_look verb_net_exec verb_net_update
 roostd += op_managed connect logout saving saved media
 # the old names
 roost  += compat/compat compat/virsh compat/virsh_parse compat/virsh_life compat/virsh_list compat/virsh_other
-ssh    := roost-ssh ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
+ssh    := roost-ssh ssh_authorize ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password
 disk   := roost-disk
@@ -96,7 +96,7 @@ images += sysprep_ops sysprep_script sysprep_stream sysprep_tar partition filesy
 shared += catalogue progress_bar
 roost  += verb_pull pull
 roost  += verb_dial verb_ssh_config verb_net_hosts
-roost  += find_program verb_viewer viewer viewer_relay
+roost  += find_program verb_viewer viewer viewer_relay verb_ssh_keys
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish
 net    += net_watch connect logout saving saved media

@@ -2,7 +2,7 @@
  * roost-ssh: all that roost does over SSH, in a program of its own, because libssh blocks without
  * an fd to poll and costs a millisecond to link (DESIGN.md 1 and 3).
  *
- *	roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy
+ *	roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy|authorize
  *
  * One JSON object of parameters is read to the end of standard input, or of fd N (the usual one is
  * 3; `exec` demands it, for its standard input is the user's). So no secret stands in argv.
@@ -12,14 +12,15 @@
  * class one of base/err.h, the exit status that of err_exit_code(). `exec` is different, see there.
  *
  *
- * keygen        {"comment": TEXT}          or {}
- *	A fresh ed25519 pair, for a guest's host key or for roost's own login:
- *	{"private": PEM in OpenSSH's format, "public": "ssh-ed25519 AAAA... COMMENT"}
+ * keygen        {"comment": TEXT, "passphrase": TEXT}          or {}
+ *	A fresh ed25519 pair, for a guest's host key, roost's own login or a user's:
+ *	{"private": PEM in OpenSSH's format, "public": "ssh-ed25519 AAAA... COMMENT",
+ *	 "fingerprint": "SHA256:..."}
  *
  * pubkey        {"private": PEM}
  *	{"public": "TYPE BASE64"}, its other half
  *
- * The other three share these parameters:
+ * The others share these parameters:
  *	address      text    literal IPv4 or IPv6 (%scope allowed). A name is refused.
  *	port         number  default 22
  *	network      text    one of ours, whose holder dials (reach.h); default: we do
@@ -31,7 +32,7 @@
  *	identities   [text]  private keys, tried in this order: PEM texts ("-----BEGIN ...") or paths.
  *	                     One that needs a passphrase is skipped and named if the login is refused.
  *	agent        bool    after them, the keys of SSH_AUTH_SOCK; default true. Never a password.
- *	connect_ms   number  exec, copy: from connect() to being logged in; default 15000
+ *	connect_ms   number  exec, copy, authorize: from connect() to being logged in; default 15000
  *
  *
  * climb         the readiness ladder, rungs tcp, banner, hostkey, login, cloud-init, probes
@@ -80,6 +81,11 @@
  *	{"note": TEXT}
  *	{"state": "copied", "files": N, "bytes": N, "protocol": "sftp"|"scp"}   the end; or an error
  *
+ * authorize     public keys into the user's authorized_keys
+ *	keys         [text]  lines "TYPE BASE64 [COMMENT]"; one that is there already is not added again
+ *
+ *	{"state": "authorized", "added": N, "present": N}   or an error
+ *
  *
  * Files: ssh_session.c, ssh_keys.c, ssh_exec.c and ssh_sftp.c use libssh, in blocking calls that
  * ssh_watch.c bounds; ssh_dial.c connects; ssh_climb.c and ssh_copy.c (with ssh_files.c, ssh_scp.c)
@@ -94,6 +100,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "orchestrator/ssh_authorize.h"
 #include "orchestrator/ssh_climb.h"
 #include "orchestrator/ssh_copy.h"
 #include "orchestrator/ssh_exec.h"
@@ -109,13 +116,19 @@ static const char stuck_text[] = "roost: a call into libssh did not come back\n"
 static int run_keygen(json_t *params)
 {
 	struct err err = ERR_INIT;
-	_cleanup_free_ char *private = NULL, *public = NULL;
-	const char *comment;
-	if (keygen_params(params, &comment, &err) < 0 ||
-		keys_generate(comment, &private, &public, &err) < 0)
+	struct key_pair pair = {0};
+	const char *comment, *passphrase;
+	if (keygen_params(params, &comment, &passphrase, &err) < 0 ||
+		keys_generate(comment, passphrase, &pair, &err) < 0)
 		return report_error(&err);
-	report(json_pack("{s:s, s:s}", "private", private, "public", public));
-	explicit_bzero(private, strlen(private));
+	report(json_pack("{s:s, s:s, s:s}", "private", pair.private_pem, "public", pair.public_text,
+		"fingerprint", pair.fingerprint));
+	if (passphrase) /* jansson's copy, of which nobody else has need */
+		explicit_bzero((char *)passphrase, strlen(passphrase));
+	explicit_bzero(pair.private_pem, strlen(pair.private_pem));
+	free(pair.private_pem);
+	free(pair.public_text);
+	free(pair.fingerprint);
 	return 0;
 }
 
@@ -170,6 +183,18 @@ static int run_copy(json_t *params)
 	return copy(&remote, &p);
 }
 
+static int run_authorize(json_t *params)
+{
+	struct err err = ERR_INIT;
+	struct remote remote;
+	struct authorize_params p;
+	if (authorize_params(params, &remote, &p, &err) < 0)
+		return report_error(&err);
+	watch_init(false);
+	watch_last_words(STDOUT_FILENO, stuck_line, err_exit_code(ERR_TIMEOUT));
+	return authorize(&remote, &p);
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(json_t *params);
@@ -180,6 +205,7 @@ static const struct command {
 	{"climb", run_climb, false},
 	{"exec", run_exec, true},
 	{"copy", run_copy, false},
+	{"authorize", run_authorize, false},
 };
 
 static const struct command *find_command(const char *name)
@@ -192,7 +218,7 @@ static const struct command *find_command(const char *name)
 
 static int usage(void)
 {
-	fputs("usage: roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy\n"
+	fputs("usage: roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy|authorize\n"
 	      "Run by roost; the parameters are a JSON object on standard input or fd N.\n",
 		stderr);
 	return err_exit_code(ERR_USAGE);

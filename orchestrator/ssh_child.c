@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/answer.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/paths.h"
@@ -98,4 +99,27 @@ int ssh_start(const char *subcommand, json_t *params, struct child *out, struct 
 	}
 	cleanup_close(&out->in);
 	return 0;
+}
+
+static void wipe_texts(json_t *o)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach (o, key, value)
+		if (json_is_string(value)) /* jansson's copy, of which nobody has need any more */
+			explicit_bzero((char *)json_string_value(value), json_string_length(value));
+}
+
+json_t *ssh_ask(const char *subcommand, json_t *params, int64_t ms, struct err *err)
+{
+	char path[4096];
+	_cleanup_json_ json_t *owned = params;
+	const char *const argv[] = {path, subcommand, NULL};
+	if (find_program(path, err) < 0)
+		return NULL;
+	_cleanup_free_ char *text = json_line(owned);
+	json_t *answer = child_answer(argv, text, strlen(text), ms, err);
+	explicit_bzero(text, strlen(text));
+	wipe_texts(owned);
+	return answer;
 }

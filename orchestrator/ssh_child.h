@@ -23,5 +23,7 @@ json_t *ssh_params(
 int ssh_become(const char *subcommand, json_t *params, struct err *err);
 /* Starts it with its answers on a pipe; `params` stolen. */
 int ssh_start(const char *subcommand, json_t *params, struct child *out, struct err *err);
+/* Asks it one thing, of at most `ms`; `params` stolen, and no copy of them is left in memory. */
+json_t *ssh_ask(const char *subcommand, json_t *params, int64_t ms, struct err *err);
 
 #endif

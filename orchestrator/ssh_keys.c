@@ -98,6 +98,12 @@ char *key_public(const char *private_pem, struct err *err)
 	return NULL;
 }
 
+char *key_in_line(const char *line)
+{
+	_cleanup_key_ ssh_key key = key_of_text(line);
+	return key ? key_text(key) : NULL;
+}
+
 /* libssh writes the whole key in one line; 70 columns are what every reader knows. */
 static char *folded(const char *pem)
 {
@@ -114,16 +120,18 @@ static char *folded(const char *pem)
 	return buf_steal(&out);
 }
 
-int keys_generate(const char *comment, char **private_pem, char **public_text, struct err *err)
+int keys_generate(
+	const char *comment, const char *passphrase, struct key_pair *out, struct err *err)
 {
 	_cleanup_key_ ssh_key key = NULL;
 	char *pem = NULL;
 	if (ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) != SSH_OK ||
-		ssh_pki_export_privkey_base64(key, NULL, NULL, NULL, &pem) != SSH_OK || !pem)
+		ssh_pki_export_privkey_base64(key, passphrase, NULL, NULL, &pem) != SSH_OK || !pem)
 		return err_set(err, ERR_SYSTEM, "cannot make a key: libssh failed");
 	_cleanup_free_ char *text = key_text(key);
-	*private_pem = folded(pem);
-	*public_text = *comment ? str_fmt("%s %s", text, comment) : xstrdup(text);
+	out->private_pem = folded(pem);
+	out->public_text = *comment ? str_fmt("%s %s", text, comment) : xstrdup(text);
+	out->fingerprint = key_fingerprint(key);
 	explicit_bzero(pem, strlen(pem));
 	ssh_string_free_char(pem);
 	return 0;

@@ -148,17 +148,19 @@ static int read_remote(json_t *o, struct remote *out, struct err *err)
 
 /* ---- keygen ------------------------------------------------------------------------------------ */
 
-int keygen_params(json_t *o, const char **comment, struct err *err)
+int keygen_params(json_t *o, const char **comment, const char **passphrase, struct err *err)
 {
-	static const char *const own[] = {"comment", NULL};
+	static const char *const own[] = {"comment", "passphrase", NULL};
 	static const char *const none[] = {NULL};
-	const char *text = "";
-	if (check_keys(o, own, none, err) < 0 || json_str_opt(o, "comment", &text, err) < 0)
+	const char *text = "", *secret = "";
+	if (check_keys(o, own, none, err) < 0 || json_str_opt(o, "comment", &text, err) < 0 ||
+		json_str_opt(o, "passphrase", &secret, err) < 0)
 		return -1;
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ') /* it stands at the end of a line of authorized_keys */
 			return err_set(err, ERR_USAGE, "'comment' is not one line");
 	*comment = text;
+	*passphrase = secret[0] ? secret : NULL;
 	return 0;
 }
 
@@ -326,11 +328,26 @@ int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err
 	return 0;
 }
 
+/* ---- authorize --------------------------------------------------------------------------------- */
+
+int authorize_params(json_t *o, struct remote *r, struct authorize_params *out, struct err *err)
+{
+	static const char *const own[] = {"keys", NULL};
+	struct authorize_params a = {0};
+	if (check_keys(o, own, remote_keys, err) < 0 || read_remote(o, r, err) < 0 ||
+		texts(o, "keys", &a.keys, err) < 0)
+		return -1;
+	if (!json_array_size(a.keys))
+		return err_set(err, ERR_USAGE, "there is no key to add");
+	*out = a;
+	return 0;
+}
+
 /* ---- reading ----------------------------------------------------------------------------------- */
 
 json_t *params_read(int fd, struct err *err)
 {
-	_cleanup_buf_ struct buf text = {0};
+	_cleanup_secret_ struct buf text = {0};
 	int64_t deadline = deadline_in(PARAMS_MS);
 	for (;;) {
 		buf_reserve(&text, 16384);

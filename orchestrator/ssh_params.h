@@ -67,15 +67,21 @@ struct copy_params {
 	int64_t stall_ms; /* no byte for so long ends the copy */
 };
 
+struct authorize_params {
+	json_t *keys; /* texts: lines of authorized_keys */
+};
+
 /*
  * Each reads its own keys and those of `remote` if it has one; an unknown key is an error. What they
  * return borrows from `o`.
  */
-int keygen_params(json_t *o, const char **comment, struct err *err);
+/* *passphrase: NULL for none. */
+int keygen_params(json_t *o, const char **comment, const char **passphrase, struct err *err);
 int pubkey_params(json_t *o, const char **private, struct err *err);
 int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct err *err);
 int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err *err);
 int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err *err);
+int authorize_params(json_t *o, struct remote *r, struct authorize_params *out, struct err *err);
 
 /* The object on `fd`: read to its end within 10 s, at most 1 MiB. NULL on failure. */
 json_t *params_read(int fd, struct err *err);

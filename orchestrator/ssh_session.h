@@ -60,7 +60,16 @@ void talk_close(struct talk *t);
 
 /* The public half of a private key's PEM text, "TYPE BASE64"; freed by the caller. */
 char *key_public(const char *private_pem, struct err *err);
-/* A fresh ed25519 pair: OpenSSH's PEM format, and the line for authorized_keys. */
-int keys_generate(const char *comment, char **private_pem, char **public_text, struct err *err);
+/* The key of a line "TYPE BASE64 [COMMENT]", without the comment; freed by the caller. NULL if it is none. */
+char *key_in_line(const char *line);
+/* A fresh ed25519 pair, the private half in OpenSSH's format: texts to be freed by the caller. */
+struct key_pair {
+	char *private_pem; /* a secret */
+	char *public_text; /* the line for authorized_keys */
+	char *fingerprint; /* "SHA256:..." */
+};
+/* `passphrase` NULL: none. */
+int keys_generate(
+	const char *comment, const char *passphrase, struct key_pair *out, struct err *err);
 
 #endif

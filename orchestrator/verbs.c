@@ -31,6 +31,8 @@ const struct verb *const verbs[] = {
 	&verb_scp,
 	&verb_dial,
 	&verb_ssh_config,
+	&verb_ssh_copy_id,
+	&verb_keygen,
 	&verb_console,
 	&verb_viewer,
 	&verb_vncdisplay,

@@ -168,7 +168,7 @@ before() {
 	case $1 in
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
-		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | nodeinfo | domcapabilities | version | help | completion) defined ;;
+		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | keygen | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	viewer | dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
 	esac
@@ -176,6 +176,9 @@ before() {
 	undefine | clone | template | snapshot-create-as) ! has_snapshot || roost snapshot-delete web1 before-upgrade ;;
 	snapshot-*) has_snapshot || roost snapshot-create-as web1 before-upgrade ;;
 	sysprep) template_of_ours ;;
+	ssh-copy-id)
+		[ -e "$HOME/.ssh/id_ed25519" ] || roost keygen </dev/null
+		;;
 	net-define | net-undefine) lab ;;
 	net-start) network_off ;;
 	net-destroy | net-dhcp-leases | net-exec | net-guard) network_on ;;

@@ -236,6 +236,30 @@ check_match "it is named" 'no-such-file' "$out"
 out=$(roost scp "$TMPDIR/noise" tiny:/proc/nowhere/x 2>&1) && fail "a copy to nowhere succeeded"
 check_match "it is named" '/proc/nowhere' "$out"
 
+say "ssh-copy-id: a key of one's own"
+check_status 3 roost ssh-copy-id tiny
+check_match "there is none" 'no public key in ~/.ssh.*' "$out"
+check_match "what to do" 'roost keygen' "$out"
+roost keygen -f "$TMPDIR/mine" </dev/null
+echo 'ssh-ed25519 AAAAnonsense' >"$TMPDIR/none.pub"
+check_status 2 roost ssh-copy-id tiny -i "$TMPDIR/none"
+check_match "it is shown" "'ssh-ed25519 AAAAnonsense' is no public key" "$out"
+roost ssh tiny 'printf "# %s" "no new line at its end" >>.ssh/authorized_keys; chmod 644 .ssh/authorized_keys'
+before=$(roost ssh tiny cat .ssh/authorized_keys)
+check_match "added" '^Number of key\(s\) added: 1$' "$(roost ssh-copy-id tiny -i "$TMPDIR/mine")"
+check_eq "a line more" "$(printf '%s\n' "$before" && cat "$TMPDIR/mine.pub")" "$(roost ssh tiny cat .ssh/authorized_keys)"
+check_eq "the modes" "700 644" "$(roost ssh tiny stat -c %a .ssh .ssh/authorized_keys | paste -sd ' ')"
+check_match "once only" "^All keys were skipped because they already exist in guest 'tiny'" "$(roost ssh-copy-id alice@tiny -i "$TMPDIR/mine.pub")"
+check_json "in JSON" '.added == 0 and .present == 1' "$(roost ssh-copy-id tiny -i "$TMPDIR/mine" --json)"
+check_eq "nothing is added twice" 1 "$(roost ssh tiny cat .ssh/authorized_keys | grep -cF "$(cut -d ' ' -f 2 "$TMPDIR/mine.pub")")"
+if command -v ssh >/dev/null; then
+	roost ssh-config tiny >"$TMPDIR/ssh_config"
+	check_eq "OpenSSH logs in with it" alice "$(ssh -F "$TMPDIR/ssh_config" -o IdentityAgent=none -o IdentitiesOnly=yes \
+		-i "$TMPDIR/mine" tiny.roost id -un 2>&1)"
+fi
+check_status 5 roost ssh-copy-id mallory@tiny -i "$TMPDIR/mine"
+check_match "who cannot log in" "guest 'tiny': .*login" "$out"
+
 # --- what else the ladder can meet there: the definition is read anew by each wait
 # what a rung may take: time for a login or two on a slow machine, and no more, for each such wait lasts that long
 short=$((2 + E2E_PATIENCE))s

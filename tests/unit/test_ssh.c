@@ -283,14 +283,18 @@ static void keygen_parameters(void **state)
 {
 	(void)state;
 	struct err err = ERR_INIT;
-	const char *comment = NULL;
+	const char *comment = NULL, *passphrase = NULL;
 	_cleanup_json_ json_t *none = object("{}");
-	assert_int_equal(keygen_params(none, &comment, &err), 0);
+	assert_int_equal(keygen_params(none, &comment, &passphrase, &err), 0);
 	assert_string_equal(comment, "");
+	assert_null(passphrase);
+	_cleanup_json_ json_t *secret = object("{\"passphrase\":\"hush\"}");
+	assert_int_equal(keygen_params(secret, &comment, &passphrase, &err), 0);
+	assert_string_equal(passphrase, "hush");
 	_cleanup_json_ json_t *two = object("{\"comment\":\"a\\nssh-rsa AAAA\"}");
-	assert_int_equal(keygen_params(two, &comment, &err), -1);
+	assert_int_equal(keygen_params(two, &comment, &passphrase, &err), -1);
 	_cleanup_json_ json_t *other = object("{\"address\":\"127.0.0.1\"}");
-	assert_int_equal(keygen_params(other, &comment, &err), -1);
+	assert_int_equal(keygen_params(other, &comment, &passphrase, &err), -1);
 }
 
 static json_t *read_from_pipe(const char *text, struct err *err)
