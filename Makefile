@@ -24,7 +24,7 @@ qmp    := wire client server command schema agent
 images := qcow2_read qcow2_empty qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
 images += checksums
-images += image_info qcow2_snapshots qcow2_bitmaps qcow2_grow tool
+images += image_info qcow2_snapshots qcow2_bitmaps qcow2_crypt qcow2_grow tool
 images += foreign
 images += qcow2_map disk_ask
 # the orchestrator's files that more than one program links

@@ -9,6 +9,7 @@
 #include "images/image.h"
 #include "images/qcow2.h"
 #include "images/qcow2_bitmaps.h"
+#include "images/qcow2_crypt.h"
 #include "images/qcow2_format.h"
 #include "images/qcow2_snapshots.h"
 
@@ -107,7 +108,13 @@ static int add_tables(int fd, const struct qcow2_info *q, json_t *o, struct err 
 	json_t *bitmaps = q->bitmaps ? qcow2_bitmaps(fd, q, err) : NULL;
 	if (bitmaps)
 		json_object_set_new(data, "bitmaps", bitmaps);
-	return (q->snapshots && !snapshots) || (q->bitmaps && !bitmaps) ? -1 : 0;
+	json_t *encrypt = q->encrypted ? qcow2_encrypt(fd, q, err) : NULL;
+	if (encrypt)
+		json_object_set_new(data, "encrypt", encrypt);
+	return (q->snapshots && !snapshots) || (q->bitmaps && !bitmaps) ||
+			       (q->encrypted && !encrypt)
+		       ? -1
+		       : 0;
 }
 
 /* The file at `path`, told as `name`. */
@@ -171,6 +178,17 @@ static void print_name(const char *label, const char *name)
 			printf("\\x%02x", (unsigned char)*p);
 		else
 			putchar(*p);
+}
+
+/* "2.19 MiB": three digits and a unit that makes it less than 1000, as qemu-img has it. */
+static void print_size(const char *label, uint64_t bytes)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	double size = (double)bytes;
+	size_t u = 0;
+	for (; size >= 1000 && u + 1 < ARRAY_SIZE(units); u++)
+		size /= 1024;
+	printf("%s: %.3g %s", label, size, units[u]);
 }
 
 static void print_backing(const json_t *o)
@@ -252,9 +270,11 @@ void image_info_print(const json_t *o)
 	uint64_t size = (uint64_t)json_get_int(o, "virtual-size", 0);
 	const json_t *data = json_object_get(json_object_get(o, "format-specific"), "data");
 	print_name("image", json_get_str(o, "filename", ""));
-	printf("\nfile format: %s\nvirtual size: %s (%llu bytes)\ndisk size: %s\n",
-		json_get_str(o, "format", ""), str_size(size), (unsigned long long)size,
-		str_size((uint64_t)json_get_int(o, "actual-size", 0)));
+	printf("\nfile format: %s\n", json_get_str(o, "format", ""));
+	print_size("virtual size", size);
+	printf(" (%llu bytes)\n", (unsigned long long)size);
+	print_size("disk size", (uint64_t)json_get_int(o, "actual-size", 0));
+	putchar('\n');
 	if (json_get_bool(o, "encrypted", false))
 		puts("encrypted: yes");
 	if (data)

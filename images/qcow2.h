@@ -25,6 +25,8 @@ struct qcow2_info {
 	unsigned refcount_bits;
 	unsigned compression; /* 0 zlib, 1 zstd */
 	bool encrypted, dirty, corrupt, extended_l2, has_backing;
+	unsigned crypt_method;             /* 0 none, 1 AES, 2 LUKS */
+	uint64_t crypt_offset, crypt_size; /* of the LUKS header, as the extension has it */
 	bool data_file;     /* an external one: the feature bit is set, or a name is there */
 	uint32_t snapshots; /* internal ones */
 	uint64_t snapshots_offset;

@@ -71,6 +71,15 @@ struct qcow2_extension {
 #define QCOW2_EXTENSION_FEATURE_NAMES  0x6803f857U
 #define QCOW2_EXTENSION_DATA_FILE      0x44415441U
 #define QCOW2_EXTENSION_BITMAPS        0x23852875U
+#define QCOW2_EXTENSION_CRYPT          0x0537be77U
+
+enum { QCOW2_CRYPT_LUKS = 2 }; /* of crypt_method */
+
+/* Section "Full disk encryption header pointer" */
+struct qcow2_crypt_extension {
+	uint64_t offset, length; /* of the encryption's own header, in bytes */
+};
+static_assert(sizeof(struct qcow2_crypt_extension) == 16, "as the format has it");
 
 /* Section "Bitmaps extension" */
 struct qcow2_bitmaps_extension {

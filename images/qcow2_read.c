@@ -236,6 +236,25 @@ static int read_backing(const struct qcow2_header *h, const struct file *f, stru
 		info->backing, sizeof(info->backing), err);
 }
 
+static int read_crypt(const struct qcow2_header *h, const struct file *f, uint64_t at, uint32_t len,
+	struct qcow2_info *info, struct err *err)
+{
+	struct qcow2_crypt_extension x;
+	if (h->crypt_method != QCOW2_CRYPT_LUKS)
+		return bad(err, "crypt_method", h->crypt_method,
+			"an encryption header is there, and this method has none");
+	if (len != sizeof(x))
+		return bad(err, "the length of the encryption extension", len, "it must be 16");
+	if (read_at(f, at, &x, sizeof(x), "the encryption extension", err) < 0)
+		return -1;
+	info->crypt_offset = be64toh(x.offset);
+	info->crypt_size = be64toh(x.length);
+	if (info->crypt_offset % (1ULL << h->cluster_bits))
+		return bad(err, "the encryption header's offset", info->crypt_offset,
+			"not at the start of a cluster");
+	return 0;
+}
+
 /* Without its autoclear bit somebody has written to the image who knew nothing of bitmaps: there are none. */
 static int read_bitmaps(const struct qcow2_header *h, const struct file *f, uint64_t at,
 	uint32_t len, struct qcow2_info *info, struct err *err)
@@ -298,6 +317,9 @@ static int read_extensions(const struct qcow2_header *h, const struct file *f,
 		if (e.magic == QCOW2_EXTENSION_BITMAPS &&
 			read_bitmaps(h, f, at, e.length, info, err) < 0)
 			return -1;
+		if (e.magic == QCOW2_EXTENSION_CRYPT &&
+			read_crypt(h, f, at, e.length, info, err) < 0)
+			return -1;
 		at += (e.length + 7ULL) & ~7ULL;
 	}
 	return 0;
@@ -325,6 +347,7 @@ int qcow2_read(int fd, struct qcow2_info *out, struct err *err)
 		.refcount_bits = 1U << h.refcount_order,
 		.compression = h.compression_type,
 		.encrypted = h.crypt_method != 0,
+		.crypt_method = h.crypt_method,
 		.dirty = h.incompatible_features & QCOW2_INCOMPATIBLE_DIRTY,
 		.corrupt = h.incompatible_features & QCOW2_INCOMPATIBLE_CORRUPT,
 		.data_file = h.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE,

@@ -131,6 +131,36 @@ check_json "the files" 'map(.filename // empty | split("/") | last) | unique == 
 	"$(cat ours/map/top.qcow2)"
 check_match "for people" '^0xb00000 +0x1000 .* 0$' "$(roost image map top.qcow2)"
 
+say "info of encrypted ones"
+mkdir secret
+agrees() {
+	check_eq "$1" "$(qemu-img info --output=json "secret/$1.qcow2" | jq -S .)" "$(roost image info --json "secret/$1.qcow2" | jq -S .)"
+	check_eq "$1, for people" "$(qemu-img info "secret/$1.qcow2" | sort)" "$(roost image info "secret/$1.qcow2" | sort)"
+}
+# luks NAME OPTIONS CIPHER MODE HASH KEY-BYTES
+luks() {
+	qemu-img create -q -f qcow2 -o "$2" "secret/$1.qcow2" 4M
+	python3 "$TOP/tests/e2e/luks_header.py" "secret/$1.qcow2" "$3" "$4" "$5" "$6"
+	agrees "$1"
+}
+qemu-img create -q --object secret,id=key,data=abc -f qcow2 -o encrypt.format=aes,encrypt.key-secret=key secret/aes.qcow2 4M
+agrees aes
+luks luks compat=1.1 aes xts-plain64 sha256 64
+luks v2 compat=0.10,cluster_size=512 serpent ctr-plain64 sha256 24
+luks essiv cluster_size=2M aes cbc-essiv:sha256 sha1 16
+# what qemu-img cannot open because of its LUKS header: of another version, no name, no slot
+at=$(grep -abo LUKS secret/luks.qcow2 | cut -d : -f 1)
+for where in 0 7 8 208; do
+	cp secret/luks.qcow2 secret/broken.qcow2
+	printf '\377' | dd of=secret/broken.qcow2 bs=1 seek=$((at + where)) conv=notrunc status=none
+	status=0
+	out=$(roost image info secret/broken.qcow2 2>&1) || status=$?
+	case $where in
+	8) check_eq "another cipher is told as it is" 0 $status ;;
+	*) check_eq "byte $where" 2 $status && check_match "byte $where" "broken.qcow2': .*LUKS header" "$out" ;;
+	esac
+done
+
 say "info, for people"
 for image in c64k v2-512 ext64k middle top s0 bitmaps; do
 	check_eq "info of $image" "$(qemu-img info -f qcow2 "$image.qcow2" | sort)" "$(roost image info "$image.qcow2" | sort)"

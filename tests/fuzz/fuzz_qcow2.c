@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "images/qcow2_bitmaps.h"
+#include "images/qcow2_crypt.h"
 #include "images/qcow2_snapshots.h"
 
 #define LARGE (64 << 20)
@@ -45,6 +46,7 @@ static void check(int fd)
 	if (bitmaps && json_array_size(bitmaps) != info.bitmaps)
 		__builtin_trap();
 	json_decref(bitmaps);
+	json_decref(info.encrypted ? qcow2_encrypt(fd, &info, &err) : NULL);
 	if (qcow2_may_enter(&info, "image", &err) == 0 &&
 		(info.has_backing || info.data_file || info.encrypted || info.corrupt))
 		__builtin_trap();
