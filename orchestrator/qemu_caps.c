@@ -17,7 +17,6 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 #include "qmp/client.h"
-#include "qmp/schema.h"
 
 enum { ASK_MS = 20000, QMP_FD = 3 };
 
@@ -120,6 +119,22 @@ static json_t *ask(const char *binary, const char *schema_file, struct err *err)
 		schema_save(s, schema_file, binary, &ignored); /* a cache: asked again without it */
 	schema_free(s);
 	return result < 0 ? NULL : digest_machines(machines);
+}
+
+struct schema *qemu_schema(const char *binary, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_(child_end) struct child child = CHILD_NONE;
+	_cleanup_json_ json_t *raw = NULL;
+	const char *state = paths_state(&ignored);
+	_cleanup_free_ char *file = str_fmt("%s/schema.json", state ? state : "");
+	struct schema *kept = schema_load(file, binary, &ignored);
+	if (kept)
+		return kept;
+	_cleanup_qmp_ struct qmp *q = qemu_to_ask(binary, &child, err);
+	if (!q || qmp_call(q, "query-qmp-schema", NULL, deadline_in(ASK_MS), &raw, err) < 0)
+		return NULL;
+	return schema_from_qmp(raw, err);
 }
 
 /* The cached answer if it is this binary's, else a new one, which is then kept. */

@@ -9,12 +9,19 @@
 
 #include "base/proc.h"
 #include "qmp/client.h"
+#include "qmp/schema.h"
 
 /*
  * "q35" becomes "pc-q35-7.2"; a name that is no alias stays. ERR_USAGE if QEMU knows no such
  * machine, ERR_REFUSED if it lacks a command. Blocks for up to some 100 ms: in workers only.
  */
 int qemu_machine(const char *wanted, char out[64], struct err *err);
+
+/*
+ * What that QEMU can be asked: of the schema that is kept where it is this binary's, else of QEMU itself, for which some
+ * 100 ms go by. Keeps nothing.
+ */
+struct schema *qemu_schema(const char *binary, struct err *err);
 
 /* A QEMU without a machine, connected, that can be asked; it ends with `child`. For workers. */
 struct qmp *qemu_to_ask(const char *binary, struct child *child, struct err *err);

@@ -70,6 +70,13 @@ static void remedy(struct validate_row *r, const char *fmt, ...)
 	va_end(ap);
 }
 
+void validate_say(
+	struct validate_row *r, enum validate_result result, const char *detail, const char *advice)
+{
+	found(r, result, "%s", detail);
+	remedy(r, "%s", advice);
+}
+
 /* ---- programs ------------------------------------------------------------------------------ */
 
 /* The first line that `path --version` prints; false when there is none in time. */
@@ -350,13 +357,36 @@ static void check_user_namespaces(struct validate_row *r)
 	remedy(r, "%s", why_no_user_namespaces());
 }
 
+/* The controllers of version 2 that bound what guests use; only the kernel's command line brings back one that is off. */
+static void check_controllers(struct validate_row *r, const char *there)
+{
+	static const char *const wanted[] = {"cpu", "cpuset", "io", "memory", "pids"};
+	_cleanup_free_ char *line = str_fmt(" %.*s ", (int)strcspn(there, "\n"), there);
+	_cleanup_buf_ struct buf missing = {0};
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		_cleanup_free_ char *word = str_fmt(" %s ", wanted[i]);
+		if (!strstr(line, word))
+			buf_fmt(&missing, "%s%s", missing.len ? "," : "", wanted[i]);
+	}
+	if (!missing.len) {
+		found(r, VALIDATE_PASS,
+			"version 2, with all controllers that guests can be bound by");
+		return;
+	}
+	found(r, VALIDATE_WARN, "version 2, without the controllers %s", missing.data);
+	remedy(r, "boot with cgroup_enable=%s, without cgroup_disable= and cgroup_no_v1=",
+		missing.data);
+}
+
 static void check_cgroup(struct validate_row *r)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf mounts = {0};
+	_cleanup_buf_ struct buf mounts = {0}, controllers = {0};
 	struct statfs fs;
-	if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC) {
-		found(r, VALIDATE_PASS, "version 2");
+	if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC &&
+		file_read(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", 4096, &controllers,
+			&ignored) == 0) {
+		check_controllers(r, controllers.data);
 		return;
 	}
 	bool v1 = file_read(AT_FDCWD, "/proc/self/mountinfo", 1 << 20, &mounts, &ignored) == 0 &&
@@ -498,11 +528,13 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX])
 		void (*check)(struct validate_row *);
 	} checks[] = {
 		{"qemu", check_qemu},
+		{"qemu-features", validate_qemu_features},
 		{"qemu-img", check_qemu_img},
 		{"programs", check_programs},
 		{"state", check_state},
 		{"run", check_run},
 		{"kvm", check_kvm},
+		{"nested", validate_nested},
 		{"kernel", check_kernel},
 		{"memfd", check_memfd},
 		{"seccomp", check_seccomp},
@@ -510,6 +542,10 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX])
 		{"user-namespaces", check_user_namespaces},
 		{"cgroup", check_cgroup},
 		{"tun", check_tun},
+		{"vhost-net", validate_vhost_net},
+		{"vhost-vsock", validate_vhost_vsock},
+		{"fuse", validate_fuse},
+		{"iommu", validate_iommu},
 		{"dnsmasq", validate_dnsmasq},
 		{"uplink", validate_uplink},
 		{"inotify", check_inotify},
@@ -521,7 +557,11 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX])
 	static_assert(ARRAY_SIZE(checks) <= VALIDATE_MAX, "more checks than rows");
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
 		rows[i] = (struct validate_row){.name = checks[i].name};
-		checks[i].check(&rows[i]);
+		if (checks[i].check == validate_qemu_features && rows[0].result == VALIDATE_FAIL)
+			validate_say(&rows[i], VALIDATE_WARN,
+				"not known, as there is no QEMU to ask", "see the row `qemu`");
+		else
+			checks[i].check(&rows[i]);
 	}
 	return ARRAY_SIZE(checks);
 }

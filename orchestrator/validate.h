@@ -32,5 +32,15 @@ size_t validate_host(struct validate_row rows[VALIDATE_MAX]);
 /* Its rows about networks. validate_networks.c */
 void validate_dnsmasq(struct validate_row *r);
 void validate_uplink(struct validate_row *r);
+/* Those about devices and QEMU. validate_hardware.c */
+void validate_qemu_features(struct validate_row *r);
+void validate_vhost_net(struct validate_row *r);
+void validate_vhost_vsock(struct validate_row *r);
+void validate_fuse(struct validate_row *r);
+void validate_iommu(struct validate_row *r);
+void validate_nested(struct validate_row *r);
+/* How a row is filled. `remedy` is "" for VALIDATE_PASS. */
+void validate_say(struct validate_row *r, enum validate_result result, const char *detail,
+	const char *remedy);
 
 #endif

@@ -13,14 +13,6 @@
 #include "orchestrator/network_up.h"
 #include "orchestrator/paths.h"
 
-static void say(
-	struct validate_row *r, enum validate_result result, const char *detail, const char *remedy)
-{
-	snprintf(r->detail, sizeof(r->detail), "%s", detail);
-	snprintf(r->remedy, sizeof(r->remedy), "%s", remedy);
-	r->result = result;
-}
-
 /* What the environment names, else the program in PATH's folders or in /usr/sbin. */
 static bool is_there(const char *variable, const char *program)
 {
@@ -41,9 +33,10 @@ static bool is_there(const char *variable, const char *program)
 void validate_dnsmasq(struct validate_row *r)
 {
 	if (is_there("ROOST_DNSMASQ", "dnsmasq"))
-		say(r, VALIDATE_PASS, "networks have addresses and names", "");
+		validate_say(r, VALIDATE_PASS, "networks have addresses and names", "");
 	else
-		say(r, VALIDATE_WARN, "no dnsmasq: no network can start but those of bridges",
+		validate_say(r, VALIDATE_WARN,
+			"no dnsmasq: no network can start but those of bridges",
 			"install the package dnsmasq-base");
 }
 
@@ -66,7 +59,7 @@ static void tell_filters(struct validate_row *r, const json_t *filters)
 		if (!json_get_bool(f, "opened", false)) {
 			_cleanup_free_ char *detail = str_fmt(
 				"%s may drop what guests of networks send to the world", filter);
-			say(r, VALIDATE_WARN, detail, json_get_str(f, "remedy", ""));
+			validate_say(r, VALIDATE_WARN, detail, json_get_str(f, "remedy", ""));
 			return;
 		}
 		opened = filter;
@@ -75,7 +68,7 @@ static void tell_filters(struct validate_row *r, const json_t *filters)
 		opened ? opened : "nothing drops what guests of networks send to the world",
 		opened ? " gets a rule of ours for each network" : "",
 		forwards() ? "is on" : "is off, the first network switches it on");
-	say(r, VALIDATE_PASS, detail, "");
+	validate_say(r, VALIDATE_PASS, detail, "");
 }
 
 void validate_uplink(struct validate_row *r)
@@ -83,12 +76,13 @@ void validate_uplink(struct validate_row *r)
 	struct err ignored = ERR_INIT;
 	struct network n;
 	if (geteuid() != 0 && paths_are_system()) {
-		say(r, VALIDATE_PASS, "`sudo roost validate` looks at the host's firewall", "");
+		validate_say(
+			r, VALIDATE_PASS, "`sudo roost validate` looks at the host's firewall", "");
 		return;
 	}
 	if (geteuid() != 0) {
 		bool there = is_there("ROOST_SLIRP4NETNS", "slirp4netns");
-		say(r, there ? VALIDATE_PASS : VALIDATE_WARN,
+		validate_say(r, there ? VALIDATE_PASS : VALIDATE_WARN,
 			there ? "slirp4netns leads networks to the world"
 			      : "no slirp4netns: networks work, but do not lead to the world",
 			there ? "" : "install the package slirp4netns");
@@ -101,6 +95,6 @@ void validate_uplink(struct validate_row *r)
 	if (filters)
 		tell_filters(r, filters);
 	else
-		say(r, VALIDATE_WARN, "the host's firewall cannot be read",
+		validate_say(r, VALIDATE_WARN, "the host's firewall cannot be read",
 			"`nft list ruleset` as root says why");
 }

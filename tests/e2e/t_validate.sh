@@ -6,7 +6,7 @@ check_status 0 roost validate
 check_match "text" '^PASS  qemu +.*version [0-9]' "$out"
 
 json=$(roost validate --json)
-for name in qemu programs state run kvm kernel memfd seccomp landlock user-namespaces cgroup tun dnsmasq uplink inotify huge-pages uefi tpm log-out; do
+for name in qemu qemu-features programs state run kvm nested kernel memfd seccomp landlock user-namespaces cgroup tun vhost-net vhost-vsock fuse iommu dnsmasq uplink inotify huge-pages uefi tpm log-out; do
 	check_json "$name" "map(select(.name == \"$name\")) | length == 1" "$json"
 done
 check_json "results" 'all(.result == "PASS" or .result == "WARN")' "$json"
