@@ -16,7 +16,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 base   := err mem str json fs clock sock proc signals answer crc32
 netsetup := address netlink tap guard namespace link_watch dhcp
-netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp
+netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp nft_watch
 # of it, what needs no library: every program may have it
 net_plain := address
 proxy  := proxy proxy_tcp proxy_udp
@@ -99,7 +99,7 @@ roost  += verb_dial verb_ssh_config verb_net_hosts
 roost  += find_program verb_viewer viewer viewer_relay verb_ssh_keys
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish
-net    += net_watch connect logout saving saved media
+net    += holder_check net_watch connect logout saving saved media
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem

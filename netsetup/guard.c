@@ -418,3 +418,98 @@ json_t *guard_learned(struct guard *g, struct err *err)
 	}
 	return TAKE(out);
 }
+
+/* ---- is it all there? ------------------------------------------------------------------------------ */
+
+/* The sets that tell of guests. */
+static const char *const guest_sets[] = {
+	"ports", "macs", "addresses4", "addresses6", "strict6", "isolated"};
+
+static void tell(json_t *out, const char *kind, const char *name, const char *why)
+{
+	json_array_append_new(
+		out, json_pack("{s:s, s:s, s:s}", "kind", kind, "name", name, "why", why));
+}
+
+/* Does the chain have what its last rule, or its policy, says? */
+static void check_chain(
+	struct guard *g, const char *family, const char *chain, const char *words, json_t *out)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *command = str_fmt("list chain %s %s %s\n", family, g->table, chain);
+	_cleanup_free_ char *name = str_fmt("%s %s", family, g->table);
+	int result = run(g, command, "", &ignored);
+	const char *said = result < 0 ? NULL : nft_ctx_get_output_buffer(g->nft);
+	if (!said || !strstr(said, words))
+		tell(out, "table", name, "somebody has removed or emptied it");
+}
+
+/* As add_change() writes it. */
+static char *element_text(const json_t *element)
+{
+	const json_t *words = json_object_get(element, "concat");
+	if (!words)
+		return xstrdup(json_string_value(element) ? json_string_value(element) : "?");
+	const char *first = json_string_value(json_array_get(words, 0)),
+		   *second = json_string_value(json_array_get(words, 1));
+	return str_fmt("%s . %s", first ? first : "?", second ? second : "?");
+}
+
+static void want(json_t *wanted, const char *tap, const char *value)
+{
+	_cleanup_free_ char *text = value ? str_fmt("%s . %s", tap, value) : xstrdup(tap);
+	json_object_set_new(wanted, text, json_true());
+}
+
+static void want_of(json_t *wanted, const char *set, const struct guard_port *p)
+{
+	char mac[MAC_TEXT], address[ADDRESS_TEXT];
+	if (strcmp(set, "ports") == 0 || (strcmp(set, "strict6") == 0 && p->strict6) ||
+		(strcmp(set, "isolated") == 0 && p->isolated))
+		want(wanted, p->tap, NULL);
+	else if (strcmp(set, "macs") == 0)
+		want(wanted, p->tap, mac_text(&p->mac, mac));
+	else if (strcmp(set, "addresses4") == 0 && p->address4)
+		want(wanted, p->tap, prefix_address_text(p->address4, address));
+	else if (strcmp(set, "addresses6") == 0 && p->strict6 && p->address6)
+		want(wanted, p->tap, prefix_address_text(p->address6, address));
+}
+
+static int check_set(struct guard *g, const char *set, const struct guard_port *ports, size_t count,
+	json_t *out, struct err *err)
+{
+	_cleanup_json_ json_t *wanted = json_object(), *answer = NULL;
+	const json_t *elements = list_set(g, set, &answer, err), *element;
+	const char *key;
+	size_t i;
+	json_t *value;
+	if (!answer)
+		return -1;
+	for (i = 0; i < count; i++)
+		want_of(wanted, set, &ports[i]);
+	json_array_foreach (elements, i, element) {
+		_cleanup_free_ char *text = element_text(element),
+				    *name = str_fmt("%s: %s", set, text);
+		if (json_object_del(wanted, text) < 0)
+			tell(out, "element", name, "it lets a guest pass that is not there");
+	}
+	json_object_foreach (wanted, key, value) {
+		_cleanup_free_ char *name = str_fmt("%s: %s", set, key);
+		tell(out, "element", name,
+			"it is missing: what the guest sends is not judged as it should be");
+	}
+	return 0;
+}
+
+json_t *guard_check(struct guard *g, bool foreign, const struct guard_port *ports, size_t count,
+	struct err *err)
+{
+	_cleanup_json_ json_t *out = json_array();
+	check_chain(g, "bridge", "look", "goto drop-protocol", out);
+	if (!foreign)
+		check_chain(g, "inet", "forward", "policy drop", out);
+	for (size_t i = 0; i < ARRAY_SIZE(guest_sets) && !json_array_size(out); i++)
+		if (check_set(g, guest_sets[i], ports, count, out, err) < 0)
+			return NULL;
+	return TAKE(out);
+}

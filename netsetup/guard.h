@@ -73,6 +73,12 @@ int guard_install(struct guard *g, const struct guard_network *network,
 int guard_uninstall(struct guard *g, struct err *err);
 /* In one transaction: wholly or not at all. */
 int guard_add(struct guard *g, const struct guard_port *port, struct err *err);
+/*
+ * Is it all as it was installed and added? [{"kind": "table" or "element", "name":, "why": a sentence}] tells what is not; a
+ * guest that is a guest's no longer is one, too. NULL with *err: it cannot be read.
+ */
+json_t *guard_check(struct guard *g, bool foreign, const struct guard_port *ports, size_t count,
+	struct err *err);
 /* The same words as were added. */
 int guard_remove(struct guard *g, const struct guard_port *port, struct err *err);
 

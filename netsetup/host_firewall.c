@@ -2,21 +2,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "netsetup/legacy_firewall.h"
+#include "netsetup/nft_watch.h"
 
 struct host_firewall {
 	char id[9], interface[16], comment[16], table[16];
@@ -24,7 +21,7 @@ struct host_firewall {
 	size_t passage_count;
 	struct nft_ctx *look; /* to look and to change others' chains */
 	struct nft_ctx *own;  /* its socket is the owner of our table, and used for nothing else */
-	struct mnl_socket *changes; /* says when something was changed */
+	struct nft_watch *changes;
 };
 
 /*
@@ -37,18 +34,6 @@ const struct filter_opening filter_openings[] = {
 	{"ufw6-before-forward", "ufw6-user-forward", "ufw", true},
 };
 const size_t filter_opening_count = ARRAY_SIZE(filter_openings);
-
-static struct mnl_socket *open_changes(void)
-{
-	int group = NFNLGRP_NFTABLES;
-	struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (s && mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) == 0 &&
-		mnl_socket_setsockopt(s, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) == 0)
-		return s;
-	if (s)
-		mnl_socket_close(s);
-	return NULL;
-}
 
 static struct nft_ctx *open_nft(void)
 {
@@ -73,10 +58,11 @@ struct host_firewall *host_firewall_open(
 	f->passage_count = bridged ? 1 : 2;
 	f->look = open_nft();
 	f->own = open_nft();
-	f->changes = open_changes();
+	f->changes = nft_watch_open(err);
 	if (f->look && f->own && f->changes)
 		return f;
-	err_errno(err, "cannot open nftables");
+	if (!f->look || !f->own)
+		err_errno(err, "cannot open nftables");
 	host_firewall_close(f);
 	return NULL;
 }
@@ -89,8 +75,7 @@ void host_firewall_close(struct host_firewall *f)
 		nft_ctx_free(f->look);
 	if (f->own)
 		nft_ctx_free(f->own);
-	if (f->changes)
-		mnl_socket_close(f->changes);
+	nft_watch_close(f->changes);
 	free(f);
 }
 
@@ -428,44 +413,12 @@ bool host_table_is_owned(struct host_firewall *f, const char *id)
 
 int host_firewall_fd(const struct host_firewall *f)
 {
-	return mnl_socket_get_fd(f->changes);
-}
-
-static int take_process_name(const struct nlattr *a, void *context)
-{
-	char own[16] = "";
-	bool *foreign = context;
-	prctl(PR_GET_NAME, own);
-	if (mnl_attr_get_type(a) == NFTA_GEN_PROC_NAME &&
-		mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0 &&
-		strcmp(mnl_attr_get_str(a), own) != 0)
-		*foreign = true;
-	return MNL_CB_OK;
-}
-
-/* Each transaction ends in a message that has a new generation, and the name of the process that made it. */
-static int take_change(const struct nlmsghdr *h, void *foreign)
-{
-	if (h->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN))
-		mnl_attr_parse(h, sizeof(struct nfgenmsg), take_process_name, foreign);
-	return MNL_CB_OK;
+	return nft_watch_fd(f->changes);
 }
 
 bool host_firewall_changed(struct host_firewall *f)
 {
-	char messages[32768];
-	bool foreign = false;
-	for (;;) {
-		ssize_t len = mnl_socket_recvfrom(f->changes, messages, sizeof(messages));
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0 && errno == ENOBUFS)
-			foreign = true; /* more than fit: who knows */
-		else if (len <= 0)
-			return foreign;
-		else
-			mnl_cb_run(messages, (size_t)len, 0, 0, take_change, &foreign);
-	}
+	return nft_watch_look(f->changes);
 }
 
 /* ---- our own table -------------------------------------------------------------------------------- */

@@ -223,6 +223,26 @@ int link_count(struct netlink *n, int link, struct link_counters *out, struct er
 	return error ? fail_link(n, error, err, "cannot look at the network interface", link) : 0;
 }
 
+static int take_master(const struct nlattr *a, void *out)
+{
+	if (mnl_attr_get_type(a) == IFLA_MASTER && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+		*(int *)out = (int)mnl_attr_get_u32(a);
+	return MNL_CB_OK;
+}
+
+static int find_master(const struct nlmsghdr *h, void *out)
+{
+	return mnl_attr_parse(h, sizeof(struct ifinfomsg), take_master, out);
+}
+
+int link_master(struct netlink *n, int link, struct err *err)
+{
+	int master = 0;
+	int error = talk(n, begin_link(n, RTM_GETLINK, 0, link), find_master, &master);
+	return error ? fail_link(n, error, err, "cannot look at the network interface", link)
+		     : master;
+}
+
 int link_up(struct netlink *n, int link, struct err *err)
 {
 	struct nlmsghdr *h = begin_link(n, RTM_NEWLINK, 0, link);

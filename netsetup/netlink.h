@@ -31,6 +31,8 @@ struct link_counters {
 		tx_dropped;
 };
 int link_count(struct netlink *n, int link, struct link_counters *out, struct err *err);
+/* The bridge that it is a port of; 0: none. */
+int link_master(struct netlink *n, int link, struct err *err);
 int link_up(struct netlink *n, int link, struct err *err);
 /* What people see beside its name: at most 255 bytes. */
 int link_set_alias(struct netlink *n, int link, const char *alias, struct err *err);

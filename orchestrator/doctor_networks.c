@@ -46,6 +46,27 @@ static void look_at_tap(struct doctor *d, const struct network *n, const json_t 
 
 /* ---- the network itself ------------------------------------------------------------------------------- */
 
+/* What the kernel has of it, against what its holder has made. */
+static void look_inside(struct doctor *d, const struct network *n)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *differs = NULL;
+	_cleanup_free_ char *remedy = str_fmt(
+		"`roost net-destroy %s && roost net-start %s` makes it anew; guests that run are on it again",
+		n->name, n->name);
+	size_t i;
+	json_t *one;
+	if (network_call(
+		    n, "net-check", NULL, NULL, 0, &differs, NULL, NULL, NETWORK_CALL_MS, &err) < 0)
+		doctor_tell(d, "network", n->name, err.message, remedy);
+	json_array_foreach (differs, i, one) {
+		_cleanup_free_ char *name =
+			str_fmt("%s, %s", n->name, json_get_str(one, "name", "?"));
+		doctor_tell(d, json_get_str(one, "kind", "?"), name, json_get_str(one, "why", "?"),
+			remedy);
+	}
+}
+
 static void look_at_active(struct doctor *d, const struct network *n)
 {
 	struct err err = ERR_INIT;
@@ -65,6 +86,7 @@ static void look_at_active(struct doctor *d, const struct network *n)
 	if (n->mode != NETWORK_BRIDGE && !json_get_int(status, "dnsmasq", 0))
 		doctor_tell(d, "dnsmasq", n->name, "it does not run: nobody gets an address",
 			"its holder starts it again; `roost net-info` tells why it does not");
+	look_inside(d, n);
 	json_array_foreach (json_object_get(status, "taps"), i, tap)
 		look_at_tap(d, n, tap);
 }

@@ -98,7 +98,7 @@ static int lay_bridge(struct holder *h, struct err *err)
 	return address_add(h->links, h->bridge, &h->net6, err);
 }
 
-static int lay_own(struct holder *h, struct err *err)
+static int guard_own(struct holder *h, struct err *err)
 {
 	const struct uplink_inside *way = h->way;
 	struct guard_network guards = {.bridge = HOLDER_BRIDGE,
@@ -108,18 +108,22 @@ static int lay_own(struct holder *h, struct err *err)
 		.masquerade = way->masquerade,
 		.from = way->from.family ? &way->from : NULL,
 		.from6 = way->from6.family ? &way->from6 : NULL};
-	if (lay_bridge(h, err) < 0)
-		return -1;
 	return ports_guard(h, &guards, err);
 }
 
-static int lay_foreign(struct holder *h, struct err *err)
+int holder_guard(struct holder *h, struct err *err)
 {
-	struct guard_network guards = {.foreign = true, .bridge = h->bridge_name};
-	h->bridge = bridge_index(h->links, h->bridge_name, err);
-	if (h->bridge < 0)
+	struct guard_network foreign = {.foreign = true, .bridge = h->bridge_name};
+	return h->own ? guard_own(h, err) : ports_guard(h, &foreign, err);
+}
+
+/* Guards first: who lives on from a former holder's time may have been cut off the bridge, and comes back to it. */
+static int lay(struct holder *h, struct err *err)
+{
+	if (h->own ? lay_bridge(h, err) < 0
+		   : (h->bridge = bridge_index(h->links, h->bridge_name, err)) < 0)
 		return -1;
-	return ports_guard(h, &guards, err);
+	return holder_guard(h, err) < 0 ? -1 : ports_join(h, err);
 }
 
 /* ---- with outer ----------------------------------------------------------------------------------- */
@@ -164,7 +168,8 @@ static int open_kernel(struct holder *h, struct err *err)
 		h->own ? xstrdup(GUARD_TABLE) : str_fmt(GUARD_TABLE "-%s", h->network->id);
 	h->links = netlink_open(err);
 	h->watch = h->links ? link_watch_open(err) : NULL;
-	h->guard = h->watch ? guard_open(table, err) : NULL;
+	h->rules = h->watch ? nft_watch_open(err) : NULL;
+	h->guard = h->rules ? guard_open(table, err) : NULL;
 	return h->guard ? publish_open(h, err) : -1;
 }
 
@@ -185,8 +190,7 @@ static int set_up(struct holder *h, int tap, struct err *err)
 {
 	if ((h->own && read_addresses(h, err) < 0) || enter(h, tap, err) < 0 ||
 		ports_open(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
-		(h->own ? lay_own : lay_foreign)(h, err) < 0 || want_uplink(h, err) < 0 ||
-		(h->own && names_start(h, err) < 0))
+		lay(h, err) < 0 || want_uplink(h, err) < 0 || (h->own && names_start(h, err) < 0))
 		return -1;
 	return holder_listen(h, err);
 }
@@ -223,10 +227,12 @@ static void doze(struct holder *h, int signals)
 	int64_t until = h->dhcp ? dhcp_deadline(h->dhcp) : DEADLINE_NONE;
 	int64_t proxies = publish_deadline(h);
 	until = h->home_due < until ? h->home_due : until;
+	until = rules_deadline(h) < until ? rules_deadline(h) : until;
 	fds[n++] = (struct pollfd){.fd = signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = h->outer, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = link_watch_fd(h->watch), .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = h->proxies, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = nft_watch_fd(h->rules), .events = POLLIN};
 	if (h->dhcp)
 		n += dhcp_poll_fds(h->dhcp, fds + n);
 	n += server_poll_fds(h->server, fds + n, FDS_MAX - n);
@@ -276,6 +282,7 @@ int holder_run(const struct network *n, const struct uplink_inside *way, int run
 		serve(&h);
 		ports_look(&h);
 		publish_look(&h);
+		rules_look(&h);
 		home_look(&h);
 		if (h.dhcp)
 			dhcp_look(h.dhcp);

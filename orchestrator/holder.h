@@ -17,6 +17,7 @@
 #include "netsetup/guard.h"
 #include "netsetup/link_watch.h"
 #include "netsetup/netlink.h"
+#include "netsetup/nft_watch.h"
 #include "netsetup/uplink.h"
 #include "orchestrator/network.h"
 #include "qmp/command.h"
@@ -46,6 +47,9 @@ struct holder {
 	struct netlink *links;
 	struct link_watch *watch;
 	struct guard *guard;
+	struct nft_watch *rules; /* somebody else has changed some: ours, perhaps */
+	bool rules_changed;      /* to be looked at, not before */
+	int64_t rules_calm;
 	int bridge; /* its index */
 	struct prefix net4, net6;
 	bool has6;
@@ -84,6 +88,17 @@ void home_look(struct holder *h);
 int outer_say(int outer, json_t *stolen);
 json_t *outer_hear(int outer, int64_t ms, struct err *err);
 
+/* The network's guards, anew. */
+int holder_guard(struct holder *h, struct err *err);
+/*
+ * What is not as it should be: [{"kind", "name", "why"}], as guard_check() tells it, and of kinds "bridge" and "tap".
+ * holder_check.c
+ */
+json_t *holder_check(struct holder *h, struct err *err);
+/* Puts guards back that somebody else has changed. */
+void rules_look(struct holder *h);
+int64_t rules_deadline(const struct holder *h);
+
 /* Ports: holder_ports.c */
 struct port *port_find(const struct holder *h, const char *tap);
 /* Makes the tap, as net-tap says. fds[0..*count-1] become the caller's. */
@@ -98,6 +113,9 @@ int ports_open(struct holder *h, struct err *err);
 int ports_find(struct holder *h, struct err *err);
 /* The network's guards with those of all ports, at one stroke. */
 int ports_guard(struct holder *h, const struct guard_network *network, struct err *err);
+json_t *ports_check_guards(struct holder *h, struct err *err);
+/* Those that are not on the bridge: it is a new one. */
+int ports_join(struct holder *h, struct err *err);
 /* Takes up what has happened to taps. */
 void ports_look(struct holder *h);
 

@@ -239,6 +239,13 @@ static int look_neighbours(
 	return neighbours(h->links, add_neighbour, &c, err);
 }
 
+static int check(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)r;
+	*ret = holder_check(self, err);
+	return *ret ? 0 : -1;
+}
+
 static int quit(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct holder *h = self;
@@ -303,6 +310,7 @@ const struct command holder_commands[] = {
 	{"net-status", "What there is of the network.", NULL, CMD_QUICK, status},
 	{"net-counters", "What went through a tap, as its guest sees it.", ARGS(TAP), CMD_QUICK,
 		counters},
+	{"net-check", "What is not as it should be: bridge, taps, guards.", NULL, CMD_QUICK, check},
 	{"net-drops", "What the guards have dropped.", NULL, CMD_QUICK, drops},
 	{"net-neighbours",
 		"Who was seen with which address: by the host, and on a foreign bridge by the guards.",

@@ -1,5 +1,5 @@
 /*
- * What a holder does when its folder in $RUN has vanished, as a cleaner of /run takes it away: all that is in it is
+ * What a holder does when its folder in $RUN, or the socket there, has vanished, as a cleaner of /run takes it away: all that is in it is
  * made anew, within about a second, so that nobody takes the network for one that is not active and starts another.
  */
 #include "orchestrator/holder.h"
@@ -76,7 +76,12 @@ void home_look(struct holder *h)
 	if (deadline_left(h->home_due))
 		return;
 	h->home_due = deadline_in(LOOK_MS);
-	if (faccessat(h->run, "holder", F_OK, 0) == 0 || make_folder(h, &err) < 0)
+	if (faccessat(h->run, "holder", F_OK, 0) == 0) {
+		if (faccessat(h->run, "net.sock", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			holder_listen(h, &err); /* else in a second, again */
+		return;
+	}
+	if (make_folder(h, &err) < 0)
 		return;
 	/* without it there is no network: roostd starts it anew, around its guests */
 	if (fill_folder(h, &err) < 0)

@@ -90,10 +90,25 @@ static struct guard_port guard_of(const struct port *p)
 
 /* ---- a port comes and goes ------------------------------------------------------------------------ */
 
+static int join(struct holder *h, const struct port *p, struct err *err)
+{
+	struct port_flags flags = {.isolated = json_get_bool(p->told, "isolated", false)};
+	return port_join(h->links, p->link, h->bridge, flags, err);
+}
+
+int ports_join(struct holder *h, struct err *err)
+{
+	for (const struct port *p = h->ports; p; p = p->next) {
+		int master = link_master(h->links, p->link, err);
+		if (master < 0 || (master != h->bridge && join(h, p, err) < 0))
+			return -1;
+	}
+	return 0;
+}
+
 static int connect_tap(struct holder *h, struct port *p, struct err *err)
 {
 	const json_t *told = p->told;
-	struct port_flags flags = {.isolated = json_get_bool(told, "isolated", false)};
 	unsigned own = 1500;
 	int64_t mtu = json_get_int(told, "mtu", 0);
 	_cleanup_free_ char *alias = str_fmt("%s nic%lld", json_get_str(told, "guest", ""),
@@ -103,7 +118,7 @@ static int connect_tap(struct holder *h, struct port *p, struct err *err)
 	if (p->link < 0 || link_mtu(h->bridge_name, &own, err) < 0 ||
 		link_set_alias(h->links, p->link, alias, err) < 0 ||
 		link_set_mtu(h->links, p->link, mtu > 0 ? (unsigned)mtu : own, err) < 0 ||
-		port_join(h->links, p->link, h->bridge, flags, err) < 0)
+		join(h, p, err) < 0)
 		return -1;
 	return 0;
 }
@@ -227,13 +242,29 @@ int ports_find(struct holder *h, struct err *err)
 	return 0;
 }
 
-int ports_guard(struct holder *h, const struct guard_network *network, struct err *err)
+/* Freed by the caller. */
+static struct guard_port *all_guards(const struct holder *h, size_t *count)
 {
-	size_t count = 0, i = 0;
+	size_t i = 0;
+	*count = 0;
 	for (const struct port *p = h->ports; p; p = p->next)
-		count++;
-	_cleanup_free_ struct guard_port *guards = xcalloc(count + 1, sizeof(*guards));
+		(*count)++;
+	struct guard_port *guards = xcalloc(*count + 1, sizeof(*guards));
 	for (const struct port *p = h->ports; p; p = p->next)
 		guards[i++] = guard_of(p);
+	return guards;
+}
+
+int ports_guard(struct holder *h, const struct guard_network *network, struct err *err)
+{
+	size_t count;
+	_cleanup_free_ struct guard_port *guards = all_guards(h, &count);
 	return guard_install(h->guard, network, guards, count, err);
+}
+
+json_t *ports_check_guards(struct holder *h, struct err *err)
+{
+	size_t count;
+	_cleanup_free_ struct guard_port *guards = all_guards(h, &count);
+	return guard_check(h->guard, !h->own, guards, count, err);
 }

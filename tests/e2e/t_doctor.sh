@@ -60,6 +60,44 @@ check_json "removed" 'length == 1 and all(.[]; .removed)' "$(roost gc --yes --js
 check_status 0 roost doctor
 kill_and_wait KILL "$(cat "$ROOST_RUN"/n/*/holder | jq .pid)"
 wait_until 5 roost doctor
+
+say "a network is not as its holder made it"
+rm "$ROOST_RUN"/n/*/net.sock
+finds network default
+wait_until 5 roost doctor
+pico n >/dev/null
+sed -i 's/^interfaces: .*/interfaces: [{network: default}]/' "$TMPDIR/n.yaml"
+roost define "$TMPDIR/n.yaml" >/dev/null
+roost start n >/dev/null
+tap=$(roost domiflist n --json | jq -r '.[0].tap')
+inside() {
+	inner=$(jq .pid "$ROOST_RUN"/n/*/holder)
+	if [ "$(id -u)" -eq 0 ]; then
+		nsenter -t "$inner" -n "$@"
+	else
+		nsenter -t "$inner" -U --preserve-credentials -n "$@"
+	fi
+}
+check_status 0 roost doctor
+for harm in "flush ruleset" "flush chain bridge roost look" "delete table inet roost" "delete element bridge roost ports { $tap }" \
+	"add element bridge roost ports { t99 }"; do
+	# shellcheck disable=SC2086 # several words are meant
+	inside nft $harm
+	wait_until 5 roost doctor
+	check_match "the guards after '$harm'" "iifname . ether saddr != @macs" "$(inside nft list ruleset)"
+done
+inside ip link set "$tap" nomaster
+finds tap "default, $tap"
+roost net-destroy default >/dev/null
+roost net-start default >/dev/null
+check_status 0 roost doctor
+inside ip link del br0
+finds bridge "default, br0"
+roost net-destroy default >/dev/null
+roost net-start default >/dev/null
+check_status 0 roost doctor
+roost destroy n >/dev/null
+roost undefine n >/dev/null
 roost net-destroy default >/dev/null
 check_status 0 roost doctor
 
