@@ -74,6 +74,7 @@ static int convert(const struct store *s, struct store_entry *e, struct change *
 	_cleanup_free_ char *to = str_fmt("%s/.new-%s/disk", s->path, e->name);
 	if (!format)
 		return -1;
+	uint64_t size = foreign_size(e->fd, format);
 	if (fstat(e->fd, &st) < 0 || renameat(e->folder, "disk", e->folder, "source") < 0)
 		return err_errno(err, "cannot convert '%s'", what);
 	cleanup_close(&e->fd);
@@ -81,9 +82,16 @@ static int convert(const struct store *s, struct store_entry *e, struct change *
 	if (e->fd < 0)
 		return err_errno(err, "cannot convert '%s'", what);
 	c->size = st.st_size;
-	return foreign_convert(from, format, to, tell, c, err) < 0
+	return foreign_convert(from, format, size, to, tell, c, err) < 0
 		       ? err_prefix(err, "'%s' cannot be converted", what)
 		       : 0;
+}
+
+/* Before anything is copied. */
+static int check_room(const struct store_entry *e, int from, const char *what, struct err *err)
+{
+	const char *format = foreign_format(from, what, err);
+	return format ? foreign_check_room(from, format, e->folder, what, err) : -1;
 }
 
 static int source_fd(const json_t *args, struct err *err)
@@ -106,6 +114,8 @@ static int image_import(
 	struct change c = {.told = told, .about = about};
 	struct store_wish wish = {0};
 	const char *name = json_get_str(args, "image", "");
+	const char *what = json_get_str(args, "file", name);
+	bool convert_it = json_get_bool(args, "convert", false);
 	int from = source_fd(args, err);
 	if (from < 0 || read_wish(args, &wish, &facts, err) < 0 ||
 		store_open_to_change(&s, err) < 0)
@@ -114,9 +124,9 @@ static int image_import(
 	s.about = &c;
 	if (store_begin(&s, name, false, &e, err) < 0)
 		return -1;
-	const char *what = json_get_str(args, "file", name);
-	if (store_copy(&s, &e, from, err) < 0 ||
-		(json_get_bool(args, "convert", false) && convert(&s, &e, &c, what, err) < 0)) {
+	if ((convert_it && check_room(&e, from, what, err) < 0) ||
+		store_copy(&s, &e, from, err) < 0 ||
+		(convert_it && convert(&s, &e, &c, what, err) < 0)) {
 		store_drop(&s, &e);
 		return -1;
 	}

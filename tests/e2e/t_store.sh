@@ -146,6 +146,14 @@ printf '\0\0\0\0\0\0\0\0' | dd of=nothing.vmdk bs=1 seek=12 conv=notrunc status=
 refused 5 "keeps all in one file" nothing.vmdk --convert
 head -c 3000 y.vhdx >broken.vhdx
 refused 6 "'broken.vhdx' cannot be converted" broken.vhdx --convert
+# a disk that was never meant for here: told before anything is copied
+if [ "$(($(stat -f -c '%b * %S' "$images")))" -lt $((3 << 40)) ]; then
+	qemu-img create -q -f vmdk huge.vmdk 60T
+	began=$(now_ms)
+	refused 5 "'huge.vmdk' is a disk of 60 TiB, more than 16 times what the store's file system has in all" huge.vmdk --convert
+	check_time "at once" 2000 "$began"
+	rm huge.vmdk
+fi
 printf '# Disk DescriptorFile\nversion=1\nRW 2048 FLAT "secret" 0\n' >flat.vmdk
 refused 5 "VMDK descriptor" flat.vmdk
 refused 5 "keeps all in one file" flat.vmdk --convert
