@@ -25,7 +25,7 @@ images := qcow2_read qcow2_empty qcow2_create qcow2_copy image chain seed
 images += store store_copy store_digest store_record store_tend
 images += checksums
 images += image_info qcow2_snapshots qcow2_bitmaps qcow2_crypt qcow2_grow tool
-images += foreign
+images += foreign installer_pairs
 images += qcow2_map disk_ask
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
@@ -60,7 +60,8 @@ shared += image_change image_users image_name
 roost  += verb_store verb_image_list image_ask failpoint
 roostd += roostd_images
 roost  += verb_save saving saved verb_media media
-keeper += op_save op_restore op_media
+roost  += installer installing verb_install run_options
+keeper += op_save op_restore op_media op_install
 keeper += block_job block_node quiesce op_backup op_blockpull op_blockcommit
 roost  += long_call backup_folder verb_backup backup_stopped restore_backup verb_blockpull verb_blockcommit own_commit
 roostd += define_files op_commit_record
@@ -85,7 +86,7 @@ roostd += op_managed connect logout saving saved media
 roost  += compat/compat compat/virsh compat/virsh_parse compat/virsh_life compat/virsh_list compat/virsh_other
 ssh    := roost-ssh ssh_authorize ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
-image  := roost-image seed_vfat seed_password
+image  := roost-image seed_vfat seed_password installer
 disk   := roost-disk
 digest := roost-digest
 roostd += op_sysprep sysprep_boot disk_server argv launch ports ssh_child

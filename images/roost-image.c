@@ -6,6 +6,10 @@
  *	roost-image password	of two lines, a hash that may be its already, or none, and a password:
  *				{"hash": "$6$..."}
  *
+ *	roost-image installer [KERNEL INITRD]	of the ISO image that is open as TOOL_FD_FIRST (tool.h) both files,
+ *				those or the known ones, into the two after it: {"kernel": PATH, "initrd": PATH}
+ *	roost-image inject NAME...	appends the files that are open after TOOL_FD_FIRST, an initial RAM disk, to it
+ *
  * Nothing else is printed on success. An error is one JSON line on standard output,
  * {"error":{"class":..., "desc":..., "hint":...}}, and the exit status of its kind.
  *
@@ -28,9 +32,11 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "images/installer.h"
 #include "images/qcow2.h"
 #include "images/seed_password.h"
 #include "images/seed_vfat.h"
+#include "images/tool.h"
 
 #define INPUT_MAX ((size_t)VFAT_CONTENT_MAX)
 
@@ -268,8 +274,9 @@ static int replace(
 	return told_as(err, temporary, out);
 }
 
-static int make_seed(const char *out, struct err *err)
+static int make_seed(char **words, struct err *err)
 {
+	const char *out = words[0];
 	_cleanup_json_ json_t *o = NULL;
 	_cleanup_secret_ struct buf text = {0}, image = {0};
 	size_t size = 0;
@@ -279,11 +286,11 @@ static int make_seed(const char *out, struct err *err)
 	return replace(out, json_get_str(o, "format", ""), &image, size, err);
 }
 
-static int hash_password(const char *out, struct err *err)
+static int hash_password(char **words, struct err *err)
 {
 	enum { PASSWORD_MAX = 4096 };
 	_cleanup_secret_ struct buf text = {0};
-	(void)out;
+	(void)words;
 	buf_reserve(&text, 2 * PASSWORD_MAX);
 	if (fd_read(STDIN_FILENO, "standard input", PASSWORD_MAX, &text, err) < 0)
 		return -1;
@@ -299,22 +306,50 @@ static int hash_password(const char *out, struct err *err)
 	return 0;
 }
 
+static int take_installer(char **words, struct err *err)
+{
+	char *found[2];
+	if (words[0] && !words[1])
+		return err_set(err, ERR_USAGE, "a kernel without its initial RAM disk");
+	if (installer_extract(TOOL_FD_FIRST, words[0], words[0] ? words[1] : NULL,
+		    TOOL_FD_FIRST + 1, TOOL_FD_FIRST + 2, found, err) < 0)
+		return -1;
+	_cleanup_json_ json_t *o = json_pack("{s:s, s:s}", "kernel", found[0], "initrd", found[1]);
+	_cleanup_free_ char *line = json_line(o);
+	puts(line ? line : "{}");
+	free(found[0]);
+	free(found[1]);
+	return 0;
+}
+
+static int inject(char **words, struct err *err)
+{
+	int files[TOOL_FDS_MAX];
+	size_t count = 0;
+	for (; count < ARRAY_SIZE(files) && words[count]; count++)
+		files[count] = TOOL_FD_FIRST + 1 + (int)count;
+	return installer_inject(TOOL_FD_FIRST, files, (const char *const *)words, count, err);
+}
+
 static const struct {
 	const char *name;
-	int operands;
-	int (*run)(const char *out, struct err *err);
+	int min, max;
+	int (*run)(char **words, struct err *err);
 } commands[] = {
-	{"seed", 1, make_seed},
-	{"password", 0, hash_password},
+	{"seed", 1, 1, make_seed},
+	{"password", 0, 0, hash_password},
+	{"installer", 0, 2, take_installer},
+	{"inject", 1, TOOL_FDS_MAX - 1, inject},
 };
 
 static int run(int argc, char **argv, struct err *err)
 {
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++)
-		if (str_eq(argv[1], commands[i].name) && argc == 2 + commands[i].operands)
-			return commands[i].run(argv[2], err);
-	return err_set(
-		err, ERR_USAGE, "usage: roost-image seed OUT < REQUEST, or password < PASSWORD");
+		if (str_eq(argv[1], commands[i].name) && argc >= 2 + commands[i].min &&
+			argc <= 2 + commands[i].max)
+			return commands[i].run(argv + 2, err);
+	return err_set(err, ERR_USAGE,
+		"usage: roost-image seed OUT < REQUEST, password < PASSWORD, installer, or inject");
 }
 
 int main(int argc, char **argv)

@@ -73,6 +73,11 @@ char *tool_chain_node(const struct chain *c, size_t from, struct err *err)
 	return tool_files_node(files, c->count - from, err);
 }
 
+static const char *called(const struct tool_run *run)
+{
+	return run->called ? run->called : "qemu-img";
+}
+
 /* ---- the child ------------------------------------------------------------------------------------ */
 
 static const char *find_program(const struct tool_run *run, struct err *err)
@@ -203,7 +208,7 @@ static int start(struct work *w, struct err *err)
 		return -1;
 	for (size_t n = 1; w->run->argv[n - 1]; n++) {
 		if (n + 1 == WORDS_MAX)
-			return err_set(err, ERR_USAGE, "qemu-img: too many words");
+			return err_set(err, ERR_USAGE, "%s: too many words", called(w->run));
 		argv[n] = w->run->argv[n - 1];
 	}
 	if (pipe2(out, O_CLOEXEC) < 0)
@@ -216,7 +221,7 @@ static int start(struct work *w, struct err *err)
 	_cleanup_close_ int said_theirs = said[1];
 	pid_t pid = fork();
 	if (pid < 0)
-		return err_errno(err, "cannot start qemu-img");
+		return err_errno(err, "cannot start %s", called(w->run));
 	if (pid == 0)
 		exec_tool(w->run, argv, self, out_theirs, said_theirs);
 	if (proc_open_child(pid, &w->proc, err) < 0)
@@ -292,12 +297,12 @@ static int fail(const struct work *w, int status, struct err *err)
 	for (char *p = line; *p; p++)
 		*p = (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
-		return err_set(err, ERR_TIMEOUT, "qemu-img %s has used up its time on the CPU",
-			w->run->argv[0]);
+		return err_set(err, ERR_TIMEOUT, "%s %s has used up its time on the CPU",
+			called(w->run), w->run->argv[0]);
 	if (WIFSIGNALED(status) || !*line)
-		return err_set(err, ERR_QEMU, "qemu-img %s: %s%s%s", w->run->argv[0],
+		return err_set(err, ERR_QEMU, "%s %s: %s%s%s", called(w->run), w->run->argv[0],
 			proc_status_text(status), *line ? ": " : "", line);
-	return err_set(err, ERR_QEMU, "qemu-img %s: %.600s", w->run->argv[0], line);
+	return err_set(err, ERR_QEMU, "%s %s: %.600s", called(w->run), w->run->argv[0], line);
 }
 
 /* ---- to its end ----------------------------------------------------------------------------------- */
@@ -307,7 +312,7 @@ static int cancelled(const struct work *w, struct err *err)
 	int signal = signals_take(w->signals);
 	if (!signal)
 		return 0;
-	return err_set(err, ERR_GONE, "qemu-img %s was cancelled by %s", w->run->argv[0],
+	return err_set(err, ERR_GONE, "%s %s was cancelled by %s", called(w->run), w->run->argv[0],
 		signal == SIGINT ? "^C" : strsignal(signal));
 }
 
@@ -320,9 +325,10 @@ static int follow(struct work *w, int64_t deadline, struct err *err)
 		int64_t until = w->stalled < deadline ? w->stalled : deadline;
 		int n = poll(fds, ARRAY_SIZE(fds), deadline_left(until));
 		if (n < 0 && errno != EINTR)
-			return err_errno(err, "cannot wait for qemu-img");
+			return err_errno(err, "cannot wait for %s", called(w->run));
 		if (n == 0)
-			return err_set(err, ERR_TIMEOUT, "qemu-img %s: %s", w->run->argv[0],
+			return err_set(err, ERR_TIMEOUT, "%s %s: %s", called(w->run),
+				w->run->argv[0],
 				until == deadline ? "not done in the time that it had"
 						  : "there was no progress for too long");
 		if (n < 0)

@@ -39,6 +39,7 @@ struct tool_run {
 	size_t fd_count;
 	struct buf *out;     /* its standard output, at most 16 MiB; NULL: dropped */
 	const char *program; /* NULL: qemu-img where distributions put it; a test has its own */
+	const char *called;  /* what errors call it; NULL: qemu-img */
 };
 
 /* Runs it to its end; `status`, which may be NULL, is its exit status. */

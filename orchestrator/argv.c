@@ -240,6 +240,18 @@ static int boot_index(const struct definition *d, enum boot_device device, size_
 	return 0;
 }
 
+int argv_boot_index(const struct definition *d, const char *target)
+{
+	size_t disks = 0, cdroms = 0;
+	for (size_t i = 0; i < d->disk_count; i++) {
+		bool cdrom = d->disks[i].cdrom;
+		size_t nth = cdrom ? cdroms++ : disks++;
+		if (str_eq(d->disks[i].target, target))
+			return boot_index(d, cdrom ? BOOT_CDROM : BOOT_DISK, nth);
+	}
+	return 0;
+}
+
 static void set_boot_index(json_t *device, int index)
 {
 	if (index)
@@ -247,7 +259,7 @@ static void set_boot_index(json_t *device, int index)
 }
 
 static void add_disk(struct launch *l, const struct definition *d, size_t index, struct opened *o,
-	int *set, size_t nth_of_kind, size_t *sata)
+	int *set, size_t *sata)
 {
 	const struct disk_def *disk = &d->disks[index];
 	struct disk_files *files = &o->disks[index];
@@ -255,7 +267,11 @@ static void add_disk(struct launch *l, const struct definition *d, size_t index,
 	json_t *device = disk_device(disk);
 	if (!files->count) /* a drive without a medium */
 		json_object_del(device, "drive");
-	set_boot_index(device, boot_index(d, disk->cdrom ? BOOT_CDROM : BOOT_DISK, nth_of_kind));
+	/* a kernel given to QEMU has the first index */
+	if (!d->install.kernel && str_eq(disk->target, d->install.drive))
+		json_object_set_new(device, "bootindex", json_integer(0));
+	else
+		set_boot_index(device, argv_boot_index(d, disk->target));
 	if (disk->bus == BUS_VIRTIO && !disk->cdrom) {
 		set_address(device, SLOT_DISKS + (unsigned)index, 0);
 	} else if (disk->bus != BUS_SCSI) {
@@ -267,7 +283,7 @@ static void add_disk(struct launch *l, const struct definition *d, size_t index,
 
 static void add_disks(struct launch *l, const struct definition *d, struct opened *o, int *set)
 {
-	size_t disks = 0, cdroms = 0, sata = 0;
+	size_t sata = 0;
 	bool scsi = false;
 	for (size_t i = 0; i < d->disk_count; i++)
 		scsi = scsi || d->disks[i].bus == BUS_SCSI;
@@ -275,7 +291,7 @@ static void add_disks(struct launch *l, const struct definition *d, struct opene
 		add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-scsi-pci", "id", "scsi0"),
 			SLOT_SCSI, 0);
 	for (size_t i = 0; i < d->disk_count; i++)
-		add_disk(l, d, i, o, set, d->disks[i].cdrom ? cdroms++ : disks++, &sata);
+		add_disk(l, d, i, o, set, &sata);
 }
 
 static json_t *tap_netdev(const char *id, const char *fds, const char *vhosts)
@@ -443,7 +459,8 @@ void argv_build(const struct definition *d, enum accel accel, bool proven, const
 	launch_arg(l, "none");
 	launch_arg(l, "-S");
 	launch_arg(l, "-action");
-	launch_arg(l, "shutdown=pause,panic=pause,reboot=reset,watchdog=%s",
+	launch_arg(l, "shutdown=pause,panic=pause,reboot=%s,watchdog=%s",
+		d->install.enabled ? "shutdown" : "reset",
 		watchdog_action_name(d->watchdog.action));
 	launch_arg(l, "-sandbox");
 	launch_arg(l, QEMU_SANDBOX);

@@ -64,6 +64,8 @@ struct opened {
 /* `accel` is the one chosen; `forwards` come from the status (free ports filled in). */
 void argv_build(const struct definition *d, enum accel accel, bool proven, const json_t *forwards,
 	struct opened *o, struct launch *l);
+/* Of that disk or CD-ROM drive in the order in which the firmware tries them; 0: it does not. */
+int argv_boot_index(const struct definition *d, const char *target);
 /* The nodes of one disk, from the bottom up, each file in an fdset from `*set` on; takes the fds. */
 void argv_add_layers(
 	struct launch *l, const struct disk_def *disk, struct disk_files *files, int *set);

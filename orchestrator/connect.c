@@ -164,8 +164,9 @@ static int start_managed(int64_t ms, const char *name, bool paused, json_t **rep
 		reply, err);
 }
 
-static int start_from(int64_t ms, const char *name, unsigned how, struct saved *from,
-	json_t **reply, struct err *err)
+/* What comes along with it: `facts` under the name `what`, and open files. */
+static int start_with(int64_t ms, const char *name, unsigned how, const char *what, json_t *facts,
+	const int *fds, size_t count, json_t **reply, struct err *err)
 {
 	bool fallback;
 	int64_t deadline = deadline_in(ms);
@@ -173,15 +174,27 @@ static int start_from(int64_t ms, const char *name, unsigned how, struct saved *
 		return -1;
 	json_t *args = json_pack("{s:s, s:b, s:b, s:b}", "name", name, "paused", how & START_PAUSED,
 		"fallback-tcg", fallback, "force-boot", how & START_FORCE_BOOT);
-	if (from)
-		json_object_set(args, "restore", from->facts);
+	if (facts)
+		json_object_set(args, what, facts);
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(err);
 	if (!q) {
 		json_decref(args);
 		return -1;
 	}
-	return qmp_call_fds(q, "roost-start", args, from ? from->fds : NULL,
-		from ? from->fd_count : 0, deadline, reply, err);
+	return qmp_call_fds(q, "roost-start", args, fds, count, deadline, reply, err);
+}
+
+static int start_from(int64_t ms, const char *name, unsigned how, struct saved *from,
+	json_t **reply, struct err *err)
+{
+	return start_with(ms, name, how, "restore", from ? from->facts : NULL,
+		from ? from->fds : NULL, from ? from->fd_count : 0, reply, err);
+}
+
+int supervisor_start_install(const char *name, json_t *facts, const int *fds, size_t count,
+	json_t **reply, struct err *err)
+{
+	return start_with(OPERATION_MS, name, 0, "install", facts, fds, count, reply, err);
 }
 
 int supervisor_start_from(
@@ -486,8 +499,11 @@ bool orphans_exist(void)
 		return false;
 	for (char **id = ids; *id && !found; id++) {
 		_cleanup_free_ char *status = str_fmt("%s/status", *id),
+				    *again = str_fmt("%s/" RECORD_AGAIN, *id),
 				    *lock = str_fmt("%s/lock", *id);
-		found = faccessat(all, status, F_OK, 0) == 0 && !file_locked(all, lock);
+		found = (faccessat(all, status, F_OK, 0) == 0 ||
+				faccessat(all, again, F_OK, 0) == 0) &&
+			!file_locked(all, lock);
 	}
 	return found;
 }

@@ -28,6 +28,9 @@ enum { START_PAUSED = 1, START_FORCE_BOOT = 2 /* whatever was saved by managedsa
 /* Has a guest started from what was saved, or booted if `from` is NULL. */
 int supervisor_start_from(
 	const char *name, unsigned how, struct saved *from, json_t **reply, struct err *err);
+/* Has a guest started with an installer: `facts`, borrowed, and files as install.h has them. */
+int supervisor_start_install(const char *name, json_t *facts, const int *fds, size_t count,
+	json_t **reply, struct err *err);
 /*
  * Has a guest started; one with a managed save goes on from there, and the reply has "saved", the time
  * of that. ROOST_ACCEL_FALLBACK counts as the caller has it, not as roostd was born.

@@ -320,6 +320,15 @@ static const struct key issued_rows[] = {
 #undef AT
 static const struct keys issued_keys = {issued_rows, ARRAY_SIZE(issued_rows), NULL, NULL};
 
+#define AT(member) .offset = offsetof(struct install_def, member)
+static const struct key install_rows[] = {
+	{"drive", KEY_CHARS, AT(drive), .max = 7},
+	{"kernel", KEY_BOOL, AT(kernel)},
+	{"noreboot", KEY_BOOL, AT(noreboot)},
+};
+#undef AT
+static const struct keys install_keys = {install_rows, ARRAY_SIZE(install_rows), NULL, NULL};
+
 static bool is_issued(const void *base)
 {
 	return ((const struct definition *)base)->issued.id[0];
@@ -427,6 +436,9 @@ static const struct key definition_rows[] = {
 		.aux = offsetof(struct definition, qemu_arg_count), .max = QEMU_ARGS_MAX,
 		.item = &arg_item, .size = sizeof(char *),
 		.doc = "further arguments of QEMU, as they are"},
+	{"install", KEY_MAP, KEY_RECORD | KEY_SWITCH | KEY_BARE, AT(install),
+		.aux = offsetof(struct definition, install.enabled), .keys = &install_keys,
+		.doc = "an installer is at work in this run"},
 	{"runner", KEY_CHARS, KEY_RECORD, AT(runner), .max = 79, .doc = "whose test it is"},
 	{"issued", KEY_MAP, KEY_RECORD, AT(issued), .keys = &issued_keys, .there = is_issued,
 		.doc = "what roost issued when it was defined"},

@@ -262,6 +262,13 @@ struct autostart_def {
 	int64_t delay_ms; /* after its start, before the next guest's */
 };
 
+/* Only of a run, never of a guest: an installer is at work. See install.h. */
+struct install_def {
+	bool enabled;
+	char drive[8];         /* the target of the drive that has its medium; "" without one */
+	bool kernel, noreboot; /* it was booted as a kernel; its end is the guest's */
+};
+
 /* What roost issues when a guest is defined; kept in guest.json under "issued". */
 struct identity {
 	char id[13];      /* 12 hex digits: folder in $RUN */
@@ -305,6 +312,7 @@ struct definition {
 	struct ready_def ready;
 	char *qemu_args[QEMU_ARGS_MAX];
 	size_t qemu_arg_count;
+	struct install_def install;
 	char runner[80]; /* the `roost smoke` that it belongs to; "" if none: smoke.h */
 	struct identity issued;
 };

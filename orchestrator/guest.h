@@ -79,6 +79,8 @@ struct guest {
 	struct pass *passes;
 	struct ask *asks;
 
+	struct install *install; /* starting with an installer: install.h; else NULL */
+	bool installed;          /* it has stopped at the reset that ends its installation */
 	struct restore *restore; /* starting from what was saved: save.h; else NULL */
 	bool restored;           /* it was */
 	bool saving; /* its CPUs stand still for an operation of ours, for nobody else */
@@ -99,13 +101,14 @@ struct guest {
 /* ---- waiting: guest_wait.c ----------------------------------------------------------------- */
 
 enum wake {
-	WAKE_DEADLINE, /* the deadline passed */
-	WAKE_REPLY,    /* the reply to `call` is there */
-	WAKE_EVENT,    /* an event that `wants` wanted came; it is in `event` */
-	WAKE_FD,       /* `fd` is ready */
-	WAKE_REQUEST,  /* a changing command waits in `request` (only if `requests` was set) */
-	WAKE_CANCEL,   /* the operation was cancelled */
-	WAKE_GONE,     /* QEMU has ended */
+	WAKE_DEADLINE,  /* the deadline passed */
+	WAKE_REPLY,     /* the reply to `call` is there */
+	WAKE_EVENT,     /* an event that `wants` wanted came; it is in `event` */
+	WAKE_FD,        /* `fd` is ready */
+	WAKE_REQUEST,   /* a changing command waits in `request` (only if `requests` was set) */
+	WAKE_CANCEL,    /* the operation was cancelled */
+	WAKE_GONE,      /* QEMU has ended */
+	WAKE_INSTALLED, /* g->installed; only if `requests` was set */
 };
 
 struct wait {
@@ -206,6 +209,8 @@ void guest_end(struct guest *g);
 int guest_kill(struct guest *g, struct err *err);
 /* The same for another process at QEMU's uid. */
 int guest_kill_process(struct guest *g, const struct proc *p, struct err *err);
+/* g->ending by the log that QEMU itself keeps, if it is not known. */
+void guest_find_ending(struct guest *g);
 /* Takes note of the OOM killer's counter, for when QEMU has got SIGKILL: guest_end.c */
 void guest_look_for_oom(struct guest *g);
 
@@ -264,6 +269,8 @@ int op_detach_interface(struct guest *g, const char *mac, int64_t timeout_ms, st
 /* "eject", "insert" or "update"; the medium's file comes with the request. op_media.c */
 int op_change_media(struct guest *g, const char *drive, const char *mode, const char *medium,
 	bool force, struct request *files, struct err *err);
+/* Whatever medium is in that drive, locked or not; again, if that was begun. */
+int media_take_out(struct guest *g, const char *drive, struct err *err);
 /* RAM into the pipe that came with the request, then QEMU's end: save.h, op_save.c. */
 int op_save(struct guest *g, bool managed, struct request *files, struct err *err);
 /* All disks as they are at one instant, into the files that came with the request. op_backup.c */

@@ -22,6 +22,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/consoles.h"
+#include "orchestrator/install.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/snapshots.h"
@@ -204,6 +205,13 @@ static void read_log(struct guest *g, char last_event[64])
 	}
 }
 
+void guest_find_ending(struct guest *g)
+{
+	char last_event[64];
+	if (!g->ending[0])
+		read_log(g, last_event);
+}
+
 /* The last line QEMU wrote on its standard error. */
 static void read_stderr(struct guest *g, char out[128])
 {
@@ -245,6 +253,10 @@ static void by_ending(struct guest *g)
 		{"host-signal", "QEMU got SIGTERM", GUEST_SHUT_OFF},
 		{"host-qmp-quit", "quit", GUEST_SHUT_OFF},
 	};
+	if (g->def->install.enabled && str_ends(g->ending, "-reset")) {
+		guest_tell(g, GUEST_SHUT_OFF, "installed");
+		return;
+	}
 	if (str_eq(g->ending, "guest-shutdown") && g->shutdown_by[0]) {
 		guest_tell(g, GUEST_SHUT_OFF, "guest poweroff, asked by the %s", g->shutdown_by);
 		return;
@@ -314,6 +326,7 @@ void guest_end(struct guest *g)
 	struct err ignored = ERR_INIT;
 	guest_learn_exit(g);
 	judge(g);
+	install_leave(g);
 	tpm_end(g);
 	static const char *const own[] = {"running", "qmp.sock", "ga.sock"};
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
@@ -324,6 +337,7 @@ void guest_end(struct guest *g)
 		"qemu.err", "tpm.err", "argv", "guest.json", "attached", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
+	failpoint("end-left");
 	journal_end(g); /* last: without it a guest whose status is there goes on */
 	consoles_end(g);
 	guest_event(g, "ROOST_ENDED",

@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/install.h"
 #include "orchestrator/snapshots.h"
 
 enum {
@@ -56,8 +57,10 @@ static void on_shutdown(struct guest *g, const json_t *data)
 		guest_reset_and_run(g);
 		return;
 	}
+	if (install_ends(g, reason))
+		return;
 	remember_ending(g, reason);
-	if (str_eq(reason, "guest-shutdown"))
+	if (str_eq(reason, "guest-shutdown") || g->def->install.enabled)
 		send_quietly(g, "quit");
 }
 
@@ -145,7 +148,13 @@ static void on_watchdog(struct guest *g, const json_t *data)
 /* The event itself went to nobody: it came while the guest had no keeper. */
 void guest_on_found_stopped(struct guest *g, const char *status)
 {
-	_cleanup_json_ json_t *data = json_pack("{s:s}", "reason", "guest-shutdown");
+	char reason[sizeof(g->ending)] = "guest-shutdown";
+	if (str_eq(status, "shutdown") && g->def->install.enabled) { /* or a reset */
+		guest_find_ending(g);
+		memcpy(reason, g->ending, sizeof(reason));
+		g->ending[0] = '\0';
+	}
+	_cleanup_json_ json_t *data = json_pack("{s:s}", "reason", reason);
 	if (str_eq(status, "shutdown"))
 		on_shutdown(g, data);
 	else if (str_eq(status, "guest-panicked"))

@@ -329,6 +329,8 @@ static bool look(struct guest *g, struct wait *w, enum wake *wake)
 		*wake = WAKE_EVENT;
 	else if (ended)
 		*wake = WAKE_GONE;
+	else if (w->requests && g->installed)
+		*wake = WAKE_INSTALLED;
 	else if (serve(g, w))
 		*wake = WAKE_REQUEST;
 	else if (is_cancelled(g, w) || is_orphaned(g))

@@ -23,6 +23,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/install.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
@@ -96,6 +97,26 @@ static int open_guest(struct guest *g, const char *name, struct err *err)
 	return 0;
 }
 
+/* An operation that nobody has asked for, nor can cancel. If it fails, the guest ends, and is started anew. */
+static void end_installation(struct guest *g)
+{
+	static const struct command itself = {.name = "roost-installed", .flags = CMD_CHANGING};
+	struct err err = ERR_INIT;
+	g->operation = &itself;
+	g->operation_client = g->supervisor;
+	g->cancelled = false;
+	g->undoing = true;
+	snprintf(g->status.busy, sizeof(g->status.busy), "%s", itself.name);
+	int result = op_installed(g, &err);
+	g->operation = NULL;
+	g->status.busy[0] = '\0';
+	g->installed = false;
+	if (result < 0 && !g->qemu_ended) {
+		snprintf(g->ending, sizeof(g->ending), "guest-reset");
+		guest_qmp(g, "quit", NULL, QMP_BLOCK_MS, NULL, &err);
+	}
+}
+
 static void serve_guest(struct guest *g)
 {
 	int64_t patience = deadline_in(IDLE_MS);
@@ -109,6 +130,9 @@ static void serve_guest(struct guest *g)
 				return;
 			}
 			patience = DEADLINE_NONE;
+			break;
+		case WAKE_INSTALLED:
+			end_installation(g);
 			break;
 		case WAKE_GONE:
 			guest_end(g);

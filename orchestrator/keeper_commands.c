@@ -3,6 +3,7 @@
  * need more than a line have a file of their own.
  */
 #include "orchestrator/guest.h"
+#include "orchestrator/install.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -74,6 +75,9 @@ static int prepare_start(struct guest *g, const json_t *args, struct request *r,
 			"`roost start %s` goes on from there, `roost managedsave-remove %s` discards it",
 			g->def->name, g->def->name);
 	}
+	const json_t *install = json_object_get(args, "install");
+	if (json_object_size(install))
+		return install_prepare(g, install, r, err);
 	if (!json_object_size(restore))
 		return 0;
 	return restore_prepare(g, restore, r, err);
@@ -85,6 +89,7 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	if (g->qemu.pidfd >= 0)
 		return err_set(err, ERR_REFUSED, "guest '%s' is running already", g->def->name);
 	if (prepare_start(g, args, r, err) < 0) {
+		install_free(g);
 		give_up(g);
 		return -1;
 	}
@@ -95,10 +100,12 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	if (op_start(g, json_get_bool(args, "paused", false), json_get_int(args, "number", 0),
 		    err) < 0) {
 		restore_free(g);
+		install_free(g);
 		give_up(g);
 		return -1;
 	}
 	restore_free(g);
+	install_free(g);
 	*ret = json_pack("{s:s, s:I, s:s, s:s}", "name", g->def->name, "number",
 		(json_int_t)g->status.number, "accel", g->status.accel, "accel-said",
 		g->status.accel_said);
@@ -429,6 +436,8 @@ const struct command keeper_commands[] = {
 			{"number", ARG_INT, true, "the small Id of this run"},
 			{"restore", ARG_OBJECT, true,
 				"go on from what was saved: the file's facts; the file and plugged disks come along"},
+			{"install", ARG_OBJECT, true,
+				"this time with an installer: {\"medium\": PATH, \"kernel\", \"initrd\": BOOL, \"cmdline\": TEXT, \"noreboot\": BOOL}; the files come along"},
 			{"force-boot", ARG_BOOL, true, "what was saved is given up"},
 			{"by", ARG_OBJECT, true, "who has asked roostd for it"}),
 		CMD_CHANGING | CMD_UNTOLD, start},

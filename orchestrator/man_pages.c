@@ -293,6 +293,8 @@ int man_qmp(struct err *err)
 		{"ROOST_PROGRESS", "An operation goes on: `operation`, `step`, `done` of `total`."},
 		{"ROOST_ADOPTED", "A keeper has taken over a guest whose keeper had died."},
 		{"ROOST_COMMAND", "Somebody has changed it: the `command`, his `uid` and `user`."},
+		{"ROOST_INSTALLED",
+			"Its installer has rebooted: the guest goes on, or `starts` anew, from its disk."},
 		{"ROOST_ENDED", "The guest's QEMU has ended: `state` and `reason`."},
 	};
 	_cleanup_json_ json_t *keeper = commands_of("roost-keeper", err);

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "orchestrator/attached.h"
 #include "orchestrator/consoles.h"
+#include "orchestrator/install.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
@@ -41,6 +42,7 @@ static const struct {
 	{"snapshot", recover_snapshot},
 	{"revert", recover_revert},
 	{"snapshot-delete", recover_snapshot_delete},
+	{"installed", recover_installed},
 };
 
 static int recover_operation(struct guest *g, struct err *err)

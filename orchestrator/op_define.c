@@ -425,6 +425,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		definition_from_json(json_object_get(args, "definition"), err);
 	if (!d)
 		return -1;
+	d->install = (struct install_def){0}; /* it is of a run alone */
 	_cleanup_definition_ struct definition *old = record_read(d->name, &none);
 	if (!old && none.kind != ERR_NOT_FOUND) {
 		*err = none;

@@ -277,6 +277,20 @@ int op_change_media(struct guest *g, const char *word, const char *mode, const c
 	return result;
 }
 
+int media_take_out(struct guest *g, const char *drive, struct err *err)
+{
+	_cleanup_free_ char *in = NULL;
+	bool open;
+	if (look_into(g, drive, &in, &open, err) < 0)
+		return -1;
+	/* its nodes may be left of one who had begun */
+	const struct change c = {.drive = drive, .old_node = in ? in : drive};
+	if (in && (open_tray(g, drive, true, err) < 0 ||
+			  drive_command(g, "blockdev-remove-medium", drive, err) < 0))
+		return -1;
+	return finish(g, &c, err);
+}
+
 int recover_change_media(struct guest *g, const json_t *journal, struct err *err)
 {
 	const struct change c = {.drive = json_get_str(journal, "drive", ""),

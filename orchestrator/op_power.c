@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "orchestrator/install.h"
 #include "orchestrator/tpm.h"
 
 enum {
@@ -55,7 +56,7 @@ int op_reset(struct guest *g, struct err *err)
 		    IN(GUEST_RUNNING) | IN(GUEST_PAUSED) | IN(GUEST_IN_SHUTDOWN) |
 			    IN(GUEST_CRASHED) | IN(GUEST_IO_ERROR),
 		    "reset", err) < 0 ||
-		tpm_may_reset(g, err) < 0)
+		tpm_may_reset(g, err) < 0 || install_refuse(g, "reset", err) < 0)
 		return -1;
 	/* after a panic the CPUs are stopped, and a reset alone does not start them */
 	g->run_after_reset = g->status.state == GUEST_CRASHED;

@@ -19,6 +19,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "orchestrator/install.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/save.h"
 
@@ -249,6 +250,8 @@ int op_save(struct guest *g, bool managed, struct request *files, struct err *er
 	if (!running && g->status.state != GUEST_PAUSED)
 		return err_set(err, ERR_REFUSED, "guest '%s' cannot be saved: it is %s",
 			g->def->name, guest_state_name(g->status.state));
+	if (install_refuse(g, "saved", err) < 0)
+		return -1;
 	if (journal_begin(g, "save",
 		    json_pack("{s:b, s:b}", "managed", managed, "running", running), err) < 0)
 		return -1;

@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "orchestrator/another.h"
 #include "orchestrator/block_node.h"
+#include "orchestrator/install.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/quiesce.h"
 #include "orchestrator/running_disks.h"
@@ -321,6 +322,8 @@ int op_snapshot_live(struct guest *g, const json_t *args, struct request *files,
 		.plugged = json_object_get(args, "plugged"),
 		.quiesce = json_get_bool(args, "quiesce", false) ? QUIESCE_DEMAND : QUIESCE_NO,
 		.memory = json_get_bool(args, "memory", false) ? files : NULL};
+	if (l.memory && install_refuse(g, "kept with its RAM", err) < 0)
+		return -1;
 	int result = put_layers(g, &l, err);
 	json_decref(l.kept);
 	return result;

@@ -28,6 +28,7 @@
 #include "orchestrator/attached.h"
 #include "orchestrator/claim.h"
 #include "orchestrator/consoles.h"
+#include "orchestrator/install.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/ports.h"
@@ -63,6 +64,8 @@ static int listen_for_qemu(const struct guest *g, const char *name, struct err *
 static int open_disks(struct guest *g, struct opened *o, struct err *err)
 {
 	for (size_t i = 0; i < g->def->disk_count; i++) {
+		if (g->install && str_eq(g->def->disks[i].target, g->def->install.drive))
+			continue;
 		if (disk_open(&g->def->disks[i], g->dir, &o->disks[i], err) < 0)
 			return -1;
 		if (o->disks[i].count)
@@ -91,9 +94,12 @@ static int open_all(struct guest *g, struct opened *o, struct err *err)
 	if (snapshots_commit(g->dir, err) < 0 || open_disks(g, o, err) < 0 ||
 		consoles_open(g, o, err) < 0 || open_vars(g, o, err) < 0)
 		return -1;
-	if (d->kernel && launch_copy(d->kernel, d->issued.qemu_uid, &o->kernel, err) < 0)
+	if (g->install && install_open(g, o, err) < 0)
 		return -1;
-	if (d->initrd && launch_copy(d->initrd, d->issued.qemu_uid, &o->initrd, err) < 0)
+	bool own = !d->install.kernel;
+	if (own && d->kernel && launch_copy(d->kernel, d->issued.qemu_uid, &o->kernel, err) < 0)
+		return -1;
+	if (own && d->initrd && launch_copy(d->initrd, d->issued.qemu_uid, &o->initrd, err) < 0)
 		return -1;
 	o->qmp_log = guest_open_in_run(g, "qmp.log", O_WRONLY | O_APPEND, err);
 	if (o->qmp_log < 0)
@@ -261,6 +267,7 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	snprintf(g->status.boot, sizeof(g->status.boot), "%s", boot_id());
 	g->status.memory = (int64_t)g->def->memory;
 	g->status.vcpus = g->def->vcpus;
+	unlinkat(g->run, RECORD_AGAIN, 0); /* tried once */
 	attached_load(g);
 	journal_end(g); /* of a QEMU that went with the host: nothing is half done any more */
 	files_sweep(g->dir);

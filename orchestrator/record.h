@@ -12,6 +12,11 @@
 #define RECORD_VERSION 1
 /* In the guest's folder, too: what `managedsave` has written, from which the next start goes on. */
 #define SAVE_MANAGED "managed.save"
+/*
+ * In the guest's folder in $RUN, {"name", "fallback-tcg"}: its end was its installation's, and it is to be started
+ * again. install.h
+ */
+#define RECORD_AGAIN "again"
 
 /*
  * The record in an open folder as it stands, nothing of it checked but whose it is: ours or root's. The

@@ -555,6 +555,8 @@ const struct command supervisor_commands[] = {
 			{"fallback-tcg", ARG_BOOL, true, "TCG where KVM is asked for in vain"},
 			{"restore", ARG_OBJECT, true,
 				"go on from what was saved: the file's facts; the file and plugged disks come along"},
+			{"install", ARG_OBJECT, true,
+				"this time with an installer: {\"medium\": PATH, \"kernel\", \"initrd\": BOOL, \"cmdline\": TEXT, \"noreboot\": BOOL}; the files come along"},
 			{"force-boot", ARG_BOOL, true, "what was saved is given up"}),
 		CMD_CHANGING, start},
 	{"roost-attend", "Makes sure that a keeper serves a running guest.",

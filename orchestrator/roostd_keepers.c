@@ -198,6 +198,24 @@ bool keeper_follow(struct keeper *k, struct request *request)
 	return true;
 }
 
+/* `request` is NULL where nobody waits for the answer. */
+static int start_keeper(struct supervisor *s, const struct definition *d, json_t *given,
+	struct request *request, struct err *err)
+{
+	struct keeper *k = keeper_new(s, d->name, d->issued.id);
+	if (spawn(k, d->issued.keeper_uid, err) < 0) {
+		json_decref(given);
+		remove_run(k->id);
+		keeper_free(s, k);
+		return err_prefix(err, "guest '%s'", d->name);
+	}
+	k->starter = request;
+	json_object_set_new(given, "number", json_integer(next_number()));
+	k->call = qmp_send(k->link, "roost-start", given, request ? request->fds : NULL,
+		request ? request->fd_count : 0, err);
+	return 0;
+}
+
 int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
 	struct request *request, struct err *err)
 {
@@ -207,19 +225,38 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 	if (k)
 		return err_set(err, ERR_REFUSED, "guest '%s' is %s already", d->name,
 			k->served ? "running" : "starting");
-	k = keeper_new(s, d->name, d->issued.id);
-	if (spawn(k, d->issued.keeper_uid, err) < 0) {
-		remove_run(k->id);
-		keeper_free(s, k);
-		return err_prefix(err, "guest '%s'", d->name);
-	}
-	k->starter = request;
 	json_t *given = json_deep_copy(args);
 	json_object_del(given, "name");
 	json_object_set_new(given, "by", event_who(&request->peer));
-	json_object_set_new(given, "number", json_integer(next_number()));
-	k->call = qmp_send(k->link, "roost-start", given, request->fds, request->fd_count, err);
-	return 0;
+	return start_keeper(s, d, given, request, err);
+}
+
+/*
+ * One whose installation has ended with its QEMU is started anew: install.h. What its keeper has written there is no
+ * reason to start another guest.
+ */
+static int start_again(struct supervisor *s, int runs, const char *id)
+{
+	struct err err = ERR_INIT;
+	const struct sock_peer self = {.uid = geteuid(), .pid = getpid()};
+	_cleanup_close_ int run = dir_open(runs, id, &err);
+	_cleanup_json_ json_t *how = run < 0 ? NULL : json_file_read(run, RECORD_AGAIN, &err);
+	const char *name = json_get_str(how, "name", "");
+	_cleanup_definition_ struct definition *d =
+		how && name_check(name, "guest", &err) == 0 ? record_read(name, &err) : NULL;
+	if (!d || !str_eq(d->issued.id, id) || d->issued.template || keeper_find(s, name))
+		return -1;
+	json_t *given = json_pack("{s:b, s:o}", "fallback-tcg",
+		json_get_bool(how, "fallback-tcg", false), "by", event_who(&self));
+	return start_keeper(s, d, given, NULL, &err);
+}
+
+/* The end of a guest's run: its folder in $RUN goes, or is the next run's. */
+static void end_run(struct supervisor *s, int runs, const char *id)
+{
+	struct err ignored = ERR_INIT;
+	if (start_again(s, runs, id) < 0)
+		dir_remove(runs, id, &ignored);
 }
 
 static int spawn_adopter(struct keeper *k, struct err *err)
@@ -275,7 +312,7 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 		return;
 	if (status_read(run, "status", &status, &err) < 0) {
 		if (!file_locked(run, "lock"))
-			dir_remove(runs, id, &err);
+			end_run(s, runs, id);
 		return;
 	}
 	if (is_of_another_boot(run, &status)) {
@@ -464,12 +501,14 @@ static void forget(struct supervisor *s, struct keeper *k)
 {
 	struct err err = ERR_INIT;
 	struct waiting *followers = TAKE(k->followers);
+	char id[sizeof(k->id)];
 	_cleanup_close_ int runs = runs_open(&err);
-	if (runs >= 0)
-		dir_remove(runs, k->id, &err);
+	memcpy(id, k->id, sizeof(id));
 	err_set(&err, ERR_GONE, "guest '%s' has ended", k->name);
 	answer_all(s, &k->attenders, &err);
 	keeper_free(s, k);
+	if (runs >= 0)
+		end_run(s, runs, id);
 	for (struct waiting *w; (w = followers); free(w)) {
 		followers = w->next;
 		supervisor_run(s, w->request);

@@ -10,7 +10,7 @@
 #include "orchestrator/status.h"
 #include "qmp/client.h"
 
-enum { OPTIONS_MAX = 16, REPEATED_MAX = 64, EXIT_OF_OURS = 255 };
+enum { OPTIONS_MAX = 28, REPEATED_MAX = 64, EXIT_OF_OURS = 255 };
 
 struct option_row {
 	const char *name; /* "paused": written --paused; NULL ends the list */

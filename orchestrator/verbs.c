@@ -2,6 +2,7 @@
 
 const struct verb *const verbs[] = {
 	&verb_run,
+	&verb_install,
 	&verb_define,
 	&verb_undefine,
 	&verb_dumpyaml,

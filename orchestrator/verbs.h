@@ -4,15 +4,15 @@
 
 #include "orchestrator/verb.h"
 
-extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_list, verb_domstate,
-	verb_dominfo, verb_suspend, verb_resume, verb_reset, verb_shutdown, verb_reboot,
-	verb_destroy, verb_wait, verb_timeline, verb_ssh, verb_scp, verb_dial, verb_ssh_config,
-	verb_console, verb_logs, verb_events, verb_qmp, verb_setmem, verb_setmaxmem, verb_setvcpus,
-	verb_attach_disk, verb_detach_disk, verb_attach_interface, verb_detach_interface,
-	verb_blockresize, verb_domblklist, verb_domiflist, verb_domif_setlink, verb_domif_getlink,
-	verb_autostart, verb_boot, verb_halt, verb_dommemstat, verb_image_pull,
-	verb_image_catalogue, verb_validate, verb_doctor, verb_gc, verb_smoke, verb_version,
-	verb_help, verb_completion;
+extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_install, verb_list,
+	verb_domstate, verb_dominfo, verb_suspend, verb_resume, verb_reset, verb_shutdown,
+	verb_reboot, verb_destroy, verb_wait, verb_timeline, verb_ssh, verb_scp, verb_dial,
+	verb_ssh_config, verb_console, verb_logs, verb_events, verb_qmp, verb_setmem,
+	verb_setmaxmem, verb_setvcpus, verb_attach_disk, verb_detach_disk, verb_attach_interface,
+	verb_detach_interface, verb_blockresize, verb_domblklist, verb_domiflist,
+	verb_domif_setlink, verb_domif_getlink, verb_autostart, verb_boot, verb_halt,
+	verb_dommemstat, verb_image_pull, verb_image_catalogue, verb_validate, verb_doctor, verb_gc,
+	verb_smoke, verb_version, verb_help, verb_completion;
 
 /* a guest's definition */
 extern const struct verb verb_dumpyaml, verb_edit, verb_desc, verb_domrename, verb_clone,

@@ -57,7 +57,7 @@ for first in $(printf '%s\n' "$verbs" | sed -n 's/ .*//p' | sort -u); do
 done
 
 # --- the examples -------------------------------------------------------------------------------------------------
-need tiny-vmlinux tiny-initrd
+need tiny-vmlinux tiny-initrd pico-installer.iso
 mkdir "$TMPDIR/here"
 cd "$TMPDIR/here"
 cat >web1.yaml <<END
@@ -167,6 +167,7 @@ network_on() {
 before() {
 	case $1 in
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
+	install) ln -sf "$GUESTS/pico-installer.iso" installer.iso ;;
 	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
 		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | keygen | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	viewer | dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
@@ -233,6 +234,11 @@ try() {
 	cancel)
 		sh -ec "$2" </dev/null
 		roost ssh root@web1 killall -CONT qemu-ga </dev/null
+		;;
+	install)
+		sh -ec "$2" </dev/null
+		roost destroy new1
+		roost undefine new1 --remove-all-storage
 		;;
 	domrename)
 		sh -ec "$2" </dev/null
