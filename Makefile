@@ -16,7 +16,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 base   := err mem str json fs clock sock proc signals answer crc32
 netsetup := address netlink tap guard namespace link_watch dhcp
-netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp nft_watch
+netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp nft_watch confine
 # of it, what needs no library: every program may have it
 net_plain := address
 proxy  := proxy proxy_tcp proxy_udp
@@ -165,7 +165,7 @@ endif
 # the room of networks: its own program's, and its test's
 ifeq ($(call have,libmnl libnftables),yes)
 PROGRAMS += $(LIBEXEC)/roost-net
-unit += netsetup
+unit += netsetup holder
 else
 LEFT_OUT += roost-net(libmnl,libnftables)
 endif
@@ -247,7 +247,8 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_ALL) $(LIB)
 # it runs the program too, where that can be built
 $(BUILD)/tests/test_seed: | $(filter %/roost-image,$(PROGRAMS))
 $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
-$(BUILD)/tests/test_netsetup: $(BUILD)/tests/unit/test_netsetup.o $(call room,netsetup,netsetup) $(LIB)
+$(BUILD)/tests/test_netsetup $(BUILD)/tests/test_holder: $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
+		$(call room,netsetup,netsetup) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl -lnftables -ljansson
 $(BUILD)/tests/test_proxy: $(BUILD)/tests/unit/test_proxy.o $(call room,netsetup,proxy) \

@@ -21,6 +21,7 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "netsetup/confine.h"
 
 enum {
 	ROUTER_S = 1800,       /* RFC 4861's own */
@@ -174,7 +175,9 @@ static _Noreturn void exec_dnsmasq(
 static pid_t fork_alone(void)
 {
 	struct clone_args how = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
+	confine_admin(true);
 	pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof(how));
+	confine_admin(false);
 	return pid < 0 && errno == ENOSYS ? fork() : pid; /* what containers' filters say */
 }
 
@@ -318,7 +321,16 @@ static int wait_until_it_serves(struct dhcp *d, struct err *err)
 	return 0;
 }
 
-/* A folder that it reads, or a file. */
+/* A folder or a file that it reads, by its group, whatever the umask. */
+static int lend(const struct dhcp *d, const char *name, mode_t mode, struct err *err)
+{
+	if (!d->network.uid || (fchownat(d->folder, name, (uid_t)-1, d->network.uid, 0) == 0 &&
+				       fchmodat(d->folder, name, mode, 0) == 0))
+		return 0;
+	return err_errno(err, "cannot give '%s/%s' to dnsmasq", d->network.folder, name);
+}
+
+/* What it writes. */
 static int give(const struct dhcp *d, const char *name, struct err *err)
 {
 	if (!d->network.uid || fchownat(d->folder, name, d->network.uid, (gid_t)-1, 0) == 0)
@@ -334,7 +346,7 @@ static int make_folders(struct dhcp *d, struct err *err)
 			return -1;
 		if (mkdirat(d->folder, names[i], 0750) < 0)
 			return err_errno(err, "cannot make '%s/%s'", d->network.folder, names[i]);
-		if (give(d, names[i], err) < 0)
+		if (lend(d, names[i], 0750, err) < 0)
 			return -1;
 	}
 	d->log = openat(d->folder, "log", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
@@ -366,7 +378,7 @@ int dhcp_start(struct dhcp *d, struct err *err)
 		err_errno(err, "cannot run '%s'", dnsmasq_path());
 		return err_hint(err, "`sudo apt install dnsmasq-base`, or the like");
 	}
-	if (write_config(d, err) < 0 || give(d, "dnsmasq.conf", err) < 0 || spawn(d, err) < 0)
+	if (write_config(d, err) < 0 || lend(d, "dnsmasq.conf", 0640, err) < 0 || spawn(d, err) < 0)
 		return -1;
 	return wait_until_it_serves(d, err);
 }
@@ -399,8 +411,9 @@ static int replace(const struct dhcp *d, const char *folder, const char *name,
 	_cleanup_free_ char *aside = str_fmt("%s/.%s", folder, name);
 	_cleanup_close_ int fd =
 		openat(d->folder, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0 || (d->network.uid && fchown(fd, d->network.uid, (gid_t)-1) < 0) ||
-		write_all(fd, text->data, text->len) < 0)
+	if (fd >= 0 && lend(d, aside, 0640, err) < 0)
+		return -1;
+	if (fd < 0 || write_all(fd, text->data, text->len) < 0)
 		return err_errno(err, "cannot write '%s/%s'", d->network.folder, aside);
 	cleanup_close(&fd); /* closed under the other name it would be read twice */
 	if (renameat(d->folder, aside, d->folder, path) < 0)

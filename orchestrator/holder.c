@@ -17,7 +17,9 @@
 #include "base/signals.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "netsetup/confine.h"
 #include "netsetup/namespace.h"
+#include "orchestrator/paths.h"
 
 enum {
 	BACKLOG = 64,
@@ -186,11 +188,19 @@ int holder_listen(struct holder *h, struct err *err)
 	return 0;
 }
 
+/* What it needs root for is done. */
+static int drop(struct err *err)
+{
+	_cleanup_free_ char *above = str_fmt("%s/..", paths_run(err));
+	return confine(above, err);
+}
+
 static int set_up(struct holder *h, int tap, struct err *err)
 {
 	if ((h->own && read_addresses(h, err) < 0) || enter(h, tap, err) < 0 ||
 		ports_open(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
-		lay(h, err) < 0 || want_uplink(h, err) < 0 || (h->own && names_start(h, err) < 0))
+		lay(h, err) < 0 || want_uplink(h, err) < 0 || (h->own && names_start(h, err) < 0) ||
+		drop(err) < 0)
 		return -1;
 	return holder_listen(h, err);
 }

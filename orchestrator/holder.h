@@ -6,7 +6,7 @@
  * What guests need of it to talk is the kernel's: bridge, guards and taps live on as long as a guest has its tap, whatever
  * becomes of the holder. The next one finds in `ports` what they were told, and puts it back.
  *
- * Nothing here waits once it serves.
+ * Nothing here waits once it serves. What it still may then: netsetup/confine.h.
  */
 #ifndef ORCHESTRATOR_HOLDER_H
 #define ORCHESTRATOR_HOLDER_H

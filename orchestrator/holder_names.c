@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "orchestrator/paths.h"
 
-/* just below those of guests; it owns what dnsmasq reads and writes, nothing else */
+/* just below those of guests; it owns what dnsmasq writes, and is the group of what that reads, nothing else */
 enum { DNSMASQ_UID = 1899999999 };
 
 static int read_one(const json_t *args, const char *key, int bits, struct prefix *out, bool *has,

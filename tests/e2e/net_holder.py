@@ -162,6 +162,26 @@ assert any(n["address"] == web.address and n["mac"] == "52:54:00:00:00:01" for n
 web.udp(b"\xff" * 6, "10.77.0.99", "255.255.255.255", 1, 2, b"spoofed")
 wait_until("it is counted", lambda: [d["guest"] for d in holder.call("net-drops") if d["reason"] == "ipv4"] == ["Web"])
 
+say("what it may")
+# NET_ADMIN, NET_RAW, NET_BIND_SERVICE; SETUID, SETGID, KILL, CHOWN; SYS_ADMIN, which is not in effect
+NETWORK, OTHERS, ADMIN = 1 << 12 | 1 << 13 | 1 << 10, 1 << 7 | 1 << 6 | 1 << 5 | 1 << 0, 1 << 21
+
+
+def rights(pid):
+    with open("/proc/%d/status" % pid, encoding="ascii") as file:
+        said = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    sets = {name: int(said["Cap" + name], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
+    return sets, said["NoNewPrivs"], said["Seccomp"]
+
+
+def check_rights():
+    sets, new, calls = rights(who(home + "/holder")["pid"])
+    assert sets == {"Inh": 0, "Prm": NETWORK | OTHERS | ADMIN, "Eff": NETWORK | OTHERS, "Bnd": NETWORK, "Amb": 0}, sets
+    assert (new, calls) == ("1", "2"), (new, calls)
+
+
+check_rights()
+
 say("kill -9 of each, of each two, and of roostd with all of the network")
 one = Guest(holder, "one", "52:54:00:00:00:21", "10.77.0.21")
 two = Guest(holder, "two", "52:54:00:00:00:22", "10.77.0.22", isolated=False)
@@ -287,6 +307,9 @@ while kills < most:
     wait_until("back after kill -9", lambda: is_back(killed))
 stream.stop()
 os.close(held)
+check_rights()
+server = rights(pid_of("dnsmasq"))
+assert server[0]["Eff"] == server[0]["Prm"] == NETWORK, server
 assert web.reaches(db)
 web.udp(db.mac, "10.77.0.99", db.address, 7008, 7008, b"spoofed")
 assert db.received(7008, 0.1) is None, "the guards are not what they were"
