@@ -9,7 +9,7 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fno-plt
 ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(HARDEN) -DROOST_VERSION='"$(VERSION)"' \
-	-MMD -MP $(CFLAGS) $(EXTRA_CFLAGS)
+	-MMD -MP $(XML_CFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS) $(EXTRA_LDFLAGS)
 
 # ---- sources -------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ roost  += network_leases verb_link plug_nic verb_display verb_doctor
 roost  += verb_image verb_image_make verb_image_tool verb_image_map verb_image_chain image_remake image_stands tool_told
 roost  += verb_seed
 shared += seed_write password definition_cloud userdata_keys
-shared += definition_hardware
+shared += definition_hardware pci_place
 shared += save_file store_open lineage committed
 shared += image_change image_users image_name
 roost  += verb_store verb_image_list image_ask failpoint
@@ -101,6 +101,10 @@ roost  += find_program verb_viewer viewer viewer_relay verb_ssh_keys
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish
 net    += holder_check net_watch connect logout saving saved media
+
+roost  += verb_adopt adopt verb_dumpxml libvirt_ask libvirt_keep libvirt_hosts
+xml    := roost-xml libvirt_read libvirt_node libvirt_pci libvirt_domain libvirt_disks libvirt_nics libvirt_devices \
+	libvirt_network libvirt_write libvirt_write_network
 
 unit := base accel firmware qcow2_create qcow2_read chain image seed userdata definition wire client replay server ssh agent interfaces schema qemu smoke save
 unit += publish proxy tool store checksums catalogue partition filesystem
@@ -150,6 +154,16 @@ endif
 static = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).a))
 archive := $(if $(and $(call static,archive),$(call have,zlib)),$(call static,archive) $(or $(call static,z),-lz),-larchive)
 crypt := $(or $(call static,crypt),-lcrypt)
+
+# libvirt's XML: its own program's, its test's and its fuzzer's
+ifeq ($(call have,libxml-2.0),yes)
+PROGRAMS += $(LIBEXEC)/roost-xml
+XML_CFLAGS := $(shell pkg-config --cflags libxml-2.0)
+unit += libvirt
+fuzz += libvirt
+else
+LEFT_OUT += roost-xml(libxml2)
+endif
 
 # what reads disks: in the library, for the tests too, but only roost-disk is linked with it
 ifeq ($(call have,zlib libzstd),yes)
@@ -220,6 +234,10 @@ $(LIBEXEC)/roost-net: $(call room,orchestrator,net) $(call room,netsetup,netsetu
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lmnl -lnftables -ljansson
 
+$(LIBEXEC)/roost-xml: $(call room,orchestrator,xml) $(BUILD)/images/sysprep_jail.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lxml2 -ljansson
+
 $(SHARE)/%/roost: made_by = completion bash
 $(SHARE)/%/_roost: made_by = completion zsh
 $(SHARE)/%/roost.fish: made_by = completion fish
@@ -255,13 +273,19 @@ $(BUILD)/tests/test_proxy: $(BUILD)/tests/unit/test_proxy.o $(call room,netsetup
 		$(BUILD)/netsetup/link_watch.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl
+$(BUILD)/tests/test_libvirt: $(BUILD)/tests/unit/test_libvirt.o $(filter-out %/roost-xml.o,$(call room,orchestrator,xml)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lxml2 -ljansson
 # the corpus of a fuzzer as an ordinary test: the driver feeds it file by file
 $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) $(XML2) -ljansson
 # what they feed that only a program is linked with
 $(BUILD)/tests/fuzz_nbd $(BUILD)/fuzz/nbd: $(BUILD)/images/nbd.o
 $(BUILD)/tests/fuzz_ext $(BUILD)/fuzz/ext: $(patsubst %,$(BUILD)/images/%.o,cached_disk ext_volume ext_recover ext_file ext_tree ext_write sysprep_files)
+
+$(BUILD)/tests/fuzz_libvirt $(BUILD)/fuzz/libvirt: $(filter-out %/roost-xml.o,$(call room,orchestrator,xml))
+$(BUILD)/tests/fuzz_libvirt $(BUILD)/fuzz/libvirt: XML2 := -lxml2
 
 check: $(UNIT) fuzz-corpus
 	@failed=0; for t in $(UNIT); do $$t || failed=1; done; exit $$failed
@@ -284,7 +308,7 @@ libfuzzer: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz))
 			$(BUILD)/found/$$f tests/fuzz/corpus/$$f || exit 1; echo "fuzz $$f: ok"; done
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) -ljansson
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lyaml $(INFLATE) $(EXT2) $(XML2) -ljansson
 
 $(BUILD)/tests/bench_%: $(BUILD)/tests/bench/bench_%.o $(LIB)
 	@mkdir -p $(@D)

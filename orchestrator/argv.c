@@ -8,16 +8,24 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/snapshots.h"
 
-enum {
-	SLOT_VGA = 1,
-	SLOT_PORTS,
-	SLOT_MEMORY,
-	SLOT_SERIAL,
-	SLOT_RNG,
-	SLOT_SCSI,
-	SLOT_NICS,
-	SLOT_DISKS = 0x0f
-};
+enum device { VGA, BALLOON, VIRTIO_MEM, WATCHDOG, SERIAL, RNG, SCSI, DEVICE_MAX };
+static const struct slot {
+	unsigned slot, function;
+} slots_of_q35[DEVICE_MAX] = {[VGA] = {1, 0},
+	[BALLOON] = {3, 0},
+	[VIRTIO_MEM] = {3, 1},
+	[WATCHDOG] = {3, 2},
+	[SERIAL] = {4, 0},
+	[RNG] = {5, 0},
+	[SCSI] = {6, 0}},
+  slots_of_pc[DEVICE_MAX] = {[VGA] = {2, 0},
+	  [BALLOON] = {0xf, 0},
+	  [VIRTIO_MEM] = {0xf, 1},
+	  [WATCHDOG] = {0xf, 2},
+	  [SERIAL] = {0xf, 3},
+	  [RNG] = {0xf, 4},
+	  [SCSI] = {0xf, 5}};
+enum { SLOT_PORTS = 2, SLOT_MORE_PORTS = 3, FIRST_OF_MORE = 3, FUNCTIONS = 8 };
 #define MIB        ((uint64_t)1 << 20)
 #define PLUG_BLOCK (2 * MIB)
 
@@ -44,11 +52,12 @@ static bool has_display(const struct definition *d)
 	return d->display == DISPLAY_VGA || d->vnc.enabled;
 }
 
-static void set_address(json_t *device, unsigned slot, unsigned function)
+static void set_address(
+	json_t *device, const struct definition *d, unsigned slot, unsigned function)
 {
 	char text[16];
 	snprintf(text, sizeof(text), "0x%x.0x%x", slot, function);
-	json_object_set_new(device, "bus", json_string("pcie.0"));
+	json_object_set_new(device, "bus", json_string(pci_old(d->machine) ? "pci.0" : "pcie.0"));
 	json_object_set_new(device, "addr", json_string(text));
 }
 
@@ -58,9 +67,10 @@ static void add_device(struct launch *l, json_t *device)
 	launch_arg_json(l, device);
 }
 
-static void add_pci(struct launch *l, json_t *device, unsigned slot, unsigned function)
+static void add_pci(struct launch *l, const struct definition *d, json_t *device, enum device which)
 {
-	set_address(device, slot, function);
+	const struct slot *at = pci_old(d->machine) ? &slots_of_pc[which] : &slots_of_q35[which];
+	set_address(device, d, at->slot, at->function);
 	add_device(l, device);
 }
 
@@ -116,11 +126,11 @@ static void add_memory(struct launch *l, const struct definition *d)
 	launch_arg(l, "-object");
 	launch_arg_json(l, json_pack("{s:s, s:s, s:I}", "qom-type", "memory-backend-ram", "id",
 				   "pc.ram", "size", (json_int_t)d->memory));
-	add_pci(l,
+	add_pci(l, d,
 		json_pack("{s:s, s:s, s:b, s:b, s:b}", "driver", "virtio-balloon-pci", "id",
 			"balloon0", "free-page-reporting", 1, "deflate-on-oom", 1, "multifunction",
 			1),
-		SLOT_MEMORY, 0);
+		BALLOON);
 	/* virtio-mem comes in blocks: what is less than one more cannot be had */
 	uint64_t plugged = (d->max_memory - d->memory) / PLUG_BLOCK * PLUG_BLOCK;
 	if (!plugged)
@@ -128,10 +138,10 @@ static void add_memory(struct launch *l, const struct definition *d)
 	launch_arg(l, "-object");
 	launch_arg_json(l, json_pack("{s:s, s:s, s:I, s:b}", "qom-type", "memory-backend-ram", "id",
 				   "plugged", "size", (json_int_t)plugged, "reserve", 0));
-	add_pci(l,
+	add_pci(l, d,
 		json_pack("{s:s, s:s, s:s, s:i}", "driver", "virtio-mem-pci", "id", "memory1",
 			"memdev", "plugged", "requested-size", 0),
-		SLOT_MEMORY, 1);
+		VIRTIO_MEM);
 }
 
 static void add_monitor(struct launch *l, struct opened *o)
@@ -169,8 +179,9 @@ static void add_virtio_serial(struct launch *l, const struct definition *d)
 	for (size_t i = 0; i < d->console_count; i++)
 		wanted = wanted || d->consoles[i] == CONSOLE_VIRTIO;
 	if (wanted)
-		add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-serial-pci", "id", "vserial0"),
-			SLOT_SERIAL, 0);
+		add_pci(l, d,
+			json_pack("{s:s, s:s}", "driver", "virtio-serial-pci", "id", "vserial0"),
+			SERIAL);
 }
 
 static void add_agent(struct launch *l, struct opened *o)
@@ -273,10 +284,14 @@ static void add_disk(struct launch *l, const struct definition *d, size_t index,
 	else
 		set_boot_index(device, argv_boot_index(d, disk->target));
 	if (disk->bus == BUS_VIRTIO && !disk->cdrom) {
-		set_address(device, SLOT_DISKS + (unsigned)index, 0);
+		set_address(device, d, pci_disk_slot(d->machine, index), 0);
 	} else if (disk->bus != BUS_SCSI) {
-		_cleanup_free_ char *bus = str_fmt("ide.%zu", (*sata)++);
+		bool old = pci_old(d->machine); /* two drives a cable */
+		_cleanup_free_ char *bus = str_fmt("ide.%zu", old ? *sata / 2 : *sata);
 		json_object_set_new(device, "bus", json_string(bus));
+		if (old)
+			json_object_set_new(device, "unit", json_integer((json_int_t)*sata % 2));
+		(*sata)++;
 	}
 	add_device(l, device);
 }
@@ -288,8 +303,8 @@ static void add_disks(struct launch *l, const struct definition *d, struct opene
 	for (size_t i = 0; i < d->disk_count; i++)
 		scsi = scsi || d->disks[i].bus == BUS_SCSI;
 	if (scsi)
-		add_pci(l, json_pack("{s:s, s:s}", "driver", "virtio-scsi-pci", "id", "scsi0"),
-			SLOT_SCSI, 0);
+		add_pci(l, d, json_pack("{s:s, s:s}", "driver", "virtio-scsi-pci", "id", "scsi0"),
+			SCSI);
 	for (size_t i = 0; i < d->disk_count; i++)
 		add_disk(l, d, i, o, set, &sata);
 }
@@ -358,19 +373,33 @@ static void add_nics(
 		set_boot_index(device, index);
 		if (!index) /* no boot ROM to load for a NIC that nothing boots from */
 			json_object_set_new(device, "romfile", json_string(""));
-		add_pci(l, device, SLOT_NICS + (unsigned)i, 0);
+		const struct pci_place at = pci_place(d, i);
+		if (at.bus) {
+			_cleanup_free_ char *port = str_fmt("rp%u", at.bus - 1);
+			json_object_set_new(device, "bus", json_string(port));
+		} else {
+			set_address(device, d, at.slot, 0);
+		}
+		add_device(l, device);
 	}
 }
 
-static void add_root_ports(struct launch *l)
+/* Firmware numbers buses as it meets the ports: rp0 leads to bus 1, rp8, in the next slot, to bus 9. */
+static void add_root_ports(struct launch *l, const struct definition *d)
 {
-	for (unsigned i = 0; i < ROOT_PORTS; i++) {
+	unsigned count = pci_old(d->machine) ? 0 : ROOT_PORTS;
+	for (size_t i = 0; i < d->nic_count; i++)
+		count = pci_place(d, i).bus > count ? pci_place(d, i).bus : count;
+	for (unsigned i = 0; i < count; i++) {
+		bool more = i >= FUNCTIONS;
 		_cleanup_free_ char *id = str_fmt("rp%u", i);
 		json_t *port = json_pack("{s:s, s:s, s:i, s:i}", "driver", "pcie-root-port", "id",
 			id, "chassis", (int)i + 1, "port", (int)i);
 		if (i == 0)
 			json_object_set_new(port, "multifunction", json_true());
-		add_pci(l, port, SLOT_PORTS, i);
+		set_address(port, d, more ? SLOT_MORE_PORTS : SLOT_PORTS,
+			more ? i - FUNCTIONS + FIRST_OF_MORE : i);
+		add_device(l, port);
 	}
 }
 
@@ -379,8 +408,8 @@ static void add_watchdog(struct launch *l, const struct definition *d)
 	if (!d->watchdog.enabled)
 		return;
 	if (d->watchdog.model == WATCHDOG_I6300ESB) {
-		add_pci(l, json_pack("{s:s, s:s}", "driver", "i6300esb", "id", "watchdog0"),
-			SLOT_MEMORY, 2);
+		add_pci(l, d, json_pack("{s:s, s:s}", "driver", "i6300esb", "id", "watchdog0"),
+			WATCHDOG);
 	} else { /* the chipset has it, and is strapped so that it resets nothing */
 		launch_arg(l, "-global");
 		launch_arg(l, "ICH9-LPC.noreboot=off");
@@ -392,16 +421,16 @@ static void add_small_devices(struct launch *l, const struct definition *d)
 	if (d->rng) {
 		launch_arg(l, "-object");
 		launch_arg(l, "rng-random,id=random0,filename=/dev/urandom");
-		add_pci(l,
+		add_pci(l, d,
 			json_pack("{s:s, s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0",
 				"rng", "random0"),
-			SLOT_RNG, 0);
+			RNG);
 	}
 	add_device(l, json_pack("{s:s, s:s}", "driver", "pvpanic", "id", "panic0"));
 	add_device(l, json_pack("{s:s, s:s, s:s}", "driver", "vmgenid", "id", "generation0", "guid",
 			      "auto"));
 	if (has_display(d))
-		add_pci(l, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), SLOT_VGA, 0);
+		add_pci(l, d, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), VGA);
 }
 
 static void add_tpm(struct launch *l, const struct definition *d, struct opened *o)
@@ -472,7 +501,7 @@ void argv_build(const struct definition *d, enum accel accel, bool proven, const
 	add_agent(l, o);
 	for (size_t i = 0; i < d->console_count; i++)
 		add_console(l, d, i, &o->consoles[i]);
-	add_root_ports(l);
+	add_root_ports(l, d);
 	add_firmware(l, o, &set);
 	add_disks(l, d, o, &set);
 	add_nics(l, d, forwards, o);

@@ -5,8 +5,13 @@
  *	pcie.0	00 host bridge		07-0e	nic0..nic7
  *		01 VGA			0f-1e	disks, in the order of the definition
  *		02 rp0..rp7: root ports, one per device plugged later
- *		03 balloon (.0), virtio-mem (.1), watchdog (.2)
+ *		03 balloon (.0), virtio-mem (.1), watchdog (.2), rp8.. (.3 to .7) where a `pci` wants one
  *		04 virtio-serial, 05 rng, 06 virtio-scsi, 1f ICH9 (SATA)
+ *	pci.0	(machine pc: the chipset of 1996, no PCI Express, nothing is plugged)
+ *		00 host bridge, 01 PIIX3 (IDE), 02 VGA, 03-0a nic0..nic7, 10-1f disks
+ *		0f balloon (.0), virtio-mem (.1), watchdog (.2), virtio-serial (.3), rng (.4), virtio-scsi (.5)
+ *
+ * An interface whose definition says where it is, is there instead: pci_place.h.
  *
  * fdsets: 1 QMP's log, 2 the console's file, 3 the console's FIFO, 4.. disks, one a layer; from 1002
  * on two for each further console.
@@ -18,9 +23,9 @@
 #include "orchestrator/firmware_vars.h"
 #include "orchestrator/launch.h"
 #include "orchestrator/nic_tap.h"
+#include "orchestrator/pci_place.h"
 
 enum { SET_QMP_LOG = 1, SET_CONSOLE = 2, SET_CONSOLE_IN = 3, SET_DISKS = 4 };
-enum { ROOT_PORTS = 8 };
 /* The fdsets of console number `i`: those of further ones are far above the disks'. */
 static inline int console_set(size_t i)
 {

@@ -27,11 +27,17 @@ bool attached_port_taken(const struct guest *g, int64_t port)
 	json_array_foreach (g->attached, i, entry)
 		if (json_get_int(entry, "port", -1) == port)
 			return true;
-	return false;
+	return pci_port_taken(g->def, port);
 }
 
 int attached_free_port(struct guest *g, int64_t *port, struct err *err)
 {
+	if (pci_old(g->def->machine))
+		return err_set(err, ERR_REFUSED,
+			       "guest '%s': nothing can be plugged while it runs, for its machine is %s",
+			       g->def->name, g->def->machine),
+		       err_hint(err, "shut it down and add it to its definition: `roost edit %s`",
+			       g->def->name);
 	for (int64_t p = 0; p < ROOT_PORTS; p++) {
 		if (attached_port_taken(g, p))
 			continue;

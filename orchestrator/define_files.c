@@ -1,5 +1,5 @@
 /*
- * What a new guest begins with, out of a backup: its disks, its UEFI variables, its SSH host key. The
+ * What a new guest begins with, out of a backup or of libvirt: its disks, its UEFI variables, its SSH host key. The
  * open files are the client's, who has opened them with his own rights; nothing of them is believed. They
  * are copied into the guest's folder, which nobody sees yet, and the copies are looked at.
  */
@@ -18,7 +18,7 @@
 #include "orchestrator/failpoint.h"
 #include "orchestrator/firmware.h"
 
-enum { KEY_MAX = 65536 };
+enum { KEY_MAX = 65536, VARS_MAX = 64 << 20 };
 
 /* How far it has come with all of them, in bytes. */
 struct taking {
@@ -75,13 +75,37 @@ static int take_key(int dir, int from, struct err *err)
 	return file_replace_secret(dir, "host_key", key.data, key.len, true, err);
 }
 
+/* Libvirt keeps them raw, roost in qcow2: snapshots can hold that. */
+static int take_vars(struct taking *t, int from, struct err *err)
+{
+	static const char magic[4] = {'Q', 'F', 'I', '\xfb'};
+	struct firmware_files ignored;
+	struct firmware_want want = {.secure_boot = t->d->secure_boot,
+		.machine = t->d->machine,
+		.vars_size = (uint64_t)t->size};
+	const char *name = firmware_vars_name(t->d->secure_boot);
+	char head[sizeof(magic)];
+	if (pread(from, head, sizeof(head), 0) == sizeof(head) &&
+		memcmp(head, magic, sizeof(magic)) == 0)
+		return take_image(t, "vars", name, 0, from, err);
+	if (t->size > VARS_MAX)
+		return err_set(err, ERR_REFUSED, "'vars' are %s large: UEFI variables are not",
+			str_size((uint64_t)t->size));
+	if (firmware_find(&want, &ignored, err) < 0)
+		return err_prefix(
+			err, "firmware for UEFI variables of %s", str_size(want.vars_size));
+	if (qcow2_copy(t->dir, name, from, true, err) < 0)
+		return err_prefix(err, "the UEFI variables");
+	return access_give_at(t->dir, name, t->d->issued.keeper_uid, err);
+}
+
 static int take_file(struct taking *t, const char *what, int from, struct err *err)
 {
 	const struct definition *d = t->d;
 	if (str_eq(what, "host_key"))
 		return take_key(t->dir, from, err);
 	if (str_eq(what, "vars"))
-		return take_image(t, what, firmware_vars_name(d->secure_boot), 0, from, err);
+		return take_vars(t, from, err);
 	for (size_t i = 0; i < d->disk_count; i++)
 		if (str_eq(d->disks[i].target, what) && d->disks[i].source == DISK_BLANK)
 			return take_image(t, what, d->disks[i].file, d->disks[i].size, from, err);

@@ -30,6 +30,7 @@
  *	      restrict: true
  *	    mac: 52:54:00:12:34:56
  *	    model: virtio			# virtio, e1000e, e1000
+ *	    pci: 01:00.0		# where the guest sees it; see pci_place.h
  *	boot_menu: true			# or {timeout: 10s}
  *	rng: true			watchdog: {model: i6300esb|itco, action: reset}
  *	console: true			display: none|vga	vnc: false
@@ -67,7 +68,7 @@
  *	  isolated: true		strict_ipv6: true
  *	- bridge: br0			# a tap on a bridge of the host's; root's guests alone
  *
- * and of all: mac, model; of those with a tap also queues, mtu, and link: down.
+ * and of all: mac, model, pci; of those with a tap also queues, mtu, and link: down.
  *
  * A hostfwd entry is [tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT, the host address by default
  * 127.0.0.1; without a host port a free one is taken at each start. Without `interfaces` a guest
@@ -200,6 +201,7 @@ struct nic_def {
 	char network[64]; /* NIC_NETWORK: its name; NIC_BRIDGE: the bridge's */
 	char mac[18];     /* lower case; "" until identity is issued */
 	enum nic_model model;
+	char pci[8];     /* "01:00.0": pci_place.h; "": in order */
 	bool restricted; /* NIC_USER: no way out but the forwards */
 	/* NIC_USER: hostfwd; NIC_NETWORK: publish */
 	struct forward forwards[FORWARDS_MAX];

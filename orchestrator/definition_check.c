@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "orchestrator/pci_place.h"
 #include "orchestrator/publish.h"
 #include "orchestrator/reach.h"
 
@@ -178,16 +179,16 @@ static int check_twins(const struct disk_def *a, const struct disk_def *b, const
 
 static int check_disks(const struct definition *d, const struct node *root, struct err *err)
 {
-	enum { AHCI_PORTS = 6 };
-	unsigned on_ahci = 0;
+	enum { AHCI_PORTS = 6, PIIX_DRIVES = 4 };
+	unsigned on_ahci = 0, most = pci_old(d->machine) ? PIIX_DRIVES : AHCI_PORTS;
 	for (size_t i = 0; i < d->disk_count; i++) {
 		const struct node *place = place_of_disk(root, i);
 		enum disk_bus bus = d->disks[i].bus;
 		on_ahci += bus == BUS_SATA || bus == BUS_IDE;
-		if (on_ahci > AHCI_PORTS)
+		if (on_ahci > most)
 			return node_error(place, err,
-				"more than %d disks on sata and ide together, CD-ROM included",
-				AHCI_PORTS);
+				"more than %u disks on sata and ide together, CD-ROM included",
+				most);
 		for (size_t k = 0; k < i; k++)
 			if (check_twins(&d->disks[i], &d->disks[k], place, err) < 0)
 				return -1;
@@ -231,6 +232,20 @@ static int check_nics(const struct definition *d, const struct node *root, struc
 				return node_error(place_of_forward(nic, f), err,
 					"port %u of the host is forwarded already",
 					d->nics[i].forwards[f].host_port);
+	}
+	return 0;
+}
+
+/* Every one at a place of its own, and none where a disk is. */
+static int check_places(const struct definition *d, const struct node *root, struct err *err)
+{
+	const struct node *list = node_get(root, "interfaces");
+	struct err why = ERR_INIT;
+	for (size_t i = 0; list && i < d->nic_count; i++) {
+		if (pci_place_check(d, i, &why) == 0)
+			continue;
+		node_error(node_place(list->children[i], "pci"), err, "%s", why.message);
+		return why.hint[0] ? err_hint(err, "%s", why.hint) : -1;
 	}
 	return 0;
 }
@@ -390,7 +405,7 @@ int check_definition(void *definition, const struct node *root, struct err *err)
 	if (check_memory(d, root, err) < 0 || check_kernel(d, root, err) < 0 ||
 		check_secure_boot(d, root, err) < 0 || check_disks(d, root, err) < 0 ||
 		check_boot(d, root, err) < 0 || check_nics(d, root, err) < 0 ||
-		check_cloud_init(d, root, err) < 0)
+		check_places(d, root, err) < 0 || check_cloud_init(d, root, err) < 0)
 		return -1;
 	if (node_by_people(root) && check_ready(d, root, err) < 0)
 		return -1;

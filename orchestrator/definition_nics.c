@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "orchestrator/definition_check.h"
+#include "orchestrator/pci_place.h"
 #include "orchestrator/publish.h"
 
 static const char *const nic_names[] = {
@@ -149,6 +150,16 @@ static int check_bridge(const char *text, const struct node *n, struct err *err)
 	return node_error(n, err, "'%.60s' is not the name of a bridge", text);
 }
 
+static int check_pci(const char *text, const struct node *n, struct err *err)
+{
+	struct pci_place ignored;
+	struct err why = ERR_INIT;
+	if (pci_place_parse(text, &ignored, &why) == 0)
+		return 0;
+	node_error(n, err, "%s", why.message);
+	return err_hint(err, "%s", why.hint);
+}
+
 /* ---- the rows --------------------------------------------------------------------------------- */
 
 static bool is_user(const void *nic)
@@ -216,6 +227,8 @@ static const struct key nic_rows[] = {
 		.there = is_bridge, .doc = "a bridge that the host has; for root's guests alone"},
 	{"mac", KEY_CHARS, AT(mac), .max = 17, .check = check_mac, .doc = "its MAC address"},
 	{"model", KEY_WORD, AT(model), .words = &nic_words, .doc = "which card the guest sees"},
+	{"pci", KEY_CHARS, AT(pci), .max = 7, .check = check_pci,
+		.doc = "where the guest sees it, BUS:SLOT.0, as `01:00.0` (enp1s0); default: in order"},
 	{"address", KEY_OWN, .read = read_address, .write = write_address, .dump = dump_address,
 		.there = has_address,
 		.doc = "its IPv4 address on the network; default: one is issued, and stays"},

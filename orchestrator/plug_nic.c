@@ -6,13 +6,16 @@
 #include "orchestrator/argv.h"
 #include "orchestrator/look.h"
 #include "orchestrator/nic_tap.h"
+#include "orchestrator/record.h"
 
 /* The first root port that nothing is plugged into; the keeper looks whether that still holds. */
 static int64_t free_port(const struct found *f)
 {
+	struct err ignored = ERR_INIT;
 	_cleanup_json_ json_t *plugged = look_plugged(f);
+	_cleanup_definition_ struct definition *d = record_read(f->name, &ignored);
 	for (int64_t port = 0; port < ROOT_PORTS; port++) {
-		bool taken = false;
+		bool taken = d && pci_port_taken(d, port);
 		size_t i;
 		json_t *entry;
 		json_array_foreach (plugged, i, entry)

@@ -4,11 +4,55 @@
 #include <stdio.h>
 
 #include "orchestrator/connect.h"
-#include "orchestrator/definition.h"
+#include "orchestrator/definition_yaml.h"
+#include "orchestrator/libvirt_ask.h"
+#include "orchestrator/record.h"
+
+/* What roost has nothing for; and the variables that libvirt has elsewhere. */
+static void tell_notes(const json_t *answer, const char *file, const struct definition *d, bool new)
+{
+	size_t i;
+	json_t *note;
+	json_array_foreach (json_object_get(answer, "notes"), i, note) {
+		_cleanup_free_ char *text = libvirt_note_text(note);
+		fprintf(stderr, "roost: %s: %s\n", file, text);
+	}
+	if (new && d->firmware == FIRMWARE_UEFI && json_get_str(answer, "nvram", NULL))
+		fprintf(stderr,
+			"roost: %s: it gets new UEFI variables; `roost adopt` would have copied those in '%s'\n",
+			file, json_get_str(answer, "nvram", ""));
+}
+
+static struct definition *read_xml(const struct buf *text, const char *file, struct err *err)
+{
+	struct err none = ERR_INIT;
+	_cleanup_json_ json_t *answer = libvirt_ask(text, file, err);
+	if (!answer)
+		return NULL;
+	const char *name = json_get_str(json_object_get(answer, "definition"), "name", NULL);
+	_cleanup_definition_ struct definition *old =
+		name && name_check(name, "guest", &none) == 0 ? record_read(name, &none) : NULL;
+	struct definition *d = libvirt_definition(answer, file, old, err);
+	if (d)
+		tell_notes(answer, file, d, !old);
+	return d;
+}
+
+/* YAML, JSON or libvirt's XML, as its first letter tells. */
+static struct definition *read_any(const char *file, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *folder = NULL;
+	const char *named = str_eq(file, "-") ? "<stdin>" : file;
+	if (written_read(file, &text, &folder, err) < 0)
+		return NULL;
+	return libvirt_is_xml(&text) ? read_xml(&text, named, err)
+				     : definition_parse(text.data, text.len, named, folder, err);
+}
 
 static int run_define(const struct cli *cli, struct err *err)
 {
-	_cleanup_definition_ struct definition *d = definition_read(cli->operands[0], err);
+	_cleanup_definition_ struct definition *d = read_any(cli->operands[0], err);
 	json_t *reply = NULL;
 	if (!d)
 		return -1;
@@ -60,7 +104,8 @@ static int run_undefine(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_define = {"define", "FILE",
-	"Makes a guest from a definition in YAML or JSON ('-': standard input).", 1, 1, false,
+	"Makes a guest from a definition in YAML, JSON or libvirt's XML ('-': standard input).", 1,
+	1, false,
 	{{"validate", NULL, 0, "only check the definition"},
 		{"rebased", NULL, 0,
 			"its disks stand on other files now, and that was you: record them anew"}},

@@ -7,6 +7,8 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/definition_yaml.h"
 #include "orchestrator/editor.h"
+#include "orchestrator/libvirt_ask.h"
+#include "orchestrator/libvirt_hosts.h"
 #include "orchestrator/network.h"
 #include "orchestrator/network_users.h"
 
@@ -57,15 +59,43 @@ static const char *changed_words(const json_t *reply)
 						     : "changed";
 }
 
+static int parse_xml(const struct buf *text, const char *file, struct network *out, json_t **hosts,
+	struct err *err)
+{
+	size_t i;
+	json_t *note;
+	_cleanup_json_ json_t *answer = libvirt_ask(text, file, err);
+	if (!answer || libvirt_network(answer, file, out, err) < 0)
+		return -1;
+	json_array_foreach (json_object_get(answer, "notes"), i, note) {
+		_cleanup_free_ char *words = libvirt_note_text(note);
+		fprintf(stderr, "roost: %s: %s\n", file, words);
+	}
+	*hosts = json_incref(json_object_get(answer, "hosts"));
+	return 0;
+}
+
+static void take_hosts(const struct network *n, const json_t *hosts)
+{
+	size_t i;
+	json_t *text;
+	_cleanup_json_ json_t *told = libvirt_take_hosts(n, hosts);
+	json_array_foreach (told, i, text)
+		fprintf(stderr, "roost: network '%s': %s\n", n->name, json_string_value(text));
+}
+
 static int run_define(const struct cli *cli, struct err *err)
 {
-	const char *file = cli->operands[0];
+	const char *file = cli->operands[0], *named = str_eq(file, "-") ? "<stdin>" : file;
 	_cleanup_buf_ struct buf text = {0};
 	_cleanup_free_ char *folder = NULL;
+	_cleanup_json_ json_t *hosts = NULL;
 	struct network n;
 	json_t *reply = NULL;
-	if (written_read(file, &text, &folder, err) < 0 ||
-		parse(text.data, text.len, str_eq(file, "-") ? "<stdin>" : file, &n, err) < 0)
+	if (written_read(file, &text, &folder, err) < 0)
+		return -1;
+	if ((libvirt_is_xml(&text) ? parse_xml(&text, named, &n, &hosts, err)
+				   : parse(text.data, text.len, named, &n, err)) < 0)
 		return -1;
 	if (cli_flag(cli, "validate")) {
 		if (cli->json)
@@ -74,7 +104,10 @@ static int run_define(const struct cli *cli, struct err *err)
 			printf("'%s' is a good definition of network '%s'\n", file, n.name);
 		return 0;
 	}
-	return define(&n, &reply, err) < 0 ? -1 : told(cli, n.name, reply, changed_words(reply));
+	if (define(&n, &reply, err) < 0)
+		return -1;
+	take_hosts(&n, hosts);
+	return told(cli, n.name, reply, changed_words(reply));
 }
 
 static int run_undefine(const struct cli *cli, struct err *err)
@@ -204,8 +237,8 @@ static int run_autostart(const struct cli *cli, struct err *err)
 }
 
 const struct verb verb_net_define = {"net-define", "FILE",
-	"Makes or changes a network by a definition in YAML or JSON ('-': standard input).", 1, 1,
-	false, {{"validate", NULL, 0, "only check the definition"}}, run_define,
+	"Makes or changes a network by a definition in YAML, JSON or libvirt's XML ('-': standard input).",
+	1, 1, false, {{"validate", NULL, 0, "only check the definition"}}, run_define,
 	"roost net-define lab.yaml", GROUP_NETWORKS, GUESTS_ALL};
 const struct verb verb_net_undefine = {"net-undefine", "NETWORK",
 	"Forgets a network that is not active and that no guest uses.", 1, 1, false, {{0}},

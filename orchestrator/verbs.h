@@ -15,6 +15,7 @@ extern const struct verb verb_define, verb_undefine, verb_start, verb_run, verb_
 	verb_smoke, verb_version, verb_help, verb_completion;
 
 /* a guest's definition */
+extern const struct verb verb_adopt, verb_dumpxml, verb_net_dumpxml;
 extern const struct verb verb_dumpyaml, verb_edit, verb_desc, verb_domrename, verb_clone,
 	verb_template;
 

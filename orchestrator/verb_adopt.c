@@ -1,0 +1,209 @@
+/*
+ * adopt: guests and networks out of libvirt's own files, /etc/libvirt/qemu. Each is taken wholly or not at all, and
+ * of each is told what roost has no equivalent for. No disk is copied or changed, and nothing of libvirt's.
+ */
+#include "orchestrator/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "orchestrator/adopt.h"
+#include "orchestrator/definition_yaml.h"
+#include "orchestrator/libvirt_ask.h"
+#include "orchestrator/libvirt_hosts.h"
+#include "orchestrator/long_call.h"
+
+static json_t *read_file(const char *file, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *folder = NULL;
+	if (written_read(file, &text, &folder, err) < 0)
+		return NULL;
+	if (!libvirt_is_xml(&text)) {
+		err_set(err, ERR_USAGE, "'%s' is no XML", file);
+		return NULL;
+	}
+	return libvirt_ask(&text, file, err);
+}
+
+static const char *name_of(const struct adopted *a)
+{
+	return json_get_str(json_object_get(a->answer, "definition"), "name", a->file);
+}
+
+/* ---- doing it ------------------------------------------------------------------------------------------ */
+
+static int take_network(struct adopted *a, struct err *err)
+{
+	const struct network *n = &a->network;
+	json_t *reply = NULL, *text;
+	size_t i;
+	if (supervisor_call("roost-net-define",
+		    json_pack("{s:o}", "definition", network_to_json(n)), &reply, err) < 0)
+		return -1;
+	json_decref(reply);
+	_cleanup_json_ json_t *told = libvirt_take_hosts(n, a->hosts);
+	json_array_foreach (told, i, text)
+		adopt_tell(a, "ip/dhcp", "%s", json_string_value(text));
+	return 0;
+}
+
+/* An address that is kept for its MAC must be free for the guest; `give_back` keeps it anew. */
+static void reserve(const struct definition *d, json_t *kept, bool give_back)
+{
+	for (size_t i = 0; i < d->nic_count; i++) {
+		const struct nic_def *nic = &d->nics[i];
+		struct err ignored = ERR_INIT;
+		json_t *reply = NULL;
+		if (nic->kind != NIC_NETWORK || !nic->address_fixed)
+			continue;
+		if (!give_back) {
+			if (supervisor_call("roost-net-host",
+				    json_pack("{s:s, s:s, s:b}", "network", nic->network, "mac",
+					    nic->mac, "remove", 1),
+				    &reply, &ignored) == 0)
+				json_object_set_new(kept, nic->mac, reply);
+			continue;
+		}
+		const json_t *was = json_object_get(kept, nic->mac);
+		if (was)
+			supervisor_call("roost-net-host",
+				json_pack("{s:s, s:s, s:s, s:s}", "network", nic->network, "mac",
+					nic->mac, "name", json_get_str(was, "guest", ""), "address",
+					json_get_str(was, "address", "")),
+				&reply, &ignored);
+		json_decref(reply);
+	}
+}
+
+static int take_guest(struct adopted *a, bool quiet, struct err *err)
+{
+	json_t *files = json_array(); /* that it is there tells roostd that the guest must be new */
+	_cleanup_json_ json_t *reply = NULL, *kept = json_object();
+	if (a->vars >= 0)
+		json_array_append_new(files, json_string("vars"));
+	reserve(a->guest, kept, false);
+	if (long_call_supervisor((struct long_about){"guest", a->guest->name}, "roost-define",
+		    json_pack("{s:o, s:o}", "definition", definition_to_json(a->guest), "files",
+			    files),
+		    &a->vars, a->vars >= 0, quiet, &reply, err) == 0)
+		return 0;
+	reserve(a->guest, kept, true);
+	return -1;
+}
+
+/* ---- telling it ---------------------------------------------------------------------------------------- */
+
+static void tell_notes(const struct adopted *a)
+{
+	size_t i;
+	json_t *note;
+	json_array_foreach (json_object_get(a->answer, "notes"), i, note) {
+		_cleanup_free_ char *text = libvirt_note_text(note);
+		const char *from = json_get_int(note, "line", 0) ? text : text + strlen("line 0: ");
+		printf("    %s%s\n", from,
+			json_get_bool(note, "stops", false) ? " (this stops it)" : "");
+	}
+}
+
+static void tell(const struct adopted *a, bool dry)
+{
+	const char *what = !a->answer ? "File" : a->is_network ? "Network" : "Guest";
+	if (a->taken || (a->may && dry))
+		printf("%s '%s' %s\n", what, name_of(a), dry ? "can be taken" : "taken");
+	else
+		printf("%s '%s' not taken: %s%s%s\n", what, name_of(a), a->err.message,
+			a->err.hint[0] ? "; " : "", a->err.hint);
+	tell_notes(a);
+	fflush(stdout);
+}
+
+static json_t *to_json(const struct adopted *a, bool dry)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s, s:b, s:O?}", "file", a->file, "kind",
+		!a->answer      ? ""
+		: a->is_network ? "network"
+				: "guest",
+		"name", name_of(a), "taken", dry ? a->may : a->taken, "notes",
+		json_object_get(a->answer, "notes"));
+	if (!(dry ? a->may : a->taken))
+		json_object_set_new(o, "error", json_from_err(&a->err));
+	return o;
+}
+
+/* ---- all of them --------------------------------------------------------------------------------------- */
+
+static void one(struct adopting *all, struct adopted *a, bool dry, bool quiet)
+{
+	a->may = a->answer && (a->is_network ? adopt_check_network(all, a, &a->err)
+					     : adopt_check_guest(all, a, &a->err)) == 0;
+	if (a->may && !dry)
+		a->taken = (a->is_network ? take_network(a, &a->err)
+					  : take_guest(a, quiet, &a->err)) == 0;
+	a->may = a->may && (dry || a->taken);
+	if (!quiet)
+		tell(a, dry);
+}
+
+/* Networks first, of them `default`: the first other one would be the end of its being free. */
+static void in_order(struct adopting *all, bool dry, bool quiet)
+{
+	for (int pass = 0; pass < 3; pass++)
+		for (size_t i = 0; i < all->count; i++) {
+			struct adopted *a = &all->all[i];
+			int when = !a->is_network ? 2 : str_eq(name_of(a), NETWORK_DEFAULT) ? 0 : 1;
+			if (when == pass)
+				one(all, a, dry, quiet);
+		}
+}
+
+static void end(struct adopting *all)
+{
+	for (size_t i = 0; i < all->count; i++) {
+		struct adopted *a = &all->all[i];
+		json_decref(a->answer);
+		json_decref(a->hosts);
+		definition_free(a->guest);
+		cleanup_close(&a->vars);
+	}
+	json_decref(all->machines);
+	free(all->all);
+}
+
+static int run_adopt(const struct cli *cli, struct err *err)
+{
+	struct adopting all = {
+		.all = xcalloc((size_t)cli->count, sizeof(*all.all)), .count = (size_t)cli->count};
+	bool dry = cli_flag(cli, "dry-run");
+	size_t left = 0;
+	for (size_t i = 0; i < all.count; i++) {
+		struct adopted *a = &all.all[i];
+		a->file = cli->operands[i];
+		a->vars = -1;
+		a->answer = read_file(a->file, &a->err);
+		a->is_network = str_eq(json_get_str(a->answer, "kind", ""), "network");
+	}
+	in_order(&all, dry, cli->json);
+	json_t *list = json_array();
+	for (size_t i = 0; i < all.count; i++) {
+		left += !all.all[i].may;
+		json_array_append_new(list, to_json(&all.all[i], dry));
+	}
+	if (cli->json)
+		cli_print_json(list);
+	else
+		json_decref(list);
+	if (left)
+		err_set(err, ERR_REFUSED, "%zu of %zu %s taken", left, all.count,
+			dry ? "cannot be" : "were not");
+	end(&all);
+	return left ? -1 : 0;
+}
+
+const struct verb verb_adopt = {"adopt", "FILE...",
+	"Takes guests and networks over from libvirt, by its XML; their disks stay where they are.",
+	1, -1, false,
+	{{"dry-run", NULL, 'n', "only tell what would be taken, and what has no equivalent"}},
+	run_adopt, "roost adopt --dry-run web3.xml lab.xml", GROUP_DEFINITION, GUESTS_ALL};
