@@ -72,7 +72,7 @@ static void read_target(struct reading *r, xmlNode *n, json_t *disk)
 			put(disk, "target", name);
 		else
 			x_note_attr(r, target, "dev", false,
-				"'%.20s' is another name of its bus here", name ? name : "");
+				"it is not '%.20s' here, but named by its bus", name ? name : "");
 		return;
 	}
 	x_note(r, n, true, "only disks on virtio, scsi, sata and ide are taken, not on '%.20s'",

@@ -52,6 +52,8 @@ static void read_memory(struct reading *r, xmlNode *domain)
 {
 	uint64_t most = read_size(r, x_child(domain, "memory")),
 		 now = read_size(r, x_child(domain, "currentMemory"));
+	if (!x_child(domain, "memory"))
+		x_note(r, domain, true, "has no <memory>");
 	if (!most)
 		return;
 	if (!now || now > most)
@@ -117,7 +119,8 @@ static void read_firmware(struct reading *r, xmlNode *os)
 {
 	xmlNode *loader = x_child(os, "loader"), *nvram = x_child(os, "nvram");
 	_cleanup_free_ char *vars = x_text(nvram);
-	bool uefi = x_attr_is(os, "firmware", "efi") || x_attr_is(loader, "type", "pflash"),
+	bool flash = x_attr_is(loader, "type", "pflash"),
+	     uefi = x_attr_is(os, "firmware", "efi") || flash,
 	     secure = x_attr_is(loader, "secure", "yes");
 	for (xmlNode *f = x_child(x_child(os, "firmware"), "feature"); f; f = x_next(f)) {
 		bool enabled = x_attr_is(f, "enabled", "yes");
@@ -301,9 +304,7 @@ static void read_words(struct reading *r, xmlNode *domain)
 		_cleanup_free_ char *text = x_child_text(domain, keys[i]);
 		put(r->out, keys[i], text && text[0] ? text : NULL);
 	}
-	_cleanup_free_ char *uuid = x_child_text(domain, "uuid");
-	for (char *p = uuid; p && *p; p++)
-		*p = (char)(*p >= 'A' && *p <= 'F' ? *p + 'a' - 'A' : *p);
+	_cleanup_free_ char *written = x_child_text(domain, "uuid"), *uuid = lower_hex(written);
 	put(r->out, "uuid", uuid);
 	/* which system it is, for tools that would make another one */
 	xmlNode *metadata = x_child(domain, "metadata");

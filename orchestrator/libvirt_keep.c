@@ -85,6 +85,9 @@ void libvirt_keep(json_t *json, const struct definition *old)
 	/* without a tcg in it, `kvm` is what it was asked for */
 	if (old->accel == ACCEL_KVM && str_eq(json_get_str(json, "accel", ""), "auto"))
 		json_object_set_new(json, "accel", json_string("kvm"));
+	_cleanup_json_ json_t *usual = json_pack("[s, s]", "disk", "cdrom"); /* told by dumpxml */
+	if (!old->boot_count && json_equal(json_object_get(json, "boot"), usual))
+		json_object_del(json, "boot");
 	if (!old->cpu && str_eq(json_get_str(json, "cpu", ""), "max"))
 		json_object_del(json, "cpu");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)

@@ -26,10 +26,8 @@ static void read_hosts(struct reading *r, xmlNode *dhcp)
 	for (xmlNode *h = x_child(dhcp, "host"); h; h = x_next(h)) {
 		const char *mac = x_attr(h, "mac"), *name = x_attr(h, "name"),
 			   *ip = x_attr(h, "ip");
-		_cleanup_free_ char *lower = xstrdup(mac);
-		for (char *p = lower; p && *p; p++)
-			*p = (char)(*p >= 'A' && *p <= 'F' ? *p + 'a' - 'A' : *p);
-		if (!mac || !ip)
+		_cleanup_free_ char *lower = lower_hex(mac);
+		if (!lower || !ip)
 			x_note(r, h, false,
 				"only hosts with a MAC address and an address are taken");
 		else
@@ -135,10 +133,8 @@ static void read_names(struct reading *r, xmlNode *network)
 void libvirt_read_network(struct reading *r, xmlNode *network)
 {
 	_cleanup_free_ char *name = x_child_text(network, "name"),
-			    *uuid = x_child_text(network, "uuid");
+			    *written = x_child_text(network, "uuid"), *uuid = lower_hex(written);
 	unsigned mtu = x_number(x_child(network, "mtu"), "size", 0);
-	for (char *p = uuid; p && *p; p++)
-		*p = (char)(*p >= 'A' && *p <= 'F' ? *p + 'a' - 'A' : *p);
 	put(r->out, "name", name);
 	put(r->out, "uuid", uuid);
 	x_attr(network, "connections");

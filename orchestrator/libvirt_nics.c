@@ -137,9 +137,7 @@ static void read_nic(struct reading *r, xmlNode *n, const xmlNode *devices, bool
 {
 	json_t *nic = json_object();
 	const char *mac = x_attr(x_child(n, "mac"), "address");
-	_cleanup_free_ char *lower = xstrdup(mac);
-	for (char *p = lower; p && *p; p++)
-		*p = (char)(*p >= 'A' && *p <= 'F' ? *p + 'a' - 'A' : *p);
+	_cleanup_free_ char *lower = lower_hex(mac);
 	put(nic, "mac", lower);
 	read_source(r, n, nic);
 	read_model(r, n, nic);

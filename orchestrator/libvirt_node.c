@@ -105,6 +105,14 @@ unsigned x_number(const xmlNode *n, const char *attr, unsigned otherwise)
 	return end == text || *end || value > UINT32_MAX ? otherwise : (unsigned)value;
 }
 
+char *lower_hex(const char *text)
+{
+	char *lower = xstrdup(text);
+	for (char *p = lower; p && *p; p++)
+		*p = (char)(*p >= 'A' && *p <= 'F' ? *p + 'a' - 'A' : *p);
+	return lower;
+}
+
 /* ---- notes ------------------------------------------------------------------------------------------ */
 
 /* "devices/disk[2]": counted where there are several. */
@@ -140,6 +148,15 @@ static bool too_many(struct reading *r)
 	return count >= NOTES_MAX;
 }
 
+/* It was cut, perhaps within a letter, of which jansson would make nothing. */
+static void put_text(json_t *o, const char *key, const char *text)
+{
+	json_t *whole = json_string(text);
+	for (size_t len = strlen(text); !whole && len; len--)
+		whole = json_stringn(text, len);
+	json_object_set_new(o, key, whole ? whole : json_string(""));
+}
+
 static void note(struct reading *r, const xmlNode *n, const char *attr, bool stops, const char *fmt,
 	va_list list)
 {
@@ -148,15 +165,12 @@ static void note(struct reading *r, const xmlNode *n, const char *attr, bool sto
 	if (too_many(r))
 		return;
 	vsnprintf(what, sizeof(what), fmt, list);
-	buf_reserve(&path, 1);
 	add_path(n, &path);
 	if (attr)
 		buf_fmt(&path, "%s@%.60s", path.len ? "/" : "", attr);
-	/* of what is not UTF-8, jansson makes nothing: libxml2 has seen to it, but a cut may halve a letter */
-	json_t *o = json_pack("{s:s, s:I, s:b}", "path", path.data ? path.data : "", "line",
-		(json_int_t)xmlGetLineNo(n), "stops", stops);
-	json_t *text = json_string(what);
-	json_object_set_new(o, "what", text ? text : json_string("cannot be taken"));
+	json_t *o = json_pack("{s:I, s:b}", "line", (json_int_t)xmlGetLineNo(n), "stops", stops);
+	put_text(o, "path", path.len ? path.data : "");
+	put_text(o, "what", what);
 	json_array_append_new(r->notes, o);
 }
 

@@ -38,6 +38,8 @@ void x_note_attr(struct reading *r, xmlNode *n, const char *attr, bool stops, co
 /* What nobody has asked for, in and below it. */
 void x_tell_rest(struct reading *r, xmlNode *root);
 
+/* UUIDs and MAC addresses are in lower case here; freed by the caller. NULL of NULL. */
+char *lower_hex(const char *text);
 /* A number, "0x1f" as well; `otherwise` if the attribute is none. */
 unsigned x_number(const xmlNode *n, const char *attr, unsigned otherwise);
 

@@ -134,7 +134,7 @@ static int take_files(
 static int choose_port(struct guest *g, const json_t *args, int64_t *port, struct err *err)
 {
 	int64_t wanted = json_get_int(args, "port", -1);
-	if (wanted < 0)
+	if (wanted < 0 || pci_old(g->def->machine))
 		return attached_free_port(g, port, err);
 	if (wanted >= ROOT_PORTS || attached_port_taken(g, wanted)) {
 		err_set(err, ERR_BUSY, "guest '%s': root port %lld is taken", g->def->name,

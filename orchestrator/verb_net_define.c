@@ -62,6 +62,8 @@ static const char *changed_words(const json_t *reply)
 static int parse_xml(const struct buf *text, const char *file, struct network *out, json_t **hosts,
 	struct err *err)
 {
+	struct network old;
+	struct err ignored = ERR_INIT;
 	size_t i;
 	json_t *note;
 	_cleanup_json_ json_t *answer = libvirt_ask(text, file, err);
@@ -71,6 +73,8 @@ static int parse_xml(const struct buf *text, const char *file, struct network *o
 		_cleanup_free_ char *words = libvirt_note_text(note);
 		fprintf(stderr, "roost: %s: %s\n", file, words);
 	}
+	/* libvirt's XML does not say it: it stays as it is */
+	out->autostart = network_load_recorded(out->name, &old, &ignored) == 0 && old.autostart;
 	*hosts = json_incref(json_object_get(answer, "hosts"));
 	return 0;
 }

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct err err = ERR_INIT;
-	_cleanup_free_ char *text = xmalloc(size + 1);
+	_cleanup_free_ char *text = xcalloc(1, size + 1);
 	memcpy(text, data, size);
 	_cleanup_json_ json_t *read = libvirt_read(text, size, "fuzz", &err);
 	if (!read && !err.message[0])
