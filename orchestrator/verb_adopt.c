@@ -206,4 +206,4 @@ const struct verb verb_adopt = {"adopt", "FILE...",
 	"Takes guests and networks over from libvirt, by its XML; their disks stay where they are.",
 	1, -1, false,
 	{{"dry-run", NULL, 'n', "only tell what would be taken, and what has no equivalent"}},
-	run_adopt, "roost adopt --dry-run web3.xml lab.xml", GROUP_DEFINITION, GUESTS_ALL};
+	run_adopt, "roost adopt --dry-run web3.xml shop.xml", GROUP_DEFINITION, GUESTS_ALL};

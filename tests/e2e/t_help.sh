@@ -156,6 +156,11 @@ lab() {
 	roost net-define lab.yaml
 	! roost net-list --name | grep -qx lab || roost net-destroy lab
 }
+# what libvirt would have of a guest and of a network
+libvirts() {
+	roost dumpxml web1 | sed '/<uuid>/d; /<mac /d; s/<name>web1</<name>web3</' >web3.xml
+	roost net-dumpxml default | sed '/<uuid>/d; /<host /d; s/<name>default</<name>shop</; s/192[.]168[.]122[.]/192.168.77./' >shop.xml
+}
 network_off() {
 	! roost net-list --name | grep -qx default || roost net-destroy default
 }
@@ -168,7 +173,7 @@ before() {
 	case $1 in
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	install) ln -sf "$GUESTS/pico-installer.iso" installer.iso ;;
-	define | dumpyaml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
+	define | adopt | dumpyaml | dumpxml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
 		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | keygen | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	viewer | dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
@@ -181,6 +186,7 @@ before() {
 		[ -e "$HOME/.ssh/id_ed25519" ] || roost keygen </dev/null
 		;;
 	net-define | net-undefine) lab ;;
+	adopt) libvirts ;;
 	net-start) network_off ;;
 	net-destroy | net-dhcp-leases | net-exec | net-guard) network_on ;;
 	resume) roost suspend web1 ;;
