@@ -22,8 +22,8 @@
 #include "orchestrator/paths.h"
 
 enum {
-	UP_MS = 30000, /* each step of roost-net has a shorter deadline of its own */
-	DOWN_MS = 10000,
+	UP_MS = 30000,  /* each step of roost-net has a shorter deadline of its own */
+	DOWN_MS = 6000, /* of which slirp4netns may take 5 */
 	ASK_MS = 5000,
 	ANSWER_MAX = 64 * 1024,
 	TAP_FD = 3,
@@ -164,7 +164,15 @@ static int start(const struct network *n, struct err *err)
 	return hear_answer(n, answer, err);
 }
 
-int network_up(const struct network *n, struct err *err)
+/* Of one that was ended nothing is there. */
+static bool was_killed(const struct network *n)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *path = network_run_path(n, "holder", &ignored);
+	return path && access(path, F_OK) == 0;
+}
+
+static int up(const struct network *n, bool again, struct err *err)
 {
 	struct network recorded = *n;
 	if (network_settle(&recorded, err) < 0)
@@ -173,7 +181,7 @@ int network_up(const struct network *n, struct err *err)
 	_cleanup_close_ int lock = lock_changes(n, err);
 	if (lock < 0)
 		return -1;
-	if (network_active(n))
+	if (network_active(n) || (again && !was_killed(n)))
 		return 0;
 	if (start(&recorded, err) < 0) {
 		remove_folder(n);
@@ -183,33 +191,50 @@ int network_up(const struct network *n, struct err *err)
 	return 0;
 }
 
+int network_up(const struct network *n, struct err *err)
+{
+	return up(n, false, err);
+}
+
+int network_up_again(const struct network *n, struct err *err)
+{
+	return up(n, true, err);
+}
+
 /* ---- ending it ------------------------------------------------------------------------------------ */
 
-static int wait_until_free(const struct network *n, struct err *err)
+static bool waits_until_free(const struct network *n)
 {
-	int64_t deadline = deadline_in(DOWN_MS);
-	_cleanup_free_ char *path = network_run_path(n, "holder", err);
-	while (path && file_locked(AT_FDCWD, path)) {
+	for (int64_t deadline = deadline_in(DOWN_MS); network_active(n);) {
 		if (!deadline_left(deadline))
-			return err_set(
-				err, ERR_TIMEOUT, "network '%s': its holder does not end", n->name);
+			return false;
 		poll(NULL, 0, 2); /* no event tells of a lock */
 	}
-	return path ? 0 : -1;
+	return true;
+}
+
+/* One that is stopped or hangs cannot end in order: then what it has on the host is removed for it. */
+static int end_silent(const struct network *n, struct err *err)
+{
+	if (network_kill(n, err) < 0)
+		return -1;
+	json_decref(network_ask_host("--sweep", n->id));
+	return 0;
 }
 
 int network_down(const struct network *n, struct err *err)
 {
+	struct err why = ERR_INIT;
 	_cleanup_close_ int lock = lock_changes(n, err);
 	if (lock < 0)
 		return -1;
-	if (network_active(n) &&
-		network_call(n, "net-quit", NULL, NULL, 0, NULL, NULL, NULL, NETWORK_CALL_MS, err) <
-			0 &&
-		err->kind != ERR_GONE)
+	bool asked = !network_active(n) || network_call_once(n, "net-quit", &why) == 0 ||
+		     why.kind == ERR_GONE;
+	if (!asked && why.kind != ERR_TIMEOUT) {
+		*err = why;
 		return -1;
-	*err = (struct err)ERR_INIT;
-	if (wait_until_free(n, err) < 0)
+	}
+	if ((!asked || !waits_until_free(n)) && end_silent(n, err) < 0)
 		return -1;
 	remove_folder(n);
 	return 0;

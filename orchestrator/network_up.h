@@ -16,7 +16,9 @@
  * for that is the sub-reaper. Called by roostd's workers, and by a keeper that is root yet.
  */
 int network_up(const struct network *n, struct err *err);
-/* Ends it, waits for that, removes what it had in $RUN. One that is not active is success. */
+/* The same for one that was killed; one that somebody has ended meanwhile is left alone. */
+int network_up_again(const struct network *n, struct err *err);
+/* Ends it, by force if it does not answer, waits for that, removes what it had in $RUN. One that is not active is success. */
 int network_down(const struct network *n, struct err *err);
 /* Removes what one that has ended left in $RUN/n/ID, unless somebody is at it, or guests are still in it. */
 void network_sweep(const char *id);

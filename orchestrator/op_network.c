@@ -15,6 +15,7 @@
 #include "netsetup/address.h"
 #include "orchestrator/failpoint.h"
 #include "orchestrator/network_address.h"
+#include "orchestrator/network_call.h"
 #include "orchestrator/network_up.h"
 #include "orchestrator/network_users.h"
 
@@ -158,13 +159,21 @@ int op_network_undefine(const json_t *args, json_t **ret, struct err *err)
 
 /* ---- start, destroy ------------------------------------------------------------------------------- */
 
+/* Its holder is stopped, or hangs. */
+static bool is_silent(const struct network *n)
+{
+	struct err why = ERR_INIT;
+	return network_call_once(n, "net-status", &why) < 0 && why.kind == ERR_TIMEOUT;
+}
+
 int op_network_start(const json_t *args, json_t **ret, struct err *err)
 {
 	struct network n;
 	if (load(args, &n, err) < 0)
 		return -1;
-	if (network_active(&n))
+	if (network_active(&n) && !is_silent(&n))
 		return err_set(err, ERR_REFUSED, "network '%s' is active already", n.name);
+	/* of one that is silent what asks for the uplink has another one take the place */
 	if (network_up(&n, err) < 0)
 		return -1;
 	*ret = tell(&n);

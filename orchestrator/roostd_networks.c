@@ -74,7 +74,7 @@ static int start_again(const json_t *args, json_t **ret, struct err *err)
 	(void)ret;
 	if (network_load(json_get_str(args, "name", ""), &n, err) < 0)
 		return -1;
-	return network_up(&n, err);
+	return network_up_again(&n, err);
 }
 
 /* A request of our own, whose answer nobody waits for: what has become of it $RUN/n tells. */

@@ -274,6 +274,18 @@ for pair in itertools.permutations(parts, 2):
 for three in itertools.permutations(("roostd", "outer", "pid")):
     kill(three)
 
+say("a holder that is stopped")
+silent = pid_of("pid")
+os.kill(silent, signal.SIGSTOP)
+start = time.monotonic()
+assert json.loads(roost("net-info", NAME, "--json"))["uplink"]["kind"] == "none"
+assert time.monotonic() - start < 5 * PATIENCE
+wait_until("another holder", lambda: is_back({silent}))
+silent = pid_of("pid")
+os.kill(silent, signal.SIGSTOP)
+roost("net-start", NAME)
+assert is_back({silent}) and not lives(silent)
+
 say("its folder vanishes")
 before = who(home + "/holder")["pid"]
 shutil.rmtree(home)
@@ -334,6 +346,9 @@ again = Guest(connect(), "db", "52:54:00:00:00:02", "10.77.0.12")
 wait_until("it leases", lambda: (again.lease() or {}).get("address") == "10.77.0.12")
 again.close()
 
-say("its end")
+say("its end, while its outer process is stopped")
+stopped = pid_of("outer")
+os.kill(stopped, signal.SIGSTOP)
 roost("net-destroy", NAME)
 assert not os.path.exists(home), os.listdir(home)
+assert not lives(stopped)
