@@ -16,6 +16,7 @@
 #include "orchestrator/connect.h"
 #include "orchestrator/firmware.h"
 #include "orchestrator/libvirt_ask.h"
+#include "orchestrator/lineage.h"
 #include "orchestrator/network_address.h"
 #include "orchestrator/network_users.h"
 #include "orchestrator/paths.h"
@@ -78,9 +79,8 @@ static int check_network_free(const struct network *n, struct err *err)
 }
 
 /* The address of a guest among these is asked for with its interface. */
-static bool take_host(struct adopting *all, const struct network *n, const json_t *host)
+static void give_host(struct adopting *all, const struct network *n, const json_t *host)
 {
-	bool any = false;
 	for (size_t i = 0; i < all->count; i++) {
 		json_t *nic;
 		size_t k;
@@ -92,28 +92,17 @@ static bool take_host(struct adopting *all, const struct network *n, const json_
 				    json_get_str(host, "mac", "")) ||
 				!str_eq(json_get_str(nic, "network", NULL), n->name))
 				continue;
-			any = true;
 			json_object_set(nic, "address", json_object_get(host, "address"));
 			json_object_set_new(nic, "address_fixed", json_true());
 		}
-	}
-	return any;
-}
-
-static void take_hosts(struct adopting *all, struct adopted *a)
-{
-	size_t i;
-	json_t *host;
-	a->hosts = json_array();
-	json_array_foreach (json_object_get(a->answer, "hosts"), i, host) {
-		if (!take_host(all, &a->network, host))
-			json_array_append(a->hosts, host);
 	}
 }
 
 int adopt_check_network(struct adopting *all, struct adopted *a, struct err *err)
 {
 	struct network *n = &a->network;
+	size_t i;
+	json_t *host;
 	if (libvirt_network(a->answer, a->file, n, err) < 0)
 		return -1;
 	n->autostart = is_autostarted(a->file);
@@ -125,7 +114,8 @@ int adopt_check_network(struct adopting *all, struct adopted *a, struct err *err
 				n->name);
 		return -1;
 	}
-	take_hosts(all, a);
+	json_array_foreach (json_object_get(a->answer, "hosts"), i, host)
+		give_host(all, n, host);
 	return 0;
 }
 
@@ -317,6 +307,17 @@ static void take_reserved(struct definition *d)
 	}
 }
 
+/* What its disks stand on, looked at as roostd will: in a copy, for that is recorded by roostd alone. */
+static int check_disks(const struct definition *d, struct err *err)
+{
+	_cleanup_json_ json_t *json = definition_to_json(d);
+	_cleanup_definition_ struct definition *copy = definition_from_json(json, err);
+	for (size_t i = 0; copy && i < copy->disk_count; i++)
+		if (copy->disks[i].path && lineage_record(&copy->disks[i], err) < 0)
+			return -1;
+	return copy ? 0 : -1;
+}
+
 int adopt_check_guest(struct adopting *all, struct adopted *a, struct err *err)
 {
 	a->guest = libvirt_definition(a->answer, a->file, NULL, err);
@@ -329,7 +330,7 @@ int adopt_check_guest(struct adopting *all, struct adopted *a, struct err *err)
 			"begins anew: what its old state has sealed (BitLocker's key, say) is to be unlocked in another way");
 	return check_free(all, a, err) < 0 || check_libvirt(a, err) < 0 ||
 			       check_networks(all, a->guest, err) < 0 ||
-			       settle_machine(all, a, err) < 0
+			       settle_machine(all, a, err) < 0 || check_disks(a->guest, err) < 0
 		       ? -1
 		       : open_vars(a, err);
 }

@@ -9,7 +9,6 @@
 struct adopted {
 	const char *file;
 	json_t *answer; /* libvirt_read()'s; NULL: it could not be read, and `err` says why */
-	json_t *hosts;  /* a network's <host>s that no guest of these has */
 	struct definition *guest;
 	struct network network;
 	bool is_network, may, taken;

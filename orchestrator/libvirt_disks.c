@@ -59,16 +59,18 @@ static void read_target(struct reading *r, xmlNode *n, json_t *disk)
 		{"virtio", "vd"}, {"scsi", "sd"}, {"sata", "sd"}, {"ide", "hd"}};
 	xmlNode *target = x_child(n, "target");
 	const char *name = x_attr(target, "dev"), *bus = x_attr(target, "bus");
+	if (!name) {
+		x_note(r, n, true, "has no <target dev='...'>");
+		return;
+	}
 	x_attr(target, "tray");
 	if (!bus)
-		bus = name && str_starts(name, "vd")   ? "virtio"
-		      : name && str_starts(name, "sd") ? "scsi"
-						       : "ide";
+		bus = str_starts(name, "vd") ? "virtio" : str_starts(name, "sd") ? "scsi" : "ide";
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
 		if (!str_eq(bus, prefixes[i][0]))
 			continue;
 		put(disk, "bus", bus);
-		if (name && str_starts(name, prefixes[i][1]) && strlen(name) == 3)
+		if (str_starts(name, prefixes[i][1]) && strlen(name) == 3)
 			put(disk, "target", name);
 		else
 			x_note_attr(r, target, "dev", false,

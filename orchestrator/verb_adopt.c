@@ -37,17 +37,30 @@ static const char *name_of(const struct adopted *a)
 
 static int take_network(struct adopted *a, struct err *err)
 {
-	const struct network *n = &a->network;
-	json_t *reply = NULL, *text;
-	size_t i;
-	if (supervisor_call("roost-net-define",
-		    json_pack("{s:o}", "definition", network_to_json(n)), &reply, err) < 0)
-		return -1;
+	json_t *reply = NULL;
+	int result = supervisor_call("roost-net-define",
+		json_pack("{s:o}", "definition", network_to_json(&a->network)), &reply, err);
 	json_decref(reply);
-	_cleanup_json_ json_t *told = libvirt_take_hosts(n, a->hosts);
-	json_array_foreach (told, i, text)
-		adopt_tell(a, "ip/dhcp", "%s", json_string_value(text));
-	return 0;
+	return result;
+}
+
+/* Last of all: the guests have the addresses that were kept for them. */
+static void take_hosts(struct adopting *all, bool quiet)
+{
+	size_t i;
+	json_t *text;
+	for (struct adopted *a = all->all; a < all->all + all->count; a++) {
+		_cleanup_json_ json_t *told = a->taken && a->is_network
+						      ? libvirt_take_hosts(&a->network,
+								json_object_get(a->answer, "hosts"))
+						      : NULL;
+		json_array_foreach (told, i, text) {
+			adopt_tell(a, "ip/dhcp/host", "%s", json_string_value(text));
+			if (!quiet)
+				printf("Network '%s': %s\n", a->network.name,
+					json_string_value(text));
+		}
+	}
 }
 
 /* An address that is kept for its MAC must be free for the guest; `give_back` keeps it anew. */
@@ -164,7 +177,6 @@ static void end(struct adopting *all)
 	for (size_t i = 0; i < all->count; i++) {
 		struct adopted *a = &all->all[i];
 		json_decref(a->answer);
-		json_decref(a->hosts);
 		definition_free(a->guest);
 		cleanup_close(&a->vars);
 	}
@@ -186,6 +198,7 @@ static int run_adopt(const struct cli *cli, struct err *err)
 		a->is_network = str_eq(json_get_str(a->answer, "kind", ""), "network");
 	}
 	in_order(&all, dry, cli->json);
+	take_hosts(&all, cli->json);
 	json_t *list = json_array();
 	for (size_t i = 0; i < all.count; i++) {
 		left += !all.all[i].may;
