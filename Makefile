@@ -47,7 +47,7 @@ roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net v
 	verb_domcapabilities
 roostd += op_capabilities op_disk_size
 keeper += guest_ask consoles op_link
-shared += usage disk_size userdata_check
+shared += usage disk_size userdata_check userdata_parts mime
 shared += smoke_suite smoke_step_keys smoke_text smoke_expect smoke_report
 roost  += verb_smoke smoke_run smoke_test smoke_steps smoke_ssh smoke_http smoke_clean smoke_show
 roost  += network_leases verb_link plug_nic verb_display verb_doctor

@@ -143,18 +143,34 @@ static const struct known {
 
 /* ---- the first line ---------------------------------------------------------------------------------- */
 
-enum form { FORM_CONFIG, FORM_OTHER, FORM_UNKNOWN };
+/* "Name:" */
+static bool is_header(const char *text)
+{
+	size_t len =
+		strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-");
+	return (len && text[len] == ':') || str_starts(text, "From ");
+}
 
-static enum form form_of(const char *text, size_t len)
+/* In the first 4096 bytes cloud-init looks for that; without it MIME is none to it. */
+static bool has_mime_version(const char *text)
+{
+	const char *at = strcasestr(text, "mime-version:");
+	return at && at - text <= 4096 - (ptrdiff_t)strlen("mime-version:");
+}
+
+enum userdata_form userdata_form_of(const char *text, size_t len)
 {
 	static const char *const others[] = {"#!", "#include", "#cloud-boothook", "#part-handler",
-		"#upstart-job", "#cloud-config-archive", "#cloud-config-jsonp",
-		"## template:", "Content-Type:", "MIME-Version:", "From "};
+		"#upstart-job", "#cloud-config-jsonp", "## template: jinja"};
 	size_t line = strcspn(text, "\r\n");
 	while (line && (text[line - 1] == ' ' || text[line - 1] == '\t'))
 		line--;
 	if (line == strlen("#cloud-config") && strncmp(text, "#cloud-config", line) == 0)
 		return FORM_CONFIG;
+	if (strncasecmp(text, "#cloud-config-archive", strlen("#cloud-config-archive")) == 0)
+		return FORM_ARCHIVE;
+	if (is_header(text) && has_mime_version(text))
+		return FORM_MIME;
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (strncasecmp(text, others[i], strlen(others[i])) == 0)
 			return FORM_OTHER;
@@ -162,12 +178,14 @@ static enum form form_of(const char *text, size_t len)
 	return gzip ? FORM_OTHER : FORM_UNKNOWN;
 }
 
-static int no_header(const char *what, struct err *err)
+static int no_header(const char *what, const char *text, struct err *err)
 {
-	err_set(err, ERR_USAGE,
-		"%s:1: the first line does not say what it is: cloud-init would pass it over",
-		what);
-	return err_hint(err, "begin it with #cloud-config, or #! if it is a script");
+	bool mime = strncasecmp(text, "Content-Type:", strlen("Content-Type:")) == 0;
+	err_set(err, ERR_USAGE, "%s:1: %s: cloud-init would pass it over", what,
+		mime ? "its MIME headers lack MIME-Version"
+		     : "the first line does not say what it is");
+	return err_hint(err, mime ? "begin it with a line MIME-Version: 1.0"
+				  : "begin it with #cloud-config, or #! if it is a script");
 }
 
 /* ---- the keys at the top ----------------------------------------------------------------------------- */
@@ -176,13 +194,14 @@ struct look {
 	yaml_parser_t parser;
 	yaml_event_t event; /* the last one; all zero: none */
 	const char *what;
+	unsigned above, line; /* userdata_part */
 	struct userdata_strangers *strangers;
 	bool seen[ARRAY_SIZE(known)];
 };
 
 static unsigned line_of(const struct look *l)
 {
-	return (unsigned)l->event.start_mark.line + 1;
+	return (unsigned)l->event.start_mark.line + 1 + l->above;
 }
 
 static int next(struct look *l, struct err *err)
@@ -191,7 +210,7 @@ static int next(struct look *l, struct err *err)
 	if (yaml_parser_parse(&l->parser, &l->event))
 		return 0;
 	return err_set(err, ERR_USAGE, "%s:%zu: it is not well-formed YAML: %s", l->what,
-		l->parser.problem_mark.line + 1,
+		l->parser.problem_mark.line + 1 + l->above,
 		l->parser.problem ? l->parser.problem : "out of memory");
 }
 
@@ -299,7 +318,7 @@ static int unknown_key(struct look *l, const char *key, struct err *err)
 	}
 	struct userdata_strangers *s = l->strangers;
 	if (s->count < USERDATA_STRANGERS_MAX) {
-		s->lines[s->count] = line_of(l);
+		s->lines[s->count] = l->line ? l->line : line_of(l);
 		char *name = s->names[s->count++];
 		snprintf(name, sizeof(s->names[0]), "%s", key);
 		for (char *p = name; *p; p++) /* it goes to a terminal */
@@ -412,17 +431,30 @@ int userdata_check_map(const char *what, const char *text, size_t len, struct er
 	return run(&l, check_map, text, len, err);
 }
 
+int userdata_check_config(
+	const struct userdata_part *p, struct userdata_strangers *out, struct err *err)
+{
+	struct look l = {.what = p->what, .above = p->above, .line = p->line, .strangers = out};
+	return run(&l, check_config, p->text, p->len, err);
+}
+
 int userdata_check(const char *what, const char *text, size_t len, struct userdata_strangers *out,
 	struct err *err)
 {
-	struct look l = {.what = what, .strangers = out};
+	const struct userdata_part whole = {.what = what, .text = text, .len = len};
 	*out = (struct userdata_strangers){.count = 0};
-	enum form form = len ? form_of(text, len) : FORM_OTHER;
-	if (form == FORM_UNKNOWN)
-		return no_header(what, err);
-	if (form == FORM_OTHER)
+	switch (len ? userdata_form_of(text, len) : FORM_OTHER) {
+	case FORM_CONFIG:
+		return userdata_check_config(&whole, out, err);
+	case FORM_ARCHIVE:
+		return userdata_check_archive(what, text, len, out, err);
+	case FORM_MIME:
+		return userdata_check_mime(what, text, len, out, err);
+	case FORM_OTHER:
 		return 0;
-	return run(&l, check_config, text, len, err);
+	default:
+		return no_header(what, text, err);
+	}
 }
 
 int userdata_look(const char *file, const struct buf *text, struct err *err)

@@ -86,7 +86,7 @@ printf '%s\n' '- a list' >list
 printf '\377\n' >latin
 printf 'two\nlines\n' >lines
 : >empty
-printf 'Content-Type: multipart/mixed; boundary=x\n\n' >mime
+printf 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x--\n' >mime
 printf '#cloud-config\nssh_keys:\n  ed25519_private: damaged\n' >badkey
 refused 2 "web1.yaml:5: cloud_init.password_hash: this is no hash" "password_hash: hunter2"
 refused 2 "password_file: there is a 'password_hash', too" "password_file: pw" "password_hash: '$hash'"

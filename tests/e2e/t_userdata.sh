@@ -115,3 +115,45 @@ check_eq "two parts" "2" "$(grep -c '^== text/cloud-config$' parts)"
 } >expected
 tail -c "$(wc -c <expected)" parts | cmp -s - expected || fail "theirs is not as it was written: $(cat parts)"
 check_match "ours" '^  ed25519_private: \|' "$(cat parts)"
+
+say "MIME as cloud-init's make-mime writes it, with its parts in base64"
+printf '#cloud-config\npackages: [git]\n' >good.cfg
+printf '#cloud-config\npackages: [git]\nruncmdd: [a]\n' >typo.cfg
+printf '#!/bin/sh\necho\n' >script
+printf '## template: jinja\n#cloud-config\nhostname: {{ v1.region }}\n' >jinja
+mime() {
+	/usr/bin/python3 - "$@" <<-END
+		import sys
+		from cloudinit.cmd.devel.make_mime import create_mime_message
+		print(create_mime_message([(open(f), f, t) for f, t in (a.split(":") for a in sys.argv[1:])])[0])
+	END
+}
+mime good.cfg:cloud-config script:x-shellscript jinja:jinja2 >good.mime
+check_eq "a good one" "yes " "$(ours good.mime) $(cat ours.out)"
+mime script:x-shellscript typo.cfg:cloud-config >bad.mime
+check_eq "a typing mistake in a part" no "$(ours bad.mime)"
+check_match "it is named" "bad.mime:[0-9]+: part 'typo.cfg':3: cloud-init knows no key 'runcmdd'" "$(cat ours.out)"
+mime good.cfg:cloud-confg >bad.mime
+check_eq "a typing mistake in a type" no "$(ours bad.mime)"
+
+say "each form by how it begins: what cloud-init takes it for"
+while read -r form; do
+	printf '%b' "$form\n" >doc
+	their=$(/usr/bin/python3 -c 'import sys; from cloudinit import handlers; print(handlers.type_from_starts_with(open(sys.argv[1]).read()))' doc)
+	check_eq "$form is $their" "$([ "$their" = None ] && echo no || echo yes)" "$(ours doc)"
+done <<-'END'
+	#!/bin/sh
+	#include\nhttp://x
+	#include-once\nhttp://x
+	#cloud-config
+	#cloud-config-archive
+	#cloud-config-jsonp\n[]
+	#cloud-boothook\n#!/bin/sh
+	#part-handler
+	## template: jinja\n#cloud-config
+	## template: cheetah\n#cloud-config
+	Content-Type: multipart/mixed; boundary=x\n
+	#cloud-confg
+END
+gzip -c good.cfg >doc
+check_eq "compressed" yes "$(ours doc)"
