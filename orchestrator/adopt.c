@@ -1,5 +1,6 @@
 #include "orchestrator/adopt.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdarg.h>
@@ -98,6 +99,17 @@ static void give_host(struct adopting *all, const struct network *n, const json_
 	}
 }
 
+/* What has its subnet may be libvirt's own bridge for it. */
+static int hint_bridge(const struct adopted *a, struct err *err)
+{
+	const char *bridge = json_get_str(a->answer, "bridge", "");
+	_cleanup_free_ char *path = str_fmt("/sys/class/net/%s", bridge);
+	if (err->kind != ERR_REFUSED || !*bridge || strchr(bridge, '/') || access(path, F_OK) < 0)
+		return -1;
+	return err_hint(err, "`virsh net-destroy %s` first, which takes '%s' away", a->network.name,
+		bridge);
+}
+
 int adopt_check_network(struct adopting *all, struct adopted *a, struct err *err)
 {
 	struct network *n = &a->network;
@@ -107,13 +119,8 @@ int adopt_check_network(struct adopting *all, struct adopted *a, struct err *err
 		return -1;
 	n->autostart = is_autostarted(a->file);
 	if (check_network_free(n, err) < 0 || check_network_uuid(n, err) < 0 ||
-		(n->address[0] && network_check_subnet(n, err) < 0)) {
-		if (err->kind == ERR_REFUSED && n->address[0] && !err->hint[0])
-			err_hint(err,
-				"if it is libvirt's own bridge that is there: `virsh net-destroy %s` first",
-				n->name);
-		return -1;
-	}
+		(n->address[0] && network_check_subnet(n, err) < 0))
+		return hint_bridge(a, err);
 	json_array_foreach (json_object_get(a->answer, "hosts"), i, host)
 		give_host(all, n, host);
 	return 0;
@@ -266,6 +273,12 @@ static int vars_size(int fd, const char *path, uint64_t *out, struct err *err)
 	return 0;
 }
 
+static void add_file(struct adopted *a, const char *what, int fd)
+{
+	a->file_names[a->file_count] = what;
+	a->files[a->file_count++] = fd;
+}
+
 static int open_vars(struct adopted *a, struct err *err)
 {
 	const struct definition *d = a->guest;
@@ -274,19 +287,49 @@ static int open_vars(struct adopted *a, struct err *err)
 	struct firmware_files ignored;
 	if (d->firmware != FIRMWARE_UEFI)
 		return 0;
-	a->vars = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
-	if (a->vars < 0 && path && access(path, F_OK) == 0)
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+	if (fd < 0 && path && errno != ENOENT)
 		return err_errno(err, "cannot open the UEFI variables '%s'", path);
-	if (a->vars < 0 && path)
+	if (fd >= 0)
+		add_file(a, "vars", fd);
+	else if (path)
 		adopt_tell(a, "os/nvram", "'%s' is not there: the guest gets new UEFI variables",
 			path);
-	if (a->vars >= 0 && vars_size(a->vars, path, &want.vars_size, err) < 0)
+	if (fd >= 0 && vars_size(fd, path, &want.vars_size, err) < 0)
 		return -1;
 	if (firmware_find(&want, &ignored, err) == 0)
 		return 0;
-	return a->vars < 0 ? err_prefix(err, "firmware")
-			   : err_prefix(err, "firmware for UEFI variables of %s",
-				     str_size(want.vars_size));
+	return fd < 0 ? err_prefix(err, "firmware")
+		      : err_prefix(
+				err, "firmware for UEFI variables of %s", str_size(want.vars_size));
+}
+
+/* Where the system's libvirtd and a user's have swtpm's state; the path by itself if there is none. */
+static char *tpm_state(const struct definition *d)
+{
+	const char *home = getenv("HOME");
+	static const char file[] = "tpm2/tpm2-00.permall";
+	_cleanup_free_ char *own =
+		str_fmt("%s/.config/libvirt/qemu/swtpm/%s/%s", home ? home : "", d->uuid, file);
+	return access(own, F_OK) == 0 ? TAKE(own)
+				      : str_fmt("/var/lib/libvirt/swtpm/%s/%s", d->uuid, file);
+}
+
+/* A TPM that begins anew would not open what its old state has sealed: the key of the guest's disk, say. */
+static int open_tpm(struct adopted *a, struct err *err)
+{
+	const struct definition *d = a->guest;
+	if (!d->tpm.enabled)
+		return 0;
+	_cleanup_free_ char *path = tpm_state(d);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+	if (fd >= 0)
+		add_file(a, "tpm", fd);
+	else if (errno == ENOENT)
+		adopt_tell(a, "devices/tpm", "'%s' is not there: the TPM begins anew", path);
+	else
+		return err_errno(err, "cannot open the TPM's state '%s'", path);
+	return 0;
 }
 
 /* A host of a network that was taken before, by the guest's MAC: the address becomes the guest's. */
@@ -318,19 +361,34 @@ static int check_disks(const struct definition *d, struct err *err)
 	return copy ? 0 : -1;
 }
 
+/* The installer's ISO is gone, as they go: libvirt would start the guest without only if told so. */
+static void drop_media(struct adopted *a)
+{
+	size_t i;
+	json_t *disk;
+	json_array_foreach (
+		json_object_get(json_object_get(a->answer, "definition"), "disks"), i, disk) {
+		const char *path = json_get_str(disk, "path", NULL);
+		if (!json_get_bool(disk, "cdrom", false) || !path || access(path, F_OK) == 0 ||
+			errno != ENOENT)
+			continue;
+		adopt_tell(a, "devices/disk", "'%s' is not there: the drive is empty", path);
+		json_object_del(disk, "path");
+	}
+}
+
 int adopt_check_guest(struct adopting *all, struct adopted *a, struct err *err)
 {
+	drop_media(a);
 	a->guest = libvirt_definition(a->answer, a->file, NULL, err);
 	if (!a->guest)
 		return -1;
 	a->guest->autostart = is_autostarted(a->file);
 	take_reserved(a->guest);
-	if (a->guest->tpm.enabled)
-		adopt_tell(a, "devices/tpm",
-			"begins anew: what its old state has sealed (BitLocker's key, say) is to be unlocked in another way");
 	return check_free(all, a, err) < 0 || check_libvirt(a, err) < 0 ||
 			       check_networks(all, a->guest, err) < 0 ||
-			       settle_machine(all, a, err) < 0 || check_disks(a->guest, err) < 0
+			       settle_machine(all, a, err) < 0 || check_disks(a->guest, err) < 0 ||
+			       open_vars(a, err) < 0
 		       ? -1
-		       : open_vars(a, err);
+		       : open_tpm(a, err);
 }

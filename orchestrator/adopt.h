@@ -12,7 +12,10 @@ struct adopted {
 	struct definition *guest;
 	struct network network;
 	bool is_network, may, taken;
-	int vars; /* its UEFI variables, opened; -1: none */
+	/* of a guest, opened; what each is, and how many */
+	int files[2];
+	const char *file_names[2];
+	size_t file_count;
 	struct err err;
 };
 

@@ -1,5 +1,5 @@
 /*
- * What a new guest begins with, out of a backup or of libvirt: its disks, its UEFI variables, its SSH host key. The
+ * What a new guest begins with, out of a backup or of libvirt: its disks, its UEFI variables, its TPM's state, its SSH host key. The
  * open files are the client's, who has opened them with his own rights; nothing of them is believed. They
  * are copied into the guest's folder, which nobody sees yet, and the copies are looked at.
  */
@@ -18,7 +18,7 @@
 #include "orchestrator/failpoint.h"
 #include "orchestrator/firmware.h"
 
-enum { KEY_MAX = 65536, VARS_MAX = 64 << 20 };
+enum { KEY_MAX = 65536, VARS_MAX = 64 << 20, TPM_MAX = 1 << 20 };
 
 /* How far it has come with all of them, in bytes. */
 struct taking {
@@ -99,6 +99,33 @@ static int take_vars(struct taking *t, int from, struct err *err)
 	return access_give_at(t->dir, name, t->d->issued.keeper_uid, err);
 }
 
+/*
+ * Whose folder it is, its swtpm's (tpm.c): QEMU's uid, nobody else's. What libvirt has of it, and the name of the
+ * file, are swtpm's own.
+ */
+static int take_tpm(struct taking *t, int from, struct err *err)
+{
+	_cleanup_secret_ struct buf state = {0};
+	const uid_t uid = t->d->issued.qemu_uid;
+	int copy = fcntl(from, F_DUPFD_CLOEXEC, 0);
+	buf_reserve(&state, TPM_MAX); /* no copies on the way */
+	if (file_read_open(copy, "tpm", TPM_MAX - 1, &state, err) < 0)
+		return -1;
+	if (mkdirat(t->dir, "tpm", 0700) < 0)
+		return err_errno(err, "cannot make the folder 'tpm'");
+	_cleanup_close_ int folder = dir_open(t->dir, "tpm", err);
+	if (folder < 0 || fchmod(folder, 0700) < 0 ||
+		file_replace_secret(folder, "tpm2-00.permall", state.data, state.len, true, err) <
+			0)
+		return folder < 0 || err->kind ? -1
+					       : err_errno(err, "cannot keep the folder 'tpm'");
+	if (geteuid() == 0 &&
+		(fchownat(folder, "tpm2-00.permall", uid, uid, AT_SYMLINK_NOFOLLOW) < 0 ||
+			fchown(folder, uid, uid) < 0))
+		return err_errno(err, "cannot give the folder 'tpm' to QEMU's uid");
+	return 0;
+}
+
 static int take_file(struct taking *t, const char *what, int from, struct err *err)
 {
 	const struct definition *d = t->d;
@@ -106,6 +133,8 @@ static int take_file(struct taking *t, const char *what, int from, struct err *e
 		return take_key(t->dir, from, err);
 	if (str_eq(what, "vars"))
 		return take_vars(t, from, err);
+	if (str_eq(what, "tpm") && d->tpm.enabled)
+		return take_tpm(t, from, err);
 	for (size_t i = 0; i < d->disk_count; i++)
 		if (str_eq(d->disks[i].target, what) && d->disks[i].source == DISK_BLANK)
 			return take_image(t, what, d->disks[i].file, d->disks[i].size, from, err);

@@ -80,6 +80,8 @@ static bool fits_machine(const json_t *target, const char *machine)
 		return true;
 	if (str_eq(machine, "q35"))
 		machine = "pc-q35-0"; /* of whatever version */
+	else if (str_eq(machine, "pc"))
+		machine = "pc-i440fx-0";
 	json_array_foreach (json_object_get(target, "machines"), i, pattern)
 		if (json_is_string(pattern) && fnmatch(json_string_value(pattern), machine, 0) == 0)
 			return true;

@@ -216,7 +216,8 @@ static void read_tpm(struct reading *r, xmlNode *devices)
 		x_note(r, n, true, "only an emulated TPM 2.0 can be taken");
 		return;
 	}
-	put(r->more, "tpm", "emulator");
+	if (x_child(backend, "encryption"))
+		x_note(r, n, true, "its state is encrypted, and libvirt has the key");
 	json_object_set_new(r->out, "tpm",
 		json_pack("{s:s}", "model", x_attr_is(n, "model", "tpm-crb") ? "crb" : "tis"));
 	x_pass(n);

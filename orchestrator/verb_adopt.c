@@ -95,13 +95,13 @@ static int take_guest(struct adopted *a, bool quiet, struct err *err)
 {
 	json_t *files = json_array(); /* that it is there tells roostd that the guest must be new */
 	_cleanup_json_ json_t *reply = NULL, *kept = json_object();
-	if (a->vars >= 0)
-		json_array_append_new(files, json_string("vars"));
+	for (size_t i = 0; i < a->file_count; i++)
+		json_array_append_new(files, json_string(a->file_names[i]));
 	reserve(a->guest, kept, false);
 	if (long_call_supervisor((struct long_about){"guest", a->guest->name}, "roost-define",
 		    json_pack("{s:o, s:o}", "definition", definition_to_json(a->guest), "files",
 			    files),
-		    &a->vars, a->vars >= 0, quiet, &reply, err) == 0)
+		    a->files, a->file_count, quiet, &reply, err) == 0)
 		return 0;
 	reserve(a->guest, kept, true);
 	return -1;
@@ -178,7 +178,8 @@ static void end(struct adopting *all)
 		struct adopted *a = &all->all[i];
 		json_decref(a->answer);
 		definition_free(a->guest);
-		cleanup_close(&a->vars);
+		for (size_t k = 0; k < a->file_count; k++)
+			cleanup_close(&a->files[k]);
 	}
 	json_decref(all->machines);
 	free(all->all);
@@ -193,7 +194,6 @@ static int run_adopt(const struct cli *cli, struct err *err)
 	for (size_t i = 0; i < all.count; i++) {
 		struct adopted *a = &all.all[i];
 		a->file = cli->operands[i];
-		a->vars = -1;
 		a->answer = read_file(a->file, &a->err);
 		a->is_network = str_eq(json_get_str(a->answer, "kind", ""), "network");
 	}

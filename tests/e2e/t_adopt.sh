@@ -29,6 +29,17 @@ cp /usr/share/OVMF/OVMF_VARS_4M.fd "$vm/uefi_VARS.fd"
 # a variable of its own would be there: somewhere, a mark
 printf ROOST | dd of="$vm/uefi_VARS.fd" bs=1 seek=400000 conv=notrunc status=none
 
+# and a TPM's state, as a swtpm leaves it
+[ -x /usr/bin/swtpm ] || lacking swtpm
+tpm=$HOME/.config/libvirt/qemu/swtpm/11111111-2222-4333-8444-000000000040/tpm2
+mkdir -p "$tpm"
+swtpm socket --tpm2 --tpmstate dir="$tpm" --server type=unixio,path="$TMPDIR/tpm" --ctrl type=unixio,path="$TMPDIR/ctrl" \
+	--flags not-need-init,startup-clear >/dev/null 2>&1 &
+swtpm=$!
+wait_until 10 test -s "$tpm/tpm2-00.permall"
+kill $swtpm
+wait $swtpm || :
+
 before=$(cd "$vm" && sha256sum -- *)
 # changed KEY VALUE FILE: that guest's XML as another file
 another() {
@@ -49,6 +60,25 @@ check_eq "no guest" "" "$(roost list --all --name)"
 check_json "as JSON" 'length == 7 and all(.[]; .taken) and ([.[] | select(.name == "cdrom").notes[] | select(.path == "devices/sound")] | length) == 1' \
 	"$(roost adopt --dry-run --json "$etc"/*.xml "$etc"/networks/*.xml)"
 
+if [ -x "$TOP/build/fail/bin/roost" ]; then
+	say "who takes a guest over is killed: there is none of it, and nothing is left"
+	(
+		with_failpoints
+		# shellcheck disable=SC2046 # several pids
+		kill_and_wait TERM $(roostd_pids)
+		die_at define-filled
+		check_status 5 roost adopt "$etc/uefi.xml"
+		has_died define-filled
+		check_match "it is told" "^Guest 'uefi' not taken: " "$out"
+		check_eq "no guest" "" "$(roost list --all --name)"
+		# shellcheck disable=SC2046 # several pids
+		kill_and_wait TERM $(roostd_pids)
+	)
+fi
+nothing_half_made() {
+	[ -z "$(find "$ROOST_STATE/guests" -name '.new*')" ]
+}
+
 say "what stops one does not stop the others"
 another bios passed
 sed -i "s|</devices>|<hostdev mode='subsystem' type='pci'/></devices>|; s/0000010</0000011</; s/:00:10'/:00:11'/" "$TMPDIR/passed.xml"
@@ -64,7 +94,8 @@ sed -i "s/:00:10'/:00:15'/" "$TMPDIR/same-uuid.xml"
 another bios same-mac
 sed -i "s/0000010</0000016</" "$TMPDIR/same-mac.xml"
 another bios future
-sed -i "s/0000010</0000017</; s/:00:10'/:00:17'/; s/pc-q35-7.2/pc-q35-99.0/" "$TMPDIR/future.xml"
+sed -i "s/0000010</0000017</; s/:00:10'/:00:17'/; s/pc-q35-7.2/pc-q35-99.0/
+	s|<devices>|<devices><disk type='file' device='cdrom'><source file='$vm/gone.iso'/><target dev='sda' bus='sata'/></disk>|" "$TMPDIR/future.xml"
 head -c 1000 "$etc/bios.xml" >"$TMPDIR/cut.xml"
 check_status 5 roost adopt "$TMPDIR/passed.xml" "$TMPDIR/lost.xml" "$TMPDIR/running.xml" "$TMPDIR/elsewhere.xml" "$TMPDIR/cut.xml" \
 	"$TMPDIR/nosuch.xml" "$etc"/*.xml "$TMPDIR/same-uuid.xml" "$TMPDIR/same-mac.xml" "$TMPDIR/future.xml" "$etc"/networks/*.xml
@@ -77,6 +108,7 @@ check_match "no file" "^File '$TMPDIR/nosuch.xml' not taken" "$out"
 check_match "its UUID" "^Guest 'same-uuid' not taken: guest 'bios' exists already, and has the UUID 11111111-2222-4333-8444-000000000010" "$out"
 check_match "its MAC address" "^Guest 'same-mac' not taken: guest 'bios' exists already, and has the MAC address 52:54:00:00:00:10" "$out"
 check_match "another QEMU" "^    os/type/@machine: this QEMU has no 'pc-q35-99.0'" "$out"
+check_match "an ISO image that is gone" "^    devices/disk: '$vm/gone.iso' is not there: the drive is empty" "$out"
 check_match "the sum" "8 of 16 were not taken" "$out"
 check_eq "who is there" "bios cdrom future generic kernel two uefi" "$(roost list --all --name | xargs)"
 roost undefine future
@@ -100,6 +132,13 @@ check_json "the network" '.address == "192.168.122.1/24" and .autostart and .uui
 	"$(roost net-dumpyaml default --json)"
 [ ! -r "$ROOST_STATE/guests/uefi/vars.qcow2" ] ||
 	qemu-img compare -q -f raw -F qcow2 "$vm/uefi_VARS.fd" "$ROOST_STATE/guests/uefi/vars.qcow2" || fail "its UEFI variables are others"
+
+wait_until 10 nothing_half_made
+# the keeper's or QEMU's alone, where there are such
+if [ -r "$ROOST_STATE/guests/kernel/tpm" ]; then
+	check_eq "its TPM's state" "$(sha256sum <"$tpm/tpm2-00.permall")" "$(sha256sum <"$ROOST_STATE/guests/kernel/tpm/tpm2-00.permall")"
+	check_eq "is nobody else's" "700 600" "$(stat -c %a "$ROOST_STATE/guests/kernel/tpm" "$ROOST_STATE/guests/kernel/tpm/tpm2-00.permall" | xargs)"
+fi
 
 say "dumpxml and define are the way back and forth"
 for name in bios uefi two kernel cdrom generic; do
@@ -147,7 +186,7 @@ has_exited() {
 }
 # shellcheck disable=SC2016 # the guest's shell expands it
 look='cat /sys/class/dmi/id/product_uuid; for n in /sys/class/net/eth*; do echo $(cat $n/address) $(readlink -f $n/device); done
-	ls -d /sys/block/sr0 /sys/firmware/efi 2>/dev/null'
+	ls -d /sys/block/sr0 /sys/firmware/efi /sys/class/tpm/tpm0 2>/dev/null'
 # seen NAME: UUID, then MAC address and place of each interface
 seen() {
 	asked "$1" "$look" | sed -E 's,/sys/devices/.*/0000:([0-9a-f:.]+)(/virtio[0-9]+)?$,\1,' | xargs
@@ -164,7 +203,7 @@ for name in $guests; do
 	bios) expected="11111111-2222-4333-8444-000000000010 52:54:00:00:00:10 01:00.0" ;;
 	uefi) expected="11111111-2222-4333-8444-000000000020 52:54:00:00:00:20 01:00.0 /sys/firmware/efi" ;;
 	two) expected="11111111-2222-4333-8444-000000000030 52:54:00:00:00:30 03:00.0 52:54:00:00:00:31 04:00.0" ;;
-	kernel) expected="11111111-2222-4333-8444-000000000040 52:54:00:00:00:40 01:00.0" ;;
+	kernel) expected="11111111-2222-4333-8444-000000000040 52:54:00:00:00:40 01:00.0 /sys/class/tpm/tpm0" ;;
 	cdrom) expected="11111111-2222-4333-8444-000000000050 52:54:00:00:00:50 01:00.0 /sys/block/sr0" ;;
 	generic) expected="11111111-2222-4333-8444-000000000060 52:54:00:00:00:60 00:03.0 /sys/block/sr0" ;;
 	esac
