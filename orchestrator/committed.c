@@ -6,7 +6,9 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "images/chain.h"
 #include "images/image.h"
+#include "images/qcow2.h"
 #include "orchestrator/lineage.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/snapshots.h"
@@ -27,17 +29,24 @@ static bool is_marked(const struct definition *d)
 	return false;
 }
 
-static char *mark_of(const struct stat *st)
+static char *mark_of(const struct stat *st, size_t above)
 {
-	return str_fmt(
-		"file %llu %lld", (unsigned long long)st->st_ino, (long long)stat_mtime_ns(st));
+	return str_fmt("file %llu %lld above %zu", (unsigned long long)st->st_ino,
+		(long long)stat_mtime_ns(st), above);
 }
 
-char *committed_mark_of_file(int fd, struct err *err)
+/* 0 of marks that say nothing of it. */
+static size_t mark_above(const char *mark)
+{
+	const char *at = strstr(mark, " above ");
+	return at ? strtoul(at + strlen(" above "), NULL, 10) : 0;
+}
+
+char *committed_mark_of_file(int fd, size_t above, struct err *err)
 {
 	struct stat st;
 	if (fstat(fd, &st) == 0)
-		return mark_of(&st);
+		return mark_of(&st, above);
 	err_errno(err, "cannot look at a new file");
 	return NULL;
 }
@@ -106,25 +115,76 @@ static bool is_replaced(const struct lineage_link *link)
 	struct stat st;
 	if (stat(link->path, &st) < 0)
 		return false;
-	_cleanup_free_ char *mark = mark_of(&st);
+	_cleanup_free_ char *mark = mark_of(&st, mark_above(link->commit));
 	return str_eq(link->commit, mark);
+}
+
+static void take_identity(struct lineage_link *link, const struct stat *st)
+{
+	link->size = (uint64_t)st->st_size;
+	link->inode = st->st_ino;
+	link->mtime_ns = stat_mtime_ns(st);
 }
 
 /* Who agreed to the commit has agreed that it is written to. */
 static void take_as_it_is(struct lineage_link *link)
 {
 	struct stat st;
-	if (stat(link->path, &st) < 0 || st.st_ino != link->inode)
+	if (stat(link->path, &st) == 0 && st.st_ino == link->inode)
+		take_identity(link, &st);
+}
+
+/* Does that file name the link as its backing file? */
+static bool names(const char *path, const struct lineage_link *link)
+{
+	struct err ignored = ERR_INIT;
+	struct stat st;
+	struct qcow2_info info;
+	_cleanup_close_ int fd = image_open(path, &st, &ignored);
+	if (fd < 0 || qcow2_read(fd, &info, &ignored) < 0 || !info.has_backing)
+		return false;
+	_cleanup_free_ char *named = chain_backing_path(path, info.backing);
+	return str_eq(named, link->path) || str_eq(info.backing, link->path);
+}
+
+/* The links from `first` on, up to `end`, are none any more. */
+static void forget_links(struct disk_def *d, size_t first, size_t end)
+{
+	const struct disk_def upper = {
+		.lineage = d->lineage, .lineage_count = first, .lineage_known = true};
+	const struct disk_def below = {
+		.lineage = d->lineage + end, .lineage_count = d->lineage_count - end};
+	struct disk_def now = {0};
+	lineage_take(&now, &upper);
+	lineage_add(&now, &below);
+	lineage_take(d, &now);
+	lineage_drop(&now);
+}
+
+/* With files above those that are merged: first the new file is there, then it is named. */
+static void apply_below(struct disk_def *d, struct lineage_link *link, size_t above)
+{
+	struct stat st;
+	size_t at = (size_t)(link - d->lineage);
+	struct lineage_link *lowest = above > 1 && above <= at ? &d->lineage[above - 2] : NULL;
+	if (above > at || !is_replaced(link) || stat(link->path, &st) < 0)
 		return;
-	link->size = (uint64_t)st.st_size;
-	link->mtime_ns = stat_mtime_ns(&st);
+	take_identity(link, &st);
+	if (!names(lowest ? lowest->path : d->path, link))
+		return;
+	if (lowest)
+		take_as_it_is(lowest);
+	forget_links(d, above - 1, at);
 }
 
 /* `done`: what the keeper says of commits of a running guest. */
 static void apply(struct disk_def *d, const json_t *done)
 {
 	struct lineage_link *link = marked_link(d);
-	if (link && (json_object_get(done, link->commit) || is_replaced(link)))
+	size_t above = link ? mark_above(link->commit) : 0;
+	if (above)
+		apply_below(d, link, above);
+	else if (link && (json_object_get(done, link->commit) || is_replaced(link)))
 		committed_switch(d, (size_t)(link - d->lineage));
 	else if (link)
 		take_as_it_is(link);

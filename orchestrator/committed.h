@@ -12,7 +12,8 @@
  * what the two say together.
  *
  * Of one that does not run (op_blockcommit_off.c) a new file takes the name of that link's: its `commit` says which
- * (committed_mark_of_file()), and it is done as soon as that file is there.
+ * (committed_mark_of_file()), and it is done as soon as that file is there. If files stay above those that are merged, the
+ * lowest of them names that link then, and it is done as soon as it does.
  *
  * Whoever reads a record gets it so; the record itself is put right afterwards.
  */
@@ -25,8 +26,11 @@
 void committed_apply(struct definition *d);
 /* The disk is what its link `i` is, over what that stands on. */
 void committed_switch(struct disk_def *d, size_t i);
-/* The mark for a file that is to take the name of a link, and is not written to any more; freed by the caller. */
-char *committed_mark_of_file(int fd, struct err *err);
+/*
+ * The mark for a file that is to take the name of a link, and is not written to any more; freed by the caller. `above`: so
+ * many files of the disk, from its top down, stay.
+ */
+char *committed_mark_of_file(int fd, size_t above, struct err *err);
 /* Marks that link of all disks that are the file `top`. False: there is none. */
 bool committed_mark(struct definition *d, const char *top, const char *base, const char *mark);
 /* What is recorded anew of the same disk has the marks of before. */

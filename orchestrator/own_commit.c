@@ -15,46 +15,70 @@
 #include "orchestrator/long_call.h"
 #include "orchestrator/verb.h"
 
-/* "vda[2]" is the file that vda's top stands on by two steps, as virsh has it; 0: it is no such name. */
-static size_t layer_of(const char *word, const char *target)
+struct files {
+	struct chain c;
+	size_t from, base; /* what is committed, from which one down, and into which */
+};
+
+/* "vda[2]" is the file that vda's top stands on by two steps, as virsh has it; `none`: it is no such name. */
+static size_t layer_of(const char *word, const char *target, size_t none)
 {
 	size_t len = strlen(target);
 	char *end;
-	if (strncmp(word, target, len) != 0 || word[len] != '[')
+	if (str_eq(word, target))
 		return 0;
+	if (strncmp(word, target, len) != 0 || word[len] != '[')
+		return none;
 	unsigned long n = strtoul(word + len + 1, &end, 10);
-	return str_eq(end, "]") && n < CHAIN_MAX ? n : 0;
+	return str_eq(end, "]") && n < none ? n : none;
 }
 
-static int choose_base(
-	const struct own_commit *o, const struct chain *c, size_t *base, struct err *err)
+/* Which of the files that is; `otherwise` without a word. */
+static int choose(const struct own_commit *o, const struct chain *c, const char *word,
+	size_t otherwise, size_t *out, struct err *err)
 {
 	struct stat st = {0};
-	size_t at = o->base ? layer_of(o->base, o->target) : 1;
-	if (!at && stat(o->base, &st) == 0)
-		for (size_t i = c->count; i-- > 1;)
-			if (c->links[i].inode == st.st_ino && c->links[i].device == st.st_dev)
-				at = i;
-	if (!at || at >= c->count)
+	size_t at = !word ? otherwise : layer_of(word, o->target, c->count);
+	if (word && at == c->count && stat(word, &st) == 0)
+		for (at = 0; at < c->count; at++)
+			if (c->links[at].inode == st.st_ino && c->links[at].device == st.st_dev)
+				break;
+	if (at >= c->count)
 		return err_set(err, ERR_REFUSED, "disk '%s' does not stand on '%s'", o->target,
-			o->base ? o->base : "anything");
-	*base = at;
+			word ? word : "anything");
+	*out = at;
 	return 0;
 }
 
-/* Those above the one that is written to mean nothing afterwards. */
-static int check_others(
-	const struct own_commit *o, const struct chain *c, size_t base, struct err *err)
+static int choose_files(const struct own_commit *o, struct files *f, struct err *err)
+{
+	if (choose(o, &f->c, o->from, 0, &f->from, err) < 0 ||
+		choose(o, &f->c, o->base, f->from + 1, &f->base, err) < 0)
+		return -1;
+	if (f->base <= f->from)
+		return err_set(err, ERR_USAGE, "'%s' does not stand on '%s'",
+			f->c.links[f->from].path, f->c.links[f->base].path);
+	if (!f->from || !o->running)
+		return 0;
+	err_set(err, ERR_REFUSED,
+		"guest '%s' runs: only from the top of disk '%s' down is it committed now",
+		o->guest, o->target);
+	return err_hint(err, "without --top, or when the guest does not run");
+}
+
+/* Those that are committed mean nothing afterwards, and the one above them is written to. */
+static int check_others(const struct own_commit *o, const struct files *f, struct err *err)
 {
 	const struct image_own own = {o->guest, o->target};
-	for (size_t i = 0; i <= base; i++)
-		if (image_check_changeable(
-			    &c->links[i], true, i ? &c->links[i - 1] : NULL, &own, err) < 0)
+	const struct chain_link *links = f->c.links;
+	for (size_t i = f->from ? f->from - 1 : 0; i <= f->base; i++)
+		if (image_check_changeable(&links[i], true, i ? &links[i - 1] : NULL, &own, err) <
+			0)
 			return -1;
 	return 0;
 }
 
-static int open_base(const struct chain_link *link, struct err *err)
+static int open_to_write(const struct chain_link *link, struct err *err)
 {
 	struct stat st;
 	_cleanup_close_ int fd =
@@ -84,59 +108,73 @@ static int commit_running(const struct own_commit *o, const char *base, int fd, 
 	return result < 0 || settled < 0 ? -1 : 0;
 }
 
-static int commit_stopped(const struct own_commit *o, const char *base, int fd, struct err *err)
+/* `fds`: the base, and if a file above it stays the lowest of those. */
+static int commit_stopped(
+	const struct own_commit *o, const struct files *f, const int *fds, struct err *err)
 {
 	_cleanup_json_ json_t *reply = NULL;
 	return long_call_supervisor((struct long_about){"guest", o->guest}, "roost-blockcommit",
-		json_pack("{s:s, s:s, s:s}", "name", o->guest, "target", o->target, "base", base),
-		&fd, 1, o->json, &reply, err);
+		json_pack("{s:s, s:s, s:s, s:s}", "name", o->guest, "target", o->target, "base",
+			f->c.links[f->base].path, "from", f->c.links[f->from].path),
+		fds, f->from ? 2 : 1, o->json, &reply, err);
 }
 
-static int commit(const struct own_commit *o, const struct chain *c, size_t base, struct err *err)
+static int commit(const struct own_commit *o, const struct files *f, struct err *err)
 {
-	const struct chain_link *link = &c->links[base];
-	_cleanup_close_ int fd = open_base(link, err);
-	if (fd < 0)
+	const struct chain_link *base = &f->c.links[f->base];
+	_cleanup_close_ int fd = open_to_write(base, err);
+	_cleanup_close_ int above =
+		fd < 0 || !f->from ? -1 : open_to_write(&f->c.links[f->from - 1], err);
+	if (fd < 0 || (f->from && above < 0))
 		return -1;
-	return o->running ? commit_running(o, link->path, fd, err)
-			  : commit_stopped(o, link->path, fd, err);
+	return o->running ? commit_running(o, base->path, fd, err)
+			  : commit_stopped(o, f, (const int[]){fd, above}, err);
 }
 
-static int remove_upper(const struct chain *c, size_t base, struct err *err)
+static int remove_needless(const struct files *f, struct err *err)
 {
-	for (size_t i = 0; i < base; i++)
-		if (unlink(c->links[i].path) < 0)
-			return err_errno(err, "cannot remove '%s'", c->links[i].path);
+	for (size_t i = f->from; i < f->base; i++)
+		if (unlink(f->c.links[i].path) < 0)
+			return err_errno(err, "cannot remove '%s'", f->c.links[i].path);
 	return 0;
 }
 
-static void tell(const struct own_commit *o, const struct chain *c, size_t base)
+static void tell(const struct own_commit *o, const struct files *f)
 {
 	_cleanup_json_ json_t *needless = json_array();
-	for (size_t i = 0; i < base; i++)
-		json_array_append_new(needless, json_string(c->links[i].path));
+	const char *base = f->c.links[f->base].path;
+	for (size_t i = f->from; i < f->base; i++)
+		json_array_append_new(needless, json_string(f->c.links[i].path));
 	if (o->json) {
-		cli_print_json(json_pack("{s:s, s:s, s:O, s:b}", "target", o->target, "base",
-			c->links[base].path, "needless", needless, "deleted", o->delete));
+		cli_print_json(json_pack("{s:s, s:s, s:O, s:b}", "target", o->target, "base", base,
+			"needless", needless, "deleted", o->delete));
 		return;
 	}
-	printf("Disk '%s' of guest '%s' is committed into '%s'\n", o->target, o->guest,
-		c->links[base].path);
-	for (size_t i = 0; i < base && !o->delete; i++)
+	if (f->from)
+		printf("'%s' of guest '%s' is committed into '%s'\n", f->c.links[f->from].path,
+			o->guest, base);
+	else
+		printf("Disk '%s' of guest '%s' is committed into '%s'\n", o->target, o->guest,
+			base);
+	for (size_t i = f->from; i < f->base && !o->delete; i++)
 		fprintf(stderr, "nothing needs '%s' any more, and nothing may stand on it again\n",
-			c->links[i].path);
+			f->c.links[i].path);
+}
+
+static int work(const struct own_commit *o, struct files *f, struct err *err)
+{
+	if (chain_resolve(o->top, true, &f->c, err) < 0 || image_check_chain(&f->c, err) < 0 ||
+		choose_files(o, f, err) < 0 || check_others(o, f, err) < 0 || commit(o, f, err) < 0)
+		return err_prefix(err, "'%s' is not committed", o->top);
+	return o->delete ? remove_needless(f, err) : 0;
 }
 
 int own_commit(const struct own_commit *o, struct err *err)
 {
-	_cleanup_(chain_free) struct chain c = {0};
-	size_t base = 0;
-	if (chain_resolve(o->top, true, &c, err) < 0 || image_check_chain(&c, err) < 0 ||
-		choose_base(o, &c, &base, err) < 0 || check_others(o, &c, base, err) < 0 ||
-		commit(o, &c, base, err) < 0)
-		return err_prefix(err, "'%s' is not committed", o->top);
-	if (o->delete &&remove_upper(&c, base, err) < 0)
-		return -1;
-	tell(o, &c, base);
-	return 0;
+	struct files f = {.from = 0};
+	int result = work(o, &f, err);
+	if (result == 0)
+		tell(o, &f);
+	chain_free(&f.c);
+	return result;
 }

@@ -67,6 +67,7 @@ static int commit_own(const struct cli *cli, const struct look *l, const char *t
 	struct own_commit own = {.guest = l->f.name,
 		.target = target,
 		.top = top,
+		.from = cli_value(cli, "top", NULL),
 		.base = cli_value(cli, "base", NULL),
 		.running = look_runs(l) ? &l->f : NULL,
 		.delete = cli_flag(cli, "delete"),
@@ -93,7 +94,8 @@ static int run_blockcommit(const struct cli *cli, struct err *err)
 		return -1;
 	if (own)
 		return commit_own(cli, &l, target, own, err);
-	if (!own && (cli_value(cli, "base", NULL) || cli_flag(cli, "delete")))
+	if (!own && (cli_value(cli, "base", NULL) || cli_value(cli, "top", NULL) ||
+			    cli_flag(cli, "delete")))
 		return err_set(err, ERR_REFUSED,
 			"disk '%s' of guest '%s' is no chain of your own files: what it merges roost knows",
 			target, l.f.name);
@@ -111,8 +113,10 @@ const struct verb verb_blockcommit = {"blockcommit", "NAME TARGET",
 	"Merges layers of a disk that no snapshot and no clone needs into what they stand on; a chain of your own files, too.",
 	2, 2, false,
 	{{"base", "FILE", 0,
-		 "of your own files: the one that all above it go into, also as vda[1]; default: what the top stands on"},
-		{"delete", NULL, 0, "of your own files: then remove those above it"},
+		 "of your own files: the one that those above it go into, also as vda[1]; default: what the top stands on"},
+		{"top", "FILE", 0,
+			"of your own files: the uppermost that goes into it; default: the disk itself, which alone it may be of a running guest"},
+		{"delete", NULL, 0, "of your own files: then remove those that went into it"},
 		{"shallow", NULL, 0, "virsh's word: into what the top stands on, as ever"},
 		{"bandwidth", "SIZE", 0,
 			"of a running guest: bytes per second, at most, such as 50M"},

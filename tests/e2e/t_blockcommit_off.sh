@@ -39,8 +39,8 @@ works() {
 	roost start --paused p >/dev/null 2>&1 || fail "$at: it does not start"
 	check_match "$at: QEMU's file" "$1" "$(find "/proc/$(of_status p qemu_pid)/fd" -printf '%l\n')"
 	roost destroy p >/dev/null
-	for file in ./*.qcow2; do
-		qemu-img check -q "$file" || fail "$at: $file is not sound"
+	for file in ./*.qcow2 elsewhere/*.qcow2; do
+		[ ! -e "$file" ] || qemu-img check -q "$file" || fail "$at: $file is not sound"
 	done
 	qemu-img compare -q -f "$2" -F raw "$1" whole.raw || fail "$at: it shows something else"
 	check_eq "$at: no copy is left" "" "$(find . -name '.*roost*')"
@@ -73,6 +73,35 @@ check_match "told" "is committed into '$T/middle.qcow2'" "$(roost image commit t
 check_eq "the record" '["middle.qcow2","qcow2","lower.qcow2","base.raw"]' "$(record)"
 works "$T/middle.qcow2" qcow2
 
+say "from the middle: what is above stays, and stands on the lower one"
+at="below the top"
+chain
+check_eq "told" "'$T/middle.qcow2' of guest 'p' is committed into '$T/lower.qcow2'" \
+	"$(roost blockcommit p vda --top middle.qcow2 2>said)"
+check_match "which is needless now" "nothing needs '$T/middle.qcow2' any more" "$(cat said)"
+check_eq "the record" '["top.qcow2","qcow2","lower.qcow2","base.raw"]' "$(record)"
+rm middle.qcow2
+works "$T/top.qcow2" qcow2
+check_eq "its name" "qcow2 lower.qcow2" "$(qemu-img info --output=json top.qcow2 | jq -r '"\(."backing-filename-format") \(."backing-filename")"')"
+at="lower in the chain"
+chain
+roost blockcommit p vda --top 'vda[2]' --base 'vda[3]' --delete >/dev/null
+check_eq "the record" '["top.qcow2","qcow2","middle.qcow2","base.raw"]' "$(record)"
+works "$T/top.qcow2" qcow2
+check_eq "its name" "raw base.raw" "$(qemu-img info --output=json middle.qcow2 | jq -r '"\(."backing-filename-format") \(."backing-filename")"')"
+at="two at once, and a file elsewhere"
+chain
+mkdir elsewhere
+mv top.qcow2 elsewhere/
+qemu-img rebase -u -f qcow2 -F qcow2 -b ../middle.qcow2 elsewhere/top.qcow2
+sed s,top.qcow2,elsewhere/top.qcow2, <<-'END' | roost define --rebased -
+	{name: p, memory: 32M, interfaces: [], disks: [{path: top.qcow2, format: qcow2}]}
+END
+roost blockcommit p vda --top vda[1] --base base.raw --delete >/dev/null
+check_eq "the record" '["elsewhere/top.qcow2","qcow2","base.raw"]' "$(record)"
+works "$T/elsewhere/top.qcow2" qcow2
+rm -r elsewhere
+
 say "refused, and nothing is changed"
 chain
 before=$(sums)
@@ -86,6 +115,18 @@ refused() { # WHY COMMAND...
 refused "does not stand on 'vda\[4\]'" roost blockcommit p vda --base 'vda[4]'
 refused "does not stand on 'whole.raw'" roost blockcommit p vda --base whole.raw
 check_status 2 roost blockcommit p vda --bandwidth 1M
+check_status 2 roost blockcommit p vda --top lower.qcow2 --base middle.qcow2
+check_match "upwards" "lower.qcow2' does not stand on '.*middle.qcow2'" "$out"
+qemu-img create -q -f qcow2 -F qcow2 -b top.qcow2 other.qcow2
+before=$(sums)
+refused "other.qcow2' stands on it" roost blockcommit p vda --top middle.qcow2
+rm other.qcow2
+before=$(sums)
+roost start --paused p >/dev/null 2>&1
+check_status 5 roost blockcommit p vda --top middle.qcow2
+check_match "it runs" "guest 'p' runs: only from the top of disk 'vda' down" "$out"
+roost destroy p >/dev/null
+check_eq "nothing is changed" "$before" "$(sums)"
 qemu-img create -q -f qcow2 -F qcow2 -b lower.qcow2 other.qcow2
 before=$(sums)
 refused "other.qcow2' stands on it" roost blockcommit p vda --base lower.qcow2
@@ -146,4 +187,28 @@ for step in remake-locked remake-copied commit-off-copying commit-off-marked rem
 		works "$T/lower.qcow2" qcow2
 		;;
 	esac
+done
+
+say "killed at each step of the same from the middle"
+for step in commit-off-copying commit-off-marked remake-settled commit-off-named commit-off-recorded; do
+	for from in middle lower; do
+		at="$step, $from"
+		chain
+		die_at "$step"
+		roost blockcommit p vda --top $from.qcow2 --base base.raw >/dev/null 2>&1 || :
+		has_died "$step"
+		[ $step = commit-off-named ] && [ $from = middle ] && rm middle.qcow2 lower.qcow2
+		works "$T/top.qcow2" qcow2
+		case $step in
+		commit-off-named | commit-off-recorded) ;;
+		*)
+			roost blockcommit p vda --top $from.qcow2 --base base.raw --delete >/dev/null
+			works "$T/top.qcow2" qcow2
+			;;
+		esac
+		case $from in
+		middle) check_eq "$at: the record" '["top.qcow2","qcow2","base.raw"]' "$(record)" ;;
+		lower) check_eq "$at: the record" '["top.qcow2","qcow2","middle.qcow2","base.raw"]' "$(record)" ;;
+		esac
+	done
 done
