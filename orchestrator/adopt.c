@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,8 +104,7 @@ static void give_host(struct adopting *all, const struct network *n, const json_
 static int hint_bridge(const struct adopted *a, struct err *err)
 {
 	const char *bridge = json_get_str(a->answer, "bridge", "");
-	_cleanup_free_ char *path = str_fmt("/sys/class/net/%s", bridge);
-	if (err->kind != ERR_REFUSED || !*bridge || strchr(bridge, '/') || access(path, F_OK) < 0)
+	if (err->kind != ERR_REFUSED || !if_nametoindex(bridge))
 		return -1;
 	return err_hint(err, "`virsh net-destroy %s` first, which takes '%s' away", a->network.name,
 		bridge);
