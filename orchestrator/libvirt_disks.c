@@ -38,6 +38,8 @@ static void read_driver(struct reading *r, xmlNode *n, json_t *disk)
 			"only qcow2 and raw are taken, not '%.20s': `roost image convert` makes qcow2 of it",
 			format);
 	put(disk, "format", format ? format : "raw"); /* libvirt's own default */
+	if (!format && !cdrom && !str_eq(x_attr(n, "type"), "network"))
+		x_remark(r, driver ? driver : n, "says no type: it is raw, as libvirt takes it");
 	/* its default is that a guest's discards do nothing */
 	if (!cdrom)
 		json_object_set_new(

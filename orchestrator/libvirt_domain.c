@@ -246,7 +246,7 @@ static void read_features(struct reading *r, xmlNode *domain)
 	else if (vmport)
 		x_note(r, vmport, false, "is off here");
 	if (!x_child(features, "acpi"))
-		x_note(r, features ? features : domain, false, "without ACPI: here it has it");
+		x_remark(r, features ? features : domain, "without ACPI: here it has it");
 }
 
 static void read_clock(struct reading *r, xmlNode *domain)

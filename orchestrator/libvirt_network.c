@@ -64,8 +64,7 @@ static void read_addresses(struct reading *r, xmlNode *network, bool isolated)
 		four = true;
 		xmlNode *dhcp = x_child(ip, "dhcp");
 		if (!dhcp)
-			x_note(r, ip, false,
-				"had no DHCP: guests are told their addresses by it here");
+			x_remark(r, ip, "had no DHCP: guests are told their addresses by it here");
 		read_hosts(r, dhcp);
 	}
 	if (!four)

@@ -50,7 +50,7 @@ static void read_model(struct reading *r, xmlNode *n, json_t *nic)
 			return;
 		}
 	put(nic, "model", "e1000");
-	x_note(r, model ? model : n, false, "the guest sees an e1000 instead of a '%.20s'",
+	x_remark(r, model ? model : n, "the guest sees an e1000 instead of a '%.20s'",
 		name ? name : "rtl8139");
 }
 
@@ -95,7 +95,7 @@ static void read_tap(struct reading *r, xmlNode *n, json_t *nic)
 		put(nic, "link", "down");
 	if (json_object_get(nic, "user")) {
 		if (queues || mtu)
-			x_note(r, n, false, "user networking has neither queues nor an MTU here");
+			x_remark(r, n, "user networking has neither queues nor an MTU here");
 		return;
 	}
 	if (queues > 1)

@@ -183,6 +183,14 @@ void x_note(struct reading *r, xmlNode *n, bool stops, const char *fmt, ...)
 	x_pass(n);
 }
 
+void x_remark(struct reading *r, const xmlNode *n, const char *fmt, ...)
+{
+	va_list list;
+	va_start(list, fmt);
+	note(r, n, NULL, false, fmt, list);
+	va_end(list);
+}
+
 void x_note_attr(struct reading *r, xmlNode *n, const char *attr, bool stops, const char *fmt, ...)
 {
 	va_list list;

@@ -32,6 +32,9 @@ void x_pass_children(const xmlNode *parent, const char *name);
 /* Told of the element, with what is in it. `stops`: the guest cannot be taken. */
 void x_note(struct reading *r, xmlNode *n, bool stops, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The same, but what is in it is still to be known or told; it does not stop. */
+void x_remark(struct reading *r, const xmlNode *n, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The same of one of its attributes. */
 void x_note_attr(struct reading *r, xmlNode *n, const char *attr, bool stops, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));

@@ -204,6 +204,7 @@ static void check_optional_programs(struct validate_row *r)
 		{"roost-digest", "the store of images", "libssl-dev"},
 		{"roost-fetch", "image pull", "libcurl4-openssl-dev"},
 		{"roost-sysprep", "sysprep", "libext2fs-dev"},
+		{"roost-xml", "adopt, dumpxml", "libxml2-dev"},
 		{"roost-net", "networks", "libmnl-dev libnftables-dev"},
 	};
 	_cleanup_buf_ struct buf missing = {0}, packages = {0};

@@ -25,11 +25,11 @@ check_match "sockets" '^FAIL  run .*sockets leave room' "$out"
 
 say "programs that were left out for want of their libraries: each by name"
 cp -R "$TOP/build/bin" "$TOP/build/libexec" "$TMPDIR/"
-for program in ssh image disk digest fetch sysprep net; do
+for program in ssh image disk digest fetch sysprep xml net; do
 	rm -f "$TMPDIR/libexec/roost/roost-$program"
 done
 json=$("$TMPDIR/bin/roost" validate --json)
-for program in ssh image disk digest fetch sysprep net; do
+for program in ssh image disk digest fetch sysprep xml net; do
 	check_json "roost-$program" ".[] | select(.name == \"programs\") | .result == \"WARN\" and (.detail | test(\"roost-$program \"))" "$json"
 done
 check_json "and the libraries" '.[] | select(.name == "programs").remedy | test("libssh-dev.*libext2fs-dev.*libnftables-dev and build again$")' "$json"
