@@ -333,8 +333,9 @@ void guest_end(struct guest *g)
 		unlinkat(g->dir, own[i], 0);
 	status_write_last(g->dir, &g->status, &ignored);
 	settle_snapshots(g);
+	/* not `attached`: roostd gives back the addresses of what was plugged, and removes the folder */
 	static const char *const files[] = {"status", "guest.sock", "qmp.log", "vnc.sock", "exit",
-		"qemu.err", "tpm.err", "argv", "guest.json", "attached", "lock"};
+		"qemu.err", "tpm.err", "argv", "guest.json", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	failpoint("end-left");

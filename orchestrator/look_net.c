@@ -129,6 +129,7 @@ json_t *look_nic(const struct look *l, const json_t *nics, const char *word, str
 	json_t *nic;
 	json_array_foreach (nics, i, nic)
 		if (str_eq(json_get_str(nic, "interface", ""), word) ||
+			str_eq(json_get_str(nic, "tap", ""), word) ||
 			strcasecmp(json_get_str(nic, "mac", ""), word) == 0)
 			return nic;
 	err_set(err, ERR_NOT_FOUND, "guest '%s' has no interface '%s'", l->f.name, word);

@@ -1,10 +1,12 @@
 #include "orchestrator/network_address.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -12,6 +14,7 @@
 #include "base/str.h"
 #include "netsetup/address.h"
 #include "orchestrator/network_call.h"
+#include "orchestrator/nic_tap.h"
 #include "orchestrator/paths.h"
 
 /* Who wants an address, and where. */
@@ -20,6 +23,7 @@ struct asking {
 	int dir;
 	const char *mac, *guest, *uuid;
 	size_t nic;
+	pid_t maker;
 	bool host;
 	struct network_address out;
 };
@@ -55,7 +59,7 @@ static json_t *new_file(const struct asking *a)
 		return o;
 	}
 	json_object_set_new(o, "uuid", json_string(a->uuid));
-	if (proc_open(getpid(), &self, &ignored) == 0)
+	if (proc_open(a->maker, &self, &ignored) == 0)
 		json_object_set_new(o, "maker",
 			json_pack("{s:i, s:I}", "pid", (int)self.pid, "start",
 				(json_int_t)self.start));
@@ -89,11 +93,24 @@ static void mac_link(const char *mac, char out[20])
 	snprintf(out, 20, ".%.18s", mac);
 }
 
+/* A host is known by its name, too: a guest must not have the same. */
+static void host_link(const char *name, char out[80])
+{
+	snprintf(out, 80, ".host.%.63s", name);
+	for (char *p = out; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+}
+
 /* Only a means to find it: without it another address would be issued. */
 static void point(const struct asking *a)
 {
-	char name[20];
+	char name[80];
 	mac_link(a->mac, name);
+	unlinkat(a->dir, name, 0);
+	(void)!symlinkat(a->out.v4, a->dir, name);
+	if (!a->host)
+		return;
+	host_link(a->guest, name);
 	unlinkat(a->dir, name, 0);
 	(void)!symlinkat(a->out.v4, a->dir, name);
 }
@@ -131,6 +148,29 @@ static bool is_ours(const struct asking *a, const json_t *file)
 static bool is_taken(const struct asking *a, const json_t *file)
 {
 	return file && !is_ours(a, file) && !network_address_is_void(file);
+}
+
+/* Names are the network's: its gateway has one, and each of its hosts. The one of a guest is one of all guests already. */
+static int check_name(
+	const struct network *n, int dir, const char *name, bool is_host, struct err *err)
+{
+	char link[80], v4[16];
+	if (strcasecmp(name, "gateway") == 0) {
+		err_set(err, ERR_REFUSED, "network '%s': '%s' is the name of its gateway", n->name,
+			name);
+		return err_hint(err, "choose another name");
+	}
+	host_link(name, link);
+	ssize_t len = is_host ? 0 : readlinkat(dir, link, v4, sizeof(v4) - 1);
+	v4[len > 0 ? len : 0] = '\0';
+	_cleanup_json_ json_t *file = len > 0 ? read_file(dir, v4) : NULL;
+	if (!json_get_bool(file, "host", false) ||
+		strcasecmp(json_get_str(file, "guest", ""), name) != 0)
+		return 0;
+	err_set(err, ERR_REFUSED, "network '%s': '%s' is the name of the host with %s", n->name,
+		name, json_get_str(file, "mac", ""));
+	return err_hint(
+		err, "choose another name, or `roost net-update %s delete host %s`", n->name, name);
 }
 
 /* ---- issuing ---------------------------------------------------------------------------------- */
@@ -272,6 +312,8 @@ static int take(struct asking *a, const char *wanted, struct err *err)
 	if (lock < 0)
 		return -1;
 	a->dir = dir;
+	if (check_name(n, dir, a->guest, a->host, err) < 0)
+		return -1;
 	make_v6(n, a->mac, a->out.v6);
 	int found = find(a, wanted, err);
 	if (found)
@@ -305,11 +347,15 @@ static int take_and_tell(
 	return 0;
 }
 
-int network_address_take(const struct network *n, const char *mac, const char *guest,
-	const char *uuid, size_t nic, const char *wanted4, struct network_address *out,
-	struct err *err)
+int network_address_take(const struct network *n, const struct network_claim *who,
+	const char *wanted4, struct network_address *out, struct err *err)
 {
-	struct asking a = {.network = *n, .mac = mac, .guest = guest, .uuid = uuid, .nic = nic};
+	struct asking a = {.network = *n,
+		.mac = who->mac,
+		.guest = who->guest,
+		.uuid = who->uuid,
+		.nic = who->nic,
+		.maker = who->maker ? who->maker : getpid()};
 	return take_and_tell(&a, wanted4, out, err);
 }
 
@@ -337,20 +383,46 @@ static json_t *open_file(const struct network *n, const char *v4, const char *ma
 	return NULL;
 }
 
-void network_address_drop(const struct network *n, const char *v4, const char *mac)
+static void drop(
+	const struct network *n, int dir, const char *v4, const char *mac, const json_t *file)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_close_ int dir = -1, lock = -1;
-	char name[20], pointed_to[16];
-	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, &ignored);
-	if (!file || network_address_runs(file))
-		return;
+	char name[80], pointed_to[16];
 	unlinkat(dir, v4, 0);
+	if (json_get_bool(file, "host", false)) {
+		host_link(json_get_str(file, "guest", ""), name);
+		unlinkat(dir, name, 0);
+	}
 	if (!pointed(dir, mac, pointed_to) || !str_eq(pointed_to, v4))
 		return; /* it has another one, by which it is known */
 	mac_link(mac, name);
 	unlinkat(dir, name, 0);
 	tell(n, "net-unhost", json_pack("{s:s, s:s}", "mac", mac, "address", v4));
+}
+
+void network_address_drop(const struct network *n, const char *v4, const char *mac)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = -1, lock = -1;
+	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, &ignored);
+	if (file && !network_address_runs(file))
+		drop(n, dir, v4, mac, file);
+}
+
+void network_address_unplugged(
+	const struct network *n, const char *mac, const char *guest, pid_t asker)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = -1, lock = -1;
+	_cleanup_json_ json_t *known = network_address_of(n, mac);
+	const char *v4 = json_get_str(known, "address", "");
+	_cleanup_json_ json_t *file = known ? open_file(n, v4, mac, &dir, &lock, &ignored) : NULL;
+	if (!str_eq(json_get_str(file, "guest", NULL), guest) ||
+		json_get_int(file, "nic", 0) < NIC_PLUGGED)
+		return;
+	/* one that is being plugged or restored is its maker's */
+	bool its = json_get_int(json_object_get(file, "maker"), "pid", 0) == asker;
+	if (its ? !network_address_runs(file) : network_address_is_void(file))
+		drop(n, dir, v4, mac, file);
 }
 
 int network_address_rename(const struct network *n, const char *v4, const char *mac,
@@ -359,6 +431,8 @@ int network_address_rename(const struct network *n, const char *v4, const char *
 	_cleanup_close_ int dir = -1, lock = -1;
 	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, err);
 	if (!file)
+		return -1;
+	if (check_name(n, dir, new_guest, false, err) < 0)
 		return -1;
 	json_object_set(file, "was", json_object_get(file, "guest"));
 	json_object_set_new(file, "guest", json_string(new_guest));

@@ -6,10 +6,11 @@
  *	{"mac":, "guest":, "uuid":, "nic":, "address":, "address6":}
  *
  * of who has it; "host":true stands for a host that is no guest (net-update), which has no "uuid". Beside it are
- * links .MAC that lead to it, and .lock, held for the few moments of a change. Who makes one is in "maker"
- * while the guest's record is yet to be written; "was" is a guest's name before it was renamed.
+ * links .MAC and, to a host's, .host.NAME that lead to it, and .lock, held for the few moments of a change. Who makes one
+ * is in "maker" while the guest's record is yet to be written; "was" is a guest's name before it was renamed.
  *
- * A file whose guest does not exist, or has no such interface, is void: nobody has that address. It is left alone
+ * A file whose guest does not exist, or has no such interface (one that is plugged has it until it is unplugged or the
+ * guest ends, if it is not saved then), is void: nobody has that address. It is left alone
  * until there is no other, or until somebody wants that one; gc removes it.
  */
 #ifndef ORCHESTRATOR_NETWORK_ADDRESS_H
@@ -22,19 +23,30 @@ struct network_address {
 	char v6[46]; /* prefix and EUI-64 of the MAC; "": the network has no IPv6 */
 };
 
+/* Whose interface it is. */
+struct network_claim {
+	const char *mac, *guest, *uuid;
+	size_t nic;
+	pid_t maker; /* whose it is while no record tells of it; 0: this process, -1: nobody's */
+};
 /*
  * Issues one, or finds what that MAC has. The first candidate comes from a hash of the MAC, so that it is the same
- * each time. ERR_REFUSED names the guest that has the address, or the MAC. A holder that runs hears of it. The
+ * each time. ERR_REFUSED names the guest that has the address, or the MAC, or the host that has the name. A holder that runs hears of it. The
  * network's record is written if it has none.
  */
-int network_address_take(const struct network *n, const char *mac, const char *guest,
-	const char *uuid, size_t nic, const char *wanted4, struct network_address *out,
-	struct err *err);
+int network_address_take(const struct network *n, const struct network_claim *who,
+	const char *wanted4, struct network_address *out, struct err *err);
 /* The same for a host that is no guest: for as long as nobody takes it away. */
 int network_address_take_host(const struct network *n, const char *mac, const char *name,
 	const char *wanted4, struct network_address *out, struct err *err);
 /* Nothing to do when it is another MAC's; while the guest runs with it, it stays, and is void later. */
 void network_address_drop(const struct network *n, const char *v4, const char *mac);
+/*
+ * Of an interface that was plugged into this guest, and is no longer. What is just being plugged stays, but for
+ * `asker`, who has given up plugging it; 0: nobody.
+ */
+void network_address_unplugged(
+	const struct network *n, const char *mac, const char *guest, pid_t asker);
 /* Before the guest's folder is renamed. */
 int network_address_rename(const struct network *n, const char *v4, const char *mac,
 	const char *new_guest, struct err *err);
@@ -48,7 +60,7 @@ json_t *network_addresses(const struct network *n, struct err *err);
 json_t *network_address_of(const struct network *n, const char *mac);
 /* Of one of these: does nobody have it? network_address_void.c */
 bool network_address_is_void(const json_t *file);
-/* Does its guest run, with that interface? */
+/* Does its guest run, with that interface? Or was it saved with one that was plugged, and may be restored? */
 bool network_address_runs(const json_t *file);
 
 /* The folder of the files, opened; ERR_NOT_FOUND: none was ever issued. */

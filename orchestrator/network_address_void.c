@@ -4,8 +4,10 @@
 #include "base/fs.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "orchestrator/nic_tap.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
+#include "orchestrator/status.h"
 
 static bool maker_lives(const json_t *file)
 {
@@ -32,16 +34,40 @@ static bool has_interface(const json_t *record, const json_t *file)
 	return false;
 }
 
-/* What the running guest was started with; what was plugged since has no record of its own, so any such is believed. */
+/* What its keeper has plugged: attached.h. */
+static bool is_plugged(int run, const json_t *file)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *o = json_file_read(run, "attached", &ignored);
+	size_t i;
+	json_t *entry;
+	json_array_foreach (json_object_get(o, "attached"), i, entry)
+		if (str_eq(json_get_str(entry, "kind", ""), "interface") &&
+			str_eq(json_get_str(entry, "mac", NULL), json_get_str(file, "mac", "")))
+			return true;
+	return false;
+}
+
+static bool was_saved(const json_t *record)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_status_ struct status last = {0};
+	_cleanup_close_ int dir = guest_dir_open(json_get_str(record, "name", ""), &ignored);
+	return dir >= 0 && status_read(dir, "last", &last, &ignored) == 0 &&
+	       str_eq(last.reason, "saved");
+}
+
+/* What the running guest was started with, and what was plugged since. */
 static bool runs_with(const json_t *record, const json_t *file)
 {
-	enum { FIRST_PLUGGED = 100 };
 	struct err ignored = ERR_INIT;
+	bool plugged = json_get_int(file, "nic", 0) >= NIC_PLUGGED;
 	const char *id = json_get_str(json_object_get(record, "issued"), "id", "");
 	_cleanup_close_ int run = id[0] ? run_dir_open(id, &ignored) : -1;
+	if (plugged)
+		return run < 0 ? was_saved(record) : is_plugged(run, file);
 	_cleanup_json_ json_t *running = run < 0 ? NULL : record_look(run, &ignored);
-	return running &&
-	       (has_interface(running, file) || json_get_int(file, "nic", 0) >= FIRST_PLUGGED);
+	return running && has_interface(running, file);
 }
 
 /* Its record as it stands; *unknown: there is one that cannot be read. */

@@ -21,9 +21,11 @@ static int issue(struct definition *d, size_t index, struct err *err)
 	struct nic_def *nic = &d->nics[index];
 	struct network n;
 	struct network_address a;
+	const struct network_claim who = {
+		.mac = nic->mac, .guest = d->name, .uuid = d->uuid, .nic = index};
 	if (network_load(nic->network, &n, err) < 0 ||
-		network_address_take(&n, nic->mac, d->name, d->uuid, index,
-			nic->address_fixed ? nic->address : NULL, &a, err) < 0)
+		network_address_take(&n, &who, nic->address_fixed ? nic->address : NULL, &a, err) <
+			0)
 		return -1;
 	memcpy(nic->address, a.v4, sizeof(nic->address));
 	memcpy(nic->address6, a.v6, sizeof(nic->address6));

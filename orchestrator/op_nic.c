@@ -1,4 +1,7 @@
-/* What plugging an interface takes of roostd: an address on its network, and that the network is active. */
+/*
+ * What plugging an interface takes of roostd: an address on its network, and that the network is active. It is given back
+ * when the interface was unplugged, and when the guest has ended.
+ */
 #include <string.h>
 
 #include "base/str.h"
@@ -17,7 +20,7 @@ static int check_mac_free(const struct definition *d, const char *mac, struct er
 	return 0;
 }
 
-/* The address stays until the guest has ended; then it is void: network_address.h. */
+/* It is the asker's until the keeper has plugged it in, then the guest's until it is unplugged or the guest ends. */
 int op_nic_issue(const json_t *args, json_t **ret, struct err *err)
 {
 	struct nic_def n = {0};
@@ -32,13 +35,34 @@ int op_nic_issue(const json_t *args, json_t **ret, struct err *err)
 		return err_set(err, ERR_USAGE, "an interface of user networking has no address");
 	if (!n.mac[0])
 		mac_new(n.mac);
+	const struct network_claim who = {.mac = n.mac,
+		.guest = d->name,
+		.uuid = d->uuid,
+		.nic = index,
+		.maker = (pid_t)json_get_int(json_object_get(args, "by"), "pid", 0)};
 	if (check_mac_free(d, n.mac, err) < 0 || nic_network(&n, &network, err) < 0 ||
-		network_address_take(&network, n.mac, d->name, d->uuid, index,
-			n.address_fixed ? n.address : NULL, &a, err) < 0 ||
+		network_address_take(&network, &who, n.address_fixed ? n.address : NULL, &a, err) <
+			0 ||
 		network_up(&network, err) < 0)
 		return -1;
 	memcpy(n.address, a.v4, sizeof(n.address));
 	memcpy(n.address6, a.v6, sizeof(n.address6));
 	*ret = json_pack("{s:o}", "interface", nic_to_json(&n));
+	return 0;
+}
+
+int op_nic_release(const json_t *args, json_t **ret, struct err *err)
+{
+	const char *guest = json_get_str(args, "name", "");
+	pid_t asker = (pid_t)json_get_int(json_object_get(args, "by"), "pid", 0);
+	size_t i;
+	json_t *nic;
+	(void)ret, (void)err;
+	json_array_foreach (json_object_get(args, "interfaces"), i, nic) {
+		struct err ignored = ERR_INIT;
+		struct network n;
+		if (network_load(json_get_str(nic, "network", ""), &n, &ignored) == 0)
+			network_address_unplugged(&n, json_get_str(nic, "mac", ""), guest, asker);
+	}
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
+#include "orchestrator/network_address.h"
 
 enum { SET_PLUGGED = 500, NIC_INDEX = 100 }; /* fdsets apart from those of argv.c and of add-fd */
 
@@ -138,6 +139,24 @@ static int add_disk(struct guest *g, struct launch *l, json_t *entry, struct dis
 	return 0;
 }
 
+/* Its address may be another's by now, which is refused. The list of what is plugged tells already that it is ours. */
+static int take_address(
+	const struct guest *g, const struct nic_def *n, size_t index, struct err *err)
+{
+	const struct network_claim who = {.mac = n->mac,
+		.guest = g->def->name,
+		.uuid = g->def->uuid,
+		.nic = index,
+		.maker = -1};
+	struct network network;
+	struct network_address a;
+	if (n->kind != NIC_NETWORK)
+		return 0;
+	return nic_network(n, &network, err) < 0
+		       ? -1
+		       : network_address_take(&network, &who, n->address, &a, err);
+}
+
 /* One on a network gets another tap; what was published for it is published again. */
 static int add_nic(struct guest *g, struct launch *l, json_t *entry, struct err *err)
 {
@@ -151,7 +170,8 @@ static int add_nic(struct guest *g, struct launch *l, json_t *entry, struct err 
 	if (n.kind != NIC_USER) {
 		json_t *forwards = json_array();
 		json_object_set_new(entry, "forwards", forwards);
-		if (nic_tap_open(&n, &of, forwards, &t, err) < 0)
+		if (take_address(g, &n, of.index, err) < 0 ||
+			nic_tap_open(&n, &of, forwards, &t, err) < 0)
 			return -1;
 	}
 	_cleanup_free_ char *queues = launch_fds(l, t.queues, &t.count);
@@ -180,10 +200,11 @@ int restore_argv(struct guest *g, struct launch *l, struct err *err)
 		if (str_eq(kind, "medium"))
 			continue;                     /* it is in the definition */
 		json_object_del(entry, "unplugging"); /* that wish has ended with its QEMU */
-		if ((str_eq(kind, "disk") &&
-			    add_disk(g, l, entry, &r->plugged[disk++], &set, err) < 0) ||
+		if (attached_add(g, json_incref(entry), err) < 0 ||
+			(str_eq(kind, "disk") &&
+				add_disk(g, l, entry, &r->plugged[disk++], &set, err) < 0) ||
 			(str_eq(kind, "interface") && add_nic(g, l, entry, err) < 0) ||
-			attached_add(g, json_incref(entry), err) < 0)
+			attached_save(g, err) < 0)
 			return -1;
 	}
 	g->status.memory = json_get_int(r->facts, "memory", g->status.memory);

@@ -268,6 +268,7 @@ int op_start(struct guest *g, bool paused, int64_t number, struct err *err)
 	g->status.memory = (int64_t)g->def->memory;
 	g->status.vcpus = g->def->vcpus;
 	unlinkat(g->run, RECORD_AGAIN, 0); /* tried once */
+	unlinkat(g->run, "attached", 0);
 	attached_load(g);
 	journal_end(g); /* of a QEMU that went with the host: nothing is half done any more */
 	files_sweep(g->dir);

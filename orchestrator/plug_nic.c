@@ -39,6 +39,18 @@ static int call_keeper(
 		deadline_in(OPERATION_MS), reply, err);
 }
 
+/* Nobody waits for its success: roostd does it at the guest's end at the latest, or `roost gc`. */
+static void release(const struct found *f, const char *network, const char *mac)
+{
+	struct err ignored = ERR_INIT;
+	json_t *reply = NULL;
+	if (supervisor_call("roost-nic-release",
+		    json_pack("{s:s, s:[{s:s, s:s}]}", "name", f->name, "interfaces", "network",
+			    network, "mac", mac),
+		    &reply, &ignored) == 0)
+		json_decref(reply);
+}
+
 static int plug_tap(const struct found *f, struct qmp *keeper, const json_t *nic, json_t **reply,
 	struct err *err)
 {
@@ -54,12 +66,17 @@ static int plug_tap(const struct found *f, struct qmp *keeper, const json_t *nic
 		    &issued, err) < 0)
 		return -1;
 	nic = json_object_get(issued, "interface");
-	if (nic_from_json(nic, &n, err) < 0 || nic_tap_open(&n, &of, forwards, &t, err) < 0)
+	if (nic_from_json(nic, &n, err) < 0)
 		return -1;
-	return call_keeper(keeper,
-		json_pack("{s:O, s:I, s:O}", "interface", nic, "port", (json_int_t)port, "forwards",
-			forwards),
-		&t, reply, err);
+	if (nic_tap_open(&n, &of, forwards, &t, err) == 0 &&
+		call_keeper(keeper,
+			json_pack("{s:O, s:I, s:O}", "interface", nic, "port", (json_int_t)port,
+				"forwards", forwards),
+			&t, reply, err) == 0)
+		return 0;
+	if (n.kind == NIC_NETWORK)
+		release(f, n.network, n.mac);
+	return -1;
 }
 
 /* Its keeper first: to a guest that does not run nothing is issued. */
@@ -75,4 +92,16 @@ int plug_nic(const struct found *f, const json_t *nic, json_t **reply, struct er
 					: plug_tap(f, keeper, nic, reply, err);
 	qmp_close(keeper);
 	return result;
+}
+
+int unplug_nic(
+	const struct found *f, const json_t *nic, json_t *args, json_t **reply, struct err *err)
+{
+	const char *mac = json_get_str(nic, "mac", "");
+	json_object_set_new(args, "mac", json_string(mac));
+	if (guest_call(f->name, "roost-detach-interface", args, reply, err) < 0)
+		return -1;
+	if (str_eq(json_get_str(nic, "type", ""), "network"))
+		release(f, json_get_str(nic, "source", ""), mac);
+	return 0;
 }

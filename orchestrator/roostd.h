@@ -113,6 +113,11 @@ void networks_look(struct supervisor *s);
 size_t networks_poll_fds(const struct supervisor *s, struct pollfd *fds, size_t max);
 int64_t networks_deadline(const struct supervisor *s);
 
+/* Which interfaces on networks were plugged into a guest that has ended, as its folder in $RUN tells: once. */
+json_t *networks_plugged(const char *guest, int runs, const char *id);
+/* Gives back their addresses when that folder has gone; `plugged` stolen. */
+void networks_release(struct supervisor *s, json_t *plugged);
+
 /* Reaps all that ended; records how an orphaned QEMU did. roostd_reap.c */
 void keepers_reap(struct supervisor *s);
 
@@ -163,6 +168,7 @@ int define_take_files(int dir, const struct definition *d, const void *args, str
 int op_undefine(const json_t *args, json_t **ret, struct err *err);
 int op_disk_size(const json_t *args, json_t **ret, struct err *err);
 int op_nic_issue(const json_t *args, json_t **ret, struct err *err);
+int op_nic_release(const json_t *args, json_t **ret, struct err *err);
 int op_doctor(const json_t *args, json_t **ret, struct err *err);
 int op_df(const json_t *args, json_t **ret, struct err *err);
 int op_capabilities(const json_t *args, json_t **ret, struct err *err);

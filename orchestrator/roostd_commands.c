@@ -114,12 +114,15 @@ static int look_df(void *self, const json_t *args, struct request *r, json_t **r
 	return may_change(self, r, err) < 0 || worker_start(self, op_df, r, err) < 0 ? -1 : 1;
 }
 
-static int issue_nic(
+static int plugged_nic(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
+	bool issue = str_eq(r->command, "roost-nic-issue");
 	(void)args, (void)ret;
-	return may_change(self, r, err) < 0 || worker_start(self, op_nic_issue, r, err) < 0 ? -1
-											    : 1;
+	if (may_change(self, r, err) < 0)
+		return -1;
+	json_object_set_new(r->args, "by", event_who(&r->peer));
+	return worker_start(self, issue ? op_nic_issue : op_nic_release, r, err) < 0 ? -1 : 1;
 }
 
 /* doctor, gc: the one looks, the other removes, too */
@@ -577,7 +580,12 @@ const struct command supervisor_commands[] = {
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"interface", ARG_OBJECT, false, "as in guest.json"},
 			{"index", ARG_INT, true, "which one it will be"}),
-		CMD_CHANGING, issue_nic},
+		CMD_CHANGING, plugged_nic},
+	{"roost-nic-release",
+		"Gives back the addresses of interfaces that were plugged, and are no longer.",
+		ARGS({"name", ARG_STR, false, "the guest"},
+			{"interfaces", ARG_ARRAY, false, "of each \"network\" and \"mac\""}),
+		CMD_CHANGING, plugged_nic},
 	{"roost-doctor", "Compares what the records tell with what is there.", NULL, CMD_QUICK,
 		look_round},
 	{"roost-gc", "Removes what nobody owns any more.", NULL, CMD_CHANGING, look_round},

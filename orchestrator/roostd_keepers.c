@@ -503,12 +503,14 @@ static void forget(struct supervisor *s, struct keeper *k)
 	struct waiting *followers = TAKE(k->followers);
 	char id[sizeof(k->id)];
 	_cleanup_close_ int runs = runs_open(&err);
+	json_t *plugged = networks_plugged(k->name, runs, k->id);
 	memcpy(id, k->id, sizeof(id));
 	err_set(&err, ERR_GONE, "guest '%s' has ended", k->name);
 	answer_all(s, &k->attenders, &err);
 	keeper_free(s, k);
 	if (runs >= 0)
 		end_run(s, runs, id);
+	networks_release(s, plugged);
 	for (struct waiting *w; (w = followers); free(w)) {
 		followers = w->next;
 		supervisor_run(s, w->request);

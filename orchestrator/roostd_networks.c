@@ -66,6 +66,49 @@ static void forget_unseen(struct supervisor *s)
 	}
 }
 
+/* ---- what was plugged ----------------------------------------------------------------------------- */
+
+/* A request of our own, whose answer nobody waits for. */
+static void have_done(
+	struct supervisor *s, worker_fn *work, const char *command, json_t *args, bool *working)
+{
+	struct err ignored = ERR_INIT;
+	struct request *r = xcalloc(1, sizeof(*r));
+	r->command = xstrdup(command);
+	r->args = args;
+	*working = worker_start(s, work, r, &ignored) == 0;
+	if (!*working)
+		request_free(r);
+}
+
+json_t *networks_plugged(const char *guest, int runs, const char *id)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int run = dir_open(runs, id, &ignored);
+	_cleanup_json_ json_t *o = run < 0 ? NULL : json_file_read(run, "attached", &ignored);
+	json_t *nics = json_array(), *entry;
+	size_t i;
+	json_array_foreach (json_object_get(o, "attached"), i, entry) {
+		const json_t *nic = json_object_get(entry, "interface");
+		if (json_get_str(nic, "network", NULL))
+			json_array_append_new(nics,
+				json_pack("{s:s, s:s}", "network", json_get_str(nic, "network", ""),
+					"mac", json_get_str(nic, "mac", "")));
+	}
+	if (run >= 0)
+		unlinkat(run, "attached", 0);
+	return json_pack("{s:s, s:o}", "name", guest, "interfaces", nics);
+}
+
+void networks_release(struct supervisor *s, json_t *plugged)
+{
+	bool working;
+	if (json_array_size(json_object_get(plugged, "interfaces")))
+		have_done(s, op_nic_release, "roost-nic-release", plugged, &working);
+	else
+		json_decref(plugged);
+}
+
 /* ---- starting it anew ----------------------------------------------------------------------------- */
 
 static int start_again(const json_t *args, json_t **ret, struct err *err)
@@ -77,16 +120,11 @@ static int start_again(const json_t *args, json_t **ret, struct err *err)
 	return network_up_again(&n, err);
 }
 
-/* A request of our own, whose answer nobody waits for: what has become of it $RUN/n tells. */
+/* What has become of it $RUN/n tells. */
 static void have_started(struct supervisor *s, struct watched *w)
 {
-	struct err ignored = ERR_INIT;
-	struct request *r = xcalloc(1, sizeof(*r));
-	r->command = xstrdup("roost-network-again");
-	r->args = json_pack("{s:s}", "name", w->name);
-	w->working = worker_start(s, start_again, r, &ignored) == 0;
-	if (!w->working)
-		request_free(r);
+	have_done(s, start_again, "roost-network-again", json_pack("{s:s}", "name", w->name),
+		&w->working);
 	w->pause = w->pause ? w->pause * 2 : AGAIN_MS;
 	w->pause = w->pause < AGAIN_MOST_MS ? w->pause : AGAIN_MOST_MS;
 	w->again_at = deadline_in(w->pause);

@@ -337,8 +337,25 @@ static int run_attach_interface(const struct cli *cli, struct err *err)
 
 static int run_detach_interface(const struct cli *cli, struct err *err)
 {
-	return call_done(cli, "roost-detach-interface", json_pack("{s:s}", "mac", cli->operands[1]),
-		"Interface %s detached\n", cli->operands[1], err);
+	_cleanup_look_ struct look l = LOOK_NONE;
+	const char *word = cli->operands[1];
+	json_t *reply = NULL, *args = json_object();
+	_cleanup_json_ json_t *nics =
+		look_at(&l, cli->operands[0], err) < 0 ? NULL : look_nics(&l, err);
+	const json_t *nic = nics ? look_nic(&l, nics, word, err) : NULL;
+	if (!nic || timeout_ms(cli, args, err) < 0) {
+		json_decref(args);
+		return -1;
+	}
+	if (unplug_nic(&l.f, nic, args, &reply, err) < 0)
+		return -1;
+	if (cli->json) {
+		cli_print_json(reply);
+		return 0;
+	}
+	printf("Interface %s detached\n", word);
+	json_decref(reply);
+	return 0;
 }
 
 /* ---- lists ---------------------------------------------------------------------------------------- */
@@ -386,11 +403,11 @@ static int run_domiflist(const struct cli *cli, struct err *err)
 	_cleanup_json_ json_t *nics = look_nics(&l, err), *rows = json_array();
 	size_t i;
 	json_t *nic;
-	table_row(rows, "Interface", "Type", "Source", "Model", "MAC");
+	table_row(rows, "Interface", "Type", "Source", "Model", "MAC", "Tap");
 	json_array_foreach (nics, i, nic)
 		table_row(rows, json_get_str(nic, "interface", "?"), json_get_str(nic, "type", "?"),
 			json_get_str(nic, "source", "-"), json_get_str(nic, "model", "?"),
-			json_get_str(nic, "mac", "?"));
+			json_get_str(nic, "mac", "?"), json_get_str(nic, "tap", "-"));
 	if (!nics)
 		return -1;
 	if (cli->json)
@@ -435,10 +452,11 @@ const struct verb verb_attach_interface = {"attach-interface", "NAME network|bri
 		{"publish", "PORTS", 0, "on a network: [ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]"}},
 	run_attach_interface, "roost attach-interface web1 user --forward -80", GROUP_DEVICES,
 	GUESTS_ALL};
-const struct verb verb_detach_interface = {"detach-interface", "NAME MAC",
+const struct verb verb_detach_interface = {"detach-interface", "NAME INTERFACE",
 	"Unplugs an interface that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_interface,
 	"roost detach-interface web1 52:54:00:12:34:56", GROUP_DEVICES, GUESTS_RUNNING};
 const struct verb verb_domblklist = {"domblklist", "NAME", "Lists a guest's disks.", 1, 1, false,
 	{{0}}, run_domblklist, "roost domblklist web1", GROUP_LOOK, GUESTS_ALL};
-const struct verb verb_domiflist = {"domiflist", "NAME", "Lists a guest's interfaces.", 1, 1, false,
-	{{0}}, run_domiflist, "roost domiflist web1", GROUP_LOOK, GUESTS_ALL};
+const struct verb verb_domiflist = {"domiflist", "NAME",
+	"Lists a guest's interfaces, and what each is called inside its network while it runs.", 1,
+	1, false, {{0}}, run_domiflist, "roost domiflist web1", GROUP_LOOK, GUESTS_ALL};

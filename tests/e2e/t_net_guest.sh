@@ -78,6 +78,18 @@ check_match "TCP there" "^SSH-2.0" "$said"
 check_match "TCP back" "^SSH-2.0" "$(inside two "nc -w 5 one.default.internal 22 </dev/null | head -n 1")"
 check_json "counted" '.rx_bytes > 1000 and .tx_bytes > 1000' "$(roost domifstat one nic0 --json)"
 
+say "an interface that is plugged: its address is given back"
+was=$(issued)
+plug() {
+	roost attach-interface one network default --address "${one%.*}.244"
+}
+plug
+check_match "domiflist" "^ nic100 +network +default +virtio +52:54:00:[0-9a-f:]+ +t$(basename "$(run_dir one)")2s\$" "$(roost domiflist one)"
+check_eq "issued" "one ${one%.*}.244" "$(issued | grep 244)"
+roost detach-interface one nic100
+check_eq "unplugged" "$was" "$(issued)"
+plug
+
 say "a cable that is pulled"
 inside one 'while :; do cat /sys/class/net/eth0/carrier; usleep 100000; done >/tmp/carrier 2>/dev/null &'
 roost domif-setlink one nic0 down
@@ -113,6 +125,8 @@ say "it is saved, and goes on with its address"
 inside one 'echo kept >/tmp/kept'
 roost save one "$TMPDIR/one.save"
 inside two "ping -c 1 -W 1 one" >/dev/null && fail "it answers while it is saved"
+check_eq "it keeps what was plugged" "one ${one%.*}.244" "$(issued | grep 244)"
+check_status 0 roost doctor
 roost restore "$TMPDIR/one.save"
 check_eq "the same system" kept "$(inside one 'cat /tmp/kept')"
 check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 one 22 </dev/null | head -n 1")"
@@ -135,14 +149,11 @@ is_named three "$three" && fail "the former name is still answered"
 roost clone third fourth
 fourth=$(address fourth)
 [ "$fourth" != "$three" ] || fail "a clone has its source's address"
-check_eq "who has which" "fourth $fourth
-one $one
-third $three
-two $two" "$(issued | sort)"
+check_eq "who has which" "$(printf '%s\n' "fourth $fourth" "one $one" "one ${one%.*}.244" "third $three" "two $two" | sort)" \
+	"$(issued | sort)"
 roost undefine third
 roost undefine fourth
-check_eq "given back" "one $one
-two $two" "$(issued | sort)"
+check_eq "given back" "$(printf '%s\n' "one $one" "one ${one%.*}.244" "two $two" | sort)" "$(issued | sort)"
 tiny fifth "{network: default, address: $three}"
 roost define "$TMPDIR/fifth.yaml"
 
@@ -153,5 +164,9 @@ check_json "its interface" '.interfaces[0] | .network == "default" and .publish 
 roost destroy sixth
 
 roost destroy one
+is_given_back() {
+	! issued | grep 244
+}
+wait_until 5 is_given_back
 roost destroy two
 roost net-destroy default

@@ -38,7 +38,8 @@ static struct network_address taken(const struct network *n, const char *mac, co
 {
 	struct err err = ERR_INIT;
 	struct network_address a;
-	if (network_address_take(n, mac, name, uuid, 0, wanted, &a, &err) < 0)
+	if (network_address_take(
+		    n, &(struct network_claim){mac, name, uuid, 0, 0}, wanted, &a, &err) < 0)
 		fail_msg("%s", err.message);
 	return a;
 }
@@ -48,7 +49,9 @@ static void refused(const struct network *n, const char *mac, const char *name, 
 {
 	struct err err = ERR_INIT;
 	struct network_address a = {.v4 = "untouched"};
-	assert_int_equal(network_address_take(n, mac, name, UUID(8), 0, wanted, &a, &err), -1);
+	assert_int_equal(network_address_take(n, &(struct network_claim){mac, name, UUID(8), 0, 0},
+				 wanted, &a, &err),
+		-1);
 	assert_string_equal(a.v4, "untouched");
 	if (!strstr(err.message, message))
 		fail_msg("'%s' does not say '%s'", err.message, message);
@@ -62,7 +65,8 @@ static void taken_by_another(const struct network *n, const char *mac, const cha
 	if (pid == 0) {
 		struct err err = ERR_INIT;
 		struct network_address a;
-		_exit(-network_address_take(n, mac, "never", UUID(7), 0, wanted, &a, &err));
+		_exit(-network_address_take(
+			n, &(struct network_claim){mac, "never", UUID(7), 0, 0}, wanted, &a, &err));
 	}
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);
@@ -143,6 +147,10 @@ static void hosts(void **state)
 	assert_string_equal(a.v4, "10.4.4.9");
 	refused(&n, MAC_B, "thief", "10.4.4.9", "is the address of host 'printer'");
 	refused(&n, MAC_A, "thief", NULL, "52:54:00:00:00:0a is the MAC address of host 'printer'");
+	refused(&n, MAC_B, "Printer", NULL, "'Printer' is the name of the host with " MAC_A);
+	refused(&n, MAC_B, "Gateway", NULL, "'Gateway' is the name of its gateway");
+	assert_int_equal(network_address_take_host(&n, MAC_B, "gateway", NULL, &a, &err), -1);
+	err = (struct err)ERR_INIT;
 	assert_int_equal(network_address_take_host(&n, MAC_A, "scanner", NULL, &a, &err), -1);
 	network_address_drop(&n, "10.4.4.9", MAC_A);
 	assert_null(network_address_of(&n, MAC_A));
@@ -169,7 +177,9 @@ static void a_race(void **state)
 			struct network_address a;
 			snprintf(mac, sizeof(mac), "52:54:00:05:%02x:%02x", p & 0xff, i & 0xff);
 			snprintf(name, sizeof(name), "r%d-%d", p & 7, i & 0xff);
-			if (network_address_take(&n, mac, name, UUID(5), 0, NULL, &a, &err) < 0)
+			if (network_address_take(&n,
+				    &(struct network_claim){mac, name, UUID(5), 0, 0}, NULL, &a,
+				    &err) < 0)
 				_exit(1);
 		}
 		(void)!read(stay[0], &byte, 1);
