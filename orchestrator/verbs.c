@@ -127,6 +127,7 @@ const struct verb *const verbs[] = {
 	&verb_gc,
 	&verb_nodeinfo,
 	&verb_domcapabilities,
+	&verb_compat,
 	&verb_version,
 	&verb_help,
 	&verb_completion,

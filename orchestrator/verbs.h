@@ -45,7 +45,7 @@ extern const struct verb verb_net_define, verb_net_undefine, verb_net_dumpyaml, 
 
 extern const struct verb verb_vncdisplay, verb_domdisplay, verb_set_vnc_password, verb_viewer;
 
-extern const struct verb verb_ssh_copy_id, verb_keygen;
+extern const struct verb verb_ssh_copy_id, verb_keygen, verb_compat;
 
 extern const struct verb verb_backup, verb_blockpull, verb_blockcommit;
 

@@ -8,6 +8,10 @@
 
 const struct old_name old_names[] = {
 	{"virsh", virsh_main, "guests and networks"},
+	{"virt-df", virt_df_main, "how full the file systems of guests are"},
+	{"virt-host-validate", virt_host_validate_main, "what this host offers to guests"},
+	{"virt-viewer", virt_viewer_main, "a guest's screen"},
+	{"cloud-localds", cloud_localds_main, "seeds for cloud-init"},
 	{0},
 };
 

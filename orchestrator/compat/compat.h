@@ -26,6 +26,10 @@ extern const struct old_name old_names[];
 const struct old_name *old_name_find(const char *argv0);
 
 int virsh_main(int argc, char **argv);
+int virt_df_main(int argc, char **argv);
+int virt_host_validate_main(int argc, char **argv);
+int virt_viewer_main(int argc, char **argv);
+int cloud_localds_main(int argc, char **argv);
 
 /* ---- the words for a verb, and its answer ---------------------------------------------------------- */
 

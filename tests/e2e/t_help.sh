@@ -19,7 +19,7 @@ say "every row is whole"
 check_json "rows" 'length > 30 and (map(.name) | unique | length) == length' "$(cat "$TMPDIR/help.json")"
 check_eq "rows without a group, a sentence, or an example that begins with the verb" "" \
 	"$(jq -r '.[] | .name as $name | select((.group | length) == 0 or (.doc | test("^[A-Z].*[.]$") | not) or
-		(.example | test("(^|[|] *)roost " + $name + "( |$)") | not)) | .name' "$TMPDIR/help.json")"
+		(.example | test("(^|[|] *|[(])roost " + $name + "( |$|[)])") | not)) | .name' "$TMPDIR/help.json")"
 check_eq "options without a sentence" "" \
 	"$(jq -r '.[] | .name as $name | .options[] | select((.doc | length) < 5) | $name + " --" + .name' "$TMPDIR/help.json")"
 check_eq "options twice" "" "$(jq -r '.[] | .name as $name | .options | (map(.name) + map(.letter | values)) as $all |
@@ -174,7 +174,7 @@ before() {
 	run | start | boot | undefine | domrename | clone | template | blockcommit | snapshot-*) stopped ;;
 	install) ln -sf "$GUESTS/pico-installer.iso" installer.iso ;;
 	define | adopt | dumpyaml | dumpxml | edit | desc | list | domid | domname | domuuid | domstate | autostart | restore | managedsave-remove | \
-		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | keygen | nodeinfo | domcapabilities | version | help | completion) defined ;;
+		'image '* | net-* | seed | sysprep | smoke | validate | doctor | gc | ssh-config | keygen | compat | nodeinfo | domcapabilities | version | help | completion) defined ;;
 	viewer | dominfo | domif-getlink | suspend | resume | reset | destroy | wait | send-key | screenshot | inject-nmi | halt) on ;;
 	*) up ;;
 	esac

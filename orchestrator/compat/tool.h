@@ -1,0 +1,21 @@
+/* What the smaller old names share: their options, and what they say of them. */
+#ifndef ORCHESTRATOR_COMPAT_TOOL_H
+#define ORCHESTRATOR_COMPAT_TOOL_H
+
+#include <getopt.h>
+
+#include "orchestrator/compat/compat.h"
+
+/*
+ * After getopt_long() has returned '?' or ':' (its `short options` begin with ":"): says on standard error which option
+ * there is not, or lacks its value, and which one is near. Returns 1, their exit code.
+ */
+int tool_bad_option(const char *tool, char **argv, const struct option *options, int letter);
+/* Says that an option which the tool has elsewhere is not here, and why. Returns 1. */
+int tool_refuse(const char *tool, const char *option, const char *why);
+/* The instance that -c chooses, or the environment as for virsh; -1 with *err. */
+int tool_connect(const char *uri, struct err *err);
+/* "MESSAGE; HINT", freed by the caller. */
+char *tool_reason(const struct err *err);
+
+#endif
