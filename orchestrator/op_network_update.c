@@ -95,19 +95,23 @@ int op_network_host(const json_t *args, json_t **ret, struct err *err)
 static int find_tap(const struct network *n, const char *guest, char out[16], struct err *err)
 {
 	_cleanup_json_ json_t *status = NULL;
+	int64_t first = INT64_MAX;
 	size_t i;
 	json_t *tap;
 	if (network_call(
 		    n, "net-status", NULL, NULL, 0, &status, NULL, NULL, NETWORK_CALL_MS, err) < 0)
 		return -1;
 	json_array_foreach (json_object_get(status, "taps"), i, tap) {
-		if (!str_eq(json_get_str(tap, "guest", NULL), guest))
+		int64_t nic = json_get_int(tap, "nic", 0);
+		if (!str_eq(json_get_str(tap, "guest", NULL), guest) || nic >= first)
 			continue;
+		first = nic;
 		snprintf(out, 16, "%s", json_get_str(tap, "tap", ""));
-		return 0;
 	}
+	if (first < INT64_MAX)
+		return 0;
 	err_set(err, ERR_REFUSED, "guest '%s' does not run on network '%s'", guest, n->name);
-	return err_hint(err, "`publish` in its definition is for its next start");
+	return err_hint(err, "--config publishes it from its next start on");
 }
 
 static int publish(const struct network *n, const char *tap, struct forward *f, struct err *err)

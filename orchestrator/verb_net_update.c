@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/change.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/network.h"
 #include "orchestrator/publish.h"
@@ -69,31 +70,121 @@ static int host(const struct cli *cli, const struct network *n, bool add, struct
 	return 0;
 }
 
+/* ---- published ports ------------------------------------------------------------------------------ */
+
+struct wish {
+	const char *network;
+	struct forward forward;
+	bool add;
+	const char *problem;
+};
+
+static bool is_same(const struct forward *a, const struct forward *b)
+{
+	return a->udp == b->udp && str_eq(a->host, b->host) && a->host_port == b->host_port &&
+	       a->guest_port == b->guest_port;
+}
+
+static void change_nic(struct nic_def *nic, struct wish *w)
+{
+	size_t i = 0;
+	while (i < nic->forward_count && !is_same(&nic->forwards[i], &w->forward))
+		i++;
+	w->problem = NULL;
+	if (w->add && i == FORWARDS_MAX)
+		w->problem = "publishes as many ports as an interface can";
+	else if (w->add && i == nic->forward_count)
+		nic->forwards[nic->forward_count++] = w->forward;
+	else if (!w->add && i == nic->forward_count)
+		w->problem = "does not publish that port";
+	else if (!w->add)
+		memmove(&nic->forwards[i], &nic->forwards[i + 1],
+			(--nic->forward_count - i) * sizeof(nic->forwards[0]));
+}
+
+static void change_definition(struct definition *d, const void *how)
+{
+	struct wish *w = *(struct wish *const *)how;
+	w->problem = "has no interface on that network";
+	for (size_t i = 0; i < d->nic_count; i++)
+		if (d->nics[i].kind == NIC_NETWORK && str_eq(d->nics[i].network, w->network)) {
+			change_nic(&d->nics[i], w);
+			return;
+		}
+}
+
+/* For its next starts. */
+static int configure(
+	const struct found *f, const struct network *n, const char *port, bool add, struct err *err)
+{
+	struct wish w = {.network = n->name, .add = add}, *how = &w;
+	if (publish_parse(port, &w.forward, err) < 0 ||
+		guest_change(f, change_definition, &how, err) < 0)
+		return -1;
+	if (!w.problem)
+		return 0;
+	err_set(err, ERR_REFUSED, "network '%s': the definition of guest '%s' %s", n->name, f->name,
+		w.problem);
+	return err_hint(err, "`roost dumpyaml %s` tells what it has", f->name);
+}
+
+static json_t *told(const char *port, struct err *err)
+{
+	struct forward f;
+	return publish_parse(port, &f, err) < 0
+		       ? NULL
+		       : json_pack("{s:s, s:i, s:i, s:b}", "host", f.host, "port", (int)f.host_port,
+				 "guest_port", (int)f.guest_port, "udp", f.udp);
+}
+
+static void print_port(const json_t *o, const char *guest, bool add, const char *when)
+{
+	const char *host = json_get_str(o, "host", "");
+	unsigned port = (unsigned)json_get_int(o, "port", 0);
+	_cleanup_free_ char *where =
+		port ? xstrdup(publish_host_text(host, port)) : str_fmt("%s, a free port,", host);
+	printf("%s %s %s to port %lld of guest '%s'%s\n",
+		json_get_bool(o, "udp", false) ? "UDP" : "TCP", where,
+		add ? "leads" : "leads no longer", (long long)json_get_int(o, "guest_port", 0),
+		guest, when);
+}
+
+/* virsh's words: without one, live if the guest runs, else its definition. */
 static int publish(const struct cli *cli, const struct network *n, bool add, struct err *err)
 {
 	struct found f;
-	json_t *reply = NULL;
+	_cleanup_status_ struct status s = {0};
+	_cleanup_json_ json_t *reply = NULL;
+	const char *port = cli->operands[4];
+	bool live = cli_flag(cli, "live"), config = cli_flag(cli, "config");
 	if (cli->count != 5)
 		return usage(err);
-	if (guest_find(cli->operands[3], &f, err) < 0 ||
-		supervisor_call("roost-net-publish",
-			json_pack("{s:s, s:s, s:s, s:b}", "network", n->name, "guest", f.name,
-				"port", cli->operands[4], "remove", !add),
-			&reply, err) < 0)
+	if (guest_find(cli->operands[3], &f, err) < 0 || guest_look(&f, &s, err) < 0)
 		return -1;
-	if (cli->json) {
-		cli_print_json(reply);
-		return 0;
-	}
-	printf("%s %s %s to port %lld of guest '%s'\n",
-		json_get_bool(reply, "udp", false) ? "UDP" : "TCP",
-		publish_host_text(
-			json_get_str(reply, "host", ""), (unsigned)json_get_int(reply, "port", 0)),
-		add ? "leads" : "leads no longer", (long long)json_get_int(reply, "guest_port", 0),
-		f.name);
-	json_decref(reply);
+	if (!live && !config)
+		*(s.number ? &live : &config) = true;
+	if (live && supervisor_call("roost-net-publish",
+			    json_pack("{s:s, s:s, s:s, s:b}", "network", n->name, "guest", f.name,
+				    "port", port, "remove", !add),
+			    &reply, err) < 0)
+		return -1;
+	if (config && configure(&f, n, port, add, err) < 0)
+		return live ? err_prefix(err, "done for now, not for its next starts") : -1;
+	if (!reply && !(reply = told(port, err)))
+		return -1;
+	json_object_set_new(reply, "live", json_boolean(live));
+	json_object_set_new(reply, "config", json_boolean(config));
+	if (cli->json)
+		cli_print_json(json_incref(reply));
+	else
+		print_port(reply, f.name, add,
+			live && config ? ", and from its next start on"
+			: config       ? " from its next start on"
+				       : "");
 	return 0;
 }
+
+/* ---- the verb ------------------------------------------------------------------------------------- */
 
 static int run_update(const struct cli *cli, struct err *err)
 {
@@ -102,6 +193,12 @@ static int run_update(const struct cli *cli, struct err *err)
 	if ((!add && !str_eq(cli->operands[1], "delete")) ||
 		(!ports && !str_eq(cli->operands[2], "host")))
 		return usage(err);
+	if (cli_flag(cli, "current") && (cli_flag(cli, "live") || cli_flag(cli, "config")))
+		return err_set(
+			err, ERR_USAGE, "roost net-update: --current excludes --live and --config");
+	if (!ports && cli_flag(cli, "live") != cli_flag(cli, "config"))
+		return err_set(err, ERR_USAGE,
+			"roost net-update: a host is known now and later: leave --live and --config out");
 	if (network_find(cli->operands[0], &n, err) < 0)
 		return -1;
 	return (ports ? publish : host)(cli, &n, add, err);
@@ -109,6 +206,10 @@ static int run_update(const struct cli *cli, struct err *err)
 
 const struct verb verb_net_update = {"net-update",
 	"NETWORK add|delete host|publish MAC|GUEST [NAME|PORT] [ADDRESS]",
-	"Changes what is known of hosts that are no guests, or which ports are published of one that runs.",
-	4, 6, false, {{0}}, run_update,
-	"roost net-update default add host 52:54:00:12:34:56 printer", GROUP_NETWORKS, GUESTS_ALL};
+	"Changes what is known of hosts that are no guests, or which ports are published of a guest.",
+	4, 6, false,
+	{{"live", NULL, 0, "the port of the guest that runs, until it ends"},
+		{"config", NULL, 0, "in its definition, from its next start on; or both"},
+		{"current", NULL, 0, "the default: live if it runs, else in its definition"}},
+	run_update, "roost net-update default add host 52:54:00:12:34:56 printer", GROUP_NETWORKS,
+	GUESTS_ALL};

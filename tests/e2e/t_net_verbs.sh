@@ -112,7 +112,7 @@ check_match "why" "network 'lab' is active" "$out"
 say "a port of a guest that runs"
 printf 'name: web1\ninterfaces: [{network: lab, mac: "52:54:00:00:00:01", address: 192.168.123.80}]\n' >web1.yaml
 roost define web1.yaml
-check_status 5 roost net-update lab add publish web1 8080:80
+check_status 5 roost net-update lab add publish web1 8080:80 --live
 check_match "why" "guest 'web1' does not run on network 'lab'" "$out"
 # the end of a cable stands for it
 cat >web1.py <<'END'
@@ -128,20 +128,36 @@ mkfifo end
 cat end | python3 web1.py "$TOP/tests/e2e" "$(echo "$ROOST_RUN"/n/*/net.sock)" >ready &
 exec 9>end
 wait_until 10 grep -q ready ready
-check_eq "net-update" "TCP 127.0.0.1:8080 leads to port 80 of guest 'web1'" "$(roost net-update lab add publish web1 8080:80)"
+check_eq "net-update" "TCP 127.0.0.1:8080 leads to port 80 of guest 'web1'" "$(roost net-update lab add publish web1 8080:80 --live)"
 listens() {
 	ss -Hltn 'sport = :8080' | grep -q LISTEN
 }
 listens || fail "nobody listens on port 8080"
-check_status 4 roost net-update lab add publish web1 8080:81
+check_status 4 roost net-update lab add publish web1 8080:81 --live
 check_match "who has it" "8080.*guest 'web1'" "$out"
 check_status 2 roost net-update lab add publish web1 0:0
-check_status 2 roost net-update lab delete publish web1 80
+check_status 2 roost net-update lab delete publish web1 80 --live
 check_match "why" "which of the host's ports" "$out"
 check_eq "and no longer" "TCP 127.0.0.1:8080 leads no longer to port 80 of guest 'web1'" \
-	"$(roost net-update lab delete publish web1 8080:80)"
+	"$(roost net-update lab delete publish web1 8080:80 --live)"
 ! listens || fail "somebody listens on port 8080"
-check_status 3 roost net-update lab delete publish web1 8080:80
+check_status 3 roost net-update lab delete publish web1 8080:80 --live
+published() {
+	roost dumpyaml web1 --json | jq -c '.interfaces[0].publish // []'
+}
+check_eq "nothing of it is in the definition" "[]" "$(published)"
+check_eq "of one that does not run" "TCP 127.0.0.1:8080 leads to port 80 of guest 'web1' from its next start on" \
+	"$(roost net-update lab add publish web1 8080:80)"
+check_eq "in both" "UDP 0.0.0.0:5353 leads to port 53 of guest 'web1', and from its next start on" \
+	"$(roost net-update lab add publish web1 0.0.0.0:5353:53/udp --live --config)"
+check_eq "the definition" '["127.0.0.1:8080:80/tcp","0.0.0.0:5353:53/udp"]' "$(published)"
+check_status 5 roost net-update lab delete publish web1 8080:81
+check_match "why" "the definition of guest 'web1' does not publish that port" "$out"
+check_status 5 roost net-update default add publish web1 8081:80
+check_match "why" "guest 'web1' has no interface on that network" "$out"
+roost net-update lab delete publish web1 8080:80 --config
+check_eq "and no longer" '["0.0.0.0:5353:53/udp"]' "$(published)"
+check_status 2 roost net-update lab add publish web1 8081:80 --live --current
 check_status 2 roost net-update lab add publish web1
 check_match "usage" "what is to be added or deleted is not told" "$out"
 
