@@ -21,9 +21,10 @@ const struct disk_counter disk_counters[DISK_COUNTERS] = {
 
 /* ---- which there are ------------------------------------------------------------------------------ */
 
-static void add_disk(json_t *disks, const char *target, const char *source)
+static void add_disk(json_t *disks, const char *target, const char *source, bool cdrom)
 {
-	json_t *disk = json_pack("{s:s}", "target", target);
+	json_t *disk =
+		json_pack("{s:s, s:s}", "target", target, "device", cdrom ? "cdrom" : "disk");
 	if (source)
 		json_object_set_new(disk, "source", json_string(source));
 	json_array_append_new(disks, disk);
@@ -40,7 +41,7 @@ json_t *look_disks(const struct look *l, struct err *err)
 	for (i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
 		_cleanup_free_ char *written = disk_size_path(d->name, disk, err);
-		add_disk(disks, disk->target, written);
+		add_disk(disks, disk->target, written, disk->cdrom);
 		/* the name that people gave it is one of its names still */
 		if (disk->path && !str_eq(disk->path, written))
 			json_object_set_new(json_array_get(disks, json_array_size(disks) - 1),
@@ -50,7 +51,7 @@ json_t *look_disks(const struct look *l, struct err *err)
 		if (str_eq(json_get_str(entry, "kind", ""), "disk") &&
 			!definition_disk(d, json_get_str(entry, "target", "")))
 			add_disk(disks, json_get_str(entry, "target", ""),
-				json_get_str(entry, "path", NULL));
+				json_get_str(entry, "path", NULL), false);
 	return disks;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 const struct old_name old_names[] = {
 	{"virsh", virsh_main, "guests and networks"},
@@ -125,6 +126,15 @@ void compat_table(const json_t *rows, bool bare)
 		if (i == 0)
 			putchar('\n');
 	}
+}
+
+void compat_time(char out[32], int64_t seconds, bool zone)
+{
+	time_t t = seconds ? (time_t)seconds : time(NULL);
+	struct tm parts;
+	out[0] = '\0';
+	if (localtime_r(&t, &parts))
+		strftime(out, 32, zone ? "%Y-%m-%d %H:%M:%S %z" : "%Y-%m-%d %H:%M:%S", &parts);
 }
 
 int compat_end(int code)

@@ -61,6 +61,8 @@ const char *compat_state(const char *state);
  * is empty; below the head a rule. `rows` as table.h has them, the head first and left out if `bare`.
  */
 void compat_table(const json_t *rows, bool bare);
+/* "2026-11-23 08:06:59", local time, with its zone " +0000" if asked; 0 is now. */
+void compat_time(char out[32], int64_t seconds, bool zone);
 /* What was printed is written; the exit code: `code`, or 1 if it cannot be. */
 int compat_end(int code);
 

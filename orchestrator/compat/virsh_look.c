@@ -1,0 +1,319 @@
+/* virsh's commands that tell what a guest is and does. */
+#include "orchestrator/compat/virsh.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The answer of a verb about <domain>. */
+static int look(const struct virsh *v, const char *verb, json_t **answer)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	if (virsh_domain(v, &f) < 0)
+		return -1;
+	words_add(&w, f.name);
+	return virsh_ask(v, NULL, &w, verb, answer);
+}
+
+static long long kib(const json_t *o, const char *key)
+{
+	return (long long)(json_get_int(o, key, 0) / 1024);
+}
+
+static int run_dominfo(struct virsh *v)
+{
+	_cleanup_json_ json_t *info = NULL;
+	if (look(v, "dominfo", &info) < 0)
+		return -1;
+	bool runs = json_object_get(info, "number");
+	if (runs)
+		virsh_fact(16, "Id:", "%lld", (long long)json_get_int(info, "number", 0));
+	else
+		virsh_fact(16, "Id:", "-");
+	virsh_fact(16, "Name:", "%s", json_get_str(info, "name", ""));
+	virsh_fact(16, "UUID:", "%s", json_get_str(info, "uuid", ""));
+	virsh_fact(16, "OS Type:", "hvm");
+	virsh_fact(16, "State:", "%s", compat_state(json_get_str(info, "state", "")));
+	virsh_fact(16, "CPU(s):", "%lld",
+		(long long)json_get_int(info, runs ? "current_vcpus" : "vcpus", 0));
+	if (runs)
+		virsh_fact(
+			16, "CPU time:", "%.1fs", (double)json_get_int(info, "cpu_time", 0) / 1e9);
+	virsh_fact(16, "Max memory:", "%lld KiB", kib(info, "max_memory"));
+	virsh_fact(16, "Used memory:", "%lld KiB", kib(info, runs ? "current_memory" : "memory"));
+	virsh_fact(16, "Persistent:", "%s", json_get_bool(info, "transient", false) ? "no" : "yes");
+	virsh_fact(16, "Autostart:", "%s",
+		json_get_bool(info, "autostart", false) ? "enable" : "disable");
+	virsh_fact(16, "Managed save:", "%s",
+		json_get_bool(info, "managed_save", false) ? "yes" : "no");
+	virsh_fact(16, "Security model:", "none");
+	virsh_fact(16, "Security DOI:", "0");
+	return 0;
+}
+
+/* libvirt's words for why; roost's are richer. */
+static const char *reason_of(const char *state, const char *reason)
+{
+	static const struct {
+		const char *state, *begins, *libvirts;
+	} words[] = {
+		{"running", "restored", "restored"},
+		{"running", "unpaused", "unpaused"},
+		{"running", "", "booted"},
+		{"paused", "watchdog", "watchdog"},
+		{"paused", "", "user"},
+		{"shut off", "destroyed", "destroyed"},
+		{"shut off", "failed to start", "failed"},
+		{"shut off", "saved", "saved"},
+		{"shut off", "guest poweroff", "shutdown"},
+		{"shut off", "guest-shutdown", "shutdown"},
+		{"shut off", "guest-reset", "shutdown"},
+		{"shut off", "guest-panic", "crashed"},
+		{"shut off", "", "unknown"},
+		{"crashed", "panic", "panicked"},
+		{"in shutdown", "", "user"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (str_eq(words[i].state, state) && str_starts(reason, words[i].begins))
+			return words[i].libvirts;
+	return "unknown";
+}
+
+static int run_domstate(struct virsh *v)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	if (look(v, "domstate", &answer) < 0)
+		return -1;
+	const char *ours = json_get_str(answer, "state", ""), *state = compat_state(ours);
+	const char *reason = reason_of(state, json_get_str(answer, "reason", ""));
+	if (str_eq(ours, "io-error"))
+		reason = "I/O error";
+	if (virsh_flag(v, "reason"))
+		printf("%s (%s)\n", state, reason);
+	else
+		puts(state);
+	return 0;
+}
+
+static int run_domid(struct virsh *v)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	if (look(v, "domid", &answer) < 0)
+		return -1;
+	if (json_is_integer(json_object_get(answer, "id")))
+		printf("%lld\n", (long long)json_get_int(answer, "id", 0));
+	else
+		puts("-");
+	return 0;
+}
+
+static int run_domname(struct virsh *v)
+{
+	struct found f;
+	return virsh_domain(v, &f) < 0 ? -1 : (puts(f.name), 0);
+}
+
+static int run_domuuid(struct virsh *v)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	if (look(v, "domuuid", &answer) < 0)
+		return -1;
+	puts(json_get_str(answer, "uuid", ""));
+	return 0;
+}
+
+/* ---- CPUs ------------------------------------------------------------------------------------------------ */
+
+static void print_count(const json_t *counts, const char *which, const char *when)
+{
+	const json_t *count = json_object_get(json_object_get(counts, which), when);
+	if (count)
+		printf("%-12s %-12s %3lld\n", which, when, (long long)json_integer_value(count));
+}
+
+static int run_vcpucount(struct virsh *v)
+{
+	_cleanup_json_ json_t *counts = NULL;
+	if (virsh_flag(v, "guest"))
+		return virsh_error(
+			"--guest is not there: `roost vcpucount --guest` asks the agent");
+	if (look(v, "vcpucount", &counts) < 0)
+		return -1;
+	bool maximum = virsh_flag(v, "maximum"), active = virsh_flag(v, "active");
+	bool live = virsh_flag(v, "live"), config = virsh_flag(v, "config");
+	if (!maximum && !active) {
+		print_count(counts, "maximum", "config");
+		print_count(counts, "maximum", "live");
+		print_count(counts, "current", "config");
+		print_count(counts, "current", "live");
+		return 0;
+	}
+	const json_t *count = json_object_get(counts, maximum ? "maximum" : "current");
+	const json_t *now = json_object_get(count, "live");
+	if (live && !now)
+		return virsh_error("Requested operation is not valid: domain is not running");
+	printf("%lld\n", (long long)json_integer_value(
+				 config || !now ? json_object_get(count, "config") : now));
+	return 0;
+}
+
+static void print_affinity(const json_t *cpus)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *node = NULL;
+	_cleanup_buf_ struct buf map = {0};
+	size_t i;
+	json_t *cpu;
+	if (compat_ask("nodeinfo", NULL, &node, &ignored) < 0)
+		return;
+	for (int64_t n = json_get_int(node, "cpus", 1); n > 0; n--)
+		buf_str(&map, cpus ? "-" : "y");
+	json_array_foreach (cpus, i, cpu)
+		if ((size_t)json_integer_value(cpu) < map.len)
+			map.data[json_integer_value(cpu)] = 'y';
+	virsh_fact(16, "CPU Affinity:", "%s", map.data ? map.data : "");
+}
+
+static int run_vcpuinfo(struct virsh *v)
+{
+	_cleanup_json_ json_t *list = NULL;
+	size_t i;
+	json_t *c;
+	if (look(v, "vcpuinfo", &list) < 0)
+		return -1;
+	json_array_foreach (list, i, c) {
+		if (i)
+			putchar('\n');
+		virsh_fact(16, "VCPU:", "%lld", (long long)json_get_int(c, "vcpu", 0));
+		if (json_is_integer(json_object_get(c, "cpu"))) {
+			virsh_fact(16, "CPU:", "%lld", (long long)json_get_int(c, "cpu", 0));
+			virsh_fact(16, "State:", "%s", json_get_str(c, "state", "running"));
+			virsh_fact(
+				16, "CPU time:", "%.1fs", (double)json_get_int(c, "time", 0) / 1e9);
+		} else {
+			virsh_fact(16, "CPU:", "N/A");
+			virsh_fact(16, "State:", "N/A");
+			virsh_fact(16, "CPU time", "N/A");
+		}
+		print_affinity(json_object_get(c, "affinity"));
+	}
+	return 0;
+}
+
+/* ---- memory, all together ---------------------------------------------------------------------------------- */
+
+static int run_dommemstat(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *stats = NULL;
+	const char *key;
+	json_t *value;
+	if (virsh_flag(v, "period"))
+		return virsh_error("--period is not there: the balloon is asked whenever you ask");
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	words_add(&w, f.name);
+	if (virsh_ask(v, f.name, &w, "dommemstat", &stats) < 0)
+		return -1;
+	json_object_foreach (stats, key, value)
+		printf("%s %lld\n", key, (long long)json_integer_value(value));
+	return 0;
+}
+
+/* Of roost's numbers those that libvirt has, too. */
+static void print_stats(const json_t *guest, bool first)
+{
+	const char *key;
+	json_t *value;
+	printf("%sDomain: '%s'\n", first ? "" : "\n", json_get_str(guest, "name", ""));
+	json_object_foreach ((json_t *)guest, key, value) {
+		if (str_eq(key, "name") || str_eq(key, "state.name"))
+			continue;
+		if (json_is_string(value))
+			printf("  %s=%s\n", key, json_string_value(value));
+		else if (json_is_integer(value))
+			printf("  %s=%lld\n", key, (long long)json_integer_value(value));
+	}
+}
+
+static int run_domstats(struct virsh *v)
+{
+	struct err err = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *list = NULL;
+	size_t i;
+	json_t *guest;
+	for (int j = 0; j < VIRSH_OPTIONS_MAX && v->command->options[j].name; j++)
+		if (v->command->options[j].kind == V_FLAG && v->values[j] &&
+			!str_eq(v->command->options[j].name, "raw") &&
+			!str_eq(v->command->options[j].name, "nowait"))
+			words_fmt(&w, "--%s", v->command->options[j].name);
+	for (size_t j = 0; j < v->many_count; j++)
+		words_add(&w, v->many[j]);
+	if (words_ask(&w, "domstats", &list, &err) < 0)
+		return err.kind == ERR_NOT_FOUND && v->many_count == 1
+			       ? virsh_error("failed to get domain '%s'", v->many[0])
+			       : virsh_reason(&err);
+	json_array_foreach (list, i, guest)
+		print_stats(guest, i == 0);
+	return 0;
+}
+
+/* ---- displays ------------------------------------------------------------------------------------------------ */
+
+static int run_vncdisplay(struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *answer = NULL;
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	if (compat_ask("vncdisplay", f.name, &answer, &err) < 0)
+		return virsh_error("Failed to get VNC port. Is this domain using VNC?");
+	puts(json_get_str(answer, "socket", "")); /* it listens there alone */
+	return 0;
+}
+
+static int run_domdisplay(struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *answer = NULL;
+	const char *type = virsh_text(v, "type");
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	if ((type && !str_eq(type, "vnc")) || compat_ask("domdisplay", f.name, &answer, &err) < 0)
+		return virsh_error("No graphical display found");
+	printf("%s", json_get_str(answer, "uri", ""));
+	v->unended = true;
+	return 0;
+}
+
+const struct virsh_command virsh_looks[] = {
+	{"dominfo", {V_DOMAIN}, run_dominfo, "domain information", NULL, false},
+	{"domstate", {V_DOMAIN, {"reason", V_FLAG}}, run_domstate, "domain state", NULL, false},
+	{"domid", {V_DOMAIN}, run_domid, "convert a domain name or UUID to domain id", NULL, false},
+	{"domname", {V_DOMAIN}, run_domname, "convert a domain id or UUID to domain name", NULL,
+		false},
+	{"domuuid", {V_DOMAIN}, run_domuuid, "convert a domain name or id to domain UUID", NULL,
+		false},
+	{"vcpucount",
+		{V_DOMAIN, {"maximum", V_FLAG}, {"active", V_FLAG}, {"live", V_FLAG},
+			{"config", V_FLAG}, {"current", V_FLAG}, {"guest", V_FLAG}},
+		run_vcpucount, "domain vcpu counts", NULL, false},
+	{"vcpuinfo", {V_DOMAIN}, run_vcpuinfo, "detailed domain vcpu information", NULL, false},
+	{"dommemstat", {V_DOMAIN, {"period", V_NAMED}, V_CURRENT}, run_dommemstat,
+		"get memory statistics for a domain", "get memory statistics for", false},
+	{"domstats",
+		{{"state", V_FLAG}, {"cpu-total", V_FLAG}, {"balloon", V_FLAG}, {"vcpu", V_FLAG},
+			{"interface", V_FLAG}, {"block", V_FLAG}, {"list-active", V_FLAG},
+			{"list-inactive", V_FLAG}, {"list-running", V_FLAG},
+			{"list-paused", V_FLAG}, {"list-shutoff", V_FLAG}, {"list-other", V_FLAG},
+			{"raw", V_FLAG}, {"nowait", V_FLAG}, {"domain", V_MANY}},
+		run_domstats, "get statistics about one or multiple domains", NULL, false},
+	{"vncdisplay", {V_DOMAIN}, run_vncdisplay, "vnc display", NULL, false},
+	{"domdisplay", {V_DOMAIN, {"include-password", V_FLAG}, {"type", V_NAMED}, {"all", V_FLAG}},
+		run_domdisplay, "domain display connection URI", NULL, false},
+	{0},
+};
