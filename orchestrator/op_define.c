@@ -411,10 +411,12 @@ static int define_anew(
 		return -1;
 	bool done = fill_folder(dir, d, old, rebased, &held, err) == 0 &&
 		    record_write(dir, d, err) == 0;
-	if (done)
+	if (done) {
 		nics_release(old, d);
-	else
+		unlinkat(dir, RECORD_UNDEFINED, 0); /* it is to stay after all */
+	} else {
 		nics_release(d, old);
+	}
 	return done ? 0 : -1;
 }
 

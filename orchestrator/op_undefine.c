@@ -2,6 +2,9 @@
  * Undefining a guest: its record goes, and the disks that roost made for it stay unless their
  * removal is asked for. They are moved to $STATE/kept/NAME-ID, for a folder without a record
  * would be a broken guest. Runs in a worker of roostd.
+ *
+ * One that runs may be undefined, too: it is marked, goes on as it is (libvirt's word for it is
+ * transient), and roostd undefines it when it has ended.
  */
 #include "orchestrator/roostd.h"
 
@@ -15,6 +18,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/bases.h"
+#include "orchestrator/claim.h"
 #include "orchestrator/nic_issue.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
@@ -99,24 +103,25 @@ static int check_snapshots(int dir, const char *name, const json_t *args, struct
 	return err_hint(err, "`roost undefine --snapshots-metadata %s` forgets them, too", name);
 }
 
-int op_undefine(const json_t *args, json_t **ret, struct err *err)
+static int check(int dir, const char *name, const json_t *args, struct err *err)
 {
-	struct err none = ERR_INIT;
-	const char *name = json_get_str(args, "name", "");
-	_cleanup_close_ int guests = guests_open(err);
-	_cleanup_close_ int dir = guests < 0 ? -1 : guest_dir_open(name, err);
-	if (dir < 0)
-		return -1;
 	if (faccessat(dir, SAVE_MANAGED, F_OK, 0) == 0 &&
 		!json_get_bool(args, "managed-save", false)) {
 		err_set(err, ERR_REFUSED, "guest '%s' has been saved by managedsave", name);
 		return err_hint(err,
 			"`roost undefine --managed-save %s` gives up what was saved, too", name);
 	}
-	if (check_snapshots(dir, name, args, err) < 0)
-		return -1;
-	/* a broken guest can be undefined, too */
-	_cleanup_definition_ struct definition *d = record_read(name, &none);
+	return check_snapshots(dir, name, args, err);
+}
+
+/*
+ * What is to be kept is out of its folder, and that has the name `trash`: a half-removed guest is never listed. All of
+ * it by renames: it takes no time. The list of what is kept.
+ */
+static json_t *put_away(int guests, int dir, const struct definition *d, const json_t *args,
+	char trash[96], struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
 	char id[13];
 	id_new(id); /* nothing may be kept over what was kept of another */
 	if (d)
@@ -125,13 +130,29 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 			       ? json_array()
 			       : keep_disks(dir, name, id, err);
 	if (!kept)
+		return NULL;
+	snprintf(trash, 96, ".old-%s-%s", name, id);
+	if (renameat(guests, name, guests, trash) == 0)
+		return kept;
+	json_decref(kept);
+	err_errno(err, "cannot remove guest '%s'", name);
+	return NULL;
+}
+
+int op_undefine(const json_t *args, json_t **ret, struct err *err)
+{
+	struct err none = ERR_INIT;
+	char trash[96];
+	const char *name = json_get_str(args, "name", "");
+	_cleanup_close_ int guests = guests_open(err);
+	_cleanup_close_ int dir = guests < 0 ? -1 : guest_dir_open(name, err);
+	if (dir < 0 || check(dir, name, args, err) < 0)
 		return -1;
-	/* out of sight by one rename, then removed: a half-removed guest is never listed */
-	_cleanup_free_ char *trash = str_fmt(".old-%s-%d", name, (int)getpid());
-	if (renameat(guests, name, guests, trash) < 0) {
-		json_decref(kept);
-		return err_errno(err, "cannot remove guest '%s'", name);
-	}
+	/* a broken guest can be undefined, too */
+	_cleanup_definition_ struct definition *d = record_read(name, &none);
+	json_t *kept = put_away(guests, dir, d, args, trash, err);
+	if (!kept)
+		return -1;
 	if (dir_remove(guests, trash, err) < 0) {
 		json_decref(kept);
 		return err_prefix(err, "guest '%s' is undefined, but", name);
@@ -141,4 +162,52 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 	bases_sweep(SWEEP, NULL, NULL, &none); /* it was a clone, perhaps the last one */
 	*ret = json_pack("{s:o}", "kept", kept);
 	return 0;
+}
+
+/* ---- one that runs --------------------------------------------------------------------------------------------- */
+
+int undefine_mark(const json_t *args, json_t **ret, struct err *err)
+{
+	const char *name = json_get_str(args, "name", "");
+	_cleanup_close_ int dir = guest_dir_open(name, err);
+	if (dir < 0 || check(dir, name, args, err) < 0)
+		return -1;
+	if (record_is_transient(dir, "."))
+		return err_set(err, ERR_REFUSED,
+			"guest '%s' is undefined already: it is gone when it ends", name);
+	if (json_file_write(dir, RECORD_UNDEFINED, args, true, err) < 0)
+		return err_prefix(err, "guest '%s'", name);
+	*ret = json_pack("{s:[], s:b}", "kept", "transient", 1);
+	return 0;
+}
+
+void undefine_marked(const char *name)
+{
+	struct err ignored = ERR_INIT;
+	char trash[96];
+	_cleanup_close_ int guests = guests_open(&ignored);
+	if (guests < 0 || !record_is_transient(guests, name))
+		return;
+	_cleanup_close_ int dir = guest_dir_open(name, &ignored);
+	_cleanup_json_ json_t *args = json_file_read(dir, RECORD_UNDEFINED, &ignored);
+	if (!args || claim_check(dir, name, &ignored) < 0)
+		return;
+	json_object_set_new(args, "name", json_string(name)); /* whatever is in the file */
+	_cleanup_definition_ struct definition *d = record_read(name, &ignored);
+	_cleanup_json_ json_t *kept = put_away(guests, dir, d, args, trash, &ignored);
+	if (kept && d)
+		nics_release(d, NULL);
+	if (kept)
+		leftovers_clean(true);
+}
+
+void undefine_all_marked(struct supervisor *s)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	if (guests_names(&names, NULL, &ignored) < 0)
+		return;
+	for (char **name = names; *name; name++)
+		if (!keeper_find(s, *name))
+			undefine_marked(*name);
 }

@@ -153,6 +153,12 @@ bool record_looks_sound(int guests_dir, const char *name, bool *template)
 	return n > 2 && text[n - 2] == '}' && text[n - 1] == '\n';
 }
 
+bool record_is_transient(int guests_dir, const char *name)
+{
+	_cleanup_free_ char *mark = str_fmt("%s/" RECORD_UNDEFINED, name);
+	return faccessat(guests_dir, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 bool record_autostarts(int guests_dir, const char *name)
 {
 	struct err ignored = ERR_INIT;

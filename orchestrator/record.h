@@ -43,5 +43,9 @@ int record_add_seed(struct definition *d, struct err *err);
 bool record_looks_sound(int guests_dir, const char *name, bool *template);
 /* The same for `list --autostart`: of a record that cannot be read it is not known, so no. */
 bool record_autostarts(int guests_dir, const char *name);
+/* In the folder of a guest that was undefined while it runs: op_undefine.c. */
+#define RECORD_UNDEFINED "undefined"
+/* Is it marked so? It is no more once it has ended. `guests_dir` as above. */
+bool record_is_transient(int guests_dir, const char *name);
 
 #endif

@@ -159,6 +159,7 @@ int main(int argc, char **argv)
 		tell_ready(ready);
 	keepers_find_all(&s);
 	leftovers_clean(false);
+	undefine_all_marked(&s);
 	while (!s.quit && !idle(&s)) {
 		hear_signals(&s);
 		serve(&s);

@@ -135,6 +135,13 @@ enum home home_restore(const char *name, const char *id);
 void home_find_lost(struct supervisor *s,
 	void (*found)(struct supervisor *s, const char *name, const char *id));
 
+/* op_undefine.c: of a guest that runs; it is undefined when it has ended. */
+int undefine_mark(const json_t *args, json_t **ret, struct err *err);
+/* One that has ended, if it is marked so; at once but for the removing, which a child does. */
+void undefine_marked(const char *name);
+/* The same of all that do not run: they ended while no roostd was there. */
+void undefine_all_marked(struct supervisor *s);
+
 /* roostd_workers.c */
 typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
 /* Runs `work` in a child; its result answers the request. */

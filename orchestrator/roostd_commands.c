@@ -148,10 +148,12 @@ static int undefine(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "name", "");
-	(void)ret;
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	return work_when_off(self, name, op_undefine, r, err);
+	struct keeper *k = json_get_bool(args, "running", false) ? keeper_find(self, name) : NULL;
+	if (!k)
+		return work_when_off(self, name, op_undefine, r, err);
+	return keeper_follow(k, r) ? 1 : undefine_mark(args, ret, err);
 }
 
 /* What makes a guest of another name out of one: it gets that name, or a clone has it. */
@@ -422,7 +424,9 @@ const struct command supervisor_commands[] = {
 			{"remove-storage", ARG_BOOL, true,
 				"delete the disks that roost made for it"},
 			{"managed-save", ARG_BOOL, true, "give up what managedsave has saved"},
-			{"snapshots-metadata", ARG_BOOL, true, "forget its snapshots"}),
+			{"snapshots-metadata", ARG_BOOL, true, "forget its snapshots"},
+			{"running", ARG_BOOL, true,
+				"one that runs, too: it goes on, and is forgotten when it ends"}),
 		CMD_CHANGING, undefine},
 	{"roost-rename", "Gives another name to a guest that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"},

@@ -507,6 +507,7 @@ static void forget(struct supervisor *s, struct keeper *k)
 	memcpy(id, k->id, sizeof(id));
 	err_set(&err, ERR_GONE, "guest '%s' has ended", k->name);
 	answer_all(s, &k->attenders, &err);
+	undefine_marked(k->name);
 	keeper_free(s, k);
 	if (runs >= 0)
 		end_run(s, runs, id);

@@ -85,17 +85,19 @@ static int run_undefine(const struct cli *cli, struct err *err)
 	size_t i;
 	if (guest_find(cli->operands[0], &f, err) < 0 ||
 		supervisor_call("roost-undefine",
-			json_pack("{s:s, s:b, s:b, s:b}", "name", f.name, "remove-storage",
+			json_pack("{s:s, s:b, s:b, s:b, s:b}", "name", f.name, "remove-storage",
 				cli_flag(cli, "remove-all-storage"), "managed-save",
 				cli_flag(cli, "managed-save"), "snapshots-metadata",
-				cli_flag(cli, "snapshots-metadata")),
+				cli_flag(cli, "snapshots-metadata"), "running",
+				cli_flag(cli, "running")),
 			&reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;
 	}
-	printf("Guest '%s' undefined\n", f.name);
+	printf("Guest '%s' undefined%s\n", f.name,
+		json_get_bool(reply, "transient", false) ? "; it goes on until it ends" : "");
 	kept = json_object_get(reply, "kept");
 	json_array_foreach (kept, i, path)
 		printf("kept: %s\n", json_string_value(path));
@@ -114,5 +116,7 @@ const struct verb verb_undefine = {"undefine", "NAME",
 	"Forgets a guest that does not run; its disks stay.", 1, 1, false,
 	{{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"},
 		{"managed-save", NULL, 0, "also give up what managedsave has saved of it"},
-		{"snapshots-metadata", NULL, 0, "also forget its snapshots; their files stay"}},
+		{"snapshots-metadata", NULL, 0, "also forget its snapshots; their files stay"},
+		{"running", NULL, 0,
+			"also one that runs: it goes on, and is forgotten when it ends"}},
 	run_undefine, "roost undefine web1", GROUP_DEFINITION, GUESTS_STOPPED};

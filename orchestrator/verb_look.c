@@ -93,7 +93,7 @@ static void list_stopped(struct row **rows, size_t *count)
 	if (guests < 0 || dir_names(guests, &names, NULL, &ignored) < 0)
 		return;
 	for (char **name = names; *name; name++) {
-		if (is_running(*rows, running, *name))
+		if (is_running(*rows, running, *name) || record_is_transient(guests, *name))
 			continue;
 		struct row *r = new_row(rows, count);
 		char crashed[96];
@@ -192,6 +192,8 @@ static void read_records(struct row *rows, size_t count)
 
 static void print_json(const struct cli *cli, const struct row *rows, size_t count)
 {
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int guests = guests_open(&ignored);
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++) {
 		const struct status *s = &rows[i].status;
@@ -203,6 +205,8 @@ static void print_json(const struct cli *cli, const struct row *rows, size_t cou
 			json_object_set_new(o, "vcpus", json_integer(s->vcpus));
 			json_object_set_new(o, "memory", json_integer(s->memory));
 			json_object_set_new(o, "busy", json_string(s->busy));
+			if (record_is_transient(guests, s->name))
+				json_object_set_new(o, "transient", json_true());
 		}
 		if (rows[i].saved)
 			json_object_set_new(o, "managed_save", json_true());
@@ -437,10 +441,14 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 	if (!d)
 		return -1;
 	bool running = s.number != 0;
+	_cleanup_close_ int guests = guests_open(err);
+	bool transient = record_is_transient(guests, d->name);
 	if (cli->json) {
 		json_t *o = definition_to_json(d);
 		json_object_set_new(o, "state", json_string(guest_state_name(s.state)));
 		json_object_set_new(o, "reason", json_string(s.reason));
+		if (transient)
+			json_object_set_new(o, "transient", json_true());
 		if (running && s.tpm_pid)
 			json_object_set_new(o, "tpm_gone", json_string(s.tpm_gone));
 		json_object_set_new(
@@ -481,8 +489,8 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 		running && d->vnc.enabled ? run_path(f.id, "vnc.sock", err) : NULL;
 	if (vnc)
 		printf("%-16s%s\n", "VNC:", vnc);
-	printf("%-16s%s\n", "Persistent:", "yes");
-	printf("%-16s%s\n", "Autostart:", d->autostart ? "enable" : "disable");
+	printf("%-16s%s\n", "Persistent:", transient ? "no" : "yes");
+	printf("%-16s%s\n", "Autostart:", d->autostart && !transient ? "enable" : "disable");
 	if (d->issued.template)
 		printf("%-16s%s\n", "Template:", "yes");
 	printf("%-16s%s\n", "Managed save:", !running && saved_exists(d->name) ? "yes" : "no");

@@ -228,24 +228,29 @@ static int run_undefine(struct virsh *v)
 	static const char *const same[] = {
 		"managed-save", "snapshots-metadata", "remove-all-storage"};
 	struct found f;
-	struct err err = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
-	_cleanup_json_ json_t *answer = NULL;
+	_cleanup_json_ json_t *answer = NULL, *info = NULL;
 	size_t i;
 	json_t *disk;
 	if (named(v, &f, &w) < 0)
 		return -1;
-	for (size_t j = 0; j < ARRAY_SIZE(same); j++)
-		if (virsh_flag(v, same[j]))
-			words_fmt(&w, "--%s", same[j]);
 	if (virsh_flag(v, "storage"))
 		return virsh_error(
 			"--storage is not there: --remove-all-storage removes the disks that are the "
 			"guest's own");
-	if (words_ask(&w, "undefine", &answer, &err) < 0) {
+	if (virsh_ask(v, NULL, &w, "dominfo", &info) < 0)
+		return -1;
+	if (json_get_bool(info, "transient", false)) {
 		virsh_error("Failed to undefine domain '%s'", f.name);
-		return virsh_reason(&err);
+		return virsh_error(
+			"Requested operation is not valid: cannot undefine transient domain");
 	}
+	for (size_t j = 0; j < ARRAY_SIZE(same); j++)
+		if (virsh_flag(v, same[j]))
+			words_fmt(&w, "--%s", same[j]);
+	words_add(&w, "--running");
+	if (virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
+		return -1;
 	virsh_say(v, "Domain '%s' has been undefined", f.name);
 	json_array_foreach (json_object_get(answer, "removed"), i, disk)
 		virsh_say(v, "Volume '%s'(%s) removed.", json_get_str(disk, "target", ""),

@@ -20,6 +20,14 @@ static long long kib(const json_t *o, const char *key)
 	return (long long)(json_get_int(o, key, 0) / 1024);
 }
 
+/* "autostart" is true, or how: an order, a delay. */
+static bool starts_with_host(const json_t *info)
+{
+	const json_t *autostart = json_object_get(info, "autostart");
+	return (json_is_true(autostart) || json_is_object(autostart)) &&
+	       !json_get_bool(info, "transient", false);
+}
+
 static int run_dominfo(struct virsh *v)
 {
 	_cleanup_json_ json_t *info = NULL;
@@ -42,8 +50,7 @@ static int run_dominfo(struct virsh *v)
 	virsh_fact(16, "Max memory:", "%lld KiB", kib(info, "max_memory"));
 	virsh_fact(16, "Used memory:", "%lld KiB", kib(info, runs ? "current_memory" : "memory"));
 	virsh_fact(16, "Persistent:", "%s", json_get_bool(info, "transient", false) ? "no" : "yes");
-	virsh_fact(16, "Autostart:", "%s",
-		json_get_bool(info, "autostart", false) ? "enable" : "disable");
+	virsh_fact(16, "Autostart:", "%s", starts_with_host(info) ? "enable" : "disable");
 	virsh_fact(16, "Managed save:", "%s",
 		json_get_bool(info, "managed_save", false) ? "yes" : "no");
 	virsh_fact(16, "Security model:", "none");
