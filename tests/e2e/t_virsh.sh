@@ -1,0 +1,244 @@
+#!/bin/sh
+# roost under the name virsh prints what libvirt 9's virsh prints: columns, words, streams, blank lines, exit codes
+# (shared/facts-virsh.md, measured). Answers are compared whole, with the ends of lines shown.
+. "$TOP/tests/e2e/lib.sh"
+need pico.raw
+mkdir "$TMPDIR/bin"
+ln -s "$(command -v roost)" "$TMPDIR/bin/virsh"
+PATH=$TMPDIR/bin:$PATH
+
+# answers STATUS COMMAND...: standard output, then standard error, must be what stands on standard input
+answers() {
+	cat >"$TMPDIR/expected"
+	answers_status=$1
+	shift
+	answers_got=0
+	"$@" >"$TMPDIR/stdout" 2>"$TMPDIR/stderr" </dev/null || answers_got=$?
+	{
+		sed 's/$/$/' "$TMPDIR/stdout"
+		sed 's/^/2|/; s/$/$/' "$TMPDIR/stderr"
+	} >"$TMPDIR/answer"
+	diff -u "$TMPDIR/expected" "$TMPDIR/answer" || fail "$*: another answer"
+	check_eq "$*: its status" "$answers_status" "$answers_got"
+}
+# refuses LINE COMMAND...: it says that alone, behind the blank line
+refuses() {
+	refuses_line=$1
+	shift
+	printf '$\n2|error: %s$\n' "$refuses_line" | answers 1 "$@"
+}
+# silent COMMAND...: nothing but the blank line
+silent() {
+	echo '$' | answers 0 "$@"
+}
+# says LINE COMMAND...
+says() {
+	says_line=$1
+	shift
+	printf '%s$\n$\n' "$says_line" | answers 0 "$@"
+}
+
+say "nothing is there"
+answers 0 virsh list <<'E'
+ Id   Name   State$
+--------------------$
+$
+E
+silent virsh list --name
+refuses "failed to get domain 'nosuch'" virsh start nosuch
+answers 1 virsh net-start nosuch <<'E'
+$
+2|error: failed to get network 'nosuch'$
+2|error: Network not found: no network with matching name 'nosuch'$
+E
+
+say "mistakes in what is typed: no blank line"
+mistake() {
+	mistake_line=$1
+	shift
+	printf '2|error: %s$\n' "$mistake_line" | answers 1 "$@"
+}
+mistake "unknown command: 'frobnicate'" virsh frobnicate
+mistake "command 'list' doesn't support option --frob" virsh list --frob
+mistake "unexpected data 'extra'" virsh list extra
+mistake "option --all already seen" virsh list --all --all
+mistake "command 'start' requires <domain> option" virsh start
+mistake "command 'setmem' requires --size option" virsh setmem a
+answers 1 virsh -c foo:///x list <<'E'
+2|error: failed to connect to the hypervisor$
+2|error: no connection driver available for foo:///x$
+E
+refuses "Failed to open file '/nonexistent.xml': No such file or directory" virsh define /nonexistent.xml
+check_status 1 virsh pool-list --all
+check_match "what there is not" 'error: roost has no storage pools: ' "$out"
+check_status 1 virsh attach-device a x.xml
+check_match "devices in XML" 'use attach-disk' "$out"
+
+say "one that does not run"
+pico vm01 "max_memory: 64M" "max_vcpus: 2" >/dev/null
+uuid=$(roost domuuid vm01)
+answers 0 virsh list --all <<'E'
+ Id   Name   State$
+-----------------------$
+ -    vm01   shut off$
+$
+E
+echo ' -    vm01   shut off$' | answers 0 virsh -q list --all
+says - virsh domid vm01
+for verb in suspend resume reboot shutdown destroy; do
+	answers 1 virsh $verb vm01 <<E
+\$
+2|error: Failed to $verb domain 'vm01'\$
+2|error: Requested operation is not valid: domain is not running\$
+E
+done
+refuses "Requested operation is not valid: domain is not running" virsh setvcpus vm01 1
+refuses "Requested operation is not valid: domain is not running" virsh setmem vm01 64M
+answers 1 virsh domifaddr vm01 <<'E'
+$
+2|error: Failed to query for interfaces addresses$
+2|error: Requested operation is not valid: domain is not running$
+E
+refuses "The domain is not running" virsh console vm01
+answers 0 virsh vcpucount vm01 <<'E'
+maximum      config         2$
+current      config         1$
+$
+E
+
+say "it runs"
+# where KVM is not proven it says so, on standard error
+check_match "start" "^Domain 'vm01' started$" "$(virsh start vm01 2>/dev/null)"
+id=$(roost domid vm01)
+refuses "Domain is already active" virsh start vm01
+answers 0 virsh list <<E
+ Id   Name   State\$
+----------------------\$
+ $id    vm01   running\$
+\$
+E
+says "$uuid vm01" virsh list --uuid --name
+answers 0 virsh "list --name; domid vm01" <<E
+vm01\$
+\$
+$id\$
+\$
+E
+says "running (booted)" virsh domstate --reason vm01
+says vm01 virsh domname "$id"
+says "$uuid" virsh domuuid vm01
+virsh dominfo "$uuid" | sed 's/^CPU time: .*s$/CPU time:       -/' >"$TMPDIR/dominfo"
+answers 0 cat "$TMPDIR/dominfo" <<E
+Id:             $id\$
+Name:           vm01\$
+UUID:           $uuid\$
+OS Type:        hvm\$
+State:          running\$
+CPU(s):         1\$
+CPU time:       -\$
+Max memory:     65536 KiB\$
+Used memory:    $(($(roost dominfo vm01 --json | jq .current_memory) / 1024)) KiB\$
+Persistent:     yes\$
+Autostart:      disable\$
+Managed save:   no\$
+Security model: none\$
+Security DOI:   0\$
+\$
+E
+answers 0 virsh vcpucount vm01 <<'E'
+maximum      config         2$
+maximum      live           2$
+current      config         1$
+current      live           1$
+$
+E
+greater="invalid argument: requested vcpus is greater than max allowable vcpus for the"
+refuses "$greater live domain: 5 > 2" virsh setvcpus vm01 5
+refuses "$greater persistent domain: 5 > 2" virsh setvcpus vm01 5 --config
+refuses "Can't set 0 processors for a VM" virsh setvcpus vm01 0
+refuses "Numeric value 'abc' for <count> option is malformed or out of range" virsh setvcpus vm01 abc
+refuses "Option --config is required by option --maximum" virsh setvcpus vm01 2 --maximum
+silent virsh setvcpus vm01 2 --config
+refuses "invalid argument: cannot set memory higher than max memory" virsh setmem vm01 1G
+answers 1 virsh setmem vm01 1Q <<'E'
+$
+2|error: Scaled numeric value '1Q' for <size> option is malformed or out of range$
+2|error: invalid argument: unknown suffix 'Q'$
+E
+check_status 1 virsh setmem vm01 2048 # the chapter's: 2 MiB
+check_match "what is meant" '2048 KiB would leave the guest nothing .* say 2048M$' "$out"
+answers 1 virsh setmaxmem vm01 1G <<'E'
+$
+2|error: Unable to change MaxMemorySize$
+2|error: Requested operation is not valid: cannot resize the maximum memory on an active domain$
+E
+silent virsh setmaxmem vm01 128M --config
+says "Domain 'vm01' suspended" virsh suspend vm01
+says "Domain 'vm01' suspended" virsh suspend vm01 # also when it is paused
+says "paused (user)" virsh domstate vm01 --reason
+says "Domain 'vm01' resumed" virsh resume vm01
+answers 1 virsh resume vm01 <<'E'
+$
+2|error: Failed to resume domain 'vm01'$
+2|error: Requested operation is not valid: domain is already running$
+E
+refuses "Cannot run interactive console without a controlling TTY" virsh console vm01
+refuses "Unknown mode bogus value, expecting 'acpi', 'agent', 'initctl', 'signal', or 'paravirt'" virsh shutdown vm01 --mode bogus
+says "Domain 'vm01' was reset" virsh reset vm01
+
+say "disks"
+disk=$(roost domblklist vm01 --json | jq -r '.[0].source')
+target=$(roost domblklist vm01 --json | jq -r '.[0].target')
+virsh domblklist vm01 >"$TMPDIR/list"
+check_eq "domblklist" " Target   Source| $target      $disk|" "$(sed 2d "$TMPDIR/list" | paste -s -d '|' -)"
+check_eq "its rule" $((${#disk} + 12)) "$(sed -n 2p "$TMPDIR/list" | tr -d '\n' | wc -c)"
+check_match "of which kind" " file +disk +$target +$disk\$" "$(virsh domblklist vm01 --details)"
+refuses "invalid argument: invalid path vdq not assigned to domain" virsh domblkinfo vm01 vdq
+check_match "domblkinfo" '^Capacity:       [0-9]+$' "$(virsh domblkinfo vm01 "$target")"
+qemu-img create -q -f qcow2 "$TMPDIR/data.qcow2" 1M
+answers 1 virsh attach-disk vm01 "$TMPDIR/data.qcow2" "$target" <<E
+\$
+2|error: Failed to attach disk\$
+2|error: XML error: target '$target' duplicated for disk sources '$disk' and '$disk'\$
+E
+check_status 1 virsh attach-disk vm01 "$TMPDIR/data.qcow2" vdc # as raw it would show the guest a qcow2 header
+check_match "a format that is not said" 'looks like qcow2, and no format is said: add --subdriver qcow2' "$out"
+refuses "No disk found whose source path or target is vdz" virsh detach-disk vm01 vdz
+
+say "the end"
+says "Domain 'vm01' marked as autostarted" virsh autostart vm01
+says "Domain 'vm01' has been undefined" virsh undefine vm01
+check_match "it goes on" '^Persistent:     no$' "$(virsh dominfo vm01)"
+check_match "it does not start with the host" '^Autostart:      disable$' "$(virsh dominfo vm01)"
+says vm01 virsh list --transient --name
+answers 1 virsh undefine vm01 <<'E'
+$
+2|error: Failed to undefine domain 'vm01'$
+2|error: Requested operation is not valid: cannot undefine transient domain$
+E
+says "Domain 'vm01' is being shutdown" virsh shutdown vm01
+its_folder_is_gone() {
+	[ -z "$(ls "$ROOST_STATE/guests")" ]
+}
+wait_until 20 its_folder_is_gone
+silent virsh list --all --name
+
+say "one that is undefined, and ends while nobody of roost's is there"
+pico vm02 >/dev/null
+virsh -q start vm02 2>/dev/null
+virsh -q undefine vm02
+qemu=$(roost dominfo vm02 --json | jq .qemu_pid)
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait KILL $(roostd_pids) "$(roost dominfo vm02 --json | jq .keeper_pid)" "$qemu"
+check_eq "nobody sees it" "" "$(roost list --all --name)"
+pico vm02 >/dev/null
+check_eq "its name is free, and another has it" vm02 "$(roost list --all --name)"
+virsh -q start vm02 2>/dev/null
+says "Domain 'vm02' destroyed" virsh destroy vm02
+says "shut off (destroyed)" virsh domstate vm02 --reason
+
+say "from standard input"
+printf 'list --all --name\nnosuch\nuri\n' >"$TMPDIR/lines"
+answered=$(virsh -q <"$TMPDIR/lines" 2>"$TMPDIR/stderr" | sed 's/virsh # //g' | paste -s -d ' ' -)
+check_match "what it answers" '^vm02 qemu:///(system|session) *$' "$answered"
+check_eq "and what it refuses" "error: unknown command: 'nosuch'" "$(cat "$TMPDIR/stderr")"
