@@ -108,12 +108,6 @@ static int work_when_off(
 	return worker_start(s, work, r, err) < 0 ? -1 : 1;
 }
 
-static int look_df(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	(void)args, (void)ret;
-	return may_change(self, r, err) < 0 || worker_start(self, op_df, r, err) < 0 ? -1 : 1;
-}
-
 static int plugged_nic(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -134,14 +128,6 @@ static int look_round(
 		return -1;
 	json_object_set_new(r->args, "remove", json_boolean(str_eq(r->command, "roost-gc")));
 	return worker_start(self, op_doctor, r, err) < 0 ? -1 : 1;
-}
-
-static int look_disk_size(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	(void)args, (void)ret;
-	return may_change(self, r, err) < 0 || worker_start(self, op_disk_size, r, err) < 0 ? -1
-											    : 1;
 }
 
 static int undefine(
@@ -210,16 +196,8 @@ static int change_image(
 	return worker_start(self, op_image_change, r, err) < 0 ? -1 : 1;
 }
 
-static int look_unrecorded(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	(void)args, (void)ret;
-	return may_change(self, r, err) < 0 || worker_start(self, op_image_unrecorded, r, err) < 0
-		       ? -1
-		       : 1;
-}
-
-static int change_network(
+/* What needs nothing but a worker. */
+static int plain_work(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	static const struct {
@@ -233,6 +211,9 @@ static int change_network(
 		{"roost-net-autostart", op_network_autostart},
 		{"roost-net-host", op_network_host},
 		{"roost-net-publish", op_network_publish},
+		{"roost-df", op_df},
+		{"roost-disk-size", op_disk_size},
+		{"roost-image-unrecorded", op_image_unrecorded},
 	};
 	size_t i = 0;
 	(void)args, (void)ret;
@@ -513,31 +494,31 @@ const struct command supervisor_commands[] = {
 		ARGS({"image", ARG_STR, false, "its name"}), CMD_QUICK, change_image},
 	{"roost-image-unrecorded",
 		"Lists the disks of guests that no record tells, and what they stand on.", NULL,
-		CMD_QUICK, look_unrecorded},
+		CMD_QUICK, plain_work},
 	{"roost-net-define", "Makes or changes a network.",
 		ARGS({"definition", ARG_OBJECT, false,
 			"as its record holds it; what may be left out is chosen"}),
-		CMD_CHANGING, change_network},
+		CMD_CHANGING, plain_work},
 	{"roost-net-undefine", "Forgets a network that is not active and that no guest uses.",
-		ARGS(NETWORK), CMD_CHANGING, change_network},
+		ARGS(NETWORK), CMD_CHANGING, plain_work},
 	{"roost-net-start", "Starts a network; the answer comes when guests may join it.",
-		ARGS(NETWORK), CMD_CHANGING, change_network},
+		ARGS(NETWORK), CMD_CHANGING, plain_work},
 	{"roost-net-destroy", "Ends a network; guests that run lose it.", ARGS(NETWORK),
-		CMD_CHANGING, change_network},
+		CMD_CHANGING, plain_work},
 	{"roost-net-autostart", "Has a network started when the host boots, or no longer.",
 		ARGS(NETWORK, {"autostart", ARG_BOOL, true, "default true"}), CMD_CHANGING,
-		change_network},
+		plain_work},
 	{"roost-net-host", "Gives a name and an address to a host on a network that is no guest.",
 		ARGS(NETWORK, {"mac", ARG_STR, true, "its MAC address"},
 			{"name", ARG_STR, true, "its name"},
 			{"address", ARG_STR, true, "the address; default: a free one"},
 			{"remove", ARG_BOOL, true, "takes both away; mac or name tell which"}),
-		CMD_CHANGING, change_network},
+		CMD_CHANGING, plain_work},
 	{"roost-net-publish", "Leads a port of the host to a guest that runs, until it ends.",
 		ARGS(NETWORK, {"guest", ARG_STR, false, "which one"},
 			{"port", ARG_STR, false, "[ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]"},
 			{"remove", ARG_BOOL, true, "no longer"}),
-		CMD_CHANGING, change_network},
+		CMD_CHANGING, plain_work},
 	{"roost-managed-save", "Saves a guest into its folder and ends it, as `roost managedsave`.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_CHANGING, managed},
 	{"roost-managed-snapshot", "Makes a snapshot of a guest, with its RAM in its folder.",
@@ -576,9 +557,9 @@ const struct command supervisor_commands[] = {
 		look_capabilities},
 	{"roost-disk-size", "Tells how large a disk of a guest is that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}),
-		CMD_QUICK, look_disk_size},
+		CMD_QUICK, plain_work},
 	{"roost-df", "Tells how full the file systems of a guest are that does not run.",
-		ARGS({"name", ARG_STR, false, "the guest"}), CMD_QUICK, look_df},
+		ARGS({"name", ARG_STR, false, "the guest"}), CMD_QUICK, plain_work},
 	{"roost-nic-issue",
 		"Issues an address to an interface that is about to be plugged, and starts its network.",
 		ARGS({"name", ARG_STR, false, "the guest"},

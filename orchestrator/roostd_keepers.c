@@ -333,8 +333,7 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 /* One that runs, and whose folder in $RUN is gone: soon it has one again. */
 static void find_lost(struct supervisor *s, const char *name, const char *id)
 {
-	struct keeper *k = keeper_new(s, name, id);
-	k->retry_at = clock_ms();
+	keeper_new(s, name, id)->retry_at = clock_ms();
 }
 
 void keepers_find_all(struct supervisor *s)
