@@ -36,11 +36,11 @@ shared := definition_dump definition_nics \
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
 	validate validate_hardware validate_networks qemu_caps verb_validate verb_autostart verb_boot verb_halt children
-roostd := roostd roostd_listen roostd_home roostd_networks roostd_reap roostd_commands roostd_keepers roostd_workers op_define op_undefine op_rename failpoint qemu_caps \
+roostd := roostd roostd_listen roostd_home roostd_networks roostd_reap roostd_commands roostd_keepers roostd_workers op_define op_undefine op_rename qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_home guest_tell guest_events guest_end op_start op_adopt \
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \
-	ports journal argv launch policy tpm vnc failpoint
+	ports journal argv launch policy tpm vnc
 roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
 roost  += complete verb_completion man man_pages editor verb_edit verb_rename
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
@@ -57,7 +57,7 @@ shared += seed_write password definition_cloud userdata_keys
 shared += definition_hardware pci_place
 shared += save_file store_open lineage committed
 shared += image_change image_users image_name
-roost  += verb_store verb_image_list image_ask failpoint
+roost  += verb_store verb_image_list image_ask
 roostd += roostd_images
 roost  += verb_save saving saved verb_media media
 roost  += installer installing verb_install run_options
@@ -75,7 +75,7 @@ shared += df
 roostd += nic_issue op_nic op_df op_doctor doctor_guests doctor_networks doctor_processes
 roostd += op_blockpull_off op_blockcommit_off image_remake image_stands
 roost  += verb_df df_running df_text
-shared += another claim
+shared += another claim failpoint
 shared += network network_keys network_subnet host_routes network_address network_address_void network_users
 shared += network_call network_up network_tap network_publish nic_tap
 roost  += logout

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "netsetup/confine.h"
 #include "netsetup/namespace.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/paths.h"
 
 enum {
@@ -197,12 +198,17 @@ static int drop(struct err *err)
 
 static int set_up(struct holder *h, int tap, struct err *err)
 {
-	if ((h->own && read_addresses(h, err) < 0) || enter(h, tap, err) < 0 ||
-		ports_open(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
-		lay(h, err) < 0 || want_uplink(h, err) < 0 || (h->own && names_start(h, err) < 0) ||
-		drop(err) < 0)
+	if ((h->own && read_addresses(h, err) < 0) || enter(h, tap, err) < 0)
 		return -1;
-	return holder_listen(h, err);
+	failpoint("holder-entered");
+	if (ports_open(h, err) < 0 || open_kernel(h, err) < 0 || ports_find(h, err) < 0 ||
+		lay(h, err) < 0)
+		return -1;
+	failpoint("holder-laid");
+	if (want_uplink(h, err) < 0 || (h->own && names_start(h, err) < 0))
+		return -1;
+	failpoint("holder-named");
+	return drop(err) < 0 ? -1 : holder_listen(h, err);
 }
 
 static void run(struct holder *h, struct request *r)
@@ -256,6 +262,7 @@ static void doze(struct holder *h, int signals)
 static void take_down(struct holder *h)
 {
 	struct err ignored = ERR_INIT;
+	failpoint("holder-ending");
 	unlinkat(h->run, "net.sock", 0);
 	publish_close(h);
 	dhcp_close(h->dhcp);
@@ -287,6 +294,7 @@ int holder_run(const struct network *n, const struct uplink_inside *way, int run
 		dhcp_close(h.dhcp);
 		return err_exit_code(err.kind);
 	}
+	failpoint("holder-serves");
 	outer_say(outer, json_pack("{s:{}}", "return"));
 	while (!h.quit) {
 		serve(&h);

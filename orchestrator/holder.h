@@ -78,10 +78,10 @@ int holder_run(const struct network *n, const struct uplink_inside *way, int run
 int holder_listen(struct holder *h, struct err *err);
 /*
  * Into the lock itself, which so stays the same file, and by one write, so that it is never half there: who holds
- * it, for roostd, which watches both. holder_home.c
+ * it, and whether it has come up, for roostd, which watches both. holder_home.c
  */
-int holder_write(
-	int lock, const struct network *n, const struct proc *inner, pid_t outer, struct err *err);
+int holder_write(int lock, const struct network *n, const struct proc *inner, pid_t outer, bool up,
+	struct err *err);
 void home_look(struct holder *h);
 
 /* What `outer` and the holder say to each other: one JSON object a line. Blocks for at most `ms`. roost-net.c */

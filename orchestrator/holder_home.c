@@ -15,15 +15,15 @@
 
 enum { LOOK_MS = 1000, WIDTH = 512 };
 
-int holder_write(
-	int lock, const struct network *n, const struct proc *inner, pid_t outer, struct err *err)
+int holder_write(int lock, const struct network *n, const struct proc *inner, pid_t outer, bool up,
+	struct err *err)
 {
 	struct proc other = PROC_NONE;
 	if (proc_open(outer, &other, err) < 0)
 		return -1;
-	_cleanup_json_ json_t *who = json_pack("{s:s, s:i, s:I, s:i, s:I, s:s}", "name", n->name,
-		"pid", (int)inner->pid, "start", (json_int_t)inner->start, "outer", (int)outer,
-		"outer_start", (json_int_t)other.start, "boot", boot_id());
+	_cleanup_json_ json_t *who = json_pack("{s:s, s:i, s:I, s:i, s:I, s:s, s:b}", "name",
+		n->name, "pid", (int)inner->pid, "start", (json_int_t)inner->start, "outer",
+		(int)outer, "outer_start", (json_int_t)other.start, "boot", boot_id(), "up", up);
 	_cleanup_free_ char *text = json_line(who);
 	_cleanup_free_ char *wide = str_fmt("%-*s\n", WIDTH - 1, text);
 	proc_close(&other);
@@ -45,7 +45,7 @@ static int make_folder(struct holder *h, struct err *err)
 	_cleanup_close_ int lock = run < 0 ? -1 : file_lock(run, "holder", err);
 	if (lock < 0 || proc_open(getpid(), &self, err) < 0)
 		return -1;
-	int result = holder_write(lock, h->network, &self, h->parent, err);
+	int result = holder_write(lock, h->network, &self, h->parent, true, err);
 	proc_close(&self);
 	if (result < 0)
 		return -1;

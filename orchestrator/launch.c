@@ -7,7 +7,7 @@
  *	4. an empty network namespace	unless QEMU's own user networking needs the host's (root only)
  *	5. limits			no core dumps: they would hold the guest's RAM
  *	6. no privilege			empty bounding set, own uid and gid, no groups (root only)
- *	7. no_new_privs			nothing it runs can gain any
+ *	7. no_new_privs			nothing it runs can gain any; a user's may be asked for its taps
  *	8. a fixed environment, exec
  *
  * seccomp is QEMU's own `-sandbox` line (argv.c). A guest has no PDEATHSIG: it outlives us.
@@ -169,6 +169,16 @@ static void drop_privilege(const struct launch *l, gid_t kvm_group)
 		die("taking its own uid");
 }
 
+/*
+ * A network whose holder was killed is taken up again by a tap out of a QEMU's hands (network_tap.h). Yama, where a host has it,
+ * grants that to root and to parents alone (kernel.yama.ptrace_scope=1); a user's roostd is none, or no more. What it grants is
+ * kept over exec, for no hook of Yama's undoes it. The user's other programs get no more than his QEMU's sockets and disks give them.
+ */
+static void let_taps_out(void)
+{
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); /* EINVAL: there is no Yama */
+}
+
 static _Noreturn void enter_jail(const struct launch *l, pid_t parent)
 {
 	static char *const environment[] = {
@@ -194,6 +204,8 @@ static _Noreturn void enter_jail(const struct launch *l, pid_t parent)
 		drop_privilege(l, kvm_group);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		die("no_new_privs");
+	if (!l->uid)
+		let_taps_out();
 	/* now, for a change of the uid undoes it; who started us waits in vfork() or is dead */
 	if (l->dies_with_us && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
 		die("its end with ours");

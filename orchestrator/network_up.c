@@ -16,6 +16,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/access.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/network_call.h"
 #include "orchestrator/network_publish.h"
 #include "orchestrator/network_tap.h"
@@ -160,6 +161,7 @@ static int start(const struct network *n, struct err *err)
 		return -1;
 	if (spawn(n, path, theirs, tap, err) < 0)
 		return -1;
+	failpoint("network-spawned");
 	cleanup_close(&theirs);
 	return hear_answer(n, answer, err);
 }
@@ -187,6 +189,7 @@ static int up(const struct network *n, bool again, struct err *err)
 		remove_folder(n);
 		return -1;
 	}
+	failpoint("network-up");
 	network_republish(n);
 	return 0;
 }
@@ -234,8 +237,10 @@ int network_down(const struct network *n, struct err *err)
 		*err = why;
 		return -1;
 	}
+	failpoint("network-quit");
 	if ((!asked || !waits_until_free(n)) && end_silent(n, err) < 0)
 		return -1;
+	failpoint("network-ended");
 	remove_folder(n);
 	return 0;
 }

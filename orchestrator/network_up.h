@@ -1,7 +1,7 @@
 /*
  * Starting and ending a network: its holder, roost-net.
  *
- *	$RUN/n/ID/holder	locked as long as there is one: {"pid","start","outer","outer_start","boot"}; it stays when
+ *	$RUN/n/ID/holder	locked as long as there is one: {"name","pid","start","outer","outer_start","boot","up"}; it stays when
  *				the holder was killed, and goes when the network was ended
  *	$RUN/n/ID/up.lock	held by who starts or ends it
  */

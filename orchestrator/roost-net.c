@@ -30,6 +30,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "netsetup/uplink.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/holder.h"
 #include "orchestrator/net_watch.h"
 #include "orchestrator/paths.h"
@@ -92,6 +93,7 @@ static int take_lock(struct outer *o, struct err *err)
 	_cleanup_free_ char *folder = network_run_path(&o->network, NULL, err);
 	o->run = folder ? dir_open(AT_FDCWD, folder, err) : -1;
 	o->lock = o->run < 0 ? -1 : file_lock(o->run, "holder", err);
+	failpoint("net-locked");
 	if (o->lock >= 0)
 		return 0;
 	return err->kind == ERR_BUSY ? err_set(err, ERR_BUSY, "it is active already") : -1;
@@ -145,6 +147,7 @@ static int fork_inner(struct outer *o, int tap, struct err *err)
 	close(pair[1]);
 	cleanup_close(&tap);
 	o->link = pair[0];
+	failpoint("net-forked");
 	if (pid < 0)
 		return err_errno(err, "cannot fork the holder");
 	return proc_open_child(pid, &o->inner, err);
@@ -158,12 +161,14 @@ static int say_uplink(struct outer *o)
 /* What inner asks for, then its result. */
 static int set_up(struct outer *o, struct err *err)
 {
+	failpoint("net-written");
 	_cleanup_json_ json_t *ready = outer_hear(o->link, SET_UP_MS, err);
 	if (!ready)
 		return -1;
 	if (json_object_get(ready, "namespace")) {
 		if (uplink_up(o->uplink, o->inner.pid, err) < 0)
 			return -1;
+		failpoint("net-linked");
 		if (say_uplink(o) < 0)
 			return err_errno(err, "cannot speak with the holder");
 		json_decref(ready);
@@ -222,6 +227,7 @@ static void look_after(struct outer *o, int signals)
 static void leave(struct outer *o)
 {
 	unlinkat(o->run, "holder", 0);
+	failpoint("net-left");
 	net_watch_end(&o->watch);
 }
 
@@ -234,8 +240,9 @@ static int keep(struct outer *o, const char *name, int tap)
 		network_load(name, &o->network, &err) < 0 || take_lock(o, &err) < 0 ||
 		net_watch_start(&o->watch, &o->network, &err) < 0 ||
 		plan_uplink(o, tap >= 0, &err) < 0 || fork_inner(o, tap, &err) < 0 ||
-		holder_write(o->lock, &o->network, &o->inner, getpid(), &err) < 0 ||
-		set_up(o, &err) < 0) {
+		holder_write(o->lock, &o->network, &o->inner, getpid(), false, &err) < 0 ||
+		set_up(o, &err) < 0 ||
+		holder_write(o->lock, &o->network, &o->inner, getpid(), true, &err) < 0) {
 		cleanup_close(&o->link); /* inner may wait for a word of ours */
 		end_inner(o);
 		uplink_down(o->uplink);
@@ -245,10 +252,14 @@ static int keep(struct outer *o, const char *name, int tap)
 		answer(json_pack("{s:o}", "error", json_from_err(&err)));
 		return err_exit_code(err.kind);
 	}
+	failpoint("net-set-up");
 	answer(json_pack("{s:{}}", "return"));
 	look_after(o, signals);
+	failpoint("net-ending");
 	bool in_order = end_inner(o);
+	failpoint("net-alone");
 	uplink_down(o->uplink);
+	failpoint("net-unlinked");
 	/* last: whoever waits for the end waits for the lock on it */
 	if (in_order)
 		leave(o);

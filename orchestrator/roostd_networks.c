@@ -37,7 +37,8 @@ struct watched {
 	bool killed;     /* to be started anew, at `again_at` */
 	bool working;    /* a worker is at it */
 	int64_t again_at, pause;
-	bool seen; /* is in $RUN/n */
+	json_int_t up; /* the holder that had come up and was killed, as a pid */
+	bool seen;     /* is in $RUN/n */
 };
 
 static struct watched *find(struct supervisor *s, const char *id, const char *name)
@@ -156,6 +157,22 @@ static void hold(struct watched *w, const json_t *who)
 		w->pause = 0;
 }
 
+/* One that had come up may have lived too shortly to be seen; its death is a new one. */
+static void find_killed(struct watched *w, const json_t *who)
+{
+	json_int_t pid = json_get_int(who, "pid", 0);
+	bool was_up = json_get_bool(who, "up", false) && pid != w->up;
+	if (w->killed && !was_up)
+		return;
+	if (was_up) {
+		w->up = pid;
+		w->pause = 0;
+	}
+	int64_t soon = w->killed ? deadline_in(AGAIN_MS) : clock_ms();
+	w->again_at = w->pause || w->again_at < soon ? w->again_at : soon;
+	w->killed = true;
+}
+
 static void look_at(struct supervisor *s, int nets, const char *id)
 {
 	struct err ignored = ERR_INIT;
@@ -176,9 +193,8 @@ static void look_at(struct supervisor *s, int nets, const char *id)
 	w->seen = true;
 	if (locked) {
 		hold(w, who);
-	} else if (!w->killed) {
-		w->killed = true;
-		w->again_at = w->pause ? w->again_at : clock_ms();
+	} else {
+		find_killed(w, who);
 	}
 }
 
