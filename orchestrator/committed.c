@@ -94,6 +94,19 @@ bool committed_is_open(const json_t *record)
 	return false;
 }
 
+void committed_forget(struct disk_def *d, size_t above, size_t base)
+{
+	const struct disk_def upper = {
+		.lineage = d->lineage, .lineage_count = above - 1, .lineage_known = true};
+	const struct disk_def below = {
+		.lineage = d->lineage + base, .lineage_count = d->lineage_count - base};
+	struct disk_def now = {0};
+	lineage_take(&now, &upper);
+	lineage_add(&now, &below);
+	lineage_take(d, &now);
+	lineage_drop(&now);
+}
+
 void committed_switch(struct disk_def *d, size_t i)
 {
 	struct disk_def below = {.lineage = d->lineage + i + 1,
@@ -147,34 +160,27 @@ static bool names(const char *path, const struct lineage_link *link)
 	return str_eq(named, link->path) || str_eq(info.backing, link->path);
 }
 
-/* The links from `first` on, up to `end`, are none any more. */
-static void forget_links(struct disk_def *d, size_t first, size_t end)
+/* The file that is merged into, which is a new one if the guest does not run: taken as it is now. */
+static bool is_there(struct lineage_link *link)
 {
-	const struct disk_def upper = {
-		.lineage = d->lineage, .lineage_count = first, .lineage_known = true};
-	const struct disk_def below = {
-		.lineage = d->lineage + end, .lineage_count = d->lineage_count - end};
-	struct disk_def now = {0};
-	lineage_take(&now, &upper);
-	lineage_add(&now, &below);
-	lineage_take(d, &now);
-	lineage_drop(&now);
+	struct stat st;
+	bool fresh = str_starts(link->commit, "file ");
+	if (stat(link->path, &st) < 0 || (fresh ? !is_replaced(link) : st.st_ino != link->inode))
+		return false;
+	take_identity(link, &st);
+	return true;
 }
 
 /* With files above those that are merged: first the new file is there, then it is named. */
 static void apply_below(struct disk_def *d, struct lineage_link *link, size_t above)
 {
-	struct stat st;
 	size_t at = (size_t)(link - d->lineage);
 	struct lineage_link *lowest = above > 1 && above <= at ? &d->lineage[above - 2] : NULL;
-	if (above > at || !is_replaced(link) || stat(link->path, &st) < 0)
-		return;
-	take_identity(link, &st);
-	if (!names(lowest ? lowest->path : d->path, link))
+	if (above > at || !is_there(link) || !names(lowest ? lowest->path : d->path, link))
 		return;
 	if (lowest)
 		take_as_it_is(lowest);
-	forget_links(d, above - 1, at);
+	committed_forget(d, above, at);
 }
 
 /* `done`: what the keeper says of commits of a running guest. */

@@ -9,7 +9,7 @@
  *			word, which chooses among files of which root has agreed to both
  *
  * The second is written while the CPUs stand still, when both chains show the same; so whoever is killed, the disk is
- * what the two say together.
+ * what the two say together. Of files below the top the header of that decides, which QEMU writes when all is done.
  *
  * Of one that does not run (op_blockcommit_off.c) a new file takes the name of that link's: its `commit` says which
  * (committed_mark_of_file()), and it is done as soon as that file is there. If files stay above those that are merged, the
@@ -31,6 +31,8 @@ void committed_switch(struct disk_def *d, size_t i);
  * many files of the disk, from its top down, stay.
  */
 char *committed_mark_of_file(int fd, size_t above, struct err *err);
+/* Those links above the link `base`, of which so many files of the disk stay `above`, are none any more. */
+void committed_forget(struct disk_def *d, size_t above, size_t base);
 /* Marks that link of all disks that are the file `top`. False: there is none. */
 bool committed_mark(struct definition *d, const char *top, const char *base, const char *mark);
 /* What is recorded anew of the same disk has the marks of before. */

@@ -533,6 +533,7 @@ const struct command keeper_commands[] = {
 		ARGS({"target", ARG_STR, false, "the disk"},
 			{"base", ARG_STR, false, "that file's path, as the record has it"},
 			{"mark", ARG_STR, false, "what roostd's roost-commit-record has told"},
+			{"above", ARG_INT, true, "1: the top stays, and stands on that file then"},
 			{"bytes-per-second", ARG_INT, true, "at most"}),
 		CMD_CHANGING, blockcommit_into},
 	{"roost-snapshot", "Makes a snapshot of the guest as it is at one instant.",

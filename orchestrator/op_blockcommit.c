@@ -6,6 +6,9 @@
  *	vda  vda-1  vda-2 on vda-2-rw	the file that came with the request, opened by who asked: may be written to
  *	            vda-2 on vda-2-rw	the CPUs stand still from before this until the record says so (committed.h)
  *
+ * The top may stay, if only files below it are merged (--top): QEMU writes into its header that it stands on the lower
+ * file when all is done, and the CPUs go on meanwhile.
+ *
  * Until then the chain reads the same, whatever has been written into the lower file: who is killed, or cancels, goes
  * back to the first line, and the record still names the top. What the guest writes after it must never be hidden
  * by the old top.
@@ -32,6 +35,7 @@ enum { AGAIN_MS = 1000 };
 struct into {
 	struct disk_def *d;
 	size_t link;       /* of its lineage */
+	bool below_top;    /* the top stays */
 	bool qcow2;        /* else raw */
 	const char *node;  /* of that file */
 	const char *below; /* the node that this stands on; NULL: none */
@@ -152,6 +156,10 @@ static int record_done(struct guest *g, const char *target, const char *mark, st
 static void switch_disk(struct guest *g, const struct into *in)
 {
 	struct err ignored = ERR_INIT;
+	if (in->below_top) {
+		committed_forget(in->d, 1, in->link);
+		return;
+	}
 	_cleanup_json_ json_t *record = snapshots_read(g->dir, &ignored);
 	committed_switch(in->d, in->link);
 	if (record)
@@ -208,6 +216,10 @@ static void let_go(struct guest *g, const struct into *in, const json_t *upper)
 		block_remove_node(g, json_string_value(name));
 		block_remove_nodes(g, its);
 	}
+	if (in->below_top) {
+		forbid_writing(g, in);
+		return;
+	}
 	block_remove_nodes(g, file);
 	put_on(g, in, written, true,
 		&ignored); /* what the guest discards is discarded there, too */
@@ -215,8 +227,21 @@ static void let_go(struct guest *g, const struct into *in, const json_t *upper)
 
 /* ---- the operation -------------------------------------------------------------------------------------- */
 
-static int commit(
-	struct guest *g, const struct into *in, const json_t *args, int fd, struct err *err)
+static json_t *job_of(const struct into *in, const char *top, const char *from, int64_t speed)
+{
+	json_t *job = json_pack("{s:s, s:s, s:I}", "device", top, "base-node", in->node, "speed",
+		(json_int_t)speed);
+	if (in->below_top) {
+		json_object_set_new(job, "top-node", json_string(from));
+		json_object_set_new(
+			job, "backing-file", json_string(in->d->lineage[in->link].path));
+	}
+	return job;
+}
+
+/* `from`: the node of the uppermost that is merged. */
+static int commit(struct guest *g, const struct into *in, const char *from, const json_t *args,
+	int fd, struct err *err)
 {
 	_cleanup_free_ char *id = str_fmt(PREFIX "%s", in->d->target);
 	_cleanup_free_ char *top = block_top_node(g, in->d->target, err);
@@ -225,24 +250,29 @@ static int commit(
 		return -1;
 	failpoint("commit-reopened");
 	if (block_job_start(g, "block-commit", id,
-		    json_pack("{s:s, s:s, s:I}", "device", top, "base-node", in->node, "speed",
-			    (json_int_t)json_get_int(args, "bytes-per-second", 0)),
-		    err) < 0)
+		    job_of(in, top, from, json_get_int(args, "bytes-per-second", 0)), err) < 0)
 		return -1;
 	failpoint("commit-began");
 	if (block_jobs_await_ready(g, "committing", PREFIX, err) < 0)
 		return -1;
 	failpoint("commit-ready");
+	if (in->below_top) {
+		if (block_jobs_await(g, "committing", PREFIX, err) < 0)
+			return -1;
+		failpoint("commit-named");
+		switch_disk(g, in);
+		return 0;
+	}
 	return change_top(g, in, json_get_str(args, "mark", ""), err);
 }
 
-/* The names of the first `count` of `nodes`. */
-static json_t *first_of(const json_t *nodes, size_t count)
+/* The names of those of `nodes` that are merged. */
+static json_t *merged_of(const struct into *in, const json_t *nodes)
 {
-	json_t *first = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append(first, json_array_get(nodes, i));
-	return first;
+	json_t *merged = json_array();
+	for (size_t i = in->below_top; i <= in->link; i++)
+		json_array_append(merged, json_array_get(nodes, i));
+	return merged;
 }
 
 static int find_nodes(struct into *in, const struct guest *g, const json_t *nodes, struct err *err)
@@ -260,7 +290,7 @@ int op_blockcommit_into(struct guest *g, const json_t *args, struct request *fil
 {
 	const char *target = json_get_str(args, "target", ""),
 		   *base = json_get_str(args, "base", "");
-	struct into in = {.d = find_disk(g, target)};
+	struct into in = {.d = find_disk(g, target), .below_top = json_get_int(args, "above", 0)};
 	_cleanup_close_ int fd = request_take_fd(files);
 	if (!in.d || in.d->source != DISK_PATH)
 		return err_set(err, ERR_REFUSED,
@@ -272,14 +302,20 @@ int op_blockcommit_into(struct guest *g, const json_t *args, struct request *fil
 	_cleanup_json_ json_t *nodes = block_chain(g, target, err);
 	if (!nodes || find_nodes(&in, g, nodes, err) < 0)
 		return -1;
-	_cleanup_json_ json_t *upper = first_of(nodes, in.link + 1);
+	if (in.below_top && !in.link)
+		return err_set(err, ERR_USAGE,
+			"disk '%s' of guest '%s' has nothing between its top and '%s'", target,
+			g->def->name, base);
+	_cleanup_json_ json_t *upper = merged_of(&in, nodes);
 	if (journal_begin(g, "blockcommit",
-		    json_pack("{s:s, s:s, s:s, s:b, s:s, s:s*, s:O}", "target", target, "base",
-			    base, "mark", json_get_str(args, "mark", ""), "qcow2", in.qcow2, "node",
-			    in.node, "below", in.below, "upper", upper),
+		    json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:s*, s:O}", "target", target, "base",
+			    base, "mark", json_get_str(args, "mark", ""), "qcow2", in.qcow2,
+			    "below-top", in.below_top, "node", in.node, "below", in.below, "upper",
+			    upper),
 		    err) < 0)
 		return -1;
-	int result = commit(g, &in, args, fd, err);
+	const char *from = json_string_value(json_array_get(upper, 0));
+	int result = commit(g, &in, from, args, fd, err);
 	if (result < 0 && !g->qemu_ended)
 		forbid_writing(g, &in);
 	if (result == 0)
@@ -294,6 +330,10 @@ int op_blockcommit_into(struct guest *g, const json_t *args, struct request *fil
 static bool is_changed(struct guest *g, const struct into *in)
 {
 	struct err ignored = ERR_INIT;
+	if (in->below_top) {
+		_cleanup_json_ json_t *nodes = block_chain(g, in->d->target, &ignored);
+		return str_eq(json_string_value(json_array_get(nodes, 1)), in->node);
+	}
 	_cleanup_free_ char *top = block_top_node(g, in->d->target, &ignored);
 	return str_eq(top, in->node);
 }
@@ -304,6 +344,7 @@ int recover_blockcommit(struct guest *g, const json_t *journal, struct err *err)
 	const char *base = json_get_str(journal, "base", "");
 	struct into in = {.d = find_disk(g, json_get_str(journal, "target", "")),
 		.qcow2 = json_get_bool(journal, "qcow2", false),
+		.below_top = json_get_bool(journal, "below-top", false),
 		.node = json_get_str(journal, "node", ""),
 		.below = json_get_str(journal, "below", NULL)};
 	if (!in.d)
@@ -313,9 +354,10 @@ int recover_blockcommit(struct guest *g, const json_t *journal, struct err *err)
 		return 0;
 	while (in.link < in.d->lineage_count && !str_eq(in.d->lineage[in.link].path, base))
 		in.link++;
-	bool recorded = in.link == in.d->lineage_count;
+	bool recorded = in.link == (in.below_top ? 0 : in.d->lineage_count);
 	if (done && !recorded) {
-		if (record_done(g, in.d->target, json_get_str(journal, "mark", ""), err) < 0)
+		if (!in.below_top &&
+			record_done(g, in.d->target, json_get_str(journal, "mark", ""), err) < 0)
 			return -1;
 		switch_disk(g, &in);
 	}

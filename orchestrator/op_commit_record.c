@@ -49,16 +49,19 @@ static int records_write(const struct records *r, struct err *err)
 	return r->running ? record_keep_running(r->run, r->running, err) : 0;
 }
 
-static int mark(
-	struct records *r, const char *target, const char *base, json_t **ret, struct err *err)
+/* `above`: so many files, from the top down, stay above those that are merged. */
+static int mark(struct records *r, const char *target, const char *base, int64_t above,
+	json_t **ret, struct err *err)
 {
-	char mark[13];
+	char id[13];
 	const struct disk_def *d = r->running ? definition_disk(r->running, target) : NULL;
 	if (!d || d->source != DISK_PATH)
 		return err_set(err, ERR_REFUSED, "guest '%s' has no disk '%s' of a file now",
 			r->next->name, target);
 	_cleanup_free_ char *top = xstrdup(d->path);
-	id_new(mark);
+	id_new(id);
+	_cleanup_free_ char *mark =
+		above ? str_fmt("%s above %lld", id, (long long)above) : xstrdup(id);
 	if (!committed_mark(r->running, top, base, mark))
 		return err_set(err, ERR_REFUSED, "disk '%s' of guest '%s' does not stand on '%s'",
 			target, r->next->name, base);
@@ -98,6 +101,7 @@ int op_commit_record(const json_t *args, json_t **ret, struct err *err)
 	committed_unmark(r.next);
 	if (r.running)
 		committed_unmark(r.running);
-	return base ? mark(&r, json_get_str(args, "target", ""), base, ret, err)
+	return base ? mark(&r, json_get_str(args, "target", ""), base,
+			      json_get_int(args, "above", 0), ret, err)
 		    : records_write(&r, err);
 }

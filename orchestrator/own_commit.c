@@ -58,12 +58,12 @@ static int choose_files(const struct own_commit *o, struct files *f, struct err 
 	if (f->base <= f->from)
 		return err_set(err, ERR_USAGE, "'%s' does not stand on '%s'",
 			f->c.links[f->from].path, f->c.links[f->base].path);
-	if (!f->from || !o->running)
+	if (f->from <= 1 || !o->running)
 		return 0;
 	err_set(err, ERR_REFUSED,
-		"guest '%s' runs: only from the top of disk '%s' down is it committed now",
+		"guest '%s' runs: of disk '%s' it merges only what is at the top or just below it",
 		o->guest, o->target);
-	return err_hint(err, "without --top, or when the guest does not run");
+	return err_hint(err, "--top %s[1], or when the guest does not run", o->target);
 }
 
 /* Those that are committed mean nothing afterwards, and the one above them is written to. */
@@ -90,18 +90,22 @@ static int open_to_write(const struct chain_link *link, struct err *err)
 	return TAKE_FD(fd);
 }
 
-static int commit_running(const struct own_commit *o, const char *base, int fd, struct err *err)
+static int commit_running(
+	const struct own_commit *o, const struct files *f, int fd, struct err *err)
 {
 	_cleanup_json_ json_t *marked = NULL, *reply = NULL;
 	struct err late = ERR_INIT;
+	const char *base = f->c.links[f->base].path;
+	json_int_t above = (json_int_t)f->from;
 	if (supervisor_call("roost-commit-record",
-		    json_pack(
-			    "{s:s, s:s, s:s}", "name", o->guest, "target", o->target, "base", base),
+		    json_pack("{s:s, s:s, s:s, s:I}", "name", o->guest, "target", o->target, "base",
+			    base, "above", above),
 		    &marked, err) < 0)
 		return -1;
 	int result = long_call(o->running, "roost-blockcommit-into",
-		json_pack("{s:s, s:s, s:s, s:I}", "target", o->target, "base", base, "mark",
-			json_get_str(marked, "mark", ""), "bytes-per-second", (json_int_t)o->speed),
+		json_pack("{s:s, s:s, s:I, s:s, s:I}", "target", o->target, "base", base, "above",
+			above, "mark", json_get_str(marked, "mark", ""), "bytes-per-second",
+			(json_int_t)o->speed),
 		&fd, 1, o->json, &reply, err);
 	int settled = supervisor_call("roost-commit-record", json_pack("{s:s}", "name", o->guest),
 		NULL, result < 0 ? &late : err);
@@ -127,7 +131,7 @@ static int commit(const struct own_commit *o, const struct files *f, struct err 
 		fd < 0 || !f->from ? -1 : open_to_write(&f->c.links[f->from - 1], err);
 	if (fd < 0 || (f->from && above < 0))
 		return -1;
-	return o->running ? commit_running(o, base->path, fd, err)
+	return o->running ? commit_running(o, f, fd, err)
 			  : commit_stopped(o, f, (const int[]){fd, above}, err);
 }
 

@@ -1,8 +1,8 @@
 /*
  * Committing a disk that is a chain of the user's own files (`qemu-img create -b`) into one of them: the guest, now or from
- * its next start on, has that one as its disk, and its record says so. Of one that does not run files above may stay: the
- * lowest of those stands on it then. The file that is written to we open, with the rights
- * of who asks; nobody else may stand on any of those that change their meaning.
+ * its next start on, has that one as its disk, and its record says so. Files above may stay, of a running guest
+ * its top alone: the lowest of them stands on that one then. The file that is written to we open, with the rights of who
+ * asks; nobody else may stand on any of those that change their meaning.
  *
  * A running guest does it itself (op_blockcommit.c), of another one roostd does (op_blockcommit_off.c).
  */

@@ -149,12 +149,7 @@ wait_until 30 is_up p
 check_eq "it goes on from there" boot=0004 "$(console_log p | grep -ao "boot=[0-9a-f]*" | tail -n 1)"
 roost destroy p
 
-[ "$(id -u)" -eq 0 ] || exit 0 # what follows goes the same ways
-say "killed at each step"
-folder=$ROOST_STATE/guests/p
-number=4 # of its boots
-steps="commit-begin commit-after-fd commit-after-node commit-reopened commit-began commit-ready commit-stopped \
-	commit-changed commit-recorded commit-before-end commit-record-written"
+say "from below the top: that stays, and stands on the lower one"
 # chain COUNT: so many overlays over its disk; it boots from them
 chain() {
 	below=boot.qcow2
@@ -162,7 +157,7 @@ chain() {
 		qemu-img create -q -f qcow2 -F qcow2 -b "$below" "$T/$n.qcow2"
 		below=$n.qcow2
 	done
-	printf '{name: p, memory: 32M, interfaces: [], disks: [{path: %s, format: qcow2}]}' "$T/$below" | roost define -
+	printf '{name: p, memory: 32M, interfaces: [], disks: [{path: %s, format: qcow2}]}' "$T/$below" | roost define --rebased -
 	roost start p 2>/dev/null
 	wait_until 30 is_up p
 	number=$((number + 1))
@@ -178,6 +173,36 @@ counts() {
 	number=$((number + 1))
 	check_eq "$step: its boots" "$(printf 'boot=%04x' $number)" "$(boot_number p)"
 }
+# top_alone: what --top has made of a chain of three over its disk, for QEMU, the record and the next start
+top_alone() {
+	check_eq "$step: the record" "[\"$T/3.qcow2\",\"$T/boot.qcow2\"]" "$(disk vda)"
+	check_eq "$step: its header" "$T/boot.qcow2" "$(qemu-img info -U --output=json "$T/3.qcow2" | jq -r '."full-backing-filename"')"
+	check_eq "$step: its nodes" "vda vda-3 vda-3-file vda-file" "$(nodes)"
+	check_eq "$step: its files" "vda-3-file vda-file" "$(held)"
+	check_eq "$step: what may be written to" 2 "$(roost qmp p query-named-block-nodes | jq '[.[] | select(.ro | not)] | length')"
+	counts
+	roost destroy p
+	rm "$T/1.qcow2" "$T/2.qcow2"
+	qemu-img check -q "$T/3.qcow2"
+	qemu-img check -q "$T/boot.qcow2"
+	roost start p 2>/dev/null
+	wait_until 30 is_up p
+	number=$((number + 1))
+	check_eq "$step: its boots" "$(printf 'boot=%04x' $number)" "$(boot_number p)"
+	roost destroy p
+}
+number=4 step=whole # of its boots
+chain 3
+check_eq "told" "'$T/2.qcow2' of guest 'p' is committed into '$T/boot.qcow2'" \
+	"$(roost blockcommit p vda --top 'vda[1]' --base "$T/boot.qcow2" 2>/dev/null)"
+top_alone
+
+[ "$(id -u)" -eq 0 ] || exit 0 # what follows goes the same ways
+say "killed at each step"
+number=4
+folder=$ROOST_STATE/guests/p
+steps="commit-begin commit-after-fd commit-after-node commit-reopened commit-began commit-ready commit-stopped \
+	commit-changed commit-recorded commit-before-end commit-record-written"
 # two nodes and one open file for each file, of which one may be written to
 only_its_files() {
 	files=$(jq ".disks[0].lineage | length + 1" "$ROOST_STATE/guests/p/guest.json")
@@ -207,6 +232,32 @@ counts
 check_eq "it stands on one file" "[\"$T/boot.qcow2\"]" "$(disk vda)"
 roost destroy p
 qemu-img check -q "$T/boot.qcow2"
+
+say "killed at each step of the same from below the top"
+below_number=$number
+for step in commit-ready commit-named commit-record-written; do
+	number=$below_number
+	chain 3
+	keeper=$(of_status p keeper_pid)
+	die_at "$step"
+	roost blockcommit p vda --top 'vda[1]' --base "$T/boot.qcow2" >/dev/null 2>&1 || :
+	has_died "$step"
+	[ "$step" = commit-record-written ] || wait_until 20 is_taken_over "$keeper"
+	[ "$(roost qmp p query-named-block-nodes | jq length)" -eq 4 ] ||
+		roost blockcommit p vda --top 'vda[1]' --base "$T/boot.qcow2" >/dev/null 2>&1 || fail "$step: it cannot be done again"
+	if [ "$step" = commit-named ]; then # its next start puts the record right
+		roost destroy p
+		roost start p 2>/dev/null
+		wait_until 30 is_up p
+		check_eq "$step: its nodes" "vda vda-1 vda-1-file vda-file" "$(nodes)"
+		check_eq "$step: the record" "[\"$T/3.qcow2\",\"$T/boot.qcow2\"]" "$(disk vda)"
+		roost destroy p
+	else
+		top_alone
+	fi
+	rm -f "$T/1.qcow2" "$T/2.qcow2" "$T/3.qcow2"
+done
+number=$below_number
 
 say "its keeper and QEMU die in the middle"
 for step in commit-ready commit-changed commit-recorded; do

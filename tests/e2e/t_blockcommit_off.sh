@@ -123,8 +123,8 @@ refused "other.qcow2' stands on it" roost blockcommit p vda --top middle.qcow2
 rm other.qcow2
 before=$(sums)
 roost start --paused p >/dev/null 2>&1
-check_status 5 roost blockcommit p vda --top middle.qcow2
-check_match "it runs" "guest 'p' runs: only from the top of disk 'vda' down" "$out"
+check_status 5 roost blockcommit p vda --top lower.qcow2
+check_match "it runs" "guest 'p' runs: of disk 'vda' it merges only what is at the top or just below it" "$out"
 roost destroy p >/dev/null
 check_eq "nothing is changed" "$before" "$(sums)"
 qemu-img create -q -f qcow2 -F qcow2 -b lower.qcow2 other.qcow2
