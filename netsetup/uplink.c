@@ -35,6 +35,10 @@ void uplink_note(struct uplink *u, const char *fmt, ...)
 
 struct uplink *uplink_open(const struct uplink_plan *plan, struct err *err)
 {
+	if (plan->mode == UPLINK_BRIDGED && geteuid() != 0) {
+		err_set(err, ERR_REFUSED, "only root's networks are on a bridge that the host has");
+		return err_hint(err, "`mode: nat` works for everybody"), NULL;
+	}
 	struct uplink *u = xcalloc(1, sizeof(*u));
 	snprintf(u->network, sizeof(u->network), "%s", plan->network);
 	snprintf(u->id, sizeof(u->id), "%s", plan->id);
