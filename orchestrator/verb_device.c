@@ -283,6 +283,19 @@ static int run_blockresize(const struct cli *cli, struct err *err)
 
 /* ---- interfaces ----------------------------------------------------------------------------------- */
 
+static int set_number(json_t *o, const struct cli *cli, const char *key, struct err *err)
+{
+	uint64_t number;
+	const char *text = cli_value(cli, key, NULL);
+	if (!text)
+		return 0;
+	_cleanup_free_ char *option = str_fmt("--%s", key);
+	if (str_parse_u64(text, 1, 65535, option, &number, err) < 0)
+		return -1;
+	json_object_set_new(o, key, json_integer((json_int_t)number));
+	return 0;
+}
+
 /* virsh's words: TYPE and SOURCE; user networking has no source. */
 static json_t *nic_asked_for(const struct cli *cli, struct err *err)
 {
@@ -317,6 +330,14 @@ static json_t *nic_asked_for(const struct cli *cli, struct err *err)
 	}
 	set_text(nic, cli, "mac", "mac");
 	set_text(nic, cli, "model", "model");
+	if (cli_flag(cli, "isolated"))
+		json_object_set_new(nic, "isolated", json_true());
+	if (cli_flag(cli, "strict-ipv6"))
+		json_object_set_new(nic, "strict_ipv6", json_true());
+	if (set_number(nic, cli, "queues", err) < 0 || set_number(nic, cli, "mtu", err) < 0) {
+		json_decref(nic);
+		return NULL;
+	}
 	return nic;
 }
 
@@ -449,7 +470,11 @@ const struct verb verb_attach_interface = {"attach-interface", "NAME network|bri
 		{"forward", "FORWARD", 0, "[tcp|udp:][HOSTADDR:][HOSTPORT]-GUESTPORT"},
 		{"restrict", NULL, 0, "no way out but the forward"},
 		{"address", "ADDRESS", 0, "on a network; default: one is issued"},
-		{"publish", "PORTS", 0, "on a network: [ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]"}},
+		{"publish", "PORTS", 0, "on a network: [ADDRESS:][PORT:]GUEST_PORT[/tcp|/udp]"},
+		{"isolated", NULL, 0, "no way to other guests of the network"},
+		{"strict-ipv6", NULL, 0, "no IPv6 address but the issued one"},
+		{"queues", "N", 0, "how many vCPUs may send at the same time"},
+		{"mtu", "BYTES", 0, "default the network's"}},
 	run_attach_interface, "roost attach-interface web1 user --forward -80", GROUP_DEVICES,
 	GUESTS_ALL};
 const struct verb verb_detach_interface = {"detach-interface", "NAME INTERFACE",

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "orchestrator/installing.h"
 #include "orchestrator/logout.h"
+#include "orchestrator/uplinks.h"
 #include "orchestrator/record.h"
 #include "orchestrator/run_options.h"
 
@@ -235,6 +236,8 @@ static int run_install(const struct cli *cli, struct err *err)
 	if (guest_find(name, &f, err) < 0)
 		return -1;
 	logout_tell(&f);
+	if (!cli->json)
+		uplinks_tell(&f);
 	return see(cli, &f, how.facts, err);
 }
 

@@ -11,6 +11,7 @@
 #include "orchestrator/libvirt_hosts.h"
 #include "orchestrator/network.h"
 #include "orchestrator/network_users.h"
+#include "orchestrator/uplinks.h"
 
 static int parse(
 	const char *text, size_t len, const char *file, struct network *out, struct err *err)
@@ -191,18 +192,6 @@ static int run_edit(const struct cli *cli, struct err *err)
 
 /* ---- net-start, net-destroy, net-autostart -------------------------------------------------------- */
 
-/* What was changed on this host for its way to the world, and what that lacks. */
-static void tell_uplink(const json_t *uplink)
-{
-	size_t i;
-	json_t *note;
-	const char *problem = json_get_str(uplink, "problem", NULL);
-	if (problem)
-		fprintf(stderr, "roost: %s; %s\n", problem, json_get_str(uplink, "hint", ""));
-	json_array_foreach (json_object_get(uplink, "notes"), i, note)
-		fprintf(stderr, "roost: %s\n", json_string_value(note));
-}
-
 static int run_start(const struct cli *cli, struct err *err)
 {
 	struct network n;
@@ -210,7 +199,7 @@ static int run_start(const struct cli *cli, struct err *err)
 	if (change(cli, "roost-net-start", json_object(), &n, &reply, err) < 0)
 		return -1;
 	if (!cli->json)
-		tell_uplink(json_object_get(reply, "uplink"));
+		uplink_tell(json_object_get(reply, "uplink"), "", true);
 	return told(cli, n.name, reply, "started");
 }
 

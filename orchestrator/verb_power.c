@@ -5,6 +5,7 @@
 
 #include "orchestrator/connect.h"
 #include "orchestrator/logout.h"
+#include "orchestrator/uplinks.h"
 #include "orchestrator/saved.h"
 
 static int done(const struct cli *cli, const struct found *f, json_t *reply, const char *what)
@@ -32,6 +33,8 @@ static int run_start(const struct cli *cli, struct err *err)
 	if (said[0])
 		fprintf(stderr, "roost: %s\n", said);
 	logout_tell(&f);
+	if (!cli->json)
+		uplinks_tell(&f);
 	int64_t saved = json_get_int(reply, "saved", 0);
 	if (saved && !cli->json) {
 		json_decref(reply);

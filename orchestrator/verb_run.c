@@ -20,6 +20,7 @@
 #include "orchestrator/definition.h"
 #include "orchestrator/image_name.h"
 #include "orchestrator/logout.h"
+#include "orchestrator/uplinks.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/run_options.h"
@@ -216,6 +217,8 @@ static int run_run(const struct cli *cli, struct err *err)
 	if (guest_find(d->name, &f, err) < 0)
 		return -1;
 	logout_tell(&f);
+	if (!cli->json)
+		uplinks_tell(&f);
 	int result = climb_shown(cli, &f, &r, err);
 	result = result < 0 ? climb_tell_failure(cli, &r, err) : tell_ready(cli, &f, &r, err);
 	readiness_free(&r);

@@ -15,6 +15,7 @@
 #include "orchestrator/saved.h"
 #include "orchestrator/saving.h"
 #include "orchestrator/snapshots.h"
+#include "orchestrator/uplinks.h"
 
 /* `path`: NULL for a managed save. */
 static void tell_saved(const struct found *f, const char *path)
@@ -134,6 +135,7 @@ static int run_restore(const struct cli *cli, struct err *err)
 	logout_tell(&f);
 	int64_t saved = json_get_int(s.facts, "saved", 0);
 	if (!cli->json) {
+		uplinks_tell(&f);
 		json_decref(reply);
 		return tell_restored(f.name, path, saved);
 	}

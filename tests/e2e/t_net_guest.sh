@@ -41,7 +41,8 @@ keeper_is_another() {
 }
 
 say "an address before the first boot"
-tiny one '{network: default, publish: ["22"]}'
+tiny one '{network: default, publish: ["22"], queues: 2}'
+echo 'vcpus: 2' >>"$TMPDIR/one.yaml"
 roost define "$TMPDIR/one.yaml"
 one=$(address one)
 check_match "domifaddr" "^ nic0 +52:54:00:[0-9a-f:]+ +ipv4 +$one/24\$" "$(roost domifaddr one)"
@@ -88,6 +89,15 @@ check_match "domiflist" "^ nic100 +network +default +virtio +52:54:00:[0-9a-f:]+
 check_eq "issued" "one ${one%.*}.244" "$(issued | grep 244)"
 roost detach-interface one nic100
 check_eq "unplugged" "$was" "$(issued)"
+check_status 2 roost attach-interface one network default --queues 99
+check_status 2 roost attach-interface one user --isolated
+check_eq "nothing was issued" "$was" "$(issued)"
+roost attach-interface one network default --isolated --queues 2 --mtu 1300
+check_json "as asked for" '.taps[] | select(.nic == 100) | .isolated and .queues == 2 and .mtu == 1300' \
+	"$(qmp "$(echo "$ROOST_RUN"/n/*/net.sock)" net-status)"
+wait_until 10 inside one "grep -qx 1300 /sys/class/net/eth1/mtu"
+check_eq "queues, of this and of the first" "2 2" "$(inside one "for i in 1 0; do ls -d /sys/class/net/eth\$i/queues/rx-* | wc -l; done" | xargs)"
+roost detach-interface one "$(roost domiflist one --json | jq -r '.[1].tap')"
 plug
 
 say "a cable that is pulled"

@@ -216,6 +216,8 @@ nft "add table inet own; add chain inet own forward { type filter hook forward p
 kill -KILL $(jq .pid,.outer "$ROOST_RUN"/n/*/holder)
 wait_until 5 has_problem
 check_match "which is told" "Problem: .*the chain forward of table 'inet own'" "$(roost net-info default)"
+roost destroy p
+check_match "at a guest's start" "^roost: network 'default': .*the chain forward of table 'inet own'" "$(roost start p 2>&1)"
 nft delete table inet own
 wait_until 5 other_works 0
 roost destroy p
@@ -223,6 +225,12 @@ guest_end
 wait_until 5 has_rules 4
 roost net-destroy default
 check_eq "nothing stays" "" "$(on_host)"
+echo 0 >/proc/sys/net/ipv4/ip_forward
+check_match "what a guest's start has changed" "^roost: forwarding of IPv4 was off on this host" "$(roost start p 2>&1)"
+roost destroy p
+check_no_match "once" "forwarding" "$(roost start p 2>&1)"
+roost destroy p
+roost net-destroy default
 
 say "gc removes rules of a network that is no more, and of no other"
 nft insert rule ip filter DOCKER-USER iifname rn-01234567 counter accept comment roost-01234567
