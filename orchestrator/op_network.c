@@ -87,12 +87,14 @@ static int check_issued_fit(const struct network *n, struct err *err)
 
 static int fill_in(struct network *n, const struct network *old, struct err *err)
 {
+	struct err ignored = ERR_INIT;
 	bool bridge = n->mode == NETWORK_BRIDGE;
 	if (!n->uuid[0] && old)
 		memcpy(n->uuid, old->uuid, sizeof(n->uuid));
 	else if (!n->uuid[0])
 		uuid_new(n->uuid);
-	if (!bridge && !n->address[0] && old)
+	/* it stays, unless the host has a route of its own there by now */
+	if (!bridge && !n->address[0] && old && network_check_subnet(old, &ignored) == 0)
 		memcpy(n->address, old->address, sizeof(n->address));
 	if (!bridge && !n->address[0] && network_choose(n, err) < 0)
 		return -1;

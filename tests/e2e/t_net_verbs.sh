@@ -55,6 +55,15 @@ ip link add host0 type veth peer name host1 2>/dev/null && { # root: the test's 
 	printf 'name: other\naddress: 10.6.0.1/16\n' >bad.yaml
 	check_status 5 roost net-define bad.yaml
 	check_match "why" "the host reaches 10.6.6.[0-9]+/[0-9]+ by host0" "$out"
+	ip address add 192.168.123.9/24 dev host0
+	check_status 5 roost net-start lab
+	check_match "its own is not free any more" "by host0, so 192.168.123.1/24 is not free" "$out"
+	EDITOR='sed -i /^address:/d' roost net-edit lab
+	check_match "another one" "^Address:        192.168.124.1/24\$" "$(roost net-info lab)"
+	roost net-define again.yaml && fail "it is not free yet"
+	ip address del 192.168.123.9/24 dev host0
+	roost net-define again.yaml
+	before=$(cat "$ROOST_STATE/networks/lab.json")
 	ip link del host0
 }
 check_eq "nothing has changed" "$before" "$(cat "$ROOST_STATE/networks/lab.json")"
