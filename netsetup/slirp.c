@@ -84,7 +84,7 @@ static int make_pipe(int *read_end, int *write_end, struct err *err)
 	return 0;
 }
 
-/* Its lines; the last one that is not empty is kept. */
+/* Its lines; the last one that is not empty, no warning, and tells more than that it failed is kept. */
 static void take_said(struct slirp *s)
 {
 	char text[SAID_MAX + 1], *save = NULL;
@@ -93,7 +93,8 @@ static void take_said(struct slirp *s)
 		text[len] = '\0';
 		for (char *line = strtok_r(text, "\n", &save); line;
 			line = strtok_r(NULL, "\n", &save))
-			snprintf(s->last, sizeof(s->last), "%s", line);
+			if (!str_starts(line, "WARNING") && !str_starts(line, "child failed"))
+				snprintf(s->last, sizeof(s->last), "%s", line);
 	}
 	if (s->said >= 0 && len == 0) /* it says no more: nobody need poll that */
 		cleanup_close(&s->said);

@@ -20,7 +20,7 @@ static int no_tun(struct err *err)
 	if (error == ENOENT || error == ENODEV)
 		return err_hint(err, "`sudo modprobe tun`");
 	return err_hint(err,
-		"`sudo chmod 666 " TUN "`, as distributions have it, or networks of kind `user`");
+		"`sudo chmod 666 " TUN "`, as distributions have it, or interfaces of kind `user`");
 }
 
 static int open_queue(const char *name, bool many, struct err *err)

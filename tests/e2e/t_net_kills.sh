@@ -16,8 +16,9 @@ interfaces: [{network: default, publish: ["22"]}]
 cloud_init: {hostname: web}
 END
 # the uplink has something to lead to
-if ip link add eth0 type dummy 2>/dev/null; then
+if ip link add eth0 type veth peer name world0 2>/dev/null; then
 	ip address add 198.51.100.2/24 dev eth0
+	ip link set world0 up
 	ip link set eth0 up
 	ip route add default via 198.51.100.1
 fi
