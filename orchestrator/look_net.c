@@ -1,6 +1,7 @@
 #include "orchestrator/look_net.h"
 
 #include <fcntl.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -62,6 +63,20 @@ static json_t *addresses_of(const struct nic_def *n)
 	return list;
 }
 
+/* GUEST.NETWORK.internal, as the network's DNS has it; NULL: it has none. */
+static char *name_of(const char *guest, const struct nic_def *n)
+{
+	struct err ignored = ERR_INIT;
+	struct network network;
+	if (n->kind != NIC_NETWORK || network_load(n->network, &network, &ignored) < 0 ||
+		!network.dns)
+		return NULL;
+	char *name = str_fmt("%s.%s", guest, network.domain);
+	for (char *c = name; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	return name;
+}
+
 /* Which cables somebody has pulled, or plugged in again, while it runs: op_link.c. */
 static bool link_is_down(const json_t *live, const char *nic, bool otherwise)
 {
@@ -83,6 +98,7 @@ static void add_nic(json_t *nics, const struct look *l, const struct nic_def *n,
 	_cleanup_free_ char *name = str_fmt("nic%zu", index);
 	const struct nic_of of = {.guest = l->f.name, .id = l->f.id, .index = index};
 	char tap[NIC_TAP_MAX];
+	_cleanup_free_ char *hostname = name_of(l->f.name, n);
 	nic_tap_name(&of, tap);
 	bool taps = n->kind != NIC_USER && look_runs(l);
 	json_t *now = taps ? published_of(n, tap) : NULL;
@@ -91,10 +107,11 @@ static void add_nic(json_t *nics, const struct look *l, const struct nic_def *n,
 		started = now;
 	}
 	json_array_append_new(nics,
-		json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:s, s:o, s:o}", "interface", name,
-			"type", types[n->kind], "source", n->kind == NIC_USER ? NULL : n->network,
-			"model", nic_model_name(n->model), "mac", n->mac, "tap", taps ? tap : NULL,
-			"link", link_is_down(live, name, n->link_down) ? "down" : "up", "addresses",
+		json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:s?, s:s, s:o, s:o}", "interface",
+			name, "type", types[n->kind], "source",
+			n->kind == NIC_USER ? NULL : n->network, "model", nic_model_name(n->model),
+			"mac", n->mac, "hostname", hostname, "tap", taps ? tap : NULL, "link",
+			link_is_down(live, name, n->link_down) ? "down" : "up", "addresses",
 			addresses_of(n), "forwards", started));
 }
 

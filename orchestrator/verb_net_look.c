@@ -200,15 +200,21 @@ static void print_leases(const json_t *list)
 	table_print(rows);
 }
 
+static int refuse_inactive(const struct network *n, struct err *err)
+{
+	if (network_active(n))
+		return 0;
+	err_set(err, ERR_REFUSED, "network '%s' is not active", n->name);
+	return err_hint(err, "`roost net-start %s` starts it", n->name);
+}
+
 static int run_leases(const struct cli *cli, struct err *err)
 {
 	struct network n;
 	if (network_find(cli->operands[0], &n, err) < 0)
 		return -1;
-	if (!network_active(&n)) {
-		err_set(err, ERR_REFUSED, "network '%s' is not active", n.name);
-		return err_hint(err, "`roost net-start %s` starts it", n.name);
-	}
+	if (refuse_inactive(&n, err) < 0)
+		return -1;
 	json_t *list = network_leases(&n, cli->count > 1 ? cli->operands[1] : NULL, err);
 	if (!list)
 		return -1;
@@ -229,7 +235,7 @@ static int run_guard(const struct cli *cli, struct err *err)
 	struct network n;
 	size_t i;
 	json_t *d;
-	if (network_find(cli->operands[0], &n, err) < 0 ||
+	if (network_find(cli->operands[0], &n, err) < 0 || refuse_inactive(&n, err) < 0 ||
 		network_call(&n, "net-drops", NULL, NULL, 0, &drops, NULL, NULL, NETWORK_CALL_MS,
 			err) < 0)
 		return -1;

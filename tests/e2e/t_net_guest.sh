@@ -47,6 +47,7 @@ roost define "$TMPDIR/one.yaml"
 one=$(address one)
 check_match "domifaddr" "^ nic0 +52:54:00:[0-9a-f:]+ +ipv4 +$one/24\$" "$(roost domifaddr one)"
 check_match "domiflist" "^ nic0 +network +default +virtio +52:54:00:" "$(roost domiflist one)"
+check_eq "its name" one.default.internal "$(roost domiflist one --json | jq -r '.[0].hostname')"
 two=${one%.*}.222
 tiny two "{network: default, address: $two}"
 roost define "$TMPDIR/two.yaml"

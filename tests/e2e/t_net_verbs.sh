@@ -106,6 +106,8 @@ inside=$(roost net-info lab | sed -n 's/^Look inside: *//p')
 check_match "net-info has a line that looks inside" "roost net-exec lab ip address" "$inside"
 check_match "its words" "inet 192.168.123.1/24 .*br0" "$(eval "${inside#sudo }")"
 check_status 7 roost net-exec lab sh -c 'exit 7'
+check_status 5 roost net-guard default
+check_match "why" "network 'default' is not active" "$out"
 check_status 255 roost net-exec default true
 check_match "why" "network 'default' is not active" "$out"
 check_match "the host has its name" "192.168.123.9" "$(grep -rhs 'printer' "$ROOST_RUN"/n/*/dns)"
