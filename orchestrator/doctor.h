@@ -10,6 +10,7 @@
  *	 "removed": true}		it has just done so
  *
  * What a guest may still want (a disk that no definition names, a QEMU that no record tells) is told but never unowned.
+ * There are no cgroups among it: roost makes none.
  * Runs as a worker of roostd's, with its rights, so that a member of the group sees what root sees.
  */
 #ifndef ORCHESTRATOR_DOCTOR_H

@@ -29,6 +29,8 @@ check_eq "roost ssh" alice "$(as alice roost ssh web id -un </dev/null)"
 as alice roost ssh-config web >"$TMPDIR/home/alice/config"
 check_eq "his ssh" alice "$(as alice ssh -F "$TMPDIR/home/alice/config" web.roost id -un </dev/null)"
 check_match "dial" '^SSH-2.0' "$(as alice roost dial web 22 </dev/null | head -n 1)"
+check_match "the ports, also one published just now" '^ +127.0.0.1:8023 -> 22/tcp$' \
+	"$(as alice roost net-update default add publish web 8023:22 >/dev/null && as alice roost dominfo web)"
 check_match "the published port" '^SSH-2.0' "$(socat -t 5 - TCP4:127.0.0.1:8022 </dev/null | head -n 1)"
 check_status 5 as bob roost -c system dial web 22
 mac=$(roost domiflist web --json | jq -r '.[0].mac')

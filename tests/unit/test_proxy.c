@@ -260,6 +260,40 @@ static void datagrams(void **state)
 	end(&s);
 }
 
+/* Clients by IPv6, the guest by IPv4 as ever. Linux without IPv6 has nothing to show. */
+static void datagrams_by_ipv6(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in from;
+	socklen_t len = sizeof(to), from_len = sizeof(from);
+	int alive[2];
+	struct proxy p = {.udp = true, .link = (int)if_nametoindex("lo")};
+	struct set s = {.outside = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+	if (s.outside < 0 || bind(s.outside, (struct sockaddr *)&to, len) < 0)
+		skip();
+	assert_int_equal(getsockname(s.outside, (struct sockaddr *)&to, &len), 0);
+	assert_int_equal(pipe2(alive, O_CLOEXEC), 0);
+	s.guest = bound(SOCK_DGRAM, "127.0.0.1", &p.guest);
+	p.socket = s.outside;
+	p.alive = alive[0];
+	s.alive = alive[1];
+	s.pid = proxy_start(&p, &err);
+	close(alive[0]);
+	int client = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&to, len), 0);
+	assert_int_equal(send(client, "question", 8, 0), 8);
+	char text[16] = "";
+	assert_int_equal(fd_wait(s.guest, POLLIN, deadline_in(WAIT_MS)), 1);
+	assert_int_equal(
+		recvfrom(s.guest, text, sizeof(text), 0, (struct sockaddr *)&from, &from_len), 8);
+	assert_int_equal(sendto(s.guest, "answer", 6, 0, (struct sockaddr *)&from, from_len), 6);
+	expect(client, "answer");
+	close(client);
+	end(&s);
+}
+
 /* Nothing of the guest listens: that is the guest's affair, and the port goes on. */
 static void guest_is_deaf(void **state)
 {
@@ -371,6 +405,7 @@ int main(void)
 		cmocka_unit_test(much),
 		cmocka_unit_test(many),
 		cmocka_unit_test(datagrams),
+		cmocka_unit_test(datagrams_by_ipv6),
 		cmocka_unit_test(guest_is_deaf),
 		cmocka_unit_test(goes_on_alone),
 		cmocka_unit_test(ends_alone),
