@@ -98,7 +98,8 @@ images += sysprep_ops sysprep_script sysprep_stream sysprep_tar partition filesy
 shared += catalogue progress_bar
 roost  += verb_pull pull
 roost  += verb_dial verb_ssh_config verb_net_hosts uplinks
-roost  += compat/tool compat/virt_df compat/virt_host_validate compat/virt_viewer compat/cloud_localds compat/links verb_compat
+roost  += compat/tool compat/virt_clone compat/virt_sysprep compat/virt_df compat/virt_host_validate compat/virt_viewer \
+	compat/cloud_localds compat/links verb_compat
 roost  += find_program verb_viewer viewer viewer_relay verb_ssh_keys
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish

@@ -295,6 +295,43 @@ int cloning_stand_alone(struct cloning *c, struct err *err)
 	return c->layers ? freeze_part(c, &c->vars, err) : 0;
 }
 
+static int check_into(const char *path, int fd, struct err *err)
+{
+	struct stat open, there;
+	if (path[0] == '/' && fstat(fd, &open) == 0 && S_ISREG(open.st_mode) && !open.st_size &&
+		stat(path, &there) == 0 && there.st_dev == open.st_dev &&
+		there.st_ino == open.st_ino)
+		return 0;
+	return err_set(err, ERR_USAGE, "'%s' is not a new file that came with the request", path);
+}
+
+int cloning_put_into(struct cloning *c, const json_t *paths, const json_t *fds, struct err *err)
+{
+	size_t wanted = 0;
+	for (size_t i = 0; i < c->from->disk_count; i++)
+		wanted += c->parts[i].linked;
+	if (wanted != json_array_size(paths) || wanted != json_array_size(fds))
+		return err_set(err, ERR_USAGE,
+			"guest '%s' has %zu disks to copy, %zu files are named", c->from->name,
+			wanted, json_array_size(paths));
+	for (size_t i = 0; i < c->from->disk_count; i++) {
+		struct disk_def *d = &c->from->disks[i];
+		const char *path = json_string_value(json_array_get(paths, c->into_count));
+		int fd = (int)json_integer_value(json_array_get(fds, c->into_count));
+		if (!c->parts[i].linked)
+			continue;
+		if (check_into(path ? path : "", fd, err) < 0)
+			return -1;
+		free(TAKE(d->file));
+		d->path = xstrdup(path);
+		d->source = DISK_PATH;
+		d->format = c->parts[i].files.layers[0].qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
+		d->size = 0;
+		c->into[c->into_count++] = fd;
+	}
+	return 0;
+}
+
 /* Nobody stands on the bases yet: the original is as it was. */
 void cloning_undo(struct cloning *c, bool locked)
 {

@@ -30,6 +30,9 @@ struct cloning {
 	bool full; /* set by the caller: its disks are to be copied, those of the user's own, too */
 	struct part parts[DISKS_MAX];
 	struct part vars; /* `own` 0: they have no layers */
+	/* Of a full clone: its copied disks, in their order, are these new, empty files of the caller's; counted. */
+	int into[DISKS_MAX];
+	size_t into_count;
 };
 
 /*
@@ -45,6 +48,11 @@ int cloning_put_on_frozen(struct cloning *c, struct err *err);
 int cloning_freeze(struct cloning *c, struct err *err);
 /* For full clones: from->disks become disks that stand alone, of the same size. */
 int cloning_stand_alone(struct cloning *c, struct err *err);
+/*
+ * After that: they become files at these paths, which the caller has made and opened with his own rights: `fds`. ERR_USAGE
+ * if they are not as many as there are disks to copy, or are not these files, new and empty.
+ */
+int cloning_put_into(struct cloning *c, const json_t *paths, const json_t *fds, struct err *err);
 /* Nobody stands on the bases yet: the original is as it was. */
 void cloning_undo(struct cloning *c, bool locked);
 void cloning_end(struct cloning *c);

@@ -102,13 +102,35 @@ static int merge_part(int dir, const struct part *p, const struct definition *d,
 	return access_give_at(dir, file, d->issued.keeper_uid, err);
 }
 
+/* The same into a file of the caller's. */
+static int merge_into(
+	const struct part *p, const struct definition *d, bool qcow2, int into, struct err *err)
+{
+	int fds[CHAIN_MAX + 1];
+	_cleanup_free_ char *node = disk_tool_node(&p->files, fds, err);
+	size_t n = p->files.count;
+	_cleanup_free_ char *to = str_fmt("/proc/self/fd/%zu", TOOL_FD_FIRST + n);
+	const char *argv[] = {"convert", "-p", "-O", qcow2 ? "qcow2" : "raw", node, to, NULL};
+	struct tool_run run = {
+		.argv = argv, .fds = fds, .fd_count = n + 1, .told = tell, .about = d->name};
+	fds[n] = into;
+	failpoint("clone-into");
+	if (!node || tool_run(&run, NULL, err) < 0)
+		return -1;
+	return fsync(into) < 0 ? err_errno(err, "cannot write the copy") : 0;
+}
+
 static int make_disks(int dir, const struct cloning *c, const struct definition *d, struct err *err)
 {
+	size_t copied = 0;
 	for (size_t i = 0; i < c->from->disk_count; i++) {
 		const struct disk_def *disk = &c->from->disks[i];
 		const struct part *p = &c->parts[i];
-		int result = p->linked && c->full ? merge_part(dir, p, d, d->disks[i].file, err)
-			     : p->linked          ? make_overlay(dir, d, disk, p, err)
+		int result = p->linked && c->into_count
+				     ? merge_into(p, d, disk->format == FORMAT_QCOW2,
+					       c->into[copied++], err)
+			     : p->linked && c->full ? merge_part(dir, p, d, d->disks[i].file, err)
+			     : p->linked            ? make_overlay(dir, d, disk, p, err)
 			     : disk->source == DISK_PATH ? 0
 							 : copy_disk(dir, c, d, disk, err);
 		if (result < 0)
@@ -167,12 +189,27 @@ static int make_files(int dir, const struct definition *d, const void *about, st
 
 /* ---- the operation ----------------------------------------------------------------------------------- */
 
+/* What the caller chose of its identity. */
+static int take_identity(json_t *json, const json_t *args, struct err *err)
+{
+	const json_t *macs = json_object_get(args, "macs");
+	json_t *nics = json_object_get(json, "interfaces");
+	if (json_object_get(args, "uuid"))
+		json_object_set(json, "uuid", json_object_get(args, "uuid"));
+	if (json_array_size(macs) > json_array_size(nics))
+		return err_set(err, ERR_USAGE, "%zu MAC addresses for %zu interfaces",
+			json_array_size(macs), json_array_size(nics));
+	for (size_t i = 0; i < json_array_size(macs); i++)
+		json_object_set(json_array_get(nics, i), "mac", json_array_get(macs, i));
+	return 0;
+}
+
 static struct definition *definition_of_clone(
-	const struct definition *from, const char *name, struct err *err)
+	const struct definition *from, const char *name, const json_t *args, struct err *err)
 {
 	_cleanup_json_ json_t *json = definition_to_json(from);
 	definition_make_another(json, name);
-	return definition_from_json(json, err);
+	return take_identity(json, args, err) < 0 ? NULL : definition_from_json(json, err);
 }
 
 static int check_new_name(const char *name, struct err *err)
@@ -188,16 +225,20 @@ static int check_new_name(const char *name, struct err *err)
 
 /* `lock` is closed by who copies. */
 static int make(
-	struct cloning *c, const char *to, int *lock, struct definition **out, struct err *err)
+	struct cloning *c, const json_t *args, int *lock, struct definition **out, struct err *err)
 {
+	const char *to = json_get_str(args, "new-name", "");
+	const json_t *files = json_object_get(args, "files");
 	struct err ignored = ERR_INIT;
 	failpoint("clone-begin");
 	if (c->full ? cloning_stand_alone(c, err) < 0
 		    : cloning_put_on_tops(c, err) < 0 || cloning_freeze(c, err) < 0)
 		return -1;
+	if (files && cloning_put_into(c, files, json_object_get(args, "fds"), err) < 0)
+		return -1;
 	if (c->full) /* others need not wait for that */
 		cleanup_close(lock);
-	struct definition *d = definition_of_clone(c->from, to, err);
+	struct definition *d = definition_of_clone(c->from, to, args, err);
 	if (!d || define_another(d, c->from, make_files, c, err) < 0) {
 		definition_free(d);
 		return -1;
@@ -215,14 +256,14 @@ int op_clone(const json_t *args, json_t **ret, struct err *err)
 	struct err ignored = ERR_INIT;
 	_cleanup_(cloning_end) struct cloning c = {.dir = -1,
 		.layers = json_object_get(args, "layers"),
-		.full = json_get_bool(args, "full", false)};
+		.full = json_get_bool(args, "full", false) || json_object_get(args, "files")};
 	_cleanup_definition_ struct definition *d = NULL;
 	if (check_new_name(to, err) < 0)
 		return -1;
 	_cleanup_close_ int lock = bases_lock(err);
 	if (lock < 0 || cloning_begin(&c, name, err) < 0)
 		return -1;
-	if (make(&c, to, &lock, &d, err) < 0) {
+	if (make(&c, args, &lock, &d, err) < 0) {
 		cloning_undo(&c, lock >= 0);
 		return -1;
 	}

@@ -1,7 +1,12 @@
 /* clone. */
 #include "orchestrator/verbs.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/sock.h"
 
 #include "orchestrator/another.h"
 #include "orchestrator/connect.h"
@@ -21,22 +26,91 @@ static int check(const struct found *f, const char *to, struct err *err)
 	return 0;
 }
 
+/* The values of an option that repeats; NULL: none. */
+static json_t *values(const struct cli *cli, const char *name)
+{
+	json_t *list = NULL;
+	for (int i = 0; i < cli->repeated_count; i++) {
+		if (!str_eq(cli->repeated[i].name, name))
+			continue;
+		list = list ? list : json_array();
+		json_array_append_new(list, json_string(cli->repeated[i].value));
+	}
+	return list;
+}
+
+/* The files of --file, made by us with the caller's own rights. What is there is never touched. */
+struct files {
+	json_t *paths; /* absolute */
+	int fds[SOCK_FDS_MAX];
+	size_t count;
+	bool kept; /* the clone has them */
+};
+
+static int make_file(struct files *f, const char *given, struct err *err)
+{
+	if (f->count == SOCK_FDS_MAX)
+		return err_set(err, ERR_USAGE, "roost clone: more than %d files", SOCK_FDS_MAX);
+	int fd = open(given, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(err, "cannot make '%s'", given);
+	f->fds[f->count++] = fd;
+	char *path = realpath(given, NULL);
+	json_array_append_new(f->paths, json_string(path ? path : given));
+	free(path);
+	return 0;
+}
+
+static int make_all_files(const struct cli *cli, struct files *f, struct err *err)
+{
+	for (int i = 0; i < cli->repeated_count; i++)
+		if (str_eq(cli->repeated[i].name, "file") &&
+			make_file(f, cli->repeated[i].value, err) < 0)
+			return -1;
+	return 0;
+}
+
+static void files_end(struct files *f)
+{
+	for (size_t i = 0; i < f->count; i++) {
+		if (!f->kept)
+			unlink(json_string_value(json_array_get(f->paths, i)));
+		cleanup_close(&f->fds[i]);
+	}
+	json_decref(f->paths);
+}
+
+static int check_uuid(const char *uuid, struct err *err)
+{
+	struct found there;
+	struct err none = ERR_INIT;
+	return uuid && guest_find(uuid, &there, &none) == 0
+		       ? err_set(err, ERR_REFUSED, "guest '%s' has the UUID '%s'", there.name, uuid)
+		       : 0;
+}
+
 static int run_clone(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	json_t *reply = NULL;
-	const char *to = cli->operands[1];
-	_cleanup_json_ json_t *frozen = NULL;
-	if (guest_find(cli->operands[0], &f, err) < 0)
+	const char *to = cli->operands[1], *uuid = cli_value(cli, "uuid", NULL);
+	_cleanup_json_ json_t *frozen = NULL, *macs = values(cli, "mac");
+	_cleanup_(files_end) struct files files = {.paths = json_array()};
+	if (guest_find(cli->operands[0], &f, err) < 0 || check_uuid(uuid, err) < 0)
 		return -1;
 	if (guest_runs(&f) && (check(&f, to, err) < 0 || guest_call(f.name, "roost-freeze-disks",
 								 NULL, &frozen, err) < 0))
 		return -1;
-	if (long_call_supervisor((struct long_about){"guest", to}, "roost-clone",
-		    json_pack("{s:s, s:s, s:O*, s:b}", "name", f.name, "new-name", to, "layers",
-			    json_object_get(frozen, "layers"), "full", cli_flag(cli, "full")),
-		    NULL, 0, cli->json, &reply, err) < 0)
+	if (make_all_files(cli, &files, err) < 0)
 		return -1;
+	if (long_call_supervisor((struct long_about){"guest", to}, "roost-clone",
+		    json_pack("{s:s, s:s, s:O*, s:b, s:O*, s:s*, s:O*}", "name", f.name, "new-name",
+			    to, "layers", json_object_get(frozen, "layers"), "full",
+			    cli_flag(cli, "full"), "files", files.count ? files.paths : NULL,
+			    "uuid", uuid, "macs", macs),
+		    files.fds, files.count, cli->json, &reply, err) < 0)
+		return -1;
+	files.kept = true;
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;
@@ -49,5 +123,9 @@ static int run_clone(const struct cli *cli, struct err *err)
 const struct verb verb_clone = {"clone", "NAME NEW_NAME",
 	"Makes another guest of one, in milliseconds, with an identity of its own: both go on from the same disks.",
 	2, 2, false,
-	{{"full", NULL, 0, "copy its disks: the two share nothing, not even an image"}}, run_clone,
-	"roost clone web1 web3", GROUP_DEFINITION, GUESTS_ALL};
+	{{"full", NULL, 0, "copy its disks: the two share nothing, not even an image"},
+		{"file", "FILE" OPTION_REPEATS, 0,
+			"the same, into new files of your own: one for each disk that it writes to"},
+		{"mac", "MAC" OPTION_REPEATS, 0, "of its interfaces, in their order"},
+		{"uuid", "UUID", 0, "its UUID"}},
+	run_clone, "roost clone web1 web3", GROUP_DEFINITION, GUESTS_ALL};

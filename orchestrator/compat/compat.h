@@ -26,6 +26,8 @@ extern const struct old_name old_names[];
 const struct old_name *old_name_find(const char *argv0);
 
 int virsh_main(int argc, char **argv);
+int virt_clone_main(int argc, char **argv);
+int virt_sysprep_main(int argc, char **argv);
 int virt_df_main(int argc, char **argv);
 int virt_host_validate_main(int argc, char **argv);
 int virt_viewer_main(int argc, char **argv);

@@ -321,3 +321,12 @@ has_died clone-disks
 wait_until 10 no_folder_is_left
 check_eq "the guests" a "$(names)"
 check_eq "the original is as it was" "$had" "$(content a)"
+for point in clone-into clone-disks; do
+	die_at $point
+	check_status 7 roost clone a d --file "$TMPDIR/d0.qcow2" --file "$TMPDIR/d1.qcow2"
+	has_died $point
+	wait_until 10 no_folder_is_left
+	check_eq "the guests" a "$(names)"
+	check_eq "no file of it is left" "" "$(find "$TMPDIR" -name 'd[01].qcow2')"
+	check_eq "the original is as it was" "$had" "$(content a)"
+done

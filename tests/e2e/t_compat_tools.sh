@@ -1,5 +1,5 @@
 #!/bin/sh
-# The old names but virsh and virt-install: virt-host-validate, cloud-localds, virt-df, virt-viewer say what the real ones
+# The old names but virsh and virt-install: virt-host-validate, cloud-localds, virt-df, virt-viewer, virt-clone, virt-sysprep say what the real ones
 # say, word by word; roost compat installs the names, for one shell or for all.
 . "$TOP/tests/e2e/lib.sh"
 
@@ -118,6 +118,82 @@ both virt-viewer
 check_match "which" 'which guest\?$' "$errors"
 roost destroy screen
 
+say virt-clone
+both virt-clone --original nosuch --auto-clone
+check_eq "no such guest" "ERROR    Domain 'nosuch' was not found. 1" "$errors $both_status"
+both virt-clone --original vm01
+check_eq "no file" "ERROR    Either --auto-clone or --file is required, use '--auto-clone or --file' and try again. 1" "$errors $both_status"
+both virt-clone --original vm01 --name screen --auto-clone
+check_eq "a name that is taken" "ERROR    Invalid name for new guest: Guest name 'screen' is already in use. 1" "$errors $both_status"
+both virt-clone --original vm01 --auto-klone
+check_match "the nearest" "virt-clone: error: unrecognized option '--auto-klone'; did you mean --auto-clone" "$errors"
+check_eq "as argparse" 2 $both_status
+both virt-clone --original vm01 --auto-clone --skip-copy vda
+check_match "by its name" "option '--skip-copy' is not there" "$errors"
+both virt-clone --original vm01 --auto-clone
+check_eq "what it says" "Allocating 'fs-clone.raw'                                   |    0 B  00:00 ... 
+
+Clone 'vm01-clone' created successfully." "$out"
+check_eq "not a word besides" " 0" "$errors $both_status"
+cmp fs.raw fs-clone.raw
+check_eq "its disk; the CD is shared" "$TMPDIR/fs-clone.raw $TMPDIR/ubuntu-provisioning.qcow2" \
+	"$(roost domblklist vm01-clone --json | jq -r '.[].source' | paste -sd ' ')"
+[ "$(roost domuuid vm01)" != "$(roost domuuid vm01-clone)" ] || fail "the two have one UUID"
+both virt-clone -o vm01 --auto-clone -q
+check_eq "quiet" " 0" "$out $both_status"
+check_eq "the next names" "$TMPDIR/fs-clone1.raw" "$(roost domblklist vm01-clone1 --json | jq -r '.[0].source')"
+uuid=65ea8d96-af9b-4d0b-a199-a12415c1dab4
+both virt-clone -o vm01 -n third --file third.raw --uuid $uuid
+check_eq "a file of one's own" "$TMPDIR/third.raw $uuid" "$(roost domblklist third --json | jq -r '.[0].source') $(roost domuuid third --json | jq -r .uuid)"
+both virt-clone -o vm01 -n fourth --file third.raw
+check_match "it is not overwritten" 'third.raw' "$errors"
+both virt-clone -o vm01 -n fourth --file a.raw --file b.raw
+check_match "as many as disks" 'has 1 disks to copy, 2 files are named' "$errors"
+check_eq "no file is left of a clone that was not made" "" "$(find . -name '[ab].raw')"
+cmp fs.raw third.raw
+roost start screen
+both virt-clone -o screen --auto-clone
+check_eq "it runs" "ERROR    Domain to clone must be shutoff. 1" "$errors $both_status"
+roost suspend screen
+both virt-clone -o screen --auto-clone
+check_eq "or is paused" "ERROR    Domain to clone must be shutoff. 1" "$errors $both_status"
+roost resume screen
+wait_until 30 is_up screen
+roost shutdown screen >/dev/null 2>&1 &
+shutdown=$!
+shuts_down() {
+	! is_state screen running
+}
+wait_until 10 shuts_down
+both virt-clone -o screen -n picture --auto-clone
+check_eq "one that is shutting down is waited for" "Clone 'picture' created successfully. 0" "$(tail -n 1 stdout) $both_status"
+wait $shutdown
+check_eq "a disk that is called as the guest" "$TMPDIR/picture.raw" "$(roost domblklist picture --json | jq -r '.[0].source')"
+printf 'name: inside\ndisks: [{size: 8M}]\ninterfaces: []\n' >inside.yaml
+roost define inside.yaml
+both virt-clone -o inside -n inside2 --auto-clone
+check_eq "disks in the guest's folder" "Clone 'inside2' created successfully. 0" "$(tail -n 1 stdout) $both_status"
+
+say virt-sysprep
+both virt-sysprep -d nosuch
+check_match "no such guest" "virt-sysprep: error: libguestfs error: no libvirt domain called ‘nosuch’" "$errors"
+both virt-sysprep
+check_match "which" 'you must give either -a or -d options' "$errors"
+both virt-sysprep -d third --hostname web1
+check_match "by its name" "option '--hostname' is not there: a cloud-init seed does that" "$errors"
+both virt-sysprep --list-operations
+check_match "its operations" '^ssh-hostkeys \* ' "$out"
+mkdir -p system/etc/ssh system/usr system/var/log
+echo key >system/etc/ssh/ssh_host_rsa_key
+PATH=$PATH:/usr/sbin:/sbin mke2fs -q -F -d system third.raw
+both virt-sysprep -d third --operations ssh-hostkeys,machine-id
+check_eq "what it says" '[ 0.0] Examining the guest ...
+[ N.N] Performing "machine-id" ...
+[ N.N] Performing "ssh-hostkeys" ...' "$(sed 's/^\[ *0\.0\] Ex/[ 0.0] Ex/; s/^\[ *[0-9]*\.[0-9]\] P/[ N.N] P/' stdout)"
+check_match "stamped so" '^\[   0\.0\] Examining' "$out"
+check_eq "not a word besides" " 0" "$errors $both_status"
+check_match "it is done" 'File not found' "$(PATH=$PATH:/usr/sbin:/sbin debugfs -R 'stat /etc/ssh/ssh_host_rsa_key' third.raw 2>&1)"
+
 # --- for all ------------------------------------------------------------------------------------------------------
 if [ "$(id -u)" -ne 0 ]; then
 	check_status 5 roost compat --install
@@ -140,7 +216,7 @@ check_match "the real ones" 'the real .* is installed' "$out"
 [ -n "$real" ] || PATH=${PATH#*:}
 roost compat --install --force
 check_eq "a name" "$(realpath "$TOP/build/bin/roost")" "$(readlink /usr/local/bin/virsh)"
-for name in virsh virt-df virt-host-validate virt-viewer cloud-localds; do
+for name in virsh virt-clone virt-sysprep virt-df virt-host-validate virt-viewer cloud-localds; do
 	[ -x "/usr/local/bin/$name" ] || fail "there is no $name"
 done
 if getent group roost >/dev/null; then
@@ -148,7 +224,7 @@ if getent group roost >/dev/null; then
 else
 	check_eq "its folder" "root root 711" "$(stat -c '%U %G %a' /var/lib/libvirt/images)"
 fi
-check_eq "it answers" vm01 "$(/usr/local/bin/virt-df --csv | sed -n '2s/,.*//p')"
+check_eq "it answers" vm01 "$(/usr/local/bin/virt-df -d vm01 --csv | sed -n '2s/,.*//p')"
 roost compat --install --force >/dev/null
 check_match "undone" 'removed /usr/local/bin/virsh' "$(roost compat --remove)"
 check_eq "nothing is left" " " "$(ls /usr/local/bin) $(ls /var/lib)"
