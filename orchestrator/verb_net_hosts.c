@@ -184,7 +184,7 @@ const struct verb verb_net_hosts = {"net-hosts", "[NETWORK]",
 	"Prints names and addresses of a network's guests for this host's /etc/hosts, or keeps them there.",
 	0, 1, false,
 	{{"install", NULL, 0,
-		 "write them there, in place of those of before; again when guests come and go"},
+		 "write them there, where systemd-resolved looks, too, in place of those of before; again when guests come and go"},
 		{"remove", NULL, 0, "take them out again"},
 		{"file", "FILE", 0, "that file instead of /etc/hosts"}},
 	run_net_hosts, "roost net-hosts default", GROUP_NETWORKS, GUESTS_ALL};
