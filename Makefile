@@ -268,10 +268,11 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(UNIT_ALL) $(LIB)
 # it runs the program too, where that can be built
 $(BUILD)/tests/test_seed: | $(filter %/roost-image,$(PROGRAMS))
 $(BUILD)/tests/test_store: | $(filter %/roost-digest,$(PROGRAMS))
+$(BUILD)/tests/test_holder: $(BUILD)/orchestrator/network_leases.o
 $(BUILD)/tests/test_netsetup $(BUILD)/tests/test_holder: $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
 		$(call room,netsetup,netsetup) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) -lcmocka -lmnl -lnftables -ljansson
+	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(ALL_LDFLAGS) -lcmocka -lmnl -lnftables -ljansson
 $(BUILD)/tests/test_proxy: $(BUILD)/tests/unit/test_proxy.o $(call room,netsetup,proxy) \
 		$(BUILD)/netsetup/link_watch.o $(LIB)
 	@mkdir -p $(@D)

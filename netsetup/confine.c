@@ -51,15 +51,17 @@ static int drop_capabilities(struct err *err)
 	return 0;
 }
 
-void confine_admin(bool on)
+bool confine_admin(bool on)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
 	if (syscall(SYS_capget, &head, sets) < 0)
-		return;
+		return false;
 	uint32_t admin = sets[0].permitted & 1U << CAP_SYS_ADMIN;
+	bool was = sets[0].effective & admin;
 	sets[0].effective = on ? sets[0].effective | admin : sets[0].effective & ~admin;
 	(void)!syscall(SYS_capset, &head, sets);
+	return was;
 }
 
 /* ---- system calls --------------------------------------------------------------------------------- */

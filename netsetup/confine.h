@@ -22,7 +22,7 @@
 
 /* For good. `writable`: a folder that is there. */
 int confine(const char *writable, struct err *err);
-/* CAP_SYS_ADMIN into effect, where it is still permitted, and out of it again. */
-void confine_admin(bool on);
+/* CAP_SYS_ADMIN into effect, where it is still permitted, or out of it. Was it in effect? */
+bool confine_admin(bool on);
 
 #endif

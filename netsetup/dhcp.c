@@ -175,9 +175,9 @@ static _Noreturn void exec_dnsmasq(
 static pid_t fork_alone(void)
 {
 	struct clone_args how = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
-	confine_admin(true);
+	bool had = confine_admin(true);
 	pid_t pid = (pid_t)syscall(SYS_clone3, &how, sizeof(how));
-	confine_admin(false);
+	confine_admin(had);
 	return pid < 0 && errno == ENOSYS ? fork() : pid; /* what containers' filters say */
 }
 
