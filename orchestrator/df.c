@@ -1,11 +1,16 @@
 #include "orchestrator/df.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/disk_ask.h"
+#include "images/image.h"
+#include "images/image_info.h"
 #include "orchestrator/disk_open.h"
 #include "orchestrator/disk_size.h"
 #include "orchestrator/paths.h"
@@ -60,6 +65,28 @@ static int add_disk(
 static bool is_empty_drive(const struct disk_def *d)
 {
 	return d->cdrom && !d->path;
+}
+
+json_t *df_file(const char *path, const char *format, const char *target, struct err *err)
+{
+	struct stat st;
+	enum image_format wanted;
+	bool qcow2;
+	struct disk_def disk = {.source = DISK_PATH, .readonly = true};
+	_cleanup_json_ json_t *list = json_array();
+	if (image_format_parse(format, &wanted, err) < 0)
+		return NULL;
+	_cleanup_close_ int fd = image_open(path, &st, err);
+	if (fd < 0 || image_format_settle(fd, path, wanted, &qcow2, err) < 0)
+		return NULL;
+	char *whole = realpath(path, NULL);
+	snprintf(disk.target, sizeof(disk.target), "%s", target);
+	disk.path = whole;
+	disk.format = qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
+	int result = whole ? add_disk(&disk, -1, NULL, list, err)
+			   : err_errno(err, "cannot tell where '%s' is", path);
+	free(whole);
+	return result < 0 ? NULL : TAKE(list);
 }
 
 json_t *df_stopped(const struct definition *d, struct err *err)

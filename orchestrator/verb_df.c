@@ -2,6 +2,7 @@
 #include "orchestrator/verbs.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/fs.h"
 #include "orchestrator/df.h"
@@ -44,6 +45,26 @@ static int add_named(const struct cli *cli, json_t *all, struct err *err)
 			return -1;
 		json_array_append_new(all, guest);
 	}
+	return 0;
+}
+
+/* Those of --image are the disks of one that is no guest, called by the first of them. */
+static int add_images(const struct cli *cli, json_t *all, struct err *err)
+{
+	_cleanup_json_ json_t *list = json_array();
+	const char *format = cli_value(cli, "format", NULL);
+	for (int i = 0; i < cli->repeated_count; i++) {
+		char target[] = {'s', 'd', (char)('a' + i % 26), '\0'};
+		_cleanup_json_ json_t *one = df_file(cli->repeated[i].value, format, target, err);
+		if (!one)
+			return -1;
+		json_array_extend(list, one);
+	}
+	const char *first = cli->repeated[0].value, *slash = strrchr(first, '/');
+	json_t *name = json_sprintf(cli->repeated_count > 1 ? "%s+%d" : "%s",
+		slash ? slash + 1 : first, cli->repeated_count - 1);
+	json_array_append_new(
+		all, json_pack("{s:o, s:b, s:O}", "name", name, "running", 0, "filesystems", list));
 	return 0;
 }
 
@@ -113,7 +134,12 @@ static int run_df(const struct cli *cli, struct err *err)
 		cli_flag(cli, "human-readable"), cli_flag(cli, "inodes"), cli_flag(cli, "csv")};
 	if (cli->json && form.csv)
 		return err_set(err, ERR_USAGE, "roost df: either --csv or --json");
-	if ((cli->count ? add_named(cli, all, err) : add_all(all, missed, err)) < 0)
+	if (cli_flag(cli, "format") && !cli->repeated_count)
+		return err_set(err, ERR_USAGE, "roost df: --format is that of an --image");
+	if (cli->repeated_count && add_images(cli, all, err) < 0)
+		return -1;
+	bool named = cli->count || cli->repeated_count;
+	if ((named ? add_named(cli, all, err) : add_all(all, missed, err)) < 0)
 		return -1;
 	if (cli->json) {
 		json_array_extend(all, missed);
@@ -129,5 +155,8 @@ const struct verb verb_df = {"df", "[NAME...]",
 	0, -1, false,
 	{{"human-readable", NULL, 'h', "sizes for people, such as 1.4G"},
 		{"inodes", NULL, 'i', "inodes instead of blocks"},
+		{"image", "FILE" OPTION_REPEATS, 'a', "of this image, which no guest writes to"},
+		{"format", "qcow2|raw", 0,
+			"what the images are; without: by their content, if they stand alone"},
 		{"csv", NULL, 0, "comma-separated values, as virt-df has them"}},
 	run_df, "roost df web1 -h", GROUP_LOOK, GUESTS_ALL};

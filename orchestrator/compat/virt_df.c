@@ -19,6 +19,7 @@ static const char usage[] =
 	"  virt-df [--options] -d domname   of this one; may be given more than once\n"
 	"Options:\n"
 	"  -c|--connect uri     qemu:///system or qemu:///session\n"
+	"  -a|--add image       of an image that no guest writes to; --format[=raw|qcow2]\n"
 	"  --csv                comma-separated values\n"
 	"  -h|--human-readable  sizes for people\n"
 	"  -i|--inodes          inodes\n"
@@ -190,14 +191,15 @@ static int fail(const char *guest, const struct err *err)
 }
 
 /* Of one, or with NULL of all; what cannot be looked into is told, and hides no other. */
-static int look(const char *guest, json_t *all)
+static int look(const char *guest, const struct words *images, json_t *all)
 {
 	struct err err = ERR_INIT;
 	_cleanup_json_ json_t *answer = NULL;
 	size_t i;
 	json_t *one;
 	int result = 0;
-	if (compat_ask("df", guest, &answer, &err) < 0)
+	if ((images ? words_ask(images, "df", &answer, &err)
+		    : compat_ask("df", guest, &answer, &err)) < 0)
 		return fail(guest, &err);
 	json_array_foreach (answer, i, one) {
 		struct err why = ERR_INIT;
@@ -211,10 +213,16 @@ static int look(const char *guest, json_t *all)
 	return result;
 }
 
-static int take_option(
-	int letter, struct form *form, struct words *guests, const char **uri, char **argv)
+static int take_option(int letter, struct form *form, struct words *guests, struct words *images,
+	const char **uri, char **argv)
 {
 	switch (letter) {
+	case 'a':
+		words_option(images, "image", optarg);
+		break;
+	case 'F':
+		words_option(images, "format", optarg);
+		break;
 	case 'c':
 		*uri = optarg;
 		break;
@@ -238,11 +246,9 @@ static int take_option(
 	case 'v':
 	case 'x':
 		break;
-	case 'a':
 	case 'B':
-	case 'F':
-		return tool_refuse("virt-df", argv[optind - 1],
-			"roost looks into the disks of guests: -d names one");
+		return tool_refuse(
+			"virt-df", argv[optind - 1], "sectors of 512 bytes are all that is read");
 	default:
 		return tool_bad_option("virt-df", argv, options, letter);
 	}
@@ -252,7 +258,7 @@ static int take_option(
 int virt_df_main(int argc, char **argv)
 {
 	struct form form = {0};
-	_cleanup_words_ struct words guests = {0};
+	_cleanup_words_ struct words guests = {0}, images = {0};
 	_cleanup_json_ json_t *all = json_array();
 	struct err err = ERR_INIT;
 	const char *uri = NULL;
@@ -265,7 +271,7 @@ int virt_df_main(int argc, char **argv)
 			fputs(letter == 'H' ? usage : "virt-df 1.48.2\n", stdout);
 			return compat_end(0);
 		}
-		if (take_option(letter, &form, &guests, &uri, argv))
+		if (take_option(letter, &form, &guests, &images, &uri, argv))
 			return 1;
 	}
 	for (; optind < argc; optind++) /* its oldest form */
@@ -276,10 +282,12 @@ int virt_df_main(int argc, char **argv)
 	if (tool_connect(uri, &err) < 0)
 		return fail(NULL, &err), 1;
 	for (i = 0; i < guests.count; i++)
-		if (look(guests.list[i], all) < 0)
+		if (look(guests.list[i], NULL, all) < 0)
 			return compat_end(1);
-	if (!guests.count)
-		result = look(NULL, all);
+	if (images.count && look(NULL, &images, all) < 0)
+		return compat_end(1);
+	if (!guests.count && !images.count)
+		result = look(NULL, NULL, all);
 	print_head(&form);
 	json_array_foreach (all, i, guest)
 		print_guest(&form, guest);

@@ -99,8 +99,18 @@ both virt-df --uuid -d vm01
 check_match "UUIDs" "^$(roost domuuid vm01 | head -n 1):/dev/sda\$" "$out"
 both virt-df -d nosuch
 check_eq "no such guest" "libguestfs: error: no libvirt domain called ‘nosuch’: Domain not found: no domain with matching name 'nosuch' 1" "$errors $both_status"
+table=$(virt-df -d vm01 | sed -n 's/^vm01:\/dev\/sda  *//p')
 both virt-df -a fs.raw
-check_match "by its name" "option '.*' is not there: roost looks into the disks of guests" "$errors"
+check_eq "an image" "2 0" "$(wc -l <stdout) $both_status"
+check_eq "the same figures" "$table" "$(sed -n 's/^fs.raw:\/dev\/sda  *//p' stdout)"
+qemu-img create -q -f qcow2 -F raw -b fs.raw over.qcow2
+both virt-df --format=qcow2 -a over.qcow2 -a ubuntu-provisioning.qcow2
+check_match "of one format" 'ubuntu-provisioning.qcow2' "$errors"
+both virt-df --format=qcow2 -a over.qcow2
+check_eq "with what it stands on" "$table" "$(sed -n 's/^over.qcow2:\/dev\/sda  *//p' stdout)"
+check_status 3 roost df --image nosuch.img
+both virt-df --blocksize=4096 -a fs.raw
+check_match "by its name" "option '--blocksize=4096' is not there" "$errors"
 both virt-df --human
 check_eq "it may be cut short" 0 $both_status
 
