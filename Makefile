@@ -14,7 +14,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 # ---- sources -------------------------------------------------------------------------------------
 
-base   := err mem str json fs clock sock proc signals answer crc32
+base   := err mem str json fs new_file clock sock proc signals answer crc32
 netsetup := address netlink tap guard namespace link_watch dhcp
 netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp nft_watch confine
 # of it, what needs no library: every program may have it
@@ -26,7 +26,7 @@ images += store store_copy store_digest store_record store_tend
 images += checksums
 images += image_info qcow2_snapshots qcow2_bitmaps qcow2_crypt qcow2_grow tool
 images += foreign installer_pairs
-images += qcow2_map disk_ask
+images += qcow2_map disk_ask tar qcow2_end
 # the orchestrator's files that more than one program links
 shared := definition_dump definition_nics \
 	paths definition definition_node definition_keys definition_text definition_check \
@@ -63,7 +63,7 @@ roost  += verb_save saving saved verb_media media
 roost  += installer installing verb_install run_options
 keeper += op_save op_restore op_media op_install
 keeper += block_job block_node quiesce op_backup op_blockpull op_blockcommit
-roost  += long_call backup_folder verb_backup backup_stopped restore_backup verb_blockpull verb_blockcommit own_commit
+roost  += long_call backup_file backup_read verb_backup backup_stopped restore_backup verb_blockpull verb_blockcommit own_commit
 roostd += define_files op_commit_record
 shared += snapshots snapshot_alone bases bases_sweep unrecorded
 roostd += op_snapshot snapshot_off snapshot_merge
@@ -114,7 +114,7 @@ unit += publish proxy tool store checksums catalogue partition filesystem
 unit += network network_address
 # what every unit test is linked with
 unit_all := peer
-fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd journal
+fuzz := userdata definition qcow2 ssh wire agent checksums disk nbd journal tar
 
 # ---- what is built -------------------------------------------------------------------------------
 

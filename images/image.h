@@ -41,6 +41,14 @@ int image_open(const char *path, struct stat *st, struct err *err);
  */
 typedef void image_told_fn(void *about, const char *step, int64_t done, int64_t total);
 int image_copy(int from, int to, image_told_fn *told, void *about, struct err *err);
+/* The same of `size` bytes from `at` on. */
+int image_copy_part(int from, uint64_t at, uint64_t size, int to, image_told_fn *told, void *about,
+	struct err *err);
+/*
+ * They go to `to_at` of another file, or of the same to a place before; what was there is written over. What they took on
+ * the disk is given back on the way.
+ */
+int image_move(int from, uint64_t at, uint64_t size, int to, uint64_t to_at, struct err *err);
 /* Refuses what has the magic of a format that is neither qcow2 nor raw, by name. */
 int image_refuse_known(int fd, const char *what, struct err *err);
 

@@ -59,6 +59,13 @@ int qcow2_may_enter(const struct qcow2_info *info, const char *what, struct err 
  */
 int qcow2_is_empty(int fd, const struct qcow2_info *info, struct err *err);
 
+/*
+ * How far an image reaches that begins at byte `at` of a file and has `room` bytes there: to the end of its last cluster
+ * that is counted as used, as `qemu-img check` tells it (image-end-offset). It has refcounts of 16 bits, as those have
+ * that are made here.
+ */
+int qcow2_end(int fd, uint64_t at, uint64_t room, uint64_t *end, struct err *err);
+
 struct qcow2_new {
 	uint64_t size;         /* bytes, rounded up to 512; at most qcow2_max_size(21), 2 EiB */
 	unsigned cluster_bits; /* 0: 16 (64 KiB); larger where the size demands it */
@@ -66,6 +73,8 @@ struct qcow2_new {
 	const char *backing_format; /* "qcow2" or "raw"; demanded with `backing` */
 	bool backing_is_node;       /* it is qemu-img's "json:{...}", no file's name */
 	bool durable;               /* fdatasync before returning */
+	uint64_t
+		at; /* of qcow2_create_in(): the byte where it begins, which is not before the file's end */
 };
 /*
  * Writes an empty image (header, refcount table and block, L1) into the file at `dir_fd`/`name`,
@@ -75,7 +84,7 @@ struct qcow2_new {
  * name table as qemu-img writes it; `qemu-img check` is clean.
  */
 int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err);
-/* The same into an open, empty file, which the caller drops on failure; `name` is for errors. */
+/* The same into an open, empty file, or behind what it has, which the caller drops on failure; `name` is for errors. */
 int qcow2_create_in(int fd, const char *name, const struct qcow2_new *what, struct err *err);
 /*
  * Writes an image that stands alone with the content of `from`, a raw file of at most

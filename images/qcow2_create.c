@@ -178,7 +178,7 @@ static int write_at(int fd, const void *data, size_t len, uint64_t offset)
 	return 0;
 }
 
-static int write_refcounts(int fd, const struct layout *l)
+static int write_refcounts(int fd, const struct layout *l, uint64_t at)
 {
 	uint64_t cluster = 1ULL << l->cluster_bits, first = 1 + l->table_clusters;
 	_cleanup_buf_ struct buf table = {0}, counts = {0};
@@ -189,17 +189,19 @@ static int write_refcounts(int fd, const struct layout *l)
 	}
 	for (uint64_t i = 0; i < l->total; i++)
 		buf_add(&counts, &one, sizeof(one));
-	if (write_at(fd, table.data, table.len, cluster) < 0)
+	if (write_at(fd, table.data, table.len, at + cluster) < 0)
 		return -1;
-	return write_at(fd, counts.data, counts.len, first * cluster);
+	return write_at(fd, counts.data, counts.len, at + first * cluster);
 }
 
-static int write_image(int fd, const struct layout *l, const struct buf *head, bool durable)
+static int write_image(
+	int fd, const struct layout *l, const struct buf *head, const struct qcow2_new *what)
 {
-	if (ftruncate(fd, (off_t)(l->total << l->cluster_bits)) < 0 || write_refcounts(fd, l) < 0 ||
-		write_at(fd, head->data, head->len, 0) < 0)
+	if (ftruncate(fd, (off_t)(what->at + (l->total << l->cluster_bits))) < 0 ||
+		write_refcounts(fd, l, what->at) < 0 ||
+		write_at(fd, head->data, head->len, what->at) < 0)
 		return -1;
-	return durable ? fdatasync(fd) : 0;
+	return what->durable ? fdatasync(fd) : 0;
 }
 
 static int prepare(const char *name, const struct qcow2_new *what, struct layout *l,
@@ -220,9 +222,7 @@ int qcow2_create_in(int fd, const char *name, const struct qcow2_new *what, stru
 	_cleanup_buf_ struct buf head = {0};
 	if (prepare(name, what, &l, &head, err) < 0)
 		return -1;
-	return write_image(fd, &l, &head, what->durable) < 0
-		       ? err_errno(err, "cannot write '%s'", name)
-		       : 0;
+	return write_image(fd, &l, &head, what) < 0 ? err_errno(err, "cannot write '%s'", name) : 0;
 }
 
 int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, struct err *err)
@@ -235,7 +235,7 @@ int qcow2_create(int dir_fd, const char *name, const struct qcow2_new *what, str
 		openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, "cannot make '%s'", name);
-	if (write_image(fd, &l, &head, what->durable) < 0) {
+	if (write_image(fd, &l, &head, what) < 0) {
 		err_errno(err, "cannot write '%s'", name);
 		unlinkat(dir_fd, name, 0);
 		return -1;

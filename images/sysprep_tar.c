@@ -1,24 +1,15 @@
 #include "images/sysprep_tar.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "images/sysprep_stream.h"
+#include "images/tar.h"
 
-enum { BLOCK = 512, COPY_MAX = 64 * 1024 };
-
-/* POSIX.1-1988, with GNU's magic. Numbers are octal text. */
-struct header {
-	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
-	char link[100], magic[8], rest[247];
-};
-static_assert(sizeof(struct header) == BLOCK, "a header is a block");
+enum { BLOCK = TAR_BLOCK, COPY_MAX = 64 * 1024 };
 
 static int put(int out, const void *data, size_t len, struct err *err)
 {
@@ -33,34 +24,23 @@ static int fill(int out, uint64_t size, struct err *err)
 	return put(out, zeroes, (size_t)(BLOCK - size % BLOCK) % BLOCK, err);
 }
 
-static void set(char *field, size_t room, const char *text)
-{
-	size_t len = strlen(text);
-	memcpy(field, text, len < room ? len : room);
-}
-
+/* With GNU's magic, as its entries 'L' and 'K' want it. */
 static int put_header(int out, char type, const char *name, const char *link, unsigned mode,
 	uint64_t size, struct err *err)
 {
-	struct header h = {.type = type, .uid = "0000000", .gid = "0000000", .magic = "ustar  "};
-	unsigned sum = 0;
-	set(h.name, sizeof(h.name), name);
-	set(h.link, sizeof(h.link), link);
-	snprintf(h.mode, sizeof(h.mode), "%07o", mode & 07777);
-	snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)size & 077777777777);
-	snprintf(
-		h.mtime, sizeof(h.mtime), "%011llo", (unsigned long long)time(NULL) & 077777777777);
-	memset(h.checksum, ' ', sizeof(h.checksum));
-	for (size_t i = 0; i < sizeof(h); i++)
-		sum += ((const unsigned char *)&h)[i];
-	snprintf(h.checksum, sizeof(h.checksum), "%06o", sum);
+	struct tar_header h;
+	tar_header_make(&h, type, name, mode, size);
+	memcpy(h.magic, "ustar ", sizeof(h.magic));
+	memcpy(h.version, " ", sizeof(h.version));
+	memcpy(h.link, link, strnlen(link, sizeof(h.link)));
+	tar_header_seal(&h);
 	return put(out, &h, sizeof(h), err);
 }
 
 /* A name of more than a header holds comes before it. */
 static int put_long(int out, char type, const char *name, struct err *err)
 {
-	const struct header *h = NULL;
+	const struct tar_header *h = NULL;
 	size_t len = strlen(name) + 1;
 	if (len <= sizeof(h->name))
 		return 0;

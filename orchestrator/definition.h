@@ -243,6 +243,8 @@ struct boot_menu_def {
 	int64_t timeout_ms; /* 0: the firmware's own */
 };
 
+/* What swtpm keeps of it, in the folder `tpm` of the guest's. */
+#define TPM_STATE "tpm2-00.permall"
 struct tpm_def {
 	bool enabled;
 	enum tpm_model model;

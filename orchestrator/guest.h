@@ -273,7 +273,7 @@ int op_change_media(struct guest *g, const char *drive, const char *mode, const 
 int media_take_out(struct guest *g, const char *drive, struct err *err);
 /* RAM into the pipe that came with the request, then QEMU's end: save.h, op_save.c. */
 int op_save(struct guest *g, bool managed, struct request *files, struct err *err);
-/* All disks as they are at one instant, into the files that came with the request. op_backup.c */
+/* All disks as they are at one instant, into the file that came with the request. op_backup.c */
 int op_backup(
 	struct guest *g, const json_t *args, struct request *files, json_t **ret, struct err *err);
 /* Copies up what lies below a disk's active layer; at most `speed` bytes per second if not 0. */

@@ -3,16 +3,13 @@
  *
  * Under its own name it is the same guest: UUID, addresses, SSH host key. With --name it is another one.
  * What there is already is never touched: neither a guest nor a file. roostd makes the guest, wholly or not
- * at all (define_files.c); we open the files, with the caller's own rights.
+ * at all (define_files.c); we open the backup, with the caller's own rights, and tell where in it each file is.
  */
-#include "orchestrator/backup_folder.h"
+#include "orchestrator/backup_file.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/another.h"
 #include "orchestrator/long_call.h"
@@ -20,10 +17,8 @@
 
 struct restoring {
 	const char *path;
-	int dir;
-	json_t *facts, *names; /* names: what each fd is */
-	int fds[SOCK_FDS_MAX];
-	size_t count;
+	struct backup backup;
+	json_t *files; /* as roost-define wants them */
 	bool quiet;
 };
 
@@ -44,16 +39,13 @@ static int check_free(const struct definition *d, struct err *err)
 	return 0;
 }
 
-static int add_file(struct restoring *r, const char *name, const char *file, struct err *err)
+static int add_file(struct restoring *r, const char *what, const char *file, struct err *err)
 {
-	if (r->count == SOCK_FDS_MAX)
-		return err_set(
-			err, ERR_REFUSED, "'%s' has more than %d files", r->path, SOCK_FDS_MAX);
-	int fd = openat(r->dir, file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return err_errno(err, "cannot open '%s/%s'", r->path, file);
-	r->fds[r->count++] = fd;
-	json_array_append_new(r->names, json_string(name));
+	const struct backup_member *m = backup_find(&r->backup, file);
+	if (!m)
+		return err_set(err, ERR_REFUSED, "'%s' lacks '%s'", r->path, file);
+	json_array_append_new(r->files, json_pack("{s:s, s:I, s:I}", "what", what, "offset",
+						(json_int_t)m->at, "size", (json_int_t)m->size));
 	return 0;
 }
 
@@ -78,7 +70,7 @@ static int take_files(struct restoring *r, struct definition *d, bool another, s
 {
 	size_t i;
 	json_t *row;
-	json_array_foreach (json_object_get(r->facts, "disks"), i, row)
+	json_array_foreach (json_object_get(r->backup.facts, "disks"), i, row)
 		if (take_disk(r, d, row, err) < 0)
 			return -1;
 	for (i = 0; i < d->disk_count; i++)
@@ -87,7 +79,10 @@ static int take_files(struct restoring *r, struct definition *d, bool another, s
 				d->disks[i].target);
 	if (d->firmware == FIRMWARE_UEFI && add_file(r, "vars", BACKUP_VARS, err) < 0)
 		return -1;
-	if (!another && faccessat(r->dir, BACKUP_KEY, R_OK, 0) == 0)
+	if (d->tpm.enabled && backup_find(&r->backup, BACKUP_TPM) &&
+		add_file(r, "tpm", BACKUP_TPM, err) < 0)
+		return -1;
+	if (!another && backup_find(&r->backup, BACKUP_KEY))
 		return add_file(r, "host_key", BACKUP_KEY, err);
 	return 0;
 }
@@ -95,13 +90,14 @@ static int take_files(struct restoring *r, struct definition *d, bool another, s
 static int define(struct restoring *r, const struct definition *d, json_t **reply, struct err *err)
 {
 	return long_call_supervisor((struct long_about){"guest", d->name}, "roost-define",
-		json_pack("{s:o, s:O}", "definition", definition_to_json(d), "files", r->names),
-		r->fds, r->count, r->quiet, reply, err);
+		json_pack("{s:o, s:O}", "definition", definition_to_json(d), "files", r->files),
+		&r->backup.fd, 1, r->quiet, reply, err);
 }
 
 static int restore(struct restoring *r, const char *name, json_t **reply, struct err *err)
 {
-	_cleanup_json_ json_t *json = json_deep_copy(json_object_get(r->facts, "definition"));
+	_cleanup_json_ json_t *json =
+		json_deep_copy(json_object_get(r->backup.facts, "definition"));
 	if (name)
 		definition_make_another(json, name);
 	_cleanup_definition_ struct definition *d = definition_from_json(json, err);
@@ -112,28 +108,35 @@ static int restore(struct restoring *r, const char *name, json_t **reply, struct
 	return define(r, d, reply, err);
 }
 
+static void tell(const struct restoring *r, const json_t *reply)
+{
+	const json_t *definition = json_object_get(r->backup.facts, "definition");
+	printf("Guest '%s' defined from the backup %s\n", json_get_str(reply, "name", ""), r->path);
+	if (json_object_get(definition, "tpm") && !backup_find(&r->backup, BACKUP_TPM))
+		fprintf(stderr, "roost: the state of its TPM is not in it: it gets a new one\n");
+}
+
 int restore_backup(const struct cli *cli, struct err *err)
 {
-	struct restoring r = {
-		.path = cli->operands[0], .dir = -1, .names = json_array(), .quiet = cli->json};
+	struct restoring r = {.path = cli->operands[0],
+		.backup = BACKUP_NONE,
+		.files = json_array(),
+		.quiet = cli->json};
 	json_t *reply = NULL;
 	int result = 0;
 	if (cli_flag(cli, "running") || cli_flag(cli, "paused"))
 		result = err_set(err, ERR_USAGE,
 			"restore: '%s' is a backup, which holds no RAM to go on with", r.path);
 	if (result == 0)
-		r.facts = backup_open(r.path, &r.dir, err);
-	result = r.facts ? restore(&r, cli_value(cli, "name", NULL), &reply, err) : -1;
+		result = backup_open(&r.backup, r.path, err);
+	if (result == 0)
+		result = restore(&r, cli_value(cli, "name", NULL), &reply, err);
 	if (result == 0 && cli->json)
 		cli_print_json(json_incref(reply));
 	else if (result == 0)
-		printf("Guest '%s' defined from the backup %s\n", json_get_str(reply, "name", ""),
-			r.path);
-	for (size_t i = 0; i < r.count; i++)
-		cleanup_close(&r.fds[i]);
-	cleanup_close(&r.dir);
-	json_decref(r.names);
-	json_decref(r.facts);
+		tell(&r, reply);
+	backup_close(&r.backup);
+	json_decref(r.files);
 	json_decref(reply);
 	return result;
 }

@@ -398,7 +398,7 @@ const struct command supervisor_commands[] = {
 			{"rebased", ARG_BOOL, true,
 				"record anew what its disks stand on, whatever was recorded"},
 			{"files", ARG_ARRAY, true,
-				"what a new one begins with, whose open files come along: its blank disks' targets, 'vars', 'host_key'"}),
+				"what a new one begins with, in open files that come along: a blank disk's target, 'vars', 'host_key' or 'tpm' for each of them, or for a part of one 'what', 'file' (its number), 'offset' and 'size'"}),
 		CMD_CHANGING, define},
 	{"roost-undefine", "Forgets a guest that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"},

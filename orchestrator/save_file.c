@@ -24,47 +24,20 @@ struct __attribute__((packed)) head {
 
 /* ---- writing ---------------------------------------------------------------------------------------- */
 
-static int open_folder(const char *path, char **name, struct err *err)
-{
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *folder =
-		slash ? strndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
-	struct stat st;
-	/* not dir_open(): the caller's own path may lead over symbolic links */
-	_cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*name = xstrdup(slash ? slash + 1 : path);
-	if (dir < 0)
-		return err_errno(err, "cannot open the folder '%s'", folder);
-	if (!**name)
-		return err_set(err, ERR_USAGE, "'%s' is a folder, not a file", path);
-	if (fstatat(dir, *name, &st, 0) == 0 && !S_ISREG(st.st_mode))
-		return err_set(err, ERR_USAGE, "'%s' is there, and not a regular file", path);
-	return TAKE_FD(dir);
-}
-
 int save_begin(struct save_writer *w, const char *path, size_t room, struct err *err)
 {
-	w->dir = open_folder(path, &w->name, err);
-	if (w->dir < 0)
+	if (new_file_begin(&w->file, path, err) < 0)
 		return -1;
-	w->temporary = str_fmt("%s.new.%d", w->name, (int)getpid());
-	/* without a name it goes with us, however we end; not every file system can */
-	w->fd = openat(w->dir, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	if (w->fd < 0) {
-		w->fd = openat(w->dir, w->temporary,
-			O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		w->named = w->fd >= 0;
-	}
 	w->offset = (sizeof(struct head) + room + ALIGN - 1) / ALIGN * ALIGN;
-	if (w->fd < 0 || lseek(w->fd, (off_t)w->offset, SEEK_SET) < 0)
-		return err_errno(err, "cannot write '%s'", path);
-	return 0;
+	return lseek(w->file.fd, (off_t)w->offset, SEEK_SET) < 0
+		       ? err_errno(err, "cannot write '%s'", path)
+		       : 0;
 }
 
 int save_add(struct save_writer *w, const void *data, size_t len, struct err *err)
 {
-	if (write_all(w->fd, data, len) < 0)
-		return err_errno(err, "cannot write '%s'", w->name);
+	if (write_all(w->file.fd, data, len) < 0)
+		return err_errno(err, "cannot write '%s'", w->file.name);
 	w->crc = crc32_add(w->crc, data, len);
 	w->length += len;
 	return 0;
@@ -80,38 +53,23 @@ static int write_head(struct save_writer *w, const json_t *facts, struct err *er
 	memcpy(head.magic, magic, sizeof(magic));
 	if (sizeof(head) + len > w->offset)
 		return err_set(err, ERR_SYSTEM,
-			"cannot write '%s': %zu bytes of facts are too many", w->name, len);
-	if (lseek(w->fd, 0, SEEK_SET) < 0 || write_all(w->fd, &head, sizeof(head)) < 0 ||
-		write_all(w->fd, text, len) < 0 || fsync(w->fd) < 0)
-		return err_errno(err, "cannot write '%s'", w->name);
+			"cannot write '%s': %zu bytes of facts are too many", w->file.name, len);
+	if (lseek(w->file.fd, 0, SEEK_SET) < 0 || write_all(w->file.fd, &head, sizeof(head)) < 0 ||
+		write_all(w->file.fd, text, len) < 0)
+		return err_errno(err, "cannot write '%s'", w->file.name);
 	return 0;
 }
 
 int save_commit(struct save_writer *w, json_t *facts, struct err *err)
 {
-	char self[40];
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", w->fd);
 	json_object_set_new(facts, "length", json_integer((json_int_t)w->length));
 	json_object_set_new(facts, "crc32", json_integer(w->crc));
-	if (write_head(w, facts, err) < 0)
-		return -1;
-	if (!w->named && linkat(AT_FDCWD, self, w->dir, w->temporary, AT_SYMLINK_FOLLOW) < 0)
-		return err_errno(err, "cannot name '%s'", w->name);
-	w->named = true;
-	if (renameat(w->dir, w->temporary, w->dir, w->name) < 0)
-		return err_errno(err, "cannot name '%s'", w->name);
-	w->named = false;
-	return fsync(w->dir) < 0 ? err_errno(err, "cannot flush the folder of '%s'", w->name) : 0;
+	return write_head(w, facts, err) < 0 ? -1 : new_file_commit(&w->file, true, err);
 }
 
 void save_end(struct save_writer *w)
 {
-	if (w->named)
-		unlinkat(w->dir, w->temporary, 0);
-	cleanup_close(&w->fd);
-	cleanup_close(&w->dir);
-	free(w->name);
-	free(w->temporary);
+	new_file_end(&w->file);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------------- */

@@ -22,18 +22,16 @@
 #define ORCHESTRATOR_SAVE_FILE_H
 
 #include "base/json.h"
+#include "base/new_file.h"
 
 struct save_writer {
-	int dir, fd;
-	char *name;      /* in `dir` */
-	char *temporary; /* its name so far */
-	bool named;      /* it has that already */
+	struct new_file file;
 	uint64_t offset, length;
 	uint32_t crc;
 };
 #define SAVE_WRITER_NONE                                                                           \
 	{                                                                                          \
-		.dir = -1, .fd = -1                                                                \
+		.file = NEW_FILE_NONE                                                              \
 	}
 
 /* For facts of about `room` bytes. An existing file stays as it is until save_commit(). */

@@ -239,8 +239,8 @@ static int take_name(struct saving *s, const json_t *facts, struct err *err)
 	if (sscanf(name, "memory.%u.sav%c", &number, &end) != 2 || end != 'e' ||
 		strchr(name, '/') || !str_ends(name, ".save"))
 		return err_set(err, ERR_REFUSED, "'%.80s' cannot be a snapshot's file", name);
-	free(s->w.name);
-	s->w.name = xstrdup(name);
+	free(s->w.file.name);
+	s->w.file.name = xstrdup(name);
 	return 0;
 }
 
@@ -347,7 +347,7 @@ static void take_file_back(const struct saving *s)
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int dir = guest_dir_open(s->f.name, &ignored);
 	if (dir >= 0)
-		unlinkat(dir, s->w.name, 0);
+		unlinkat(dir, s->w.file.name, 0);
 }
 
 static int finish(struct saving *s, struct err *err)

@@ -1,8 +1,8 @@
 /*
- * backup: a folder that holds a guest, disks and definition (backup_folder.h tells what is in it).
+ * backup: a file that holds a guest, disks and definition (backup_file.h tells what is in it).
  *
- * Of a guest that runs its keeper has QEMU copy, by fds that we open here with the caller's own rights:
- * op_backup.c. We make the files and the folder, and give it its name when all of it is on the disk.
+ * Of a guest that runs its keeper has QEMU copy, into the file that we make here with the caller's own rights:
+ * op_backup.c. It gets its name when all of it is on the disk.
  * Of one that does not qemu-img does (backup_stopped.c). Whatever fails, or ^C, leaves nothing of it.
  */
 #include "orchestrator/verbs.h"
@@ -17,26 +17,23 @@
 
 #include "base/fs.h"
 #include "base/signals.h"
-#include "base/sock.h"
-#include "images/qcow2.h"
-#include "orchestrator/backup_folder.h"
+#include "orchestrator/backup_file.h"
 #include "orchestrator/claim.h"
 #include "orchestrator/long_call.h"
 #include "orchestrator/look_block.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
-enum { KEY_MAX = 65536 };
+enum { KEY_MAX = 65536, TPM_MAX = 1 << 20 };
 
 struct backing_up {
 	const struct cli *cli;
 	struct look l;
 	struct definition *def;
-	struct backup_folder folder;
+	struct backup_writer file;
 	json_t *disks;   /* as backup.json has them */
-	json_t *targets; /* what the keeper is to copy, in the order of the fds */
-	int fds[SOCK_FDS_MAX];
-	size_t count;
+	json_t *targets; /* what the keeper is to copy, and where to */
+	struct buf tpm;  /* the state of its TPM; empty: it has none, or it is not ours to read */
 };
 
 /* ---- what there is to copy ------------------------------------------------------------------------- */
@@ -92,26 +89,21 @@ static void tell_left_out(const struct backing_up *b)
 			!definition_disk(b->def, json_get_str(entry, "target", "")))
 			fprintf(stderr, "roost: disk '%s', plugged for this run, is not in it\n",
 				json_get_str(entry, "target", ""));
-	if (b->def->tpm.enabled)
-		fprintf(stderr, "roost: the state of its TPM is not in it\n");
+	if (b->def->tpm.enabled && !b->tpm.len)
+		fprintf(stderr,
+			"roost: the state of its TPM is not in it: it has none yet, or it is not yours to read\n");
 }
 
-/* ---- the files --------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------------- */
 
-static int add_file(
+static int add_disk(
 	struct backing_up *b, const char *target, const char *file, uint64_t size, struct err *err)
 {
-	struct qcow2_new what = {.size = size};
-	if (b->count == SOCK_FDS_MAX)
-		return err_set(err, ERR_REFUSED, "guest '%s' has more than %d disks", b->def->name,
-			SOCK_FDS_MAX);
-	if (qcow2_create(b->folder.dir, file, &what, err) < 0)
-		return err_prefix(err, "'%s'", b->folder.part);
-	int fd = openat(b->folder.dir, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_errno(err, "cannot open '%s/%s'", b->folder.part, file);
-	b->fds[b->count++] = fd;
-	json_array_append_new(b->targets, json_string(target));
+	struct backup_member m;
+	if (backup_add_disk(&b->file, file, size, &m, err) < 0)
+		return -1;
+	json_array_append_new(b->targets, json_pack("{s:s, s:I, s:I}", "target", target, "offset",
+						  (json_int_t)m.at, "size", (json_int_t)m.room));
 	return 0;
 }
 
@@ -127,36 +119,47 @@ static int64_t node_size(struct look *l, const char *name, struct err *err)
 	return 0;
 }
 
-static int make_files(struct backing_up *b, struct err *err)
+static int add_disks(struct backing_up *b, bool runs, struct err *err)
 {
 	size_t i;
 	json_t *disk;
 	json_array_foreach (b->disks, i, disk)
-		if (add_file(b, json_get_str(disk, "target", ""), json_get_str(disk, "file", ""),
+		if (add_disk(b, json_get_str(disk, "target", ""), json_get_str(disk, "file", ""),
 			    (uint64_t)json_get_int(disk, "size", 0), err) < 0)
 			return -1;
 	if (b->def->firmware != FIRMWARE_UEFI)
 		return 0;
-	int64_t size = node_size(&b->l, "vars", err);
-	return size ? add_file(b, "vars", BACKUP_VARS, (uint64_t)size, err) : -1;
+	int64_t size = runs ? node_size(&b->l, "vars", err) : backup_vars_size(b->def, err);
+	return size > 0 ? add_disk(b, "vars", BACKUP_VARS, (uint64_t)size, err) : -1;
 }
 
 /* A guest that is restored under its own name is known by the same key. */
-static int keep_host_key(const struct backing_up *b, struct err *err)
+static int keep_host_key(struct backing_up *b, struct err *err)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf key = {0};
+	_cleanup_secret_ struct buf key = {0};
 	_cleanup_close_ int dir = guest_dir_open(b->def->name, &ignored);
-	if (!b->def->cloud_init.enabled || dir < 0 ||
-		file_read(dir, "host_key", KEY_MAX, &key, &ignored) < 0)
+	if (!b->def->cloud_init.enabled || dir < 0)
 		return 0;
-	return file_replace_secret(b->folder.dir, BACKUP_KEY, key.data, key.len, true, err);
+	/* the folder is its keeper's, but not that file */
+	int fd = file_open_owned(dir, "host_key", O_RDONLY, geteuid(), &ignored);
+	if (fd < 0 || file_read_open(fd, "host_key", KEY_MAX, &key, &ignored) < 0)
+		return 0;
+	return backup_add(&b->file, BACKUP_KEY, key.data, key.len, err);
 }
 
-/* All of the file system's: qemu-img has closed what it wrote. */
-static int flush(const struct backing_up *b, struct err *err)
+/* swtpm replaces that file whole, so what is read is always a state that it had. */
+static void read_tpm(struct backing_up *b)
 {
-	return syncfs(b->folder.dir) < 0 ? err_errno(err, "cannot write '%s'", b->folder.part) : 0;
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = guest_dir_open(b->def->name, &ignored);
+	_cleanup_close_ int folder =
+		b->def->tpm.enabled && dir >= 0 ? dir_open(dir, "tpm", &ignored) : -1;
+	if (folder < 0)
+		return;
+	int fd = file_open_owned(folder, TPM_STATE, O_RDONLY, b->def->issued.qemu_uid, &ignored);
+	if (fd < 0 || file_read_open(fd, TPM_STATE, TPM_MAX, &b->tpm, &ignored) < 0)
+		buf_wipe(&b->tpm);
 }
 
 /* ---- the backup -------------------------------------------------------------------------------------- */
@@ -169,13 +172,13 @@ static const char *quiesce(const struct cli *cli)
 static int copy_running(struct backing_up *b, json_t **told, struct err *err)
 {
 	uint64_t speed;
-	if (long_call_speed(b->cli, &speed, err) < 0 || make_files(b, err) < 0)
+	if (long_call_speed(b->cli, &speed, err) < 0)
 		return -1;
 	return long_call(&b->l.f, "roost-backup",
 		json_pack("{s:O, s:s, s:b, s:I}", "disks", b->targets, "quiesce", quiesce(b->cli),
 			"compress", cli_flag(b->cli, "compress"), "bytes-per-second",
 			(json_int_t)speed),
-		b->fds, b->count, b->cli->json, told, err);
+		&b->file.file.fd, 1, b->cli->json, told, err);
 }
 
 static int copy_stopped(struct backing_up *b, json_t **told, struct err *err)
@@ -191,23 +194,27 @@ static int copy_stopped(struct backing_up *b, json_t **told, struct err *err)
 			err, ERR_BUSY, "guest '%s' has been started at this moment", b->def->name);
 	*told = json_pack("{s:I, s:b}", "taken", (json_int_t)time(NULL), "quiesced", 0);
 	return backup_copy_stopped(
-		b->def, b->disks, b->folder.part, cli_flag(b->cli, "compress"), b->cli->json, err);
+		b->def, &b->file, b->disks, cli_flag(b->cli, "compress"), b->cli->json, err);
 }
 
 static int backup(struct backing_up *b, json_t **told, struct err *err)
 {
 	bool runs = look_runs(&b->l);
-	if (plan(b, err) < 0 || backup_make(b->cli->operands[1], &b->folder, err) < 0)
+	if (plan(b, err) < 0 || backup_make(&b->file, b->cli->operands[1], err) < 0 ||
+		add_disks(b, runs, err) < 0)
 		return -1;
+	read_tpm(b);
 	if ((runs ? copy_running(b, told, err) : copy_stopped(b, told, err)) < 0 ||
-		flush(b, err) < 0 || keep_host_key(b, err) < 0)
+		backup_settle(&b->file, err) < 0 || keep_host_key(b, err) < 0)
+		return -1;
+	if (b->tpm.len && backup_add(&b->file, BACKUP_TPM, b->tpm.data, b->tpm.len, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *definition = definition_to_json(b->def);
 	_cleanup_json_ json_t *facts = json_pack("{s:i, s:s, s:s, s:O, s:O, s:b, s:O, s:O}",
 		"roost-backup", 1, "name", b->def->name, "uuid", b->def->uuid, "taken",
 		json_object_get(*told, "taken"), "quiesced", json_object_get(*told, "quiesced"),
 		"running", runs, "definition", definition, "disks", b->disks);
-	return backup_commit(&b->folder, facts, err);
+	return backup_commit(&b->file, facts, err);
 }
 
 static void tell(const struct backing_up *b, const json_t *told)
@@ -215,12 +222,12 @@ static void tell(const struct backing_up *b, const json_t *told)
 	const char *said = json_get_str(told, "said", "");
 	bool quiesced = json_get_bool(told, "quiesced", false);
 	if (b->cli->json) {
-		cli_print_json(json_pack("{s:s, s:O, s:O, s:O}", "folder", b->folder.path, "taken",
-			json_object_get(told, "taken"), "quiesced",
-			json_object_get(told, "quiesced"), "disks", b->disks));
+		cli_print_json(json_pack("{s:s, s:I, s:O, s:O, s:O}", "file", b->file.path, "size",
+			(json_int_t)b->file.end, "taken", json_object_get(told, "taken"),
+			"quiesced", json_object_get(told, "quiesced"), "disks", b->disks));
 		return;
 	}
-	printf("Guest '%s' backed up to %s\n", b->def->name, b->folder.path);
+	printf("Guest '%s' backed up to %s\n", b->def->name, b->file.path);
 	if (quiesced)
 		printf("Its agent held its file systems still at that instant\n");
 	else if (said[0])
@@ -232,7 +239,7 @@ static int run_backup(const struct cli *cli, struct err *err)
 {
 	struct backing_up b = {.cli = cli,
 		.l = LOOK_NONE,
-		.folder = BACKUP_FOLDER_NONE,
+		.file = BACKUP_WRITER_NONE,
 		.disks = json_array(),
 		.targets = json_array()};
 	json_t *told = NULL;
@@ -245,9 +252,8 @@ static int run_backup(const struct cli *cli, struct err *err)
 		result = backup(&b, &told, err);
 	if (result == 0)
 		tell(&b, told);
-	for (size_t i = 0; i < b.count; i++)
-		cleanup_close(&b.fds[i]);
-	backup_end(&b.folder);
+	backup_end(&b.file);
+	buf_wipe(&b.tpm);
 	definition_free(b.def);
 	look_end(&b.l);
 	json_decref(b.disks);
@@ -256,10 +262,11 @@ static int run_backup(const struct cli *cli, struct err *err)
 	return result;
 }
 
-const struct verb verb_backup = {"backup", "NAME FOLDER",
-	"Copies a guest, disks and definition, into a new folder.", 2, 2, false,
+const struct verb verb_backup = {"backup", "NAME FILE",
+	"Copies a guest, disks and definition, into one new file, which any tar unpacks.", 2, 2,
+	false,
 	{{"quiesce", NULL, 0, "demand that its agent holds its file systems still"},
 		{"no-quiesce", NULL, 0, "do not ask its agent; default: if it answers"},
-		{"compress", NULL, 0, "smaller files, more work"},
+		{"compress", NULL, 0, "a smaller file, more work"},
 		{"bandwidth", "SIZE", 0, "bytes of each disk per second, at most, such as 50M"}},
-	run_backup, "roost backup web1 web1-backup", GROUP_LIFE, GUESTS_ALL};
+	run_backup, "roost backup web1 web1.tar", GROUP_LIFE, GUESTS_ALL};

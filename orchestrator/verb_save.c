@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
-#include "orchestrator/backup_folder.h"
+#include "orchestrator/backup_file.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/logout.h"
 #include "orchestrator/paths.h"
@@ -126,7 +126,12 @@ static int run_restore(const struct cli *cli, struct err *err)
 	if (cli_flag(cli, "name"))
 		return err_set(
 			err, ERR_USAGE, "restore: --name is for a backup, and '%s' is none", path);
-	if (saved_open(path, NULL, &s, err) < 0 || check_guest(&s, &f, err) < 0)
+	if (saved_open(path, NULL, &s, err) < 0)
+		return err->kind != ERR_USAGE
+			       ? -1
+			       : err_hint(err,
+					 "it is neither that nor what `roost backup` has made");
+	if (check_guest(&s, &f, err) < 0)
 		return -1;
 	bool paused = cli_flag(cli, "paused") ||
 		      (json_get_bool(s.facts, "paused", false) && !cli_flag(cli, "running"));

@@ -301,10 +301,10 @@ while read -r victim point <&7; do
 		unharmed
 		check_eq "$point: nothing of it is left" "$before" "$(facts)"
 		check_eq "$point: no job is left" 0 "$(roost qmp g query-jobs | jq length)"
-		check_eq "$point: no folder is left" "" "$(find "$TMPDIR" -name 'backup*')"
+		check_eq "$point: no file is left" "" "$(find "$TMPDIR" -name 'backup*')"
 		roost backup g "$TMPDIR/backup" >/dev/null 2>&1
 		check_eq "$point: nothing of it is left" "$before" "$(facts)"
-		rm -r "$TMPDIR/backup"
+		rm "$TMPDIR/backup"
 		;;
 	blockpull-*)
 		qemu-img create -q -f qcow2 -F qcow2 -b "$TMPDIR/base.qcow2" "$TMPDIR/extra.qcow2" 16M
