@@ -400,6 +400,7 @@ while read -r victim point <&7; do
 	restore-copying) ;; # t_backup
 	network-unrecorded) ;; # t_net_verbs
 	net-* | network-* | holder-*) ;; # t_net_points
+	end-left | installed-*) ;; # t_install
 	define-filled) ;; # t_steps; t_store holds a define there
 	restore-*)
 		# it goes on, or it is off and the next start goes on
