@@ -1,9 +1,9 @@
 /*
- * What a network's holder still may once all is laid. It is uid 0 yet, of the host as root's and of its user namespace as
+ * What a network's holder still may once all is laid, before dnsmasq is started. It is uid 0 yet, of the host as root's and of its user namespace as
  * another user's, and listens to everybody who may use the network; so that what talks it into something gets little:
  *
  *	capabilities	NET_ADMIN		taps, links, addresses, guards
- *			NET_RAW, NET_BIND_SERVICE	not its own: dnsmasq is started anew with them (dhcp.c)
+ *			NET_RAW, NET_BIND_SERVICE	not its own: dnsmasq is started with them (dhcp.c)
  *			SETUID, SETGID, KILL	dnsmasq and the proxies run as others, and are ended
  *			CHOWN			what dnsmasq reads is its group's
  *			SYS_ADMIN		not in effect but for the moment in which dnsmasq gets its PID namespace

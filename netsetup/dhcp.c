@@ -350,9 +350,10 @@ static int make_folders(struct dhcp *d, struct err *err)
 			return -1;
 	}
 	d->log = openat(d->folder, "log", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	/* those of a former dnsmasq stay, and may be read by it alone */
 	_cleanup_close_ int leases =
-		openat(d->folder, "leases", O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
-	if (d->log < 0 || leases < 0)
+		openat(d->folder, "leases", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+	if (d->log < 0 || (leases < 0 && errno != EEXIST))
 		return err_errno(err, "cannot make a file in '%s'", d->network.folder);
 	return give(d, "leases", err);
 }

@@ -205,10 +205,10 @@ static int set_up(struct holder *h, int tap, struct err *err)
 		lay(h, err) < 0)
 		return -1;
 	failpoint("holder-laid");
-	if (want_uplink(h, err) < 0 || (h->own && names_start(h, err) < 0))
+	if (want_uplink(h, err) < 0 || drop(err) < 0 || (h->own && names_start(h, err) < 0))
 		return -1;
 	failpoint("holder-named");
-	return drop(err) < 0 ? -1 : holder_listen(h, err);
+	return holder_listen(h, err);
 }
 
 static void run(struct holder *h, struct request *r)

@@ -32,14 +32,18 @@ enum {
 
 /* ---- the lock ------------------------------------------------------------------------------------- */
 
-/* The folder goes with the network, and the lock with it: one that has no name any more is no lock. */
-static int lock_changes(const struct network *n, struct err *err)
+/*
+ * The folder goes with the network, and the lock with it: one that has no name any more is no lock. With `make` it is made,
+ * else there is nothing to be changed, ERR_NOT_FOUND.
+ */
+static int lock_changes(const struct network *n, bool make, struct err *err)
 {
 	_cleanup_free_ char *folder = network_run_path(n, NULL, err);
 	for (; folder;) {
 		struct stat st;
 		mode_t mode = access_group() == ACCESS_NONE ? 0711 : 02751;
-		_cleanup_close_ int run = dir_make(folder, mode, err);
+		_cleanup_close_ int run =
+			make ? dir_make(folder, mode, err) : dir_open(AT_FDCWD, folder, err);
 		_cleanup_close_ int lock = run < 0 ? -1 : file_lock_wait(run, "up.lock", err);
 		if (run < 0)
 			return -1;
@@ -180,7 +184,11 @@ static int up(const struct network *n, bool again, struct err *err)
 	if (network_settle(&recorded, err) < 0)
 		return -1;
 	/* one that is active may still be starting, or be ending: whose is the lock waits for either */
-	_cleanup_close_ int lock = lock_changes(n, err);
+	_cleanup_close_ int lock = lock_changes(n, !again, err);
+	if (lock < 0 && again && err->kind == ERR_NOT_FOUND) {
+		*err = (struct err)ERR_INIT;
+		return 0;
+	}
 	if (lock < 0)
 		return -1;
 	if (network_active(n) || (again && !was_killed(n)))
@@ -228,7 +236,7 @@ static int end_silent(const struct network *n, struct err *err)
 int network_down(const struct network *n, struct err *err)
 {
 	struct err why = ERR_INIT;
-	_cleanup_close_ int lock = lock_changes(n, err);
+	_cleanup_close_ int lock = lock_changes(n, true, err);
 	if (lock < 0)
 		return -1;
 	bool asked = !network_active(n) || network_call_once(n, "net-quit", &why) == 0 ||
