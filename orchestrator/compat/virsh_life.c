@@ -1,4 +1,5 @@
 /* virsh's commands on a guest's life and its definition. */
+#include "orchestrator/compat/storage.h"
 #include "orchestrator/compat/virsh.h"
 
 #include <stdio.h>
@@ -222,6 +223,28 @@ static int run_define(struct virsh *v)
 	return 0;
 }
 
+static int disks_of(const struct found *f, json_t **disks)
+{
+	struct err err = ERR_INIT;
+	return compat_ask("domblklist", f->name, disks, &err) < 0 ? virsh_reason(&err) : 0;
+}
+
+static void remove_storage(const struct virsh *v, const json_t *disks)
+{
+	_cleanup_json_ json_t *list = storage_remove(disks);
+	size_t i;
+	json_t *disk;
+	json_array_foreach (list, i, disk) {
+		const char *target = json_get_str(disk, "target", ""),
+			   *path = json_get_str(disk, "path", "");
+		if (json_object_get(disk, "why"))
+			virsh_error("Storage volume '%s'(%s) is not removed: %s", target, path,
+				json_get_str(disk, "why", ""));
+		else
+			virsh_say(v, "Volume '%s'(%s) removed.", target, path);
+	}
+}
+
 /* --storage names what --remove-all-storage would take: disks of the guest's own, by target or path. */
 static int run_undefine(struct virsh *v)
 {
@@ -229,7 +252,7 @@ static int run_undefine(struct virsh *v)
 		"managed-save", "snapshots-metadata", "remove-all-storage"};
 	struct found f;
 	_cleanup_words_ struct words w = {0};
-	_cleanup_json_ json_t *answer = NULL, *info = NULL;
+	_cleanup_json_ json_t *answer = NULL, *info = NULL, *disks = NULL;
 	size_t i;
 	json_t *disk;
 	if (named(v, &f, &w) < 0)
@@ -249,12 +272,13 @@ static int run_undefine(struct virsh *v)
 		if (virsh_flag(v, same[j]))
 			words_fmt(&w, "--%s", same[j]);
 	words_add(&w, "--running");
-	if (virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
+	bool storage = virsh_flag(v, "remove-all-storage") && !guest_runs(&f);
+	if ((storage && disks_of(&f, &disks) < 0) ||
+		virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
 		return -1;
 	virsh_say(v, "Domain '%s' has been undefined", f.name);
-	json_array_foreach (json_object_get(answer, "removed"), i, disk)
-		virsh_say(v, "Volume '%s'(%s) removed.", json_get_str(disk, "target", ""),
-			json_get_str(disk, "path", ""));
+	if (storage)
+		remove_storage(v, disks);
 	json_array_foreach (json_object_get(answer, "kept"), i, disk)
 		virsh_say(v, "kept: %s", json_string_value(disk));
 	return 0;

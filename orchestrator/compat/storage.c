@@ -1,0 +1,59 @@
+#include "orchestrator/compat/storage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "orchestrator/compat/links.h"
+#include "orchestrator/image_stands.h"
+
+static bool is_in_folder(const char *path)
+{
+	const char *rest = path + strlen(OLD_IMAGES_FOLDER);
+	return str_starts(path, OLD_IMAGES_FOLDER "/") && !strchr(rest + 1, '/');
+}
+
+/* A file of its own, not a link to somewhere else, which nobody would miss. */
+static int remove_image(const char *path, struct err *err)
+{
+	struct stat st;
+	char magic[4] = "";
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || pread(fd, magic, sizeof(magic), 0) < 0)
+		return err_errno(err, "cannot open it");
+	if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
+		return err_set(err, ERR_REFUSED, "it is no file of one name");
+	_cleanup_free_ char *copy = xstrdup(path);
+	const struct chain_link link = {.path = copy,
+		.qcow2 = memcmp(magic, "QFI\xfb", sizeof(magic)) == 0,
+		.inode = st.st_ino,
+		.device = st.st_dev};
+	if (image_check_changeable(&link, true, NULL, NULL, err) < 0)
+		return -1;
+	return unlink(path) < 0 ? err_errno(err, "cannot remove it") : 0;
+}
+
+json_t *storage_remove(const json_t *disks)
+{
+	json_t *list = json_array(), *disk;
+	size_t i;
+	json_array_foreach (disks, i, disk) {
+		struct err err = ERR_INIT;
+		const char *path = json_get_str(disk, "below", json_get_str(disk, "source", NULL));
+		if (!path || !str_eq(json_get_str(disk, "device", "disk"), "disk"))
+			continue;
+		json_t *told = json_pack(
+			"{s:s, s:s}", "target", json_get_str(disk, "target", ""), "path", path);
+		if (access(path, F_OK) == 0 && is_in_folder(path) && remove_image(path, &err) < 0)
+			json_object_set_new(told, "why", json_string(err.message));
+		else if (access(path, F_OK) == 0)
+			json_object_set_new(
+				told, "why", json_string("it is not in " OLD_IMAGES_FOLDER));
+		json_array_append_new(list, told);
+	}
+	return list;
+}

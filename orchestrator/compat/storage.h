@@ -1,0 +1,17 @@
+/*
+ * `--remove-all-storage`, and virt-install's taking back: roost removes the disks in a guest's own folder; under the old names
+ * disks lie in libvirt's folder of images, and are removed with their guest there, too.
+ */
+#ifndef ORCHESTRATOR_COMPAT_STORAGE_H
+#define ORCHESTRATOR_COMPAT_STORAGE_H
+
+#include "base/json.h"
+
+/*
+ * After a guest was undefined: of its disks (`domblklist --json`, asked before) removes those that lie in OLD_IMAGES_FOLDER
+ * and that nobody else uses or stands on. A new list [{"target", "path", "why"}]: "why" it is still there, or no such key
+ * if it is gone, also with the guest's folder. What the guest only read (a CD-ROM's ISO) is in no case touched.
+ */
+json_t *storage_remove(const json_t *disks);
+
+#endif
