@@ -14,6 +14,7 @@
 #include "orchestrator/disk_open.h"
 #include "orchestrator/disk_size.h"
 #include "orchestrator/lineage.h"
+#include "orchestrator/look_block.h"
 #include "orchestrator/look_net.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/plug_nic.h"
@@ -383,32 +384,16 @@ static int run_detach_interface(const struct cli *cli, struct err *err)
 
 static int run_domblklist(const struct cli *cli, struct err *err)
 {
-	struct found f;
-	_cleanup_definition_ struct definition *d =
-		guest_find(cli->operands[0], &f, err) < 0 ? NULL : look_definition(&f, err);
-	if (!d)
-		return -1;
-	_cleanup_json_ json_t *live = look_plugged(&f), *rows = json_array(), *list = json_array();
-	json_t *entry;
+	_cleanup_look_ struct look l = LOOK_NONE;
+	_cleanup_json_ json_t *rows = json_array(), *list = NULL;
+	json_t *disk;
 	size_t i;
+	if (look_at(&l, cli->operands[0], err) < 0 || !(list = look_disks(&l, err)))
+		return -1;
 	table_row(rows, "Target", "Source");
-	for (i = 0; i < d->disk_count; i++) {
-		const struct disk_def *disk = &d->disks[i];
-		_cleanup_free_ char *own = disk_size_path(d->name, disk, err);
-		table_row(rows, disk->target, own ? own : "-");
-		json_array_append_new(
-			list, json_pack("{s:s, s:s?}", "target", disk->target, "source", own));
-	}
-	json_array_foreach (live, i, entry) {
-		if (!str_eq(json_get_str(entry, "kind", ""), "disk") ||
-			definition_disk(d, json_get_str(entry, "target", "")))
-			continue;
+	json_array_foreach (list, i, disk)
 		table_row(
-			rows, json_get_str(entry, "target", "?"), json_get_str(entry, "path", "?"));
-		json_array_append_new(
-			list, json_pack("{s:O, s:O}", "target", json_object_get(entry, "target"),
-				      "source", json_object_get(entry, "path")));
-	}
+			rows, json_get_str(disk, "target", "?"), json_get_str(disk, "source", "-"));
 	if (cli->json)
 		cli_print_json(json_incref(list));
 	else
