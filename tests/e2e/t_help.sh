@@ -158,7 +158,8 @@ lab() {
 }
 # what libvirt would have of a guest and of a network
 libvirts() {
-	roost dumpxml web1 | sed '/<uuid>/d; /<mac /d; s/<name>web1</<name>web3</' >web3.xml
+	qemu-img create -q -f qcow2 theirs.qcow2 16M
+	roost dumpxml web1 | sed '/<uuid>/d; /<mac /d; s/<name>web1</<name>web3</; s|=.[^=]*/disk0.qcow2.|="'"$PWD"'/theirs.qcow2"|' >web3.xml
 	roost net-dumpxml default | sed '/<uuid>/d; /<host /d; s/<name>default</<name>shop</; s/192[.]168[.]122[.]/192.168.77./' >shop.xml
 }
 network_off() {
