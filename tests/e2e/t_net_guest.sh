@@ -6,6 +6,7 @@
 need tiny-vmlinux tiny-initrd
 need_networks
 command -v socat >/dev/null || lacking socat
+. "$TOP/tests/e2e/world.sh"
 
 # tiny NAME INTERFACE: a definition of a Linux guest with this one
 tiny() {
@@ -79,6 +80,12 @@ check_match "reverse" "name = two\\.default\\.internal" "$said"
 check_match "TCP there" "^SSH-2.0" "$said"
 check_match "TCP back" "^SSH-2.0" "$(inside two "nc -w 5 one.default.internal 22 </dev/null | head -n 1")"
 check_json "counted" '.rx_bytes > 1000 and .tx_bytes > 1000' "$(roost domifstat one nic0 --json)"
+
+say "the world"
+for guest in one two; do
+	check_match "$guest: by IPv4" "198[.]51[.]100[.]2|ffff:c633:6402" "$(inside $guest "nc -w 5 203.0.113.7 7 </dev/null")"
+done
+check_match "by IPv6" "2001:0?db8:0*1:.*:0*2\\]?\$" "$(inside two "nc -w 5 2001:db8:2::7 7 </dev/null")"
 
 say "an interface that is plugged: its address is given back"
 was=$(issued)
@@ -181,3 +188,4 @@ is_given_back() {
 wait_until 5 is_given_back
 roost destroy two
 roost net-destroy default
+world_end
