@@ -9,6 +9,8 @@
 
 const struct old_name old_names[] = {
 	{"virsh", virsh_main, "guests and networks"},
+	{"virt-install", virt_install_main,
+		"a guest with an installer, or on a disk that there is"},
 	{"virt-clone", virt_clone_main, "another guest of one"},
 	{"virt-sysprep", virt_sysprep_main, "what makes a guest the one it is, removed"},
 	{"virt-df", virt_df_main, "how full the file systems of guests are"},

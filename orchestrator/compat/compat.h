@@ -27,6 +27,7 @@ const struct old_name *old_name_find(const char *argv0);
 
 int virsh_main(int argc, char **argv);
 int virt_clone_main(int argc, char **argv);
+int virt_install_main(int argc, char **argv);
 int virt_sysprep_main(int argc, char **argv);
 int virt_df_main(int argc, char **argv);
 int virt_host_validate_main(int argc, char **argv);

@@ -1,0 +1,320 @@
+/* --disk: files that there are, with a format that is settled here once, and new ones where libvirt has its images. */
+#include "orchestrator/compat/virt_install.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "images/chain.h"
+#include "images/image.h"
+#include "images/image_info.h"
+#include "images/qcow2.h"
+#include "orchestrator/paths.h"
+#include "orchestrator/record.h"
+#include "orchestrator/run_options.h"
+
+#define GIB ((double)(1 << 30))
+
+/* What --disk says. */
+struct wish {
+	const char *path, *format, *bus, *device, *cache, *backing, *backing_format, *discard,
+		*serial;
+	uint64_t size; /* 0: none */
+	bool readonly;
+};
+
+/* ---- places ---------------------------------------------------------------------------------------- */
+
+/* Absolute; what it names need not be there. Freed by the caller. */
+static char *absolute(const char *path)
+{
+	char *real = realpath(path, NULL);
+	_cleanup_free_ char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	return real ? real : here ? str_fmt("%s/%s", here, path) : xstrdup(path);
+}
+
+/* Of the system's tools, or of a user's own. */
+static char *images_folder(struct err *err)
+{
+	const char *told = getenv("ROOST_LIBVIRT_IMAGES"), *home = getenv("HOME");
+	if (told && told[0])
+		return xstrdup(told);
+	if (paths_are_system())
+		return xstrdup("/var/lib/libvirt/images");
+	_cleanup_free_ char *folder =
+		home && home[0] == '/' ? str_fmt("%s/.local/share/libvirt/images", home) : NULL;
+	_cleanup_close_ int dir = folder ? dir_make(folder, 0700, err) : -1;
+	return dir < 0 ? NULL : TAKE(folder);
+}
+
+/* NAME.qcow2, or NAME-1.qcow2 and so on. */
+static char *new_path(const struct install_ask *a, const char *suffix, struct err *err)
+{
+	enum { TRIES = 1000 };
+	_cleanup_free_ char *folder = images_folder(err);
+	for (unsigned n = 0; folder && n < TRIES; n++) {
+		_cleanup_free_ char *path = n || a->made_count
+						    ? str_fmt("%s/%s-%u%s", folder, a->name,
+							      n + !!a->made_count, suffix)
+						    : str_fmt("%s/%s%s", folder, a->name, suffix);
+		bool planned = false;
+		for (size_t i = 0; i < a->made_count; i++)
+			planned = planned || str_eq(a->made[i].path, path);
+		if (!planned && access(path, F_OK) < 0)
+			return TAKE(path);
+	}
+	if (folder)
+		err_set(err, ERR_REFUSED, "'%s' is full of disks of that name", folder);
+	return NULL;
+}
+
+/* ---- one that is there -------------------------------------------------------------------------------- */
+
+/* libvirt's words for the chapter's overlay that was copied away from its base, and the line that mends it. */
+static int check_backing(const char *path, int fd, struct err *err)
+{
+	struct qcow2_info info;
+	if (qcow2_read(fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", path);
+	if (!info.backing[0])
+		return 0;
+	_cleanup_free_ char *base = chain_backing_path(path, info.backing);
+	if (base && access(base, F_OK) == 0)
+		return 0;
+	struct err mend = ERR_INIT;
+	chain_backing_missing(
+		path, base ? base : info.backing, str_eq(info.backing_format, "qcow2"), &mend);
+	err_set(err, ERR_NOT_FOUND,
+		"Cannot access backing file '%s' of storage file '%s' (as uid:%u, gid:%u): No such file or directory",
+		base ? base : info.backing, path, (unsigned)geteuid(), (unsigned)getegid());
+	return err_hint(err, "%s", mend.hint);
+}
+
+static int check_users(const struct install_ask *a, const char *path, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	if (!a->check_use || guests_names(&names, NULL, &ignored) < 0)
+		return 0;
+	for (char **n = names; *n; n++) {
+		_cleanup_definition_ struct definition *d = record_read(*n, &ignored);
+		for (size_t i = 0; d && i < d->disk_count; i++)
+			if (d->disks[i].source == DISK_PATH && !d->disks[i].readonly &&
+				str_eq(d->disks[i].path, path))
+				return err_set(err, ERR_BUSY,
+					"Disk %s is already in use by other guests ['%s']. (Use --check path_in_use=off or --check all=off to override)",
+					path, *n);
+	}
+	return 0;
+}
+
+static int settle_format(struct wish *w, struct err *err)
+{
+	struct stat st;
+	bool qcow2 = str_eq(w->format, "qcow2");
+	_cleanup_close_ int fd = image_open(w->path, &st, err);
+	if (fd < 0 ||
+		(!w->format && image_format_settle(fd, w->path, IMAGE_BY_CONTENT, &qcow2, err) < 0))
+		return -1;
+	if (!w->format)
+		w->format = qcow2 ? "qcow2" : "raw";
+	return qcow2 ? check_backing(w->path, fd, err) : 0;
+}
+
+static json_t *disk_of(const struct wish *w)
+{
+	bool cdrom = str_eq(w->device, "cdrom");
+	json_t *disk = json_object();
+	json_set_text(disk, "path", w->path);
+	json_set_text(disk, "format", w->format);
+	json_set_text(disk, "bus", w->bus ? w->bus : cdrom ? "sata" : NULL);
+	json_set_text(disk, "cdrom", cdrom ? "true" : NULL);
+	json_set_text(disk, "readonly", w->readonly || cdrom ? "true" : NULL);
+	json_set_text(disk, "serial", w->serial);
+	if (w->cache && !str_eq(w->cache, "directsync"))
+		json_set_text(disk, "cache", w->cache);
+	json_set_text(disk, "discard", str_eq(w->discard, "ignore") ? "false" : NULL);
+	return disk;
+}
+
+/* ---- one that is made ------------------------------------------------------------------------------------ */
+
+static int plan(struct install_ask *a, const struct wish *w, struct err *err)
+{
+	if (a->made_count == DISKS_MAX)
+		return err_set(err, ERR_USAGE, "more than %d disks", DISKS_MAX);
+	a->made[a->made_count++] = (struct new_disk){.path = xstrdup(w->path),
+		.backing = w->backing ? absolute(w->backing) : NULL,
+		.backing_format = xstrdup(w->backing_format),
+		.size = w->size,
+		.raw = str_eq(w->format, "raw")};
+	return 0;
+}
+
+/* Of the base's size, unless told. */
+static int settle_backing(struct new_disk *n, struct err *err)
+{
+	struct stat st;
+	struct qcow2_info info;
+	bool qcow2 = str_eq(n->backing_format, "qcow2");
+	if (!n->backing)
+		return 0;
+	_cleanup_close_ int fd = image_open(n->backing, &st, err);
+	if (fd < 0 || (!n->backing_format && image_format_settle(fd, n->backing, IMAGE_BY_CONTENT,
+						     &qcow2, err) < 0))
+		return -1;
+	if (!n->backing_format)
+		n->backing_format = xstrdup(qcow2 ? "qcow2" : "raw");
+	if (qcow2 && qcow2_read(fd, &info, err) < 0)
+		return err_prefix(err, "'%s'", n->backing);
+	if (!n->size)
+		n->size = qcow2 ? info.virtual_size : raw_virtual_size(&st);
+	return 0;
+}
+
+static int make(struct new_disk *n, struct err *err)
+{
+	const struct qcow2_new what = {.size = n->size,
+		.backing = n->backing,
+		.backing_format = n->backing_format,
+		.durable = true};
+	if (!n->raw) {
+		n->made = qcow2_create(AT_FDCWD, n->path, &what, err) == 0;
+		return n->made ? 0 : -1;
+	}
+	_cleanup_close_ int fd = open(n->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	n->made = fd >= 0;
+	if (fd < 0 || ftruncate(fd, (off_t)n->size) < 0)
+		return err_errno(err, "cannot make the disk '%s'", n->path);
+	return 0;
+}
+
+static void tell(const char *what, const struct new_disk *n, const char *end)
+{
+	const char *slash = strrchr(n->path, '/');
+	_cleanup_free_ char *text = str_fmt("%s '%s'", what, slash ? slash + 1 : n->path);
+	printf("%-60s|    0 B  00:00 %s\n", text, end);
+}
+
+int disks_make(struct install_ask *a, struct err *err)
+{
+	for (size_t i = 0; i < a->made_count; i++) {
+		struct new_disk *n = &a->made[i];
+		if (settle_backing(n, err) < 0 || make(n, err) < 0)
+			return -1;
+		tell("Allocating", n, "... ");
+	}
+	return 0;
+}
+
+void disks_take_back(struct install_ask *a)
+{
+	for (size_t i = 0; i < a->made_count; i++) {
+		struct new_disk *n = &a->made[i];
+		if (!n->made || unlink(n->path) < 0)
+			continue;
+		tell("Removing disk", n, "    ");
+	}
+}
+
+/* ---- the option -------------------------------------------------------------------------------------------- */
+
+static int take_size(const char *text, uint64_t *size, struct err *err)
+{
+	char *end;
+	double gib = text ? strtod(text, &end) : 0;
+	if (text && (end == text || *end || !isfinite(gib) || gib <= 0 || gib > 1 << 20))
+		return err_set(err, ERR_USAGE, "--disk size=%s: a number of GiB is wanted", text);
+	*size = (uint64_t)(gib * GIB + 511) & ~(uint64_t)511;
+	return 0;
+}
+
+static int take_words(struct parts *p, struct wish *w, struct err *err)
+{
+	static const struct {
+		const char *word, *instead;
+	} refused[] = {{"pool", "there are no pools: name a file with path="},
+		{"vol", "there are no pools: name a file with path="},
+		{"boot_order", "--boot says the order"}};
+	w->path = parts_take(p, "path");
+	const char *source = parts_take(p, "source.file"), *format = parts_take(p, "driver.type");
+	w->path = w->path ? w->path : source;
+	w->format = parts_take(p, "format");
+	w->format = w->format ? w->format : format;
+	w->bus = parts_take(p, "bus");
+	w->device = parts_take(p, "device");
+	w->cache = parts_take(p, "cache");
+	w->readonly = parts_on(p, "readonly");
+	w->backing = parts_take(p, "backing_store");
+	w->backing_format = parts_take(p, "backing_format");
+	w->discard = parts_take(p, "discard");
+	w->serial = parts_take(p, "serial");
+	parts_take(p, "sparse"); /* they all are */
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+		if (parts_take(p, refused[i].word))
+			return err_set(err, ERR_REFUSED, "Error: --disk %s= is not there",
+				       refused[i].word),
+			       err_hint(err, "%s", refused[i].instead);
+	return take_size(parts_take(p, "size"), &w->size, err) < 0 ? -1 : parts_end(p, err);
+}
+
+static int check_device(const struct wish *w, struct err *err)
+{
+	if (!w->device || str_eq(w->device, "disk") || str_eq(w->device, "cdrom"))
+		return 0;
+	err_set(err, ERR_USAGE, "Error: --disk device=%s is not supported", w->device);
+	return err_hint(err, "roost has disk and cdrom");
+}
+
+static int add(struct install_ask *a, struct wish *w, struct err *err)
+{
+	bool there = access(w->path, F_OK) == 0;
+	const char *slash = strrchr(w->path, '/');
+	if (there && (settle_format(w, err) < 0 || (!w->readonly && !str_eq(w->device, "cdrom") &&
+							   check_users(a, w->path, err) < 0)))
+		return -1;
+	if (!there && !w->size && !w->backing)
+		return err_set(err, ERR_NOT_FOUND,
+			"Error: --disk path=%s: Size must be specified for non existent volume '%s'",
+			w->path, slash ? slash + 1 : w->path);
+	if (!there && !w->format)
+		w->format = "qcow2";
+	if (!there && plan(a, w, err) < 0)
+		return -1;
+	return json_array_append_new(a->disks, disk_of(w)) == 0
+		       ? 0
+		       : err_set(err, ERR_USAGE, "--disk is not valid UTF-8");
+}
+
+int ask_disk(struct install_ask *a, const char *text, struct err *err)
+{
+	struct wish w = {0};
+	_cleanup_parts_ struct parts p;
+	if (str_eq(text, "none")) {
+		a->no_disk = true;
+		return 0;
+	}
+	if (parts_of("--disk", text, "path", &p, err) < 0 || take_words(&p, &w, err) < 0 ||
+		check_device(&w, err) < 0)
+		return -1;
+	if (!w.path && str_eq(w.device, "cdrom")) {
+		json_array_append_new(
+			a->disks, json_pack("{s:s, s:s, s:s, s:s}", "cdrom", "true", "readonly",
+					  "true", "bus", "sata", "format", "raw"));
+		return 0;
+	}
+	_cleanup_free_ char *path =
+		w.path ? absolute(w.path)
+		       : new_path(a, str_eq(w.format, "raw") ? ".img" : ".qcow2", err);
+	if (!path)
+		return -1;
+	w.path = path;
+	return add(a, &w, err);
+}
