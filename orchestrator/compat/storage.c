@@ -7,14 +7,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/str.h"
 #include "orchestrator/compat/links.h"
 #include "orchestrator/image_stands.h"
+#include "orchestrator/paths.h"
 
-static bool is_in_folder(const char *path)
+char *storage_folder(struct err *err)
 {
-	const char *rest = path + strlen(OLD_IMAGES_FOLDER);
-	return str_starts(path, OLD_IMAGES_FOLDER "/") && !strchr(rest + 1, '/');
+	const char *told = getenv("ROOST_LIBVIRT_IMAGES"), *home = getenv("HOME");
+	if (told && told[0])
+		return xstrdup(told);
+	if (paths_are_system())
+		return xstrdup(OLD_IMAGES_FOLDER);
+	_cleanup_free_ char *folder =
+		home && home[0] == '/' ? str_fmt("%s/.local/share/libvirt/images", home) : NULL;
+	_cleanup_close_ int dir = folder ? dir_make(folder, 0700, err) : -1;
+	return dir < 0 ? NULL : TAKE(folder);
+}
+
+static bool is_in(const char *folder, const char *path)
+{
+	size_t len = strlen(folder);
+	return str_starts(path, folder) && path[len] == '/' && !strchr(path + len + 1, '/');
 }
 
 /* A file of its own, not a link to somewhere else, which nobody would miss. */
@@ -39,6 +54,8 @@ static int remove_image(const char *path, struct err *err)
 
 json_t *storage_remove(const json_t *disks)
 {
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *folder = storage_folder(&ignored);
 	json_t *list = json_array(), *disk;
 	size_t i;
 	json_array_foreach (disks, i, disk) {
@@ -48,11 +65,13 @@ json_t *storage_remove(const json_t *disks)
 			continue;
 		json_t *told = json_pack(
 			"{s:s, s:s}", "target", json_get_str(disk, "target", ""), "path", path);
-		if (access(path, F_OK) == 0 && is_in_folder(path) && remove_image(path, &err) < 0)
+		if (access(path, F_OK) == 0 && folder && is_in(folder, path) &&
+			remove_image(path, &err) < 0)
 			json_object_set_new(told, "why", json_string(err.message));
 		else if (access(path, F_OK) == 0)
-			json_object_set_new(
-				told, "why", json_string("it is not in " OLD_IMAGES_FOLDER));
+			json_object_set_new(told, "why",
+				json_sprintf(
+					"it is not in %s", folder ? folder : "a folder of images"));
 		json_array_append_new(list, told);
 	}
 	return list;

@@ -6,9 +6,15 @@
 #define ORCHESTRATOR_COMPAT_STORAGE_H
 
 #include "base/json.h"
+#include "base/str.h"
 
 /*
- * After a guest was undefined: of its disks (`domblklist --json`, asked before) removes those that lie in OLD_IMAGES_FOLDER
+ * Where that is: OLD_IMAGES_FOLDER for the system's guests, ~/.local/share/libvirt/images (made if need be) for a user's own,
+ * what ROOST_LIBVIRT_IMAGES names for tests. Freed by the caller.
+ */
+char *storage_folder(struct err *err);
+/*
+ * After a guest was undefined: of its disks (`domblklist --json`, asked before) removes those that lie in that folder
  * and that nobody else uses or stands on. A new list [{"target", "path", "why"}]: "why" it is still there, or no such key
  * if it is gone, also with the guest's folder. What the guest only read (a CD-ROM's ISO) is in no case touched.
  */

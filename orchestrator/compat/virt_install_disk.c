@@ -16,6 +16,7 @@
 #include "images/image.h"
 #include "images/image_info.h"
 #include "images/qcow2.h"
+#include "orchestrator/compat/storage.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/run_options.h"
@@ -40,25 +41,11 @@ static char *absolute(const char *path)
 	return real ? real : here ? str_fmt("%s/%s", here, path) : xstrdup(path);
 }
 
-/* Of the system's tools, or of a user's own. */
-static char *images_folder(struct err *err)
-{
-	const char *told = getenv("ROOST_LIBVIRT_IMAGES"), *home = getenv("HOME");
-	if (told && told[0])
-		return xstrdup(told);
-	if (paths_are_system())
-		return xstrdup("/var/lib/libvirt/images");
-	_cleanup_free_ char *folder =
-		home && home[0] == '/' ? str_fmt("%s/.local/share/libvirt/images", home) : NULL;
-	_cleanup_close_ int dir = folder ? dir_make(folder, 0700, err) : -1;
-	return dir < 0 ? NULL : TAKE(folder);
-}
-
 /* NAME.qcow2, or NAME-1.qcow2 and so on. */
 static char *new_path(const struct install_ask *a, const char *suffix, struct err *err)
 {
 	enum { TRIES = 1000 };
-	_cleanup_free_ char *folder = images_folder(err);
+	_cleanup_free_ char *folder = storage_folder(err);
 	for (unsigned n = 0; folder && n < TRIES; n++) {
 		_cleanup_free_ char *path = n || a->made_count
 						    ? str_fmt("%s/%s-%u%s", folder, a->name,

@@ -184,7 +184,11 @@ $
 E
 refuses "Cannot run interactive console without a controlling TTY" virsh console vm01
 refuses "Unknown mode bogus value, expecting 'acpi', 'agent', 'initctl', 'signal', or 'paravirt'" virsh shutdown vm01 --mode bogus
+booted=$(boots vm01)
 says "Domain 'vm01' was reset" virsh reset vm01
+booted_again() {
+	[ "$(boots vm01)" -gt "$booted" ]
+}
 
 say "disks"
 disk=$(roost domblklist vm01 --json | jq -r '.[0].source')
@@ -216,6 +220,8 @@ $
 2|error: Failed to undefine domain 'vm01'$
 2|error: Requested operation is not valid: cannot undefine transient domain$
 E
+wait_until 30 booted_again
+wait_until 30 is_up vm01 # it was reset: the button is not heard by its firmware
 says "Domain 'vm01' is being shutdown" virsh shutdown vm01
 its_folder_is_gone() {
 	[ -z "$(ls "$ROOST_STATE/guests")" ]
@@ -242,3 +248,31 @@ printf 'list --all --name\nnosuch\nuri\n' >"$TMPDIR/lines"
 answered=$(virsh -q <"$TMPDIR/lines" 2>"$TMPDIR/stderr" | sed 's/virsh # //g' | paste -s -d ' ' -)
 check_match "what it answers" '^vm02 qemu:///(system|session) *$' "$answered"
 check_eq "and what it refuses" "error: unknown command: 'nosuch'" "$(cat "$TMPDIR/stderr")"
+
+say "--remove-all-storage: the guest's own disks, and those in libvirt's folder of images that nobody else needs"
+cd "$TMPDIR"
+mkdir images
+export ROOST_LIBVIRT_IMAGES="$PWD/images"
+for disk in images/own images/base elsewhere; do
+	qemu-img create -q -f qcow2 $disk.qcow2 1M
+done
+qemu-img create -q -f qcow2 -F qcow2 -b "$PWD/images/base.qcow2" images/top.qcow2
+truncate -s 1M images/x.iso
+cat >a.yaml <<E2
+name: a
+memory: 32M
+disks: [{size: 1M}, {path: images/own.qcow2, format: qcow2}, {path: images/base.qcow2, format: qcow2}, {path: elsewhere.qcow2, format: qcow2}]
+cdrom: images/x.iso
+E2
+printf 'name: b\nmemory: 32M\ndisks: [{path: images/top.qcow2, format: qcow2}]\n' >b.yaml
+roost define a.yaml >/dev/null
+roost define b.yaml >/dev/null
+answers 0 virsh undefine a --remove-all-storage <<E2
+Domain 'a' has been undefined\$
+Volume 'vda'($ROOST_STATE/guests/a/disk0.qcow2) removed.\$
+Volume 'vdb'($PWD/images/own.qcow2) removed.\$
+\$
+2|error: Storage volume 'vdc'($PWD/images/base.qcow2) is not removed: '$PWD/images/base.qcow2' is in use: guest 'b' stands on it\$
+2|error: Storage volume 'vdd'($PWD/elsewhere.qcow2) is not removed: it is not in $PWD/images\$
+E2
+check_eq "what stays" "images/base.qcow2 images/top.qcow2 images/x.iso" "$(echo images/*)"
