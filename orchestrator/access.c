@@ -95,6 +95,19 @@ static int make_folder(const char *path, gid_t group, struct err *err)
 	return changed;
 }
 
+/* A user's: what was made as a parent, while all of it was being removed, has the umask's mode. */
+static int settle_run(const char *const folders[], size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count && geteuid(); i++) {
+		_cleanup_close_ int fd = dir_open(AT_FDCWD, folders[i], err);
+		if (fd < 0)
+			return -1;
+		if (fchmod(fd, 0711) < 0)
+			return err_errno(err, "cannot set the mode of '%s'", folders[i]);
+	}
+	return 0;
+}
+
 int access_make_folders(struct err *err)
 {
 	static const char *const below[] = {"images", "networks", "templates"};
@@ -105,10 +118,11 @@ int access_make_folders(struct err *err)
 	umask(group == ACCESS_NONE ? 077 : 007);
 	_cleanup_free_ char *guests = str_fmt("%s/guests", state);
 	_cleanup_free_ char *runs = str_fmt("%s/g", run);
-	_cleanup_free_ char *nets = str_fmt("%s/n", run);
 	_cleanup_free_ char *networks = str_fmt("%s/n", run);
+	const char *const in_run[] = {run, runs, networks};
 	if (make_folder(state, group, err) < 0 || make_folder(run, group, err) < 0 ||
-		make_folder(runs, group, err) < 0 || make_folder(networks, group, err) < 0)
+		make_folder(runs, group, err) < 0 || make_folder(networks, group, err) < 0 ||
+		settle_run(in_run, ARRAY_SIZE(in_run), err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(below); i++) {
 		_cleanup_free_ char *path = str_fmt("%s/%s", state, below[i]);
