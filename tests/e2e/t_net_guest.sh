@@ -109,12 +109,13 @@ roost detach-interface one "$(roost domiflist one --json | jq -r '.[1].tap')"
 plug
 
 say "a cable that is pulled"
+# from here on by its address: its name leads to that of the plugged interface, too
 inside one 'while :; do cat /sys/class/net/eth0/carrier; usleep 100000; done >/tmp/carrier 2>/dev/null &'
 roost domif-setlink one nic0 down
 check_match "getlink" "down" "$(roost domif-getlink one nic0)"
-inside two "ping -c 1 -W 1 one" >/dev/null && fail "it answers without a cable"
+inside two "ping -c 1 -W 1 $one" >/dev/null && fail "it answers without a cable"
 roost domif-setlink one nic0 up
-wait_until 10 inside two "ping -c 1 -W 1 one" >/dev/null
+wait_until 10 inside two "ping -c 1 -W 1 $one" >/dev/null
 check_eq "seen inside" 0 "$(inside one 'grep -m 1 0 /tmp/carrier')"
 
 pico p
@@ -130,7 +131,7 @@ roost destroy p
 roost undefine p
 
 say "its keeper is killed: no packet is lost"
-inside two "ping -c 15 -i 0.2 -W 2 one" >"$TMPDIR/ping" &
+inside two "ping -c 15 -i 0.2 -W 2 $one" >"$TMPDIR/ping" &
 pinging=$!
 wait_until 10 inside two "pidof ping" >/dev/null
 keeper=$(of_status one keeper_pid)
@@ -142,19 +143,19 @@ wait_until 10 keeper_is_another "$keeper"
 say "it is saved, and goes on with its address"
 inside one 'echo kept >/tmp/kept'
 roost save one "$TMPDIR/one.save"
-inside two "ping -c 1 -W 1 one" >/dev/null && fail "it answers while it is saved"
+inside two "ping -c 1 -W 1 $one" >/dev/null && fail "it answers while it is saved"
 check_eq "it keeps what was plugged" "one ${one%.*}.244" "$(issued | grep 244)"
 check_status 0 roost doctor
 roost restore "$TMPDIR/one.save"
 check_eq "the same system" kept "$(inside one 'cat /tmp/kept')"
-check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 one 22 </dev/null | head -n 1")"
+check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 $one 22 </dev/null | head -n 1")"
 
 say "a snapshot with its RAM"
 roost snapshot-create-as one s1
 inside one 'echo later >/tmp/kept'
 roost snapshot-revert one s1 --force
 check_eq "as it was" kept "$(inside one 'cat /tmp/kept')"
-check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 one 22 </dev/null | head -n 1")"
+check_match "TCP to it" "^SSH-2.0" "$(inside two "nc -w 5 $one 22 </dev/null | head -n 1")"
 
 say "renamed, cloned, undefined"
 three=${one%.*}.233
