@@ -10,9 +10,6 @@
 
 #include "orchestrator/paths.h"
 
-/* What scripts ask for is which virsh this behaves like. */
-#define LIBVIRT_VERSION "9.0.0"
-
 /* ---- rows --------------------------------------------------------------------------------------------- */
 
 const struct virsh_command *virsh_row(size_t i)
@@ -184,6 +181,12 @@ int virsh_running(const struct virsh *v, struct found *f)
 	if (v->command->doing)
 		virsh_error("Failed to %s domain '%s'", v->command->doing, f->name);
 	return virsh_error("Requested operation is not valid: domain is not running");
+}
+
+int virsh_disks_of(const struct found *f, json_t **list)
+{
+	struct err err = ERR_INIT;
+	return compat_ask("domblklist", f->name, list, &err) < 0 ? virsh_reason(&err) : 0;
 }
 
 int virsh_network(const struct virsh *v, json_t **facts)

@@ -11,6 +11,9 @@
 #include "orchestrator/compat/compat.h"
 #include "orchestrator/connect.h"
 
+/* What scripts ask for is which virsh this behaves like. */
+#define LIBVIRT_VERSION "9.0.0"
+
 enum virsh_kind {
 	V_FLAG,
 	V_NEED,     /* must be there: <name>; by place, too */
@@ -110,6 +113,8 @@ int virsh_reason(const struct err *err);
 int virsh_domain(const struct virsh *v, struct found *f);
 /* The same, and it must be running. */
 int virsh_running(const struct virsh *v, struct found *f);
+/* Its disks: `domblklist --json`. */
+int virsh_disks_of(const struct found *f, json_t **list);
 /* The network of <network>: its `net-info --json`. */
 int virsh_network(const struct virsh *v, json_t **facts);
 /* Runs a verb; its failure is printed as virsh_failed() does. `name` is the guest's or NULL. */

@@ -9,12 +9,6 @@
 
 enum { KIB = 1024 };
 
-static int disks_of(const struct found *f, json_t **list)
-{
-	struct err err = ERR_INIT;
-	return compat_ask("domblklist", f->name, list, &err) < 0 ? virsh_reason(&err) : 0;
-}
-
 /* A disk by its target or by the path that it has; NULL if there is none. */
 static const json_t *disk_of(const json_t *list, const char *word)
 {
@@ -36,7 +30,7 @@ static int run_domblklist(struct virsh *v)
 	bool details = virsh_flag(v, "details");
 	size_t i;
 	json_t *d;
-	if (virsh_domain(v, &f) < 0 || disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
 	json_array_append_new(
 		rows, details ? json_pack("[s, s, s, s]", "Type", "Device", "Target", "Source")
@@ -102,7 +96,7 @@ static int run_domblkinfo(struct virsh *v)
 	if (all == (device != NULL))
 		return virsh_error(all ? "Options --all and --device are mutually exclusive"
 				       : "command 'domblkinfo' requires <device> option");
-	if (disks_of(&f, &list) < 0)
+	if (virsh_disks_of(&f, &list) < 0)
 		return -1;
 	const json_t *disk = device ? disk_of(list, device) : NULL;
 	if (device && !disk)
@@ -125,10 +119,8 @@ static int run_domblkinfo(struct virsh *v)
 
 static int run_domblkstat(struct virsh *v)
 {
-	static const char *const keys[][2] = {{"rd_req", "rd_req"}, {"rd_bytes", "rd_bytes"},
-		{"wr_req", "wr_req"}, {"wr_bytes", "wr_bytes"},
-		{"flush_operations", "flush_operations"}, {"rd_total_times", "rd_total_times"},
-		{"wr_total_times", "wr_total_times"}, {"flush_total_times", "flush_total_times"}};
+	static const char *const keys[] = {"rd_req", "rd_bytes", "wr_req", "wr_bytes",
+		"flush_operations", "rd_total_times", "wr_total_times", "flush_total_times"};
 	struct found f;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *stats = NULL;
@@ -141,8 +133,7 @@ static int run_domblkstat(struct virsh *v)
 	if (virsh_ask(v, f.name, &w, "domblkstat", &stats) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		printf("%s %s %lld\n", device, keys[i][0],
-			(long long)json_get_int(stats, keys[i][1], 0));
+		printf("%s %s %lld\n", device, keys[i], (long long)json_get_int(stats, keys[i], 0));
 	return 0;
 }
 
@@ -187,7 +178,7 @@ static int run_attach_disk(struct virsh *v)
 	const char *source = virsh_text(v, "source"), *target = virsh_text(v, "target"), *format;
 	const char *type = virsh_text(v, "type"), *mode = virsh_text(v, "mode");
 	const char *driver = virsh_text(v, "driver");
-	if (virsh_domain(v, &f) < 0 || disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
 	if (driver && !str_eq(driver, "qemu"))
 		return virsh_error("--driver %s is not there: QEMU reads the disks", driver);
@@ -232,7 +223,7 @@ static int run_detach_disk(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *list = NULL;
 	const char *target = virsh_text(v, "target");
-	if (virsh_domain(v, &f) < 0 || disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
 	const json_t *disk = disk_of(list, target);
 	if (!disk)
@@ -254,7 +245,7 @@ static int run_change_media(struct virsh *v)
 	_cleanup_json_ json_t *list = NULL;
 	const char *path = virsh_text(v, "path"), *source = virsh_text(v, "source");
 	bool eject = virsh_flag(v, "eject"), insert = virsh_flag(v, "insert");
-	if (virsh_domain(v, &f) < 0 || disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
 	const json_t *disk = disk_of(list, path);
 	if (!disk)
@@ -339,8 +330,8 @@ static int run_block_job(struct virsh *v)
 }
 
 const struct virsh_command virsh_disks[] = {
-	{"domblklist", {V_DOMAIN, {"inactive", V_FLAG}, {"details", V_FLAG}}, run_domblklist,
-		"list all domain blocks", NULL, false},
+	{"domblklist", {V_DOMAIN, {"details", V_FLAG}}, run_domblklist, "list all domain blocks",
+		NULL, false},
 	{"domblkinfo", {V_DOMAIN, {"device", V_TEXT}, {"human", V_FLAG}, {"all", V_FLAG}},
 		run_domblkinfo, "domain block device size information", NULL, false},
 	{"domblkstat", {V_DOMAIN, {"device", V_TEXT}, {"human", V_FLAG}}, run_domblkstat,

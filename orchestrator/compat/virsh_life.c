@@ -211,22 +211,12 @@ static int run_define(struct virsh *v)
 	if (access(file, R_OK) < 0)
 		return virsh_error("Failed to open file '%s': %m", file);
 	words_add(&w, file);
-	if (virsh_flag(v, "validate") && words_ask(&w, "define", NULL, &err) < 0) {
-		virsh_error("Failed to define domain from %s", file);
-		return virsh_reason(&err);
-	}
 	if (words_ask(&w, "define", &answer, &err) < 0) {
 		virsh_error("Failed to define domain from %s", file);
 		return virsh_reason(&err);
 	}
 	virsh_say(v, "Domain '%s' defined from %s", json_get_str(answer, "name", "?"), file);
 	return 0;
-}
-
-static int disks_of(const struct found *f, json_t **disks)
-{
-	struct err err = ERR_INIT;
-	return compat_ask("domblklist", f->name, disks, &err) < 0 ? virsh_reason(&err) : 0;
 }
 
 static void remove_storage(const struct virsh *v, const json_t *disks)
@@ -273,7 +263,7 @@ static int run_undefine(struct virsh *v)
 			words_fmt(&w, "--%s", same[j]);
 	words_add(&w, "--running");
 	bool storage = virsh_flag(v, "remove-all-storage") && !guest_runs(&f);
-	if ((storage && disks_of(&f, &disks) < 0) ||
+	if ((storage && virsh_disks_of(&f, &disks) < 0) ||
 		virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
 		return -1;
 	virsh_say(v, "Domain '%s' has been undefined", f.name);

@@ -5,7 +5,7 @@
 #include <strings.h>
 
 /* Linux's KEY_LEFTCTRL, and libvirt's own names of code sets, as QEMU's "ctrl". */
-static int add_key(struct words *w, const char *key)
+static void add_key(struct words *w, const char *key)
 {
 	static const struct {
 		const char *theirs, *ours;
@@ -18,17 +18,16 @@ static int add_key(struct words *w, const char *key)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcasecmp(names[i].theirs, key) == 0) {
 			words_add(w, names[i].ours);
-			return 0;
+			return;
 		}
 	if (strncasecmp(key, "KEY_", 4) != 0) {
 		words_add(w, key);
-		return 0;
+		return;
 	}
 	_cleanup_free_ char *small = xstrdup(key + 4);
 	for (char *p = small; *p; p++)
 		*p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
 	words_add(w, small);
-	return 0;
 }
 
 static int run_send_key(struct virsh *v)
@@ -46,8 +45,7 @@ static int run_send_key(struct virsh *v)
 		words_fmt(&w, "--holdtime=%lldms", (long long)held);
 	words_add(&w, f.name);
 	for (size_t i = 0; i < v->many_count; i++)
-		if (add_key(&w, v->many[i]) < 0)
-			return -1;
+		add_key(&w, v->many[i]);
 	return virsh_ask(v, NULL, &w, "send-key", NULL);
 }
 

@@ -268,8 +268,7 @@ static int run_detach(struct virsh *v)
 }
 
 const struct virsh_command virsh_nics[] = {
-	{"domiflist", {V_DOMAIN, {"inactive", V_FLAG}}, run_domiflist,
-		"list all domain virtual interfaces", NULL, false},
+	{"domiflist", {V_DOMAIN}, run_domiflist, "list all domain virtual interfaces", NULL, false},
 	{"domifaddr", {V_DOMAIN, {"interface", V_TEXT}, {"full", V_FLAG}, {"source", V_TEXT}},
 		run_domifaddr, "Get network interfaces' addresses for a running domain", NULL,
 		false},

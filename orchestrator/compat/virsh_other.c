@@ -8,8 +8,6 @@
 
 #include "orchestrator/paths.h"
 
-#define LIBVIRT_VERSION "9.0.0"
-
 static int run_help(struct virsh *v)
 {
 	static const char *const places[] = {[V_FLAG] = "[--%s]",
