@@ -385,9 +385,7 @@ const struct virsh_command virsh_life[] = {
 		{V_DOMAIN, {"live", V_FLAG}, {"config", V_FLAG}, {"current", V_FLAG},
 			{"title", V_FLAG}, {"new-desc", V_MANY}},
 		run_desc, "show or set domain's description or title", NULL, true},
-	{"dumpxml",
-		{V_DOMAIN, {"inactive", V_FLAG}, {"security-info", V_FLAG}, {"update-cpu", V_FLAG},
-			{"migratable", V_FLAG}},
-		run_dumpxml, "domain information in XML", NULL, false},
+	{"dumpxml", {V_DOMAIN, {"inactive", V_FLAG}}, run_dumpxml, "domain information in XML",
+		NULL, false},
 	{0},
 };
