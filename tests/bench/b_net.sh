@@ -19,7 +19,6 @@ roost run -q a.yaml
 plug=$(measure -n 7 --after 'roost detach-interface a 52:54:00:00:99:01 >/dev/null' \
 	roost attach-interface a network default --mac 52:54:00:00:99:01)
 result n "attach-interface of a running guest, its address issued" "$plug" "at most" 100 ms
-host=$(ip -4 -json addr show | jq -r '[.[] | select(.ifname | startswith("rn-"))][0].addr_info[0].local')
-speed=$(/usr/bin/python3 -B "$TOP/tests/bench/net_speed.py" a "$(echo "$ROOST_RUN"/g/*/guest.sock)" "$host")
+speed=$(/usr/bin/python3 -B "$TOP/tests/bench/net_speed.py" a "$(echo "$ROOST_RUN"/g/*/guest.sock)" "$(roost domifaddr a --json | jq -r '[.. | strings | select(test("^192[.]168[.]"))][0] | split("/")[0]')")
 result o "guest to host, against a bare tap" "$(echo "$speed" | jq .ratio)" "at least" 0.95 times \
 	"$(echo "$speed" | jq -r '"\(.network) against \(.bare) MB/s"')"
