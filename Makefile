@@ -14,7 +14,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 # ---- sources -------------------------------------------------------------------------------------
 
-base   := err mem str json fs new_file clock sock proc signals answer crc32
+base   := err mem str json fs new_file clock sock proc signals answer crc32 call_filter
 netsetup := address netlink tap guard namespace link_watch dhcp
 netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp nft_watch confine
 # of it, what needs no library: every program may have it

@@ -2,24 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/call_filter.h"
 #include "base/mem.h"
-
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#endif
 
 /* ---- capabilities --------------------------------------------------------------------------------- */
 
@@ -66,67 +57,13 @@ bool confine_admin(bool on)
 
 /* ---- system calls --------------------------------------------------------------------------------- */
 
-#define REFUSE(name)                                                                               \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1),                                    \
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
-
-/* A call under another architecture's numbers is another call. */
-static int close_calls(struct err *err)
-{
-#ifdef ARCH
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-#ifdef __x86_64__
-		/* x32: the same architecture, other numbers */
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-#endif
-		REFUSE(mount),
-		REFUSE(umount2),
-		REFUSE(pivot_root),
-		REFUSE(chroot),
-		REFUSE(open_tree),
-		REFUSE(move_mount),
-		REFUSE(fsopen),
-		REFUSE(fsmount),
-		REFUSE(setns),
-		REFUSE(unshare),
-		REFUSE(mknodat),
-		REFUSE(open_by_handle_at),
-		REFUSE(ptrace),
-		REFUSE(process_vm_readv),
-		REFUSE(process_vm_writev),
-		REFUSE(pidfd_getfd),
-		REFUSE(bpf),
-		REFUSE(perf_event_open),
-		REFUSE(init_module),
-		REFUSE(finit_module),
-		REFUSE(delete_module),
-		REFUSE(kexec_load),
-		REFUSE(reboot),
-		REFUSE(swapon),
-		REFUSE(swapoff),
-		REFUSE(settimeofday),
-		REFUSE(clock_settime),
-		REFUSE(adjtimex),
-		REFUSE(clock_adjtime),
-		REFUSE(keyctl),
-		REFUSE(add_key),
-		REFUSE(request_key),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = {ARRAY_SIZE(filter), filter};
-	/* EINVAL: a kernel without */
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 && errno != EINVAL)
-		return err_errno(err, "cannot shut off system calls");
-#else
-	(void)err;
-#endif
-	return 0;
-}
+static const int refused[] = {__NR_mount, __NR_umount2, __NR_pivot_root, __NR_chroot,
+	__NR_open_tree, __NR_move_mount, __NR_fsopen, __NR_fsmount, __NR_setns, __NR_unshare,
+	__NR_mknodat, __NR_open_by_handle_at, __NR_ptrace, __NR_process_vm_readv,
+	__NR_process_vm_writev, __NR_pidfd_getfd, __NR_bpf, __NR_perf_event_open, __NR_init_module,
+	__NR_finit_module, __NR_delete_module, __NR_kexec_load, __NR_reboot, __NR_swapon,
+	__NR_swapoff, __NR_settimeofday, __NR_clock_settime, __NR_adjtimex, __NR_clock_adjtime,
+	__NR_keyctl, __NR_add_key, __NR_request_key};
 
 /* ---- files ---------------------------------------------------------------------------------------- */
 
@@ -168,5 +105,8 @@ int confine(const char *writable, struct err *err)
 		return err_errno(err, "cannot renounce new privileges");
 	if (close_files(writable, err) < 0 || drop_capabilities(err) < 0)
 		return -1;
-	return close_calls(err);
+	/* EINVAL: a kernel without */
+	if (call_filter(refused, ARRAY_SIZE(refused), false) < 0 && errno != EINVAL)
+		return err_errno(err, "cannot shut off system calls");
+	return 0;
 }

@@ -1,5 +1,6 @@
 #include "orchestrator/compat/tool.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,4 +50,31 @@ int tool_connect(const char *uri, struct err *err)
 char *tool_reason(const struct err *err)
 {
 	return err->hint[0] ? str_fmt("%s; %s", err->message, err->hint) : xstrdup(err->message);
+}
+
+int tool_fail(const char *head, const char *fmt, ...)
+{
+	va_list args;
+	fflush(stdout);
+	fputs(head, stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return -1;
+}
+
+int tool_fail_for(const char *head, const struct err *err)
+{
+	_cleanup_free_ char *why = tool_reason(err);
+	return tool_fail(head, "%s", why);
+}
+
+int tool_fail_guest(const char *head, const char *guest, const struct err *err)
+{
+	if (err->kind != ERR_NOT_FOUND)
+		return tool_fail_for(head, err);
+	return tool_fail(head,
+		"no libvirt domain called ‘%s’: Domain not found: no domain with matching name '%s'",
+		guest, guest);
 }

@@ -17,5 +17,11 @@ int tool_refuse(const char *tool, const char *option, const char *why);
 int tool_connect(const char *uri, struct err *err);
 /* "MESSAGE; HINT", freed by the caller. */
 char *tool_reason(const struct err *err);
+/* On standard error, after all that was printed: `head` ("ERROR    ", "libguestfs: error: "), then this, as a line. -1 */
+int tool_fail(const char *head, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same with the reason of *err. */
+int tool_fail_for(const char *head, const struct err *err);
+/* As libguestfs says it: a guest that is not there in its words, else the reason of *err. */
+int tool_fail_guest(const char *head, const char *guest, const struct err *err);
 
 #endif

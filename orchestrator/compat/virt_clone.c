@@ -40,23 +40,11 @@ struct asked {
 	struct words shown;       /* names of disks, without folders */
 };
 
-static int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static int fail(const char *fmt, ...)
-{
-	va_list args;
-	fflush(stdout);
-	fputs("ERROR    ", stderr);
-	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
-	va_end(args);
-	fputc('\n', stderr);
-	return -1;
-}
+#define fail(...) tool_fail("ERROR    ", __VA_ARGS__)
 
 static int fail_for(const struct err *err)
 {
-	_cleanup_free_ char *why = tool_reason(err);
-	return fail("%s", why);
+	return tool_fail_for("ERROR    ", err);
 }
 
 /* ---- the two guests --------------------------------------------------------------------------------------- */

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "orchestrator/compat/tool.h"
+#include "orchestrator/df_text.h"
 
-enum { NAME_WIDTH = 36, CELL = 40 };
-
-struct form {
-	bool human, inodes, csv, uuid;
+struct asked {
+	struct df_form form;
+	const char *uri;
+	bool uuid;
+	struct words guests, images;
 };
 
 static const char usage[] =
@@ -37,7 +39,7 @@ static const struct option options[] = {{"add", required_argument, NULL, 'a'},
 /* ---- numbers -------------------------------------------------------------------------------------------- */
 
 /* To the nearest, with a digit after the point below 10: 4.0M, 110M. */
-static void human_size(int64_t bytes, char out[CELL])
+static void human_size(int64_t bytes, char out[DF_CELL])
 {
 	static const char units[] = "KMGTPE";
 	double n = (double)bytes;
@@ -47,29 +49,29 @@ static void human_size(int64_t bytes, char out[CELL])
 		power++;
 	}
 	if (power < 0)
-		snprintf(out, CELL, "%lld", (long long)bytes);
+		snprintf(out, DF_CELL, "%lld", (long long)bytes);
 	else if (n < 9.95)
-		snprintf(out, CELL, "%.1f%c", n, units[power]);
+		snprintf(out, DF_CELL, "%.1f%c", n, units[power]);
 	else
-		snprintf(out, CELL, "%.0f%c", n, units[power]);
+		snprintf(out, DF_CELL, "%.0f%c", n, units[power]);
 }
 
-static void amount(const struct form *form, int64_t n, char out[CELL])
+static void amount(const struct df_form *form, int64_t n, char out[DF_CELL])
 {
 	if (form->human && !form->inodes)
 		human_size(n, out);
 	else
-		snprintf(out, CELL, "%lld", (long long)(form->inodes ? n : n / 1024));
+		snprintf(out, DF_CELL, "%lld", (long long)(form->inodes ? n : n / 1024));
 }
 
-static void share(const struct form *form, int64_t used, int64_t total, char out[CELL])
+static void share(const struct df_form *form, int64_t used, int64_t total, char out[DF_CELL])
 {
 	double part = total > 0 ? 100 * (double)used / (double)total : 0;
 	int whole = (int)part;
 	if (form->csv)
-		snprintf(out, CELL, "%.1f", part);
+		snprintf(out, DF_CELL, "%.1f", part);
 	else
-		snprintf(out, CELL, "%d%%", part > whole ? whole + 1 : whole);
+		snprintf(out, DF_CELL, "%d%%", part > whole ? whole + 1 : whole);
 }
 
 /* ---- devices -------------------------------------------------------------------------------------------- */
@@ -107,34 +109,10 @@ static char *appliance_name(const json_t *disks, const char *device)
 
 /* ---- rows ----------------------------------------------------------------------------------------------- */
 
-static void print_head(const struct form *form)
-{
-	const char *total = form->inodes ? "Inodes" : form->human ? "Size" : "1K-blocks";
-	const char *used = form->inodes ? "IUsed" : "Used",
-		   *free = form->inodes ? "IFree" : "Available",
-		   *part = form->inodes ? "IUse%" : "Use%";
-	if (form->csv)
-		printf("VirtualMachine,Filesystem,%s,%s,%s,%s\n", total, used, free, part);
-	else
-		printf("%-*s%10s %10s %10s %5s\n", NAME_WIDTH, "Filesystem", total, used, free,
-			part);
-}
-
-static void print_field(const char *text)
-{
-	bool plain = !text[strcspn(text, ",\"\n")];
-	if (!plain)
-		putchar('"');
-	for (; *text; text++)
-		printf(*text == '"' ? "\"\"" : "%c", *text);
-	if (!plain)
-		putchar('"');
-}
-
 static void print_row(
-	const struct form *form, const char *guest, const char *device, const json_t *fs)
+	const struct df_form *form, const char *guest, const char *device, const json_t *fs)
 {
-	char cells[4][CELL];
+	char cells[4][DF_CELL];
 	int64_t total = json_get_int(fs, form->inodes ? "inodes" : "total", -1),
 		used = json_get_int(fs, form->inodes ? "inodes-used" : "used", -1),
 		available = form->inodes ? total - used : json_get_int(fs, "available", -1);
@@ -145,22 +123,10 @@ static void print_row(
 	amount(form, used, cells[1]);
 	amount(form, available, cells[2]);
 	share(form, used, total, cells[3]);
-	if (form->csv) {
-		print_field(guest);
-		putchar(',');
-		print_field(device);
-		printf(",%s,%s,%s,%s\n", cells[0], cells[1], cells[2], cells[3]);
-		return;
-	}
-	_cleanup_free_ char *name = str_fmt("%s:%s", guest, device);
-	if (strlen(name) >= NAME_WIDTH) /* then it has a line of its own */
-		printf("%s\n%*s", name, NAME_WIDTH, "");
-	else
-		printf("%-*s", NAME_WIDTH, name);
-	printf("%10s %10s %10s %5s\n", cells[0], cells[1], cells[2], cells[3]);
+	df_print_row(form, guest, device, cells);
 }
 
-static void print_guest(const struct form *form, const json_t *guest)
+static void print_guest(const struct asked *a, const json_t *guest)
 {
 	size_t i;
 	json_t *fs;
@@ -168,27 +134,17 @@ static void print_guest(const struct form *form, const json_t *guest)
 	_cleanup_json_ json_t *disks = NULL, *uuid = NULL;
 	const char *name = json_get_str(guest, "name", "");
 	compat_ask("domblklist", name, &disks, &ignored);
-	if (form->uuid)
+	if (a->uuid)
 		compat_ask("domuuid", name, &uuid, &ignored);
 	json_array_foreach (json_object_get(guest, "filesystems"), i, fs) {
 		_cleanup_free_ char *device = appliance_name(disks, json_get_str(fs, "device", ""));
-		print_row(form, json_get_str(uuid, "uuid", name), device, fs);
+		print_row(&a->form, json_get_str(uuid, "uuid", name), device, fs);
 	}
 }
 
 /* ---- the command ---------------------------------------------------------------------------------------- */
 
-static int fail(const char *guest, const struct err *err)
-{
-	_cleanup_free_ char *why = tool_reason(err);
-	if (guest && err->kind == ERR_NOT_FOUND)
-		fprintf(stderr,
-			"libguestfs: error: no libvirt domain called ‘%s’: Domain not found: no domain with matching name '%s'\n",
-			guest, guest);
-	else
-		fprintf(stderr, "libguestfs: error: %s\n", why);
-	return -1;
-}
+static const char error[] = "libguestfs: error: ";
 
 /* Of one, or with NULL of all; what cannot be looked into is told, and hides no other. */
 static int look(const char *guest, const struct words *images, json_t *all)
@@ -200,7 +156,7 @@ static int look(const char *guest, const struct words *images, json_t *all)
 	int result = 0;
 	if ((images ? words_ask(images, "df", &answer, &err)
 		    : compat_ask("df", guest, &answer, &err)) < 0)
-		return fail(guest, &err);
+		return guest ? tool_fail_guest(error, guest, &err) : tool_fail_for(error, &err);
 	json_array_foreach (answer, i, one) {
 		struct err why = ERR_INIT;
 		if (!json_object_get(one, "error")) {
@@ -208,38 +164,37 @@ static int look(const char *guest, const struct words *images, json_t *all)
 			continue;
 		}
 		json_to_err(json_object_get(one, "error"), &why);
-		result = fail(NULL, &why);
+		result = tool_fail_for(error, &why);
 	}
 	return result;
 }
 
-static int take_option(int letter, struct form *form, struct words *guests, struct words *images,
-	const char **uri, char **argv)
+static int take_option(int letter, struct asked *a, char **argv)
 {
 	switch (letter) {
 	case 'a':
-		words_option(images, "image", optarg);
+		words_option(&a->images, "image", optarg);
 		break;
 	case 'F':
-		words_option(images, "format", optarg);
+		words_option(&a->images, "format", optarg);
 		break;
 	case 'c':
-		*uri = optarg;
+		a->uri = optarg;
 		break;
 	case 'C':
-		form->csv = true;
+		a->form.csv = true;
 		break;
 	case 'd':
-		words_add(guests, optarg);
+		words_add(&a->guests, optarg);
 		break;
 	case 'h':
-		form->human = true;
+		a->form.human = true;
 		break;
 	case 'i':
-		form->inodes = true;
+		a->form.inodes = true;
 		break;
 	case 'u':
-		form->uuid = true;
+		a->uuid = true;
 		break;
 	case '1': /* of how appliances are run, of which there is none */
 	case 'P':
@@ -255,41 +210,50 @@ static int take_option(int letter, struct form *form, struct words *guests, stru
 	return 0;
 }
 
-int virt_df_main(int argc, char **argv)
+/* Looks into what was asked for, all of it unless something was named, and prints that. */
+static int tell(struct asked *a)
 {
-	struct form form = {0};
-	_cleanup_words_ struct words guests = {0}, images = {0};
 	_cleanup_json_ json_t *all = json_array();
 	struct err err = ERR_INIT;
-	const char *uri = NULL;
-	int letter, result = 0;
+	int result = 0;
 	size_t i;
 	json_t *guest;
+	if (tool_connect(a->uri, &err) < 0)
+		return tool_fail_for(error, &err);
+	for (i = 0; i < a->guests.count; i++)
+		if (look(a->guests.list[i], NULL, all) < 0)
+			return -1;
+	if (a->images.count && look(NULL, &a->images, all) < 0)
+		return -1;
+	if (!a->guests.count && !a->images.count)
+		result = look(NULL, NULL, all);
+	df_print_head(&a->form);
+	json_array_foreach (all, i, guest)
+		print_guest(a, guest);
+	return result;
+}
+
+int virt_df_main(int argc, char **argv)
+{
+	struct asked a = {0};
+	int letter, result = 0;
 	opterr = 0;
-	while ((letter = getopt_long(argc, argv, ":a:c:d:hiP:vVx", options, NULL)) >= 0) {
+	while (!result &&
+		(letter = getopt_long(argc, argv, ":a:c:d:hiP:vVx", options, NULL)) >= 0) {
 		if (letter == 'H' || letter == 'V') {
 			fputs(letter == 'H' ? usage : "virt-df 1.48.2\n", stdout);
 			return compat_end(0);
 		}
-		if (take_option(letter, &form, &guests, &images, &uri, argv))
-			return 1;
+		result = take_option(letter, &a, argv);
 	}
 	for (; optind < argc; optind++) /* its oldest form */
-		words_add(&guests, argv[optind]);
-	if (form.csv && form.human)
-		return fprintf(stderr, "virt-df: you cannot use -h and --csv options together.\n"),
-		       1;
-	if (tool_connect(uri, &err) < 0)
-		return fail(NULL, &err), 1;
-	for (i = 0; i < guests.count; i++)
-		if (look(guests.list[i], NULL, all) < 0)
-			return compat_end(1);
-	if (images.count && look(NULL, &images, all) < 0)
-		return compat_end(1);
-	if (!guests.count && !images.count)
-		result = look(NULL, NULL, all);
-	print_head(&form);
-	json_array_foreach (all, i, guest)
-		print_guest(&form, guest);
-	return compat_end(result < 0 ? 1 : 0);
+		words_add(&a.guests, argv[optind]);
+	if (!result && a.form.csv && a.form.human) {
+		fprintf(stderr, "virt-df: you cannot use -h and --csv options together.\n");
+		result = 1;
+	}
+	result = result ? result : compat_end(tell(&a) < 0 ? 1 : 0);
+	words_free(&a.guests);
+	words_free(&a.images);
+	return result;
 }

@@ -96,13 +96,10 @@ static int take_option(int letter, struct asked *a, char **argv)
 
 static int fail(const struct asked *a, const struct err *err)
 {
-	_cleanup_free_ char *why = tool_reason(err);
 	if (a->guest && err->kind == ERR_NOT_FOUND)
-		fprintf(stderr,
-			"virt-sysprep: error: libguestfs error: no libvirt domain called ‘%s’: Domain not found: no domain with matching name '%s'\n",
-			a->guest, a->guest);
+		tool_fail_guest("virt-sysprep: error: libguestfs error: ", a->guest, err);
 	else
-		fprintf(stderr, "virt-sysprep: error: %s\n", why);
+		tool_fail_for("virt-sysprep: error: ", err);
 	return compat_end(1);
 }
 

@@ -94,7 +94,8 @@ need() {
 		[ -r "$GUESTS/$need_file" ] || lacking "$need_file (scripts/pico-guest, tiny-guest, cloud-guest)"
 	done
 }
-# pico NAME [KEY...]: defines a guest on its own copy of the pico disk, with these lines added
+# pico NAME [KEY...]: defines a guest on its own copy of the pico disk, with these lines added; without "interfaces: ..." it
+# has none
 pico() {
 	need pico.raw
 	pico_name=$1
@@ -106,8 +107,11 @@ pico() {
 		disks:
 		  - path: $TMPDIR/$pico_name.raw
 		    format: raw
-		interfaces: []
 	END
+	case $* in
+	*interfaces:*) ;;
+	*) echo 'interfaces: []' >>"$TMPDIR/$pico_name.yaml" ;;
+	esac
 	[ $# -eq 0 ] || printf '%s\n' "$@" >>"$TMPDIR/$pico_name.yaml"
 	roost define "$TMPDIR/$pico_name.yaml"
 }

@@ -19,14 +19,7 @@ roost net-start lan
 say "kill -9 of all that there is but a guest's QEMU and the watch: nobody gives a command"
 need pico.raw
 roost net-start lan
-cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
-cat >"$TMPDIR/p.yaml" <<END
-name: p
-memory: 32M
-disks: [{path: $TMPDIR/p.raw, format: raw}]
-interfaces: [{network: lan}]
-END
-roost define "$TMPDIR/p.yaml"
+pico p 'interfaces: [{network: lan}]'
 roost start p
 wait_until 30 is_up p
 home=$(dirname "$ROOST_RUN"/n/*/holder)

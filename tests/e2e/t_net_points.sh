@@ -60,14 +60,7 @@ for point in $starts; do
 	up "$point"
 	down "$point"
 done
-cp "$GUESTS/pico.raw" "$TMPDIR/p.raw"
-cat >"$TMPDIR/p.yaml" <<END
-name: p
-memory: 32M
-disks: [{path: $TMPDIR/p.raw, format: raw}]
-interfaces: [{network: lan}]
-END
-roost define "$TMPDIR/p.yaml"
+pico p 'interfaces: [{network: lan}]'
 roost start p
 wait_until 30 is_up p
 tap=t$(basename "$(run_dir p)")00
