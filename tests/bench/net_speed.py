@@ -17,7 +17,7 @@ sys.path.insert(0, os.environ["TOP"] + "/tests/e2e")
 from bare_guests import Holder  # noqa: E402
 
 GUEST, SOCKET, ADDRESS = sys.argv[1:]
-MIB, TURNS = 64, 9
+MIB, TURNS = 64, 41
 TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x400454CA, 0x0002, 0x1000, 0x4000  # linux/if_tun.h
 
 
