@@ -36,7 +36,12 @@ static bool says(const char *path, const char *value)
 
 static int refused(struct err *err)
 {
+	int cause = errno;
 	err_errno(err, "this host lets no user make a network namespace");
+	/* user_namespaces(7): nothing of a disk */
+	if (cause == ENOSPC)
+		err_set(err, ERR_REFUSED,
+			"this host lets no user make a network namespace: its limit of namespaces is reached");
 	err->kind = ERR_REFUSED;
 	if (says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
 		return err_hint(err,
@@ -44,7 +49,7 @@ static int refused(struct err *err)
 	if (says("/proc/sys/kernel/unprivileged_userns_clone", "0"))
 		return err_hint(err,
 			"`sudo sysctl kernel.unprivileged_userns_clone=1`, or interfaces of kind `user`");
-	if (says("/proc/sys/user/max_user_namespaces", "0\n"))
+	if (cause == ENOSPC || says("/proc/sys/user/max_user_namespaces", "0\n"))
 		return err_hint(err,
 			"`sudo sysctl user.max_user_namespaces=10000`, or interfaces of kind `user`");
 	return err_hint(err, "use interfaces of kind `user`, which need none");

@@ -17,8 +17,9 @@ static int no_tun(struct err *err)
 {
 	int error = errno;
 	err_errno(err, "cannot open " TUN);
+	err->kind = ERR_SYSTEM; /* no guest is missing */
 	if (error == ENOENT || error == ENODEV)
-		return err_hint(err, "`sudo modprobe tun`");
+		return err_hint(err, "`sudo modprobe tun`, or interfaces of kind `user`");
 	return err_hint(err,
 		"`sudo chmod 666 " TUN "`, as distributions have it, or interfaces of kind `user`");
 }
