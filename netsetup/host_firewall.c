@@ -139,16 +139,42 @@ static bool is_last_word(const json_t *rule)
 	return drops;
 }
 
-static bool drops(const json_t *chain, const json_t *rules)
+/* A rule that accepts all packets of that interface, such as host_filter_remedy() tells. */
+static bool accepts_all(const json_t *rule, const char *key, const char *interface)
+{
+	size_t i;
+	json_t *e;
+	bool named = false, accepts = false;
+	json_array_foreach (json_object_get(rule, "expr"), i, e) {
+		const json_t *match = json_object_get(e, "match"),
+			     *meta = json_object_get(json_object_get(match, "left"), "meta");
+		if (str_eq(json_get_str(match, "op", NULL), "==") &&
+			str_eq(json_get_str(meta, "key", NULL), key) &&
+			str_eq(json_get_str(match, "right", NULL), interface))
+			named = true;
+		else if (json_object_get(e, "accept"))
+			accepts = true;
+		else if (!json_object_get(e, "counter"))
+			return false;
+	}
+	return named && accepts;
+}
+
+static bool drops(const json_t *chain, const json_t *rules, const char *interface)
 {
 	size_t i;
 	json_t *part;
-	if (str_eq(json_get_str(chain, "policy", ""), "drop"))
-		return true;
-	json_array_foreach (rules, i, part)
-		if (is_last_word(json_object_get(part, "rule")))
+	bool in = false, out = false;
+	json_array_foreach (rules, i, part) {
+		const json_t *rule = json_object_get(part, "rule");
+		in = in || accepts_all(rule, "iifname", interface);
+		out = out || accepts_all(rule, "oifname", interface);
+		if (in && out)
+			return false;
+		if (is_last_word(rule))
 			return true;
-	return false;
+	}
+	return str_eq(json_get_str(chain, "policy", ""), "drop");
 }
 
 static bool jumps(const json_t *rules, const char *target)
@@ -216,7 +242,7 @@ int host_firewall_filters(
 			continue;
 		_cleanup_json_ json_t *rules =
 			rules_of(f, family, table, json_get_str(c, "name", ""));
-		if (drops(c, rules))
+		if (drops(c, rules, f->interface))
 			tell_filter(chains, c, rules, &out[count++]);
 	}
 	return legacy_filters(out, count);

@@ -38,7 +38,7 @@ static uint64_t read_size(struct reading *r, xmlNode *n)
 	if (!unit ||
 		str_parse_u64(text, 1, ((uint64_t)1 << 44) / unit, "size", &number, &ignored) < 0) {
 		x_note(r, n, true, "'%.40s %.20s' is not a size of memory", text,
-			x_attr(n, "unit") ? x_attr(n, "unit") : "");
+			x_attr(n, "unit") ? x_attr(n, "unit") : "KiB");
 		return 0;
 	}
 	uint64_t whole = (number * unit + MIB - 1) / MIB * MIB;

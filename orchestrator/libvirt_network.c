@@ -74,6 +74,19 @@ static void read_addresses(struct reading *r, xmlNode *network, bool isolated)
 		put(r->out, "address6", "none");
 }
 
+/* All that leaves goes out under the host's address here, IPv6, too, by whichever ports are free. */
+static void read_nat(struct reading *r, xmlNode *network, xmlNode *forward)
+{
+	xmlNode *nat = x_child(forward, "nat"), *port = x_child(nat, "port");
+	enum { FIRST = 1024, LAST = 65535 }; /* libvirt's own default */
+	bool six = x_attr_is(nat, "ipv6", "yes");
+	if (x_number(port, "start", FIRST) != FIRST || x_number(port, "end", LAST) != LAST)
+		x_note(r, port, false, "the host chooses the ports here");
+	for (xmlNode *ip = x_child(network, "ip"); ip && !six; ip = x_next(ip))
+		if (x_attr_is(ip, "family", "ipv6"))
+			x_remark(r, ip, "goes out under the host's address here");
+}
+
 /* Whose bridge it is, and what leads out. */
 static bool read_mode(struct reading *r, xmlNode *network)
 {
@@ -82,9 +95,16 @@ static bool read_mode(struct reading *r, xmlNode *network)
 	static const char *const of_no_meaning[] = {"stp", "delay", "macTableManager"};
 	for (size_t i = 0; i < ARRAY_SIZE(of_no_meaning); i++)
 		x_attr(bridge, of_no_meaning[i]);
-	if (str_eq(mode, "bridge") && name) {
+	if (str_eq(mode, "bridge")) {
+		const char *dev = x_attr(x_child(forward, "interface"), "dev");
 		put(r->out, "mode", "bridge");
 		put(r->out, "bridge", name);
+		if (!name)
+			x_note(r, forward, true,
+				"macvtap cannot be taken: make a bridge with '%.15s' in it and name that",
+				dev                      ? dev
+				: x_attr(forward, "dev") ? x_attr(forward, "dev")
+							 : "the device");
 		return true;
 	}
 	if (name) {
@@ -102,6 +122,8 @@ static bool read_mode(struct reading *r, xmlNode *network)
 		x_note(r, forward, true,
 			"only modes nat, route, open, bridge and none are taken, not '%.20s'",
 			mode);
+	if (str_eq(json_get_str(r->out, "mode", NULL), "nat"))
+		read_nat(r, network, forward);
 	if (x_attr(forward, "dev"))
 		x_note_attr(
 			r, forward, "dev", false, "guests go out by whichever way the host goes");

@@ -123,9 +123,9 @@ static void check_qemu(struct validate_row *r)
 		found(r, VALIDATE_FAIL, "%s --version does not tell a version", path);
 		remedy(r, "install the package qemu-system-x86, or set ROOST_QEMU");
 	} else if (version_in(line.data) < QEMU_OLDEST) {
-		found(r, VALIDATE_WARN, "%s: %s", path, line.data);
-		remedy(r, "roost is tested with QEMU %d.%d and later", QEMU_OLDEST / 100,
-			QEMU_OLDEST % 100);
+		found(r, VALIDATE_WARN, "%s: %s: roost is tested with %d.%d and later", path,
+			line.data, QEMU_OLDEST / 100, QEMU_OLDEST % 100);
+		remedy(r, "install a newer qemu-system-x86, or set ROOST_QEMU to one");
 	} else {
 		found(r, VALIDATE_PASS, "%s: %s", path, line.data);
 	}
@@ -135,7 +135,7 @@ static void check_qemu_img(struct validate_row *r)
 {
 	_cleanup_buf_ struct buf line = {0};
 	_cleanup_free_ char *path = program_in_path("qemu-img");
-	if (path && first_line(path, &line)) {
+	if (path && first_line(path, &line) && str_starts(line.data, "qemu-img version ")) {
 		found(r, VALIDATE_PASS, "%s: %s", path, line.data);
 		return;
 	}
@@ -343,12 +343,13 @@ static const char *why_no_user_namespaces(void)
 	return "a kernel with CONFIG_USER_NS, and a container that lets them be made, are needed";
 }
 
+/* AppArmor may let one be made and give no rights in it: so a network is made there, too. */
 static void check_user_namespaces(struct validate_row *r)
 {
 	int status = -1;
 	pid_t pid = fork();
 	if (pid == 0)
-		_exit(unshare(CLONE_NEWUSER) < 0 ? errno : 0);
+		_exit(unshare(CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNET) < 0 ? errno : 0);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && status == 0) {
 		found(r, VALIDATE_PASS, "may be made");
 		return;
@@ -392,9 +393,12 @@ static void check_cgroup(struct validate_row *r)
 	}
 	bool v1 = file_read(AT_FDCWD, "/proc/self/mountinfo", 1 << 20, &mounts, &ignored) == 0 &&
 		  strstr(mounts.data, " - cgroup ");
-	found(r, VALIDATE_WARN, v1 ? "version 1" : "none is mounted");
-	remedy(r, "boot with systemd.unified_cgroup_hierarchy=1: version 2 tells when the "
-		  "out-of-memory killer ended a guest");
+	found(r, VALIDATE_WARN,
+		"%s: what ended a guest for want of memory is told by version 2 alone",
+		v1 ? "version 1" : "none is mounted");
+	remedy(r, "%s",
+		v1 ? "boot with systemd.unified_cgroup_hierarchy=1"
+		   : "`sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup`");
 }
 
 static void check_tun(struct validate_row *r)

@@ -15,8 +15,11 @@
 
 /* ---- devices ------------------------------------------------------------------------------- */
 
-/* A device that makes something possible or fast. `module` is what brings it. */
-static void check_device(struct validate_row *r, const char *path, const char *module,
+/*
+ * A device that makes something possible or fast. `module` is what brings it; `all`: everybody may open it, as a rule,
+ * for the kernel checks what he does with it.
+ */
+static void check_device(struct validate_row *r, const char *path, const char *module, bool all,
 	const char *good, const char *without)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -33,7 +36,8 @@ static void check_device(struct validate_row *r, const char *path, const char *m
 	_cleanup_free_ char *detail =
 		str_fmt("cannot open %s: %s; %s", path, strerror(error), without);
 	_cleanup_free_ char *remedy =
-		forbidden
+		forbidden && all ? str_fmt("`sudo chmod 666 %s`", path)
+		: forbidden
 			? str_fmt("`sudo chgrp kvm %s && sudo chmod 660 %s && sudo usermod -aG kvm "
 				  "$USER`, then log in again",
 				  path, path)
@@ -45,19 +49,20 @@ static void check_device(struct validate_row *r, const char *path, const char *m
 
 void validate_vhost_net(struct validate_row *r)
 {
-	check_device(r, "/dev/vhost-net", "vhost_net", "the kernel moves the packets of networks",
+	check_device(r, "/dev/vhost-net", "vhost_net", false,
+		"the kernel moves the packets of networks",
 		"packets of networks go through QEMU, slower");
 }
 
 void validate_vhost_vsock(struct validate_row *r)
 {
-	check_device(r, "/dev/vhost-vsock", "vhost_vsock", "opens",
+	check_device(r, "/dev/vhost-vsock", "vhost_vsock", false, "opens",
 		"guests cannot be given a vsock; none of roost's needs one");
 }
 
 void validate_fuse(struct validate_row *r)
 {
-	check_device(r, "/dev/fuse", "fuse", "opens",
+	check_device(r, "/dev/fuse", "fuse", true, "opens",
 		"nothing can be mounted by programs, such as an image; no guest needs that");
 }
 

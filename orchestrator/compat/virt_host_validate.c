@@ -227,10 +227,7 @@ int virt_host_validate_main(int argc, char **argv)
 	if (argc - optind > 1)
 		return fprintf(stderr, "virt-host-validate: too many command line arguments\n"), 1;
 	if (type && !str_eq(type, "qemu") && !str_eq(type, "lxc"))
-		return fprintf(stderr,
-			       "virt-host-validate: unsupported hypervisor type '%s': qemu or lxc\n",
-			       type),
-		       1;
+		return fprintf(stderr, "%s: unsupported hypervisor name %s\n", argv[0], type), 1;
 	if (!type || str_eq(type, "qemu"))
 		qemu(&h);
 	if (!type || str_eq(type, "lxc"))

@@ -37,7 +37,7 @@ check_eq "quiet" " $expected" "$out $both_status"
 both virt-host-validate
 check_match "without an argument" '^   LXC: Checking for Linux >= 2.6.26 +: PASS$' "$out"
 both virt-host-validate xen
-check_match "no such type" "unsupported hypervisor type 'xen'" "$errors"
+check_match "no such type" "^virt-host-validate: unsupported hypervisor name xen$" "$errors"
 both virt-host-validate --quit
 check_eq "the nearest" "virt-host-validate: unrecognized option '--quit'; did you mean --quiet? 1" "$errors $both_status"
 

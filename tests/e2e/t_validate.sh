@@ -23,6 +23,43 @@ check_match "state" '^FAIL  state ' "$out"
 check_status 1 env ROOST_RUN="$TMPDIR/$(printf '%090d' 0)" roost validate
 check_match "sockets" '^FAIL  run .*sockets leave room' "$out"
 
+printf '#!/bin/sh\necho "QEMU emulator version 5.2.0"\n' >"$TMPDIR/old"
+mkdir "$TMPDIR/path"
+printf '#!/bin/sh\necho "something else 1.0"\n' >"$TMPDIR/path/qemu-img"
+chmod +x "$TMPDIR/old" "$TMPDIR/path/qemu-img"
+out=$(ROOST_QEMU="$TMPDIR/old" PATH="$TMPDIR/path:$PATH" roost validate || :)
+check_match "an old one" '^WARN  qemu .*5.2.0: roost is tested with 7.2 and later' "$out"
+check_match "and what to do" '-> install a newer qemu-system-x86' "$out"
+check_match "another qemu-img" '^WARN  qemu-img ' "$out"
+
+# remedy NAME [COMMAND...]: what its row tells to do
+remedy() {
+	remedy_row=$1
+	shift
+	"$@" roost validate --json | jq -r ".[] | select(.name == \"$remedy_row\").remedy"
+}
+say "remedies"
+# shellcheck disable=SC2016 # for that shell
+check_eq "user namespaces" '`sudo sysctl user.max_user_namespaces=10000`' \
+	"$(remedy user-namespaces unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh)"
+if [ "$(id -u)" -eq 0 ]; then
+	mknod -m 600 "$TMPDIR/fuse" c 10 229
+	[ -e /dev/fuse ] || touch /dev/fuse
+	mount --bind "$TMPDIR/fuse" /dev/fuse
+	# shellcheck disable=SC2016 # the backquotes are roost's
+	check_eq "a device that everybody may open" '`sudo chmod 666 /dev/fuse`' \
+		"$(remedy fuse setpriv --reuid nobody --clear-groups env ROOST_STATE=/tmp ROOST_RUN=/tmp)"
+	umount /dev/fuse
+	for chain in 'policy drop ;' '; counter drop'; do
+		nft "add table inet mine; add chain inet mine passing { type filter hook forward priority 0 ; ${chain%;*}; }"
+		[ -z "${chain#*;}" ] || nft add rule inet mine passing "${chain#*;}"
+		check_match "a firewall that drops" 'nft insert rule inet mine passing iifname' "$(remedy uplink)"
+		eval "$(remedy uplink | tr -d '`')"
+		check_eq "no more, when that was done" "" "$(remedy uplink)"
+		nft delete table inet mine
+	done
+fi
+
 say "programs that were left out for want of their libraries: each by name"
 cp -R "$TOP/build/bin" "$TOP/build/libexec" "$TMPDIR/"
 for program in ssh image disk digest fetch sysprep xml net; do
