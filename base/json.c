@@ -118,6 +118,16 @@ bool json_get_bool(const json_t *o, const char *key, bool otherwise)
 	return json_is_boolean(v) ? json_is_true(v) : otherwise;
 }
 
+bool json_has_text(const json_t *list, const char *text)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach (list, i, one)
+		if (str_eq(json_string_value(one), text))
+			return true;
+	return false;
+}
+
 /* jansson's own limit is 2048 levels of recursion; ours is counted before it sees the text. */
 static bool too_deep(const char *text, size_t len)
 {

@@ -38,6 +38,8 @@ int json_arr_opt(const json_t *o, const char *key, json_t **out, struct err *err
 const char *json_get_str(const json_t *o, const char *key, const char *otherwise);
 int64_t json_get_int(const json_t *o, const char *key, int64_t otherwise);
 bool json_get_bool(const json_t *o, const char *key, bool otherwise);
+/* Is that text in the list? In no list nothing is. */
+bool json_has_text(const json_t *list, const char *text);
 
 /* One JSON value and nothing after it; UTF-8, no duplicate keys, depth at most JSON_DEPTH_MAX. */
 json_t *json_text_parse(const char *text, size_t len, struct err *err);

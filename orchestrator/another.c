@@ -3,11 +3,12 @@
 #include "base/json.h"
 #include "base/str.h"
 
-int definition_may_be_cloned(const struct definition *d, struct err *err)
+int definition_may_be_cloned(const struct definition *d, const json_t *shared, struct err *err)
 {
 	for (size_t i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
-		if (disk->source != DISK_PATH || !disk->path || disk->cdrom || disk->readonly)
+		if (disk->source != DISK_PATH || !disk->path || disk->cdrom || disk->readonly ||
+			json_has_text(shared, disk->target))
 			continue;
 		err_set(err, ERR_REFUSED,
 			"guest '%s' cannot be cloned: its disk '%s' is the file '%s', which two guests cannot share",

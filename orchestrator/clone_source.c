@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "images/image.h"
+#include "images/image_info.h"
 #include "orchestrator/another.h"
 #include "orchestrator/bases.h"
 #include "orchestrator/failpoint.h"
@@ -132,12 +133,35 @@ static int look_at_vars(struct cloning *c, struct err *err)
 	return open_part(c, vars, &c->vars, err);
 }
 
+static int check_shared(const struct cloning *c, struct err *err)
+{
+	size_t i;
+	json_t *target;
+	json_array_foreach (c->shared, i, target) {
+		const struct disk_def *d = NULL;
+		for (size_t k = 0; k < c->from->disk_count && !d; k++)
+			if (str_eq(c->from->disks[k].target, json_string_value(target)))
+				d = &c->from->disks[k];
+		if (!d)
+			return err_set(err, ERR_USAGE, "guest '%s' has no disk '%s'", c->from->name,
+				json_string_value(target));
+		if (d->source != DISK_PATH)
+			return err_set(err, ERR_REFUSED,
+				"guest '%s': its disk '%s' is in its own folder, where no other guest has it",
+				c->from->name, d->target);
+	}
+	return 0;
+}
+
 static int look_at_disks(struct cloning *c, struct err *err)
 {
+	if (check_shared(c, err) < 0)
+		return -1;
 	for (size_t i = 0; i < c->from->disk_count; i++) {
 		const struct disk_def *d = &c->from->disks[i];
 		bool own = d->source != DISK_PATH || (c->full && !d->cdrom);
-		if (own && !d->readonly && look_at_disk(c, d, &c->parts[i], err) < 0)
+		if (own && !d->readonly && !json_has_text(c->shared, d->target) &&
+			look_at_disk(c, d, &c->parts[i], err) < 0)
 			return err_prefix(err, "guest '%s' cannot be cloned", c->from->name);
 	}
 	return look_at_vars(c, err);
@@ -157,7 +181,7 @@ int cloning_begin(struct cloning *c, const char *name, struct err *err)
 {
 	c->from = record_read(name, err);
 	c->dir = c->from ? guest_dir_open(name, err) : -1;
-	if (c->dir < 0 || (!c->full && definition_may_be_cloned(c->from, err) < 0))
+	if (c->dir < 0 || (!c->full && definition_may_be_cloned(c->from, c->shared, err) < 0))
 		return -1;
 	/* while it runs its keeper tends its snapshots, not we */
 	if (!c->layers && (check_not_saved(c, err) < 0 || snapshots_commit(c->dir, err) < 0))
@@ -295,14 +319,29 @@ int cloning_stand_alone(struct cloning *c, struct err *err)
 	return c->layers ? freeze_part(c, &c->vars, err) : 0;
 }
 
-static int check_into(const char *path, int fd, struct err *err)
+static int check_into(const struct cloning *c, const char *path, int fd, struct err *err)
 {
 	struct stat open, there;
-	if (path[0] == '/' && fstat(fd, &open) == 0 && S_ISREG(open.st_mode) && !open.st_size &&
-		stat(path, &there) == 0 && there.st_dev == open.st_dev &&
-		there.st_ino == open.st_ino)
+	if (path[0] == '/' && fstat(fd, &open) == 0 && S_ISREG(open.st_mode) &&
+		(c->as_is || !open.st_size) && stat(path, &there) == 0 &&
+		there.st_dev == open.st_dev && there.st_ino == open.st_ino)
 		return 0;
-	return err_set(err, ERR_USAGE, "'%s' is not a new file that came with the request", path);
+	return err_set(err, ERR_USAGE, "'%s' is not a %sfile that came with the request", path,
+		c->as_is ? "" : "new ");
+}
+
+/* What is there is the disk, in the format that the original's has. */
+static int take_as_is(struct disk_def *d, const char *path, int fd, struct err *err)
+{
+	bool qcow2;
+	if (image_format_settle(fd, path, IMAGE_BY_CONTENT, &qcow2, err) < 0)
+		return -1;
+	d->lineage_known = false; /* what it stands on is looked at anew */
+	if (qcow2 == (d->format == FORMAT_QCOW2))
+		return 0;
+	err_set(err, ERR_REFUSED, "'%s' is %s, and its disk '%s' is %s", path,
+		qcow2 ? "qcow2" : "raw", d->target, disk_format_name(d->format));
+	return err_hint(err, "`roost image convert` makes the one of the other");
 }
 
 int cloning_put_into(struct cloning *c, const json_t *paths, const json_t *fds, struct err *err)
@@ -320,13 +359,15 @@ int cloning_put_into(struct cloning *c, const json_t *paths, const json_t *fds, 
 		int fd = (int)json_integer_value(json_array_get(fds, c->into_count));
 		if (!c->parts[i].linked)
 			continue;
-		if (check_into(path ? path : "", fd, err) < 0)
+		if (check_into(c, path ? path : "", fd, err) < 0)
 			return -1;
 		free(TAKE(d->file));
 		d->path = xstrdup(path);
 		d->source = DISK_PATH;
 		d->format = c->parts[i].files.layers[0].qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
 		d->size = 0;
+		if (c->as_is && take_as_is(d, path, fd, err) < 0)
+			return -1;
 		c->into[c->into_count++] = fd;
 	}
 	return 0;

@@ -27,7 +27,13 @@ struct cloning {
 	json_t *record;          /* of its snapshots */
 	json_t *before;          /* the same before it was changed; NULL: it was not */
 	const json_t *layers;    /* of a running one: what it writes to no more, by its disks */
-	bool full; /* set by the caller: its disks are to be copied, those of the user's own, too */
+	/* What the caller sets: */
+	bool full;    /* its disks are to be copied, those of the user's own, too */
+	bool as_is;   /* the files of cloning_put_into() are there already, and stay as they are */
+	bool reflink; /* these files share their blocks with the original's, where that can be */
+	bool preallocate; /* copies get all their room at once */
+	const json_t
+		*shared; /* targets of disks of the user's own that are the clone's, too; or NULL */
 	struct part parts[DISKS_MAX];
 	struct part vars; /* `own` 0: they have no layers */
 	/* Of a full clone: its copied disks, in their order, are these new, empty files of the caller's; counted. */
@@ -50,7 +56,8 @@ int cloning_freeze(struct cloning *c, struct err *err);
 int cloning_stand_alone(struct cloning *c, struct err *err);
 /*
  * After that: they become files at these paths, which the caller has made and opened with his own rights: `fds`. ERR_USAGE
- * if they are not as many as there are disks to copy, or are not these files, new and empty.
+ * if they are not as many as there are disks to copy, or are not these files, new and empty; with `as_is`: of the
+ * formats of those.
  */
 int cloning_put_into(struct cloning *c, const json_t *paths, const json_t *fds, struct err *err);
 /* Nobody stands on the bases yet: the original is as it was. */

@@ -13,8 +13,10 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,15 +104,34 @@ static int merge_part(int dir, const struct part *p, const struct definition *d,
 	return access_give_at(dir, file, d->issued.keeper_uid, err);
 }
 
+/* Both share their blocks until one of them writes. */
+static int reflink_into(const struct part *p, int into, struct err *err)
+{
+	if (p->files.count > 1)
+		return err_set(err, ERR_REFUSED,
+			"it stands on %zu other files, which a reflink would not bring together",
+			p->files.count - 1);
+	if (ioctl(into, FICLONE, p->files.layers[0].fd) == 0)
+		return 0;
+	err_errno(err, "cannot reflink it");
+	return err_hint(err,
+		"that takes one file system, such as btrfs or xfs; without it the disk is copied");
+}
+
 /* The same into a file of the caller's. */
-static int merge_into(
-	const struct part *p, const struct definition *d, bool qcow2, int into, struct err *err)
+static int merge_into(const struct cloning *c, const struct part *p, const struct definition *d,
+	bool qcow2, int into, struct err *err)
 {
 	int fds[CHAIN_MAX + 1];
+	if (c->as_is)
+		return 0;
+	if (c->reflink)
+		return reflink_into(p, into, err);
 	_cleanup_free_ char *node = disk_tool_node(&p->files, fds, err);
 	size_t n = p->files.count;
 	_cleanup_free_ char *to = str_fmt("/proc/self/fd/%zu", TOOL_FD_FIRST + n);
-	const char *argv[] = {"convert", "-p", "-O", qcow2 ? "qcow2" : "raw", node, to, NULL};
+	const char *argv[] = {"convert", "-p", "-O", qcow2 ? "qcow2" : "raw", "-o",
+		c->preallocate ? "preallocation=falloc" : "preallocation=off", node, to, NULL};
 	struct tool_run run = {
 		.argv = argv, .fds = fds, .fd_count = n + 1, .told = tell, .about = d->name};
 	fds[n] = into;
@@ -127,7 +148,7 @@ static int make_disks(int dir, const struct cloning *c, const struct definition 
 		const struct disk_def *disk = &c->from->disks[i];
 		const struct part *p = &c->parts[i];
 		int result = p->linked && c->into_count
-				     ? merge_into(p, d, disk->format == FORMAT_QCOW2,
+				     ? merge_into(c, p, d, disk->format == FORMAT_QCOW2,
 					       c->into[copied++], err)
 			     : p->linked && c->full ? merge_part(dir, p, d, d->disks[i].file, err)
 			     : p->linked            ? make_overlay(dir, d, disk, p, err)
@@ -256,7 +277,11 @@ int op_clone(const json_t *args, json_t **ret, struct err *err)
 	struct err ignored = ERR_INIT;
 	_cleanup_(cloning_end) struct cloning c = {.dir = -1,
 		.layers = json_object_get(args, "layers"),
-		.full = json_get_bool(args, "full", false) || json_object_get(args, "files")};
+		.full = json_get_bool(args, "full", false) || json_object_get(args, "files"),
+		.as_is = json_get_bool(args, "as-is", false),
+		.reflink = json_get_bool(args, "reflink", false),
+		.preallocate = json_get_bool(args, "preallocate", false),
+		.shared = json_object_get(args, "shared")};
 	_cleanup_definition_ struct definition *d = NULL;
 	if (check_new_name(to, err) < 0)
 		return -1;

@@ -333,7 +333,7 @@ int op_freeze_disks(struct guest *g, json_t **ret, struct err *err)
 {
 	bool running = g->status.state == GUEST_RUNNING; /* paused, its agent would say nothing */
 	struct layers l = {.quiesce = running ? QUIESCE_TRY : QUIESCE_NO};
-	if (definition_may_be_cloned(g->def, err) < 0 || put_layers(g, &l, err) < 0)
+	if (definition_may_be_cloned(g->def, NULL, err) < 0 || put_layers(g, &l, err) < 0)
 		return -1;
 	*ret = json_pack("{s:o}", "layers", l.kept);
 	return 0;

@@ -19,7 +19,7 @@ static int check(const struct found *f, const char *to, struct err *err)
 	struct found there;
 	struct err none = ERR_INIT;
 	_cleanup_definition_ struct definition *d = record_read(f->name, err);
-	if (!d || name_check(to, "guest", err) < 0 || definition_may_be_cloned(d, err) < 0)
+	if (!d || name_check(to, "guest", err) < 0 || definition_may_be_cloned(d, NULL, err) < 0)
 		return -1;
 	if (guest_find(to, &there, &none) == 0)
 		return err_set(err, ERR_REFUSED, "guest '%s' exists already", there.name);
@@ -39,8 +39,9 @@ static json_t *values(const struct cli *cli, const char *name)
 	return list;
 }
 
-/* The files of --file, made by us with the caller's own rights. What is there is never touched. */
+/* The files of --file, made by us with the caller's own rights. What is there is never touched: with `as_is` it is opened. */
 struct files {
+	bool as_is;
 	json_t *paths; /* absolute */
 	int fds[SOCK_FDS_MAX];
 	size_t count;
@@ -51,9 +52,9 @@ static int make_file(struct files *f, const char *given, struct err *err)
 {
 	if (f->count == SOCK_FDS_MAX)
 		return err_set(err, ERR_USAGE, "roost clone: more than %d files", SOCK_FDS_MAX);
-	int fd = open(given, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = open(given, O_RDWR | O_CLOEXEC | (f->as_is ? O_NONBLOCK : O_CREAT | O_EXCL), 0600);
 	if (fd < 0)
-		return err_errno(err, "cannot make '%s'", given);
+		return err_errno(err, "cannot %s '%s'", f->as_is ? "open" : "make", given);
 	f->fds[f->count++] = fd;
 	char *path = realpath(given, NULL);
 	json_array_append_new(f->paths, json_string(path ? path : given));
@@ -73,7 +74,7 @@ static int make_all_files(const struct cli *cli, struct files *f, struct err *er
 static void files_end(struct files *f)
 {
 	for (size_t i = 0; i < f->count; i++) {
-		if (!f->kept)
+		if (!f->kept && !f->as_is)
 			unlink(json_string_value(json_array_get(f->paths, i)));
 		cleanup_close(&f->fds[i]);
 	}
@@ -89,14 +90,38 @@ static int check_uuid(const char *uuid, struct err *err)
 		       : 0;
 }
 
+/* What is said of files is said of --file. */
+static int check_options(const struct cli *cli, struct err *err)
+{
+	static const char *const of_files[] = {"as-is", "reflink", "preallocate"};
+	const char *given = NULL;
+	bool files = false;
+	for (int i = 0; i < cli->repeated_count; i++)
+		files = files || str_eq(cli->repeated[i].name, "file");
+	for (size_t i = 0; i < ARRAY_SIZE(of_files); i++) {
+		if (!cli_flag(cli, of_files[i]))
+			continue;
+		if (given)
+			return err_set(err, ERR_USAGE, "roost clone: either --%s or --%s", given,
+				of_files[i]);
+		given = of_files[i];
+	}
+	return given && !files ? err_set(err, ERR_USAGE,
+					 "roost clone: --%s is of the files of --file", given)
+			       : 0;
+}
+
 static int run_clone(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	json_t *reply = NULL;
 	const char *to = cli->operands[1], *uuid = cli_value(cli, "uuid", NULL);
-	_cleanup_json_ json_t *frozen = NULL, *macs = values(cli, "mac");
-	_cleanup_(files_end) struct files files = {.paths = json_array()};
-	if (guest_find(cli->operands[0], &f, err) < 0 || check_uuid(uuid, err) < 0)
+	_cleanup_json_ json_t *frozen = NULL, *macs = values(cli, "mac"),
+			      *shared = values(cli, "share");
+	_cleanup_(files_end) struct files files = {
+		.as_is = cli_flag(cli, "as-is"), .paths = json_array()};
+	if (check_options(cli, err) < 0 || guest_find(cli->operands[0], &f, err) < 0 ||
+		check_uuid(uuid, err) < 0)
 		return -1;
 	if (guest_runs(&f) && (check(&f, to, err) < 0 || guest_call(f.name, "roost-freeze-disks",
 								 NULL, &frozen, err) < 0))
@@ -104,10 +129,12 @@ static int run_clone(const struct cli *cli, struct err *err)
 	if (make_all_files(cli, &files, err) < 0)
 		return -1;
 	if (long_call_supervisor((struct long_about){"guest", to}, "roost-clone",
-		    json_pack("{s:s, s:s, s:O*, s:b, s:O*, s:s*, s:O*}", "name", f.name, "new-name",
-			    to, "layers", json_object_get(frozen, "layers"), "full",
-			    cli_flag(cli, "full"), "files", files.count ? files.paths : NULL,
-			    "uuid", uuid, "macs", macs),
+		    json_pack("{s:s, s:s, s:O*, s:b, s:O*, s:s*, s:O*, s:O*, s:b, s:b, s:b}",
+			    "name", f.name, "new-name", to, "layers",
+			    json_object_get(frozen, "layers"), "full", cli_flag(cli, "full"),
+			    "files", files.count ? files.paths : NULL, "uuid", uuid, "macs", macs,
+			    "shared", shared, "as-is", files.as_is, "reflink",
+			    cli_flag(cli, "reflink"), "preallocate", cli_flag(cli, "preallocate")),
 		    files.fds, files.count, cli->json, &reply, err) < 0)
 		return -1;
 	files.kept = true;
@@ -126,6 +153,12 @@ const struct verb verb_clone = {"clone", "NAME NEW_NAME",
 	{{"full", NULL, 0, "copy its disks: the two share nothing, not even an image"},
 		{"file", "FILE" OPTION_REPEATS, 0,
 			"the same, into new files of your own: one for each disk that it writes to"},
+		{"as-is", NULL, 0, "these files are there already, and its disks as they are"},
+		{"reflink", NULL, 0,
+			"these files share their blocks with the original's, where the file system can"},
+		{"preallocate", NULL, 0, "these files get all their room at once"},
+		{"share", "TARGET" OPTION_REPEATS, 0,
+			"the clone has this disk, a file of your own, too: one of both runs at a time"},
 		{"mac", "MAC" OPTION_REPEATS, 0, "of its interfaces, in their order"},
 		{"uuid", "UUID", 0, "its UUID"}},
 	run_clone, "roost clone web1 web3", GROUP_DEFINITION, GUESTS_ALL};

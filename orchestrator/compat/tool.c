@@ -39,6 +39,13 @@ int tool_refuse(const char *tool, const char *option, const char *why)
 	return 1;
 }
 
+char *tool_option_word(const struct option *options, int letter)
+{
+	while (options->name && options->val != letter)
+		options++;
+	return str_fmt("--%s", options->name ? options->name : "");
+}
+
 int tool_connect(const char *uri, struct err *err)
 {
 	const char *usual = getenv("LIBVIRT_DEFAULT_URI");

@@ -13,6 +13,8 @@
 int tool_bad_option(const char *tool, char **argv, const struct option *options, int letter);
 /* Says that an option which the tool has elsewhere is not here, and why. Returns 1. */
 int tool_refuse(const char *tool, const char *option, const char *why);
+/* "--NAME" of that letter, to be refused by; freed by the caller. */
+char *tool_option_word(const struct option *options, int letter);
 /* The instance that -c chooses, or the environment as for virsh; -1 with *err. */
 int tool_connect(const char *uri, struct err *err);
 /* "MESSAGE; HINT", freed by the caller. */

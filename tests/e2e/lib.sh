@@ -55,6 +55,14 @@ check_status() {
 	[ "$check_status_got" -eq "$check_status_expected" ] ||
 		fail "'$*' ended with $check_status_got instead of $check_status_expected: $out"
 }
+# both COMMAND...: its streams are in $out and $errors (and in the files stdout and stderr), its status in $both_status
+# shellcheck disable=SC2034 # for the tests
+both() {
+	both_status=0
+	"$@" >"$TMPDIR/stdout" 2>"$TMPDIR/stderr" || both_status=$?
+	out=$(cat "$TMPDIR/stdout")
+	errors=$(cat "$TMPDIR/stderr")
+}
 # check_json WHAT FILTER JSON: jq's filter must give true
 check_json() {
 	printf '%s\n' "$3" | jq -e "$2" >/dev/null || fail "$1: '$2' does not hold in $3"

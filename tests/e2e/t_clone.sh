@@ -134,6 +134,16 @@ wait_until 30 is_up c
 roost destroy c
 roost clone a b
 
+say "bad options"
+check_status 2 roost clone a d --as-is
+check_match "of what" "--as-is is of the files of --file" "$out"
+check_status 2 roost clone a d --file x --as-is --preallocate
+check_match "not both" "either --as-is or --preallocate" "$out"
+check_status 2 roost clone a d --share vdz
+check_match "no such disk" "guest 'a' has no disk 'vdz'" "$out"
+check_status 5 roost clone a d --share vdb
+check_match "nobody else has it" "its disk 'vdb' is in its own folder" "$out"
+
 say "bad names"
 for bad in '' a/b ../x -x 123 a..b "a b"; do
 	check_status 2 roost clone -- a "$bad"

@@ -1,0 +1,50 @@
+#!/bin/sh
+# The old names as root, as a member of the group `roost` and as somebody else use them: the first two on the system's
+# guests, who see and clone each other's; the last one on guests of his own.
+# user: root
+. "$TOP/tests/e2e/members.sh"
+
+need pico.raw
+mkdir "$TMPDIR/bin"
+chmod 755 "$TMPDIR/bin"
+for name in virsh virt-clone virt-df virt-sysprep virt-install; do
+	ln -s "$(command -v roost)" "$TMPDIR/bin/$name"
+done
+PATH=$TMPDIR/bin:$PATH
+images=/var/lib/libvirt/images
+mkdir -p $images
+chgrp roost $images
+chmod 2771 $images
+roost boot
+at_end() {
+	as bob roost halt --timeout 5s >/dev/null 2>&1
+	bob_roostd=$(as bob sh -c 'pgrep -u bob -x roostd' 2>/dev/null) && kill "$bob_roostd"
+}
+
+# clone WHO FOLDER: his guest `WHO-vm`, whose disk lies there, is cloned beside it
+clone() {
+	clone_disk=$2/$1-vm.qcow2
+	as "$1" qemu-img create -q -f qcow2 "$clone_disk" 4M
+	as "$1" virt-install --name "$1-vm" --memory 32 --disk "$clone_disk" --import --os-variant generic --network none \
+		--graphics none --noautoconsole --virt-type qemu --noreboot >/dev/null 2>&1 ||
+		fail "$1: virt-install"
+	as "$1" virsh destroy "$1-vm" >/dev/null 2>&1 || :
+	both as "$1" virt-clone --original "$1-vm" --auto-clone
+	check_eq "$1: it is made" "Clone '$1-vm-clone' created successfully. 0 " "$(tail -n 1 "$TMPDIR/stdout") $both_status $errors"
+	check_eq "$1: beside it" "$2/$1-vm-clone.qcow2" "$(as "$1" roost domblklist "$1-vm-clone" --json | jq -r '.[0].source')"
+	check_eq "$1: his own" "$1" "$(stat -c %U "$2/$1-vm-clone.qcow2")"
+}
+say "a member"
+clone alice $images
+say "root"
+clone root $images
+both as alice virt-clone --original root-vm --name two --auto-clone
+check_eq "a member clones what is root's" "Clone 'two' created successfully. 0 " "$(tail -n 1 "$TMPDIR/stdout") $both_status $errors"
+say "somebody else"
+both as bob virt-clone --original root-vm --auto-clone
+check_eq "he sees none of that" "ERROR    Domain 'root-vm' was not found. 1" "$errors $both_status"
+both as bob virt-clone --connect qemu:///system --original root-vm --auto-clone
+check_eq "nor when he names it" 1 "$both_status"
+mkdir -p "$TMPDIR/home/bob/img"
+chown bob: "$TMPDIR/home/bob/img"
+clone bob "$TMPDIR/home/bob/img"
