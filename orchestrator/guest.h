@@ -68,6 +68,8 @@ struct guest {
 	int64_t shutdown_until; /* then it has not shut down, and is told as running again */
 	bool run_after_reset;   /* the CPUs are stopped, and shall run when it is reset */
 	int64_t reboot_until;   /* a power-off before it is followed by a reset; 0: none is */
+	int64_t press_due;      /* then the ACPI button is pressed again; 0: no more */
+	int64_t press_boots;    /* for one that shall be rebooted: its boots until then */
 	bool paused_by_user;
 	int64_t resets[8];    /* clock_ms of the last guest resets, a ring */
 	unsigned reset_count; /* by the guest */
@@ -243,6 +245,8 @@ void guest_find_place(struct guest *g, const json_t *record, const struct disk_d
 enum { ASK_AGENT = 1, ASK_ACPI = 2 };
 int op_shutdown(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err);
 int op_reboot(struct guest *g, unsigned rungs, int64_t timeout_ms, bool wait, struct err *err);
+/* Presses again for those who have not waited, if it is time to. Called about every second. */
+void guest_press_again(struct guest *g);
 /* `bytes` of RAM, by balloon and plugged memory; *now is what the guest has then. op_memory.c */
 int op_setmem(struct guest *g, uint64_t bytes, int64_t timeout_ms, struct err *err);
 json_t *op_memstat(struct guest *g, struct err *err);

@@ -259,6 +259,7 @@ static void heartbeat(struct guest *g)
 		guest_tell(g, GUEST_UNRESPONSIVE, "QEMU has not answered for %lld s",
 			(long long)(clock_ms() - g->status.stamp) / 1000);
 	guest_try_resume(g);
+	guest_press_again(g);
 	guest_bound_logs(g);
 	if (deadline_left(g->oom.due) == 0)
 		guest_look_for_oom(g);

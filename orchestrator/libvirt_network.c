@@ -167,3 +167,12 @@ void libvirt_read_network(struct reading *r, xmlNode *network)
 	}
 	x_tell_rest(r, network);
 }
+
+void libvirt_read_host(struct reading *r, xmlNode *host)
+{
+	_cleanup_free_ char *mac = lower_hex(x_attr(host, "mac"));
+	put(r->out, "mac", mac);
+	put(r->out, "name", x_attr(host, "name"));
+	put(r->out, "address", x_attr(host, "ip"));
+	x_tell_rest(r, host);
+}

@@ -6,6 +6,8 @@
 
 void libvirt_read_domain(struct reading *r, xmlNode *domain);
 void libvirt_read_network(struct reading *r, xmlNode *network);
+/* One <host> of its <dhcp>, alone, as net-update has it: {"mac", "name", "address"}, each if it is there. */
+void libvirt_read_host(struct reading *r, xmlNode *host);
 
 /* <devices>: libvirt_devices.c; of them <disk> and <interface> in files of their own. */
 void libvirt_read_devices(struct reading *r, xmlNode *domain);

@@ -40,22 +40,27 @@ static void quiet(void *context, const char *format, ...)
 static json_t *read_root(xmlNode *root, const char *file, struct err *err)
 {
 	struct reading r = {.out = json_object(), .notes = json_array(), .more = json_object()};
-	bool domain = str_eq((const char *)root->name, "domain");
-	if (domain) {
-		libvirt_read_domain(&r, root);
-	} else if (str_eq((const char *)root->name, "network")) {
-		libvirt_read_network(&r, root);
+	static const struct {
+		const char *name;
+		void (*read)(struct reading *r, xmlNode *root);
+	} kinds[] = {{"domain", libvirt_read_domain}, {"network", libvirt_read_network},
+		{"host", libvirt_read_host}};
+	const char *kind = (const char *)root->name;
+	size_t i = 0;
+	while (i < ARRAY_SIZE(kinds) && !str_eq(kinds[i].name, kind))
+		i++;
+	if (i < ARRAY_SIZE(kinds)) {
+		kinds[i].read(&r, root);
 	} else {
 		err_set(err, ERR_USAGE, "'%s' is of a <%.40s>, not of a <domain> or a <network>",
-			file, (const char *)root->name);
+			file, kind);
 		json_decref(r.out);
 		json_decref(r.notes);
 		json_decref(r.more);
 		return NULL;
 	}
-	json_object_update_new(
-		r.more, json_pack("{s:s, s:o, s:o}", "kind", domain ? "domain" : "network",
-				"definition", r.out, "notes", r.notes));
+	json_object_update_new(r.more,
+		json_pack("{s:s, s:o, s:o}", "kind", kind, "definition", r.out, "notes", r.notes));
 	return r.more;
 }
 

@@ -14,8 +14,8 @@
 enum { LIBVIRT_XML_MAX = 1 << 20 };
 
 /*
- * {"kind": "domain"|"network", "definition": in guest.json's form (of a network in its record's), with what the
- * XML says and no more, not checked; "notes": [{"path": "devices/sound", "line": 12, "what": "has no equivalent",
+ * {"kind": "domain"|"network"|"host", "definition": in guest.json's form (of a network in its record's, of a network's
+ * <host> as below), with what the XML says and no more, not checked; "notes": [{"path": "devices/sound", "line": 12, "what": "has no equivalent",
  * "stops": false}]; and where they are told "nvram": PATH, "hosts": [{"mac", "name", "address"}], "bridge"}. With a
  * note that stops, the definition is not what the XML means, and must not be taken. ERR_USAGE for what is neither,
  * or no XML; `file` names it.

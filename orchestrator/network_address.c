@@ -138,10 +138,10 @@ static bool is_ours(const struct asking *a, const json_t *file)
 {
 	if (!str_eq(json_get_str(file, "mac", NULL), a->mac))
 		return false;
-	if (a->host)
-		return json_get_bool(file, "host", false) &&
-		       str_eq(json_get_str(file, "guest", NULL), a->guest);
-	return str_eq(json_get_str(file, "uuid", NULL), a->uuid);
+	/* a host of that MAC and that name was meant for the guest that is now made: it has its address */
+	if (json_get_bool(file, "host", false))
+		return strcasecmp(json_get_str(file, "guest", ""), a->guest) == 0;
+	return !a->host && str_eq(json_get_str(file, "uuid", NULL), a->uuid);
 }
 
 /* Of a guest that is there, or is being made, with another identity. */
@@ -151,8 +151,8 @@ static bool is_taken(const struct asking *a, const json_t *file)
 }
 
 /* Names are the network's: its gateway has one, and each of its hosts. The one of a guest is one of all guests already. */
-static int check_name(
-	const struct network *n, int dir, const char *name, bool is_host, struct err *err)
+static int check_name(const struct network *n, int dir, const char *name, const char *mac,
+	bool is_host, struct err *err)
 {
 	char link[80], v4[16];
 	if (strcasecmp(name, "gateway") == 0) {
@@ -164,7 +164,7 @@ static int check_name(
 	ssize_t len = is_host ? 0 : readlinkat(dir, link, v4, sizeof(v4) - 1);
 	v4[len > 0 ? len : 0] = '\0';
 	_cleanup_json_ json_t *file = len > 0 ? read_file(dir, v4) : NULL;
-	if (!json_get_bool(file, "host", false) ||
+	if (!json_get_bool(file, "host", false) || str_eq(json_get_str(file, "mac", NULL), mac) ||
 		strcasecmp(json_get_str(file, "guest", ""), name) != 0)
 		return 0;
 	err_set(err, ERR_REFUSED, "network '%s': '%s' is the name of the host with %s", n->name,
@@ -257,7 +257,8 @@ static int take_wanted(
 
 static bool is_current(const struct asking *a, const json_t *file)
 {
-	return is_ours(a, file) && str_eq(json_get_str(file, "guest", NULL), a->guest) &&
+	return is_ours(a, file) && json_get_bool(file, "host", false) == a->host &&
+	       str_eq(json_get_str(file, "guest", NULL), a->guest) &&
 	       json_get_int(file, "nic", -1) == (int64_t)a->nic &&
 	       str_eq(json_get_str(file, "address6", NULL), a->out.v6);
 }
@@ -312,7 +313,7 @@ static int take(struct asking *a, const char *wanted, struct err *err)
 	if (lock < 0)
 		return -1;
 	a->dir = dir;
-	if (check_name(n, dir, a->guest, a->host, err) < 0)
+	if (check_name(n, dir, a->guest, a->mac, a->host, err) < 0)
 		return -1;
 	make_v6(n, a->mac, a->out.v6);
 	int found = find(a, wanted, err);
@@ -432,7 +433,7 @@ int network_address_rename(const struct network *n, const char *v4, const char *
 	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, err);
 	if (!file)
 		return -1;
-	if (check_name(n, dir, new_guest, false, err) < 0)
+	if (check_name(n, dir, new_guest, mac, false, err) < 0)
 		return -1;
 	json_object_set(file, "was", json_object_get(file, "guest"));
 	json_object_set_new(file, "guest", json_string(new_guest));

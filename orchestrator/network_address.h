@@ -31,7 +31,8 @@ struct network_claim {
 };
 /*
  * Issues one, or finds what that MAC has. The first candidate comes from a hash of the MAC, so that it is the same
- * each time. ERR_REFUSED names the guest that has the address, or the MAC, or the host that has the name. A holder that runs hears of it. The
+ * each time. ERR_REFUSED names the guest that has the address, or the MAC, or the host that has the name; a host with the
+ * MAC and the name of the guest was it before it was made, and it takes its place. A holder that runs hears of it. The
  * network's record is written if it has none.
  */
 int network_address_take(const struct network *n, const struct network_claim *who,

@@ -2,8 +2,9 @@
  * Asking a guest to power off or to reboot: a ladder.
  *
  * First the agent, which answers at once whether it is there. Then the ACPI button, pressed again
- * until it is heard: a guest that is still booting does not listen yet. Each rung is told to who
- * asked; the one that worked is part of the reason that is recorded.
+ * until it is heard: a guest that is still booting does not listen yet. Whoever does not wait has it
+ * pressed again, too, until the time is over. Each rung is told to who asked; the one that worked is
+ * part of the reason that is recorded.
  */
 #include "orchestrator/guest.h"
 
@@ -133,11 +134,40 @@ static int64_t agents_share(unsigned rungs, int64_t deadline, int64_t ms)
 	return sooner(deadline_in(ms), deadline_in(rungs & ASK_ACPI ? left / 2 : left));
 }
 
+/* ---- nobody waits, and the button is pressed again all the same ------------------------------------- */
+
+static int press_later(struct guest *g, int64_t boots)
+{
+	g->press_due = deadline_in(PRESS_AGAIN_MS);
+	g->press_boots = boots;
+	return 0;
+}
+
+void guest_press_again(struct guest *g)
+{
+	struct err ignored = ERR_INIT;
+	bool off = g->press_boots == ANY_BOOT;
+	bool wanted = off ? g->status.state == GUEST_IN_SHUTDOWN && deadline_left(g->shutdown_until)
+			  : g->status.state == GUEST_RUNNING && g->reboot_until &&
+				      deadline_left(g->reboot_until);
+	if (!g->press_due ||
+		(wanted && !has_acted(g, g->press_boots) && deadline_left(g->press_due)))
+		return;
+	bool press = wanted && !has_acted(g, g->press_boots);
+	g->press_due = press ? deadline_in(PRESS_AGAIN_MS) : 0;
+	uint64_t call = press ? qmp_send(g->qmp, "system_powerdown", NULL, NULL, 0, &ignored) : 0;
+	if (call)
+		qmp_forget(g->qmp, call);
+}
+
+/* ---- the ladder, climbed ------------------------------------------------------------------------------ */
+
 static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode, int64_t deadline,
 	bool wait, struct err *err)
 {
 	struct err agent_said = ERR_INIT;
 	g->agent_said[0] = '\0';
+	g->press_due = 0;
 	int64_t boots = mode == AGENT_REBOOT ? (int64_t)g->boots : ANY_BOOT;
 	int64_t answer_until = agents_share(rungs, deadline, AGENT_ANSWER_MS);
 	if ((rungs & ASK_AGENT) && ask_agent(g, mode, boots, answer_until, &agent_said) == 0) {
@@ -161,7 +191,9 @@ static int climb(struct guest *g, unsigned rungs, enum agent_shutdown_mode mode,
 		if (guest_qmp(g, "system_powerdown", NULL, QMP_BLOCK_MS, NULL, err) < 0)
 			return g->qemu_ended ? 0 : -1;
 		failpoint("shutdown-after-button");
-		if (!wait || acted_until(g, boots, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
+		if (!wait)
+			return press_later(g, boots);
+		if (acted_until(g, boots, sooner(deadline, deadline_in(PRESS_AGAIN_MS))))
 			return 0;
 	}
 	if (g->cancelled)

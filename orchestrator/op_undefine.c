@@ -24,20 +24,33 @@
 #include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
 
+/* What of a guest's folder is kept: all of it, but what was said to go. */
+struct keeping {
+	bool disks, nvram, tpm;
+};
+
+static struct keeping keeping_of(const json_t *args)
+{
+	bool disks = !json_get_bool(args, "remove-storage", false);
+	return (struct keeping){.disks = disks,
+		.nvram = !json_get_bool(args, "remove-nvram", !disks),
+		.tpm = !json_get_bool(args, "remove-tpm", !disks)};
+}
+
 /*
  * Disks, and what they may be sealed to: the variables of UEFI, the TPM's state. Not a link that
  * the folder's owner, the keeper, has given such a name.
  */
-static bool is_storage(int dir, const char *file)
+static bool is_storage(int dir, const char *file, const struct keeping *keep)
 {
 	struct stat st;
 	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return false;
 	if (str_eq(file, "tpm"))
-		return S_ISDIR(st.st_mode);
+		return keep->tpm && S_ISDIR(st.st_mode);
 	bool disk = str_starts(file, "disk") && str_ends(file, ".qcow2");
 	bool vars = str_starts(file, "vars") && (str_ends(file, ".qcow2") || str_ends(file, ".fd"));
-	return (disk || vars) && S_ISREG(st.st_mode);
+	return ((disk && keep->disks) || (vars && keep->nvram)) && S_ISREG(st.st_mode);
 }
 
 /* Not a file that the keeper has linked to from its folder, which has another owner and stays his. */
@@ -64,8 +77,10 @@ static void own(int kept, const char *file)
 }
 
 /* Moves what is storage; the list of new paths. */
-static json_t *keep_disks(int dir, const char *name, const char *id, struct err *err)
+static json_t *keep_storage(
+	int dir, const char *name, const char *id, const json_t *args, struct err *err)
 {
+	const struct keeping keep = keeping_of(args);
 	_cleanup_names_ char **files = NULL;
 	_cleanup_free_ char *folder = str_fmt("%s/kept/%s-%s", paths_state(err), name, id);
 	_cleanup_close_ int kept = -1;
@@ -73,7 +88,7 @@ static json_t *keep_disks(int dir, const char *name, const char *id, struct err 
 	if (dir_names(dir, &files, NULL, err) < 0)
 		goto fail;
 	for (char **f = files; *f; f++) {
-		if (!is_storage(dir, *f))
+		if (!is_storage(dir, *f, &keep))
 			continue;
 		if (kept < 0 && (kept = dir_make(folder, 0700, err)) < 0)
 			goto fail;
@@ -126,9 +141,7 @@ static json_t *put_away(int guests, int dir, const struct definition *d, const j
 	id_new(id); /* nothing may be kept over what was kept of another */
 	if (d)
 		memcpy(id, d->issued.id, sizeof(id));
-	json_t *kept = json_get_bool(args, "remove-storage", false)
-			       ? json_array()
-			       : keep_disks(dir, name, id, err);
+	json_t *kept = keep_storage(dir, name, id, args, err);
 	if (!kept)
 		return NULL;
 	snprintf(trash, 96, ".old-%s-%s", name, id);

@@ -78,19 +78,31 @@ static int run_define(const struct cli *cli, struct err *err)
 	return 0;
 }
 
+/* --WHAT and --keep-WHAT; neither: as the disks. */
+static int add_keeping(const struct cli *cli, const char *what, json_t *args, struct err *err)
+{
+	_cleanup_free_ char *keep = str_fmt("keep-%s", what), *key = str_fmt("remove-%s", what);
+	bool remove = cli_flag(cli, what);
+	if (remove && cli_flag(cli, keep))
+		return err_set(err, ERR_USAGE, "roost undefine: either --%s or --%s", what, keep);
+	if (remove || cli_flag(cli, keep))
+		json_object_set_new(args, key, json_boolean(remove));
+	return 0;
+}
+
 static int run_undefine(const struct cli *cli, struct err *err)
 {
 	struct found f;
 	json_t *reply = NULL, *kept, *path;
 	size_t i;
-	if (guest_find(cli->operands[0], &f, err) < 0 ||
-		supervisor_call("roost-undefine",
-			json_pack("{s:s, s:b, s:b, s:b, s:b}", "name", f.name, "remove-storage",
-				cli_flag(cli, "remove-all-storage"), "managed-save",
-				cli_flag(cli, "managed-save"), "snapshots-metadata",
-				cli_flag(cli, "snapshots-metadata"), "running",
-				cli_flag(cli, "running")),
-			&reply, err) < 0)
+	if (guest_find(cli->operands[0], &f, err) < 0)
+		return -1;
+	_cleanup_json_ json_t *args = json_pack("{s:s, s:b, s:b, s:b, s:b}", "name", f.name,
+		"remove-storage", cli_flag(cli, "remove-all-storage"), "managed-save",
+		cli_flag(cli, "managed-save"), "snapshots-metadata",
+		cli_flag(cli, "snapshots-metadata"), "running", cli_flag(cli, "running"));
+	if (add_keeping(cli, "nvram", args, err) < 0 || add_keeping(cli, "tpm", args, err) < 0 ||
+		supervisor_call("roost-undefine", json_incref(args), &reply, err) < 0)
 		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
@@ -114,7 +126,12 @@ const struct verb verb_define = {"define", "FILE",
 	run_define, "roost define web1.yaml", GROUP_DEFINITION, GUESTS_ALL};
 const struct verb verb_undefine = {"undefine", "NAME",
 	"Forgets a guest that does not run; its disks stay.", 1, 1, false,
-	{{"remove-all-storage", NULL, 0, "also delete the disks that roost made for it"},
+	{{"remove-all-storage", NULL, 0,
+		 "also delete the disks that roost made for it, and what they may be sealed to"},
+		{"nvram", NULL, 0, "also delete its variables of UEFI"},
+		{"keep-nvram", NULL, 0, "keep them although its disks go"},
+		{"tpm", NULL, 0, "also delete the state of its TPM"},
+		{"keep-tpm", NULL, 0, "keep it although its disks go"},
 		{"managed-save", NULL, 0, "also give up what managedsave has saved of it"},
 		{"snapshots-metadata", NULL, 0, "also forget its snapshots; their files stay"},
 		{"running", NULL, 0,

@@ -441,6 +441,9 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 	if (!d)
 		return -1;
 	bool running = s.number != 0;
+	/* `d` is what it will be at its next start */
+	_cleanup_definition_ struct definition *runs_by = running ? look_definition(&f, err) : NULL;
+	const struct definition *now = runs_by ? runs_by : d;
 	_cleanup_close_ int guests = guests_open(err);
 	bool transient = record_is_transient(guests, d->name);
 	if (cli->json) {
@@ -455,10 +458,12 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 			o, "managed_save", json_boolean(!running && saved_exists(d->name)));
 		if (running)
 			json_object_update_new(
-				o, json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I}", "number",
-					   (json_int_t)s.number, "accelerator", s.accel,
+				o, json_pack("{s:I, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:I}",
+					   "number", (json_int_t)s.number, "accelerator", s.accel,
 					   "current_memory", (json_int_t)s.memory, "current_vcpus",
-					   (json_int_t)s.vcpus, "qemu_pid", (int)s.qemu_pid,
+					   (json_int_t)s.vcpus, "current_max_memory",
+					   (json_int_t)now->max_memory, "current_max_vcpus",
+					   (int)now->max_vcpus, "qemu_pid", (int)s.qemu_pid,
 					   "keeper_pid", (int)s.keeper_pid, "cpu_time",
 					   (json_int_t)cpu_time_ns(s.qemu_pid)));
 		cli_print_json(o);
@@ -472,11 +477,11 @@ static int run_dominfo(const struct cli *cli, struct err *err)
 	printf("%-16s%s%s%s%s\n", "State:", guest_state_name(s.state), s.reason[0] ? " (" : "",
 		s.reason, s.reason[0] ? ")" : "");
 	printf("%-16s%lld of %u\n", "CPU(s):", running ? (long long)s.vcpus : d->vcpus,
-		d->max_vcpus);
+		now->max_vcpus);
 	int64_t used = running ? cpu_time_ns(s.qemu_pid) : -1;
 	if (used >= 0)
 		printf("%-16s%.1fs\n", "CPU time:", (double)used / 1e9);
-	printf("%-16s%s\n", "Max memory:", str_size(d->max_memory));
+	printf("%-16s%s\n", "Max memory:", str_size(now->max_memory));
 	printf("%-16s%s\n", "Used memory:", str_size(running ? (uint64_t)s.memory : d->memory));
 	if (running)
 		printf("%-16s%s\n%-16s%d\n", "Accelerator:", s.accel,

@@ -7,6 +7,7 @@
 #include "orchestrator/change.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/network.h"
+#include "orchestrator/network_address.h"
 #include "orchestrator/publish.h"
 
 static int usage(struct err *err)
@@ -24,15 +25,76 @@ static void lower(char *text)
 			*text = (char)(*text + 'a' - 'A');
 }
 
+/* ---- the address of a guest's interface --------------------------------------------------------------- */
+
+struct fixing {
+	const char *mac, *address; /* NULL: whichever it has, from now on */
+	bool done;
+};
+
+static void fix_address(struct definition *d, const void *how)
+{
+	struct fixing *f = *(struct fixing *const *)how;
+	for (size_t i = 0; i < d->nic_count; i++) {
+		struct nic_def *nic = &d->nics[i];
+		if (!str_eq(nic->mac, f->mac))
+			continue;
+		nic->address_fixed = f->address != NULL;
+		if (f->address)
+			snprintf(nic->address, sizeof(nic->address), "%s", f->address);
+		f->done = true;
+	}
+}
+
+/* Whose interface it is, if it is a guest's: "" in `guest` else. */
+static void guest_of(const struct network *n, const char *mac, char guest[64])
+{
+	_cleanup_json_ json_t *file = network_address_of(n, mac);
+	bool its = file && !json_get_bool(file, "host", false) && !network_address_is_void(file);
+	snprintf(guest, 64, "%s", its ? json_get_str(file, "guest", "") : "");
+}
+
+/* Of a guest it is in the guest's own definition, and one that runs goes on with the address that it has. */
+static int host_is_guest(const struct network *n, const char *guest, const char *mac,
+	const char *name, const char *address, json_t **reply, struct err *err)
+{
+	struct found f;
+	struct fixing fixing = {.mac = mac, .address = address}, *how = &fixing;
+	if (name && !str_eq(name, guest)) {
+		err_set(err, ERR_REFUSED, "network '%s': %s is the MAC address of guest '%s'",
+			n->name, mac, guest);
+		return err_hint(err, "the network knows it by that name");
+	}
+	if (guest_find(guest, &f, err) < 0 || guest_change(&f, fix_address, &how, err) < 0)
+		return -1;
+	if (!fixing.done) {
+		err_set(err, ERR_REFUSED, "guest '%s' has %s plugged until it ends only", guest,
+			mac);
+		return err_hint(err, "an interface of its definition may have an address of yours");
+	}
+	_cleanup_json_ json_t *now = network_address_of(n, mac);
+	*reply = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "network", n->name, "mac", mac, "name",
+		guest, "guest", guest, "address",
+		address ? address : json_get_str(now, "address", ""), "next_start", guest_runs(&f));
+	return 0;
+}
+
+/* ---- hosts ---------------------------------------------------------------------------------------- */
+
 static int add_host(const struct cli *cli, const struct network *n, json_t **reply, struct err *err)
 {
 	if (cli->count < 5)
 		return usage(err);
 	_cleanup_free_ char *mac = xstrdup(cli->operands[3]);
 	lower(mac);
+	const char *name = cli->operands[4], *address = cli->count > 5 ? cli->operands[5] : NULL;
+	char guest[64];
+	guest_of(n, mac, guest);
+	if (guest[0] && address)
+		return host_is_guest(n, guest, mac, name, address, reply, err);
 	return supervisor_call("roost-net-host",
-		json_pack("{s:s, s:s, s:s, s:s*}", "network", n->name, "mac", mac, "name",
-			cli->operands[4], "address", cli->count > 5 ? cli->operands[5] : NULL),
+		json_pack("{s:s, s:s, s:s, s:s*}", "network", n->name, "mac", mac, "name", name,
+			"address", address),
 		reply, err);
 }
 
@@ -45,6 +107,11 @@ static int delete_host(
 	bool mac = strchr(word, ':');
 	if (mac)
 		lower(word);
+	char guest[64] = "";
+	if (mac)
+		guest_of(n, word, guest);
+	if (guest[0])
+		return host_is_guest(n, guest, word, NULL, NULL, reply, err);
 	return supervisor_call("roost-net-host",
 		json_pack("{s:s, s:s, s:b}", "network", n->name, mac ? "mac" : "name", word,
 			"remove", 1),
@@ -61,8 +128,9 @@ static int host(const struct cli *cli, const struct network *n, bool add, struct
 		return 0;
 	}
 	if (add)
-		printf("Network '%s': host '%s' has the address %s\n", n->name,
-			json_get_str(reply, "name", ""), json_get_str(reply, "address", ""));
+		printf("Network '%s': host '%s' has the address %s%s\n", n->name,
+			json_get_str(reply, "name", ""), json_get_str(reply, "address", ""),
+			json_get_bool(reply, "next_start", false) ? " from its next start on" : "");
 	else
 		printf("Network '%s': host '%s' deleted\n", n->name,
 			json_get_str(reply, "guest", ""));

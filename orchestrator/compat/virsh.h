@@ -22,6 +22,7 @@ enum virsh_kind {
 	V_INT,
 	V_NAMED, /* by its name alone */
 	V_MANY,  /* all words that are left; the last option of its row */
+	V_WORDS, /* the same, at least one */
 };
 
 enum { VIRSH_OPTIONS_MAX = 24, VIRSH_WORDS_MAX = 64 };
@@ -71,10 +72,12 @@ struct virsh_command {
 
 /* All rows, by group; each list ends with a row without a name. */
 extern const struct virsh_command virsh_life[], virsh_lists[], virsh_looks[], virsh_sizes[],
-	virsh_disks[], virsh_nics[], virsh_snapshots[], virsh_misc[], virsh_networks[],
-	virsh_others[];
+	virsh_disks[], virsh_nics[], virsh_snapshots[], virsh_misc[], virsh_agents[],
+	virsh_guestinfos[], virsh_networks[], virsh_net_updates[], virsh_others[];
 /* What libvirt has and roost has not, with the sentence that says what to use; NULL if it is unknown. */
 const char *virsh_refusal(const char *command);
+/* The same of an option of a command that is there. */
+const char *virsh_option_refusal(const char *command, const char *option);
 const struct virsh_command *virsh_find(const char *name);
 /* The row `i` of all of them, in order; NULL behind the last one. */
 const struct virsh_command *virsh_row(size_t i);
@@ -113,6 +116,13 @@ int virsh_reason(const struct err *err);
 int virsh_domain(const struct virsh *v, struct found *f);
 /* The same, and it must be running. */
 int virsh_running(const struct virsh *v, struct found *f);
+/* The same, with the line `failed` (or NULL) before the reason. */
+int virsh_awake(const struct virsh *v, struct found *f, const char *failed);
+/* A command to its agent and its "return"; `args` stolen. Fails as virsh_awake() does. */
+int virsh_agent_ask(const struct found *f, const char *command, json_t *args, json_t **answer,
+	const char *failed);
+/* Why an agent does not answer, in libvirt's words; -1. */
+int virsh_agent_failed(const struct err *err);
 /* Its disks: `domblklist --json`. */
 int virsh_disks_of(const struct found *f, json_t **list);
 /* The network of <network>: its `net-info --json`. */

@@ -235,22 +235,22 @@ static void remove_storage(const struct virsh *v, const json_t *disks)
 	}
 }
 
-/* --storage names what --remove-all-storage would take: disks of the guest's own, by target or path. */
 static int run_undefine(struct virsh *v)
 {
-	static const char *const same[] = {
-		"managed-save", "snapshots-metadata", "remove-all-storage"};
+	static const char *const same[] = {"managed-save", "snapshots-metadata",
+		"remove-all-storage", "nvram", "keep-nvram", "tpm", "keep-tpm"};
+	static const char *const either[][2] = {{"nvram", "keep-nvram"}, {"tpm", "keep-tpm"}};
 	struct found f;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *answer = NULL, *info = NULL, *disks = NULL;
 	size_t i;
 	json_t *disk;
+	for (i = 0; i < ARRAY_SIZE(either); i++)
+		if (virsh_flag(v, either[i][0]) && virsh_flag(v, either[i][1]))
+			return virsh_error("Options --%s and --%s are mutually exclusive",
+				either[i][0], either[i][1]);
 	if (named(v, &f, &w) < 0)
 		return -1;
-	if (virsh_flag(v, "storage"))
-		return virsh_error(
-			"--storage is not there: --remove-all-storage removes the disks that are the "
-			"guest's own");
 	if (virsh_ask(v, NULL, &w, "dominfo", &info) < 0)
 		return -1;
 	if (json_get_bool(info, "transient", false)) {
@@ -368,9 +368,7 @@ const struct virsh_command virsh_life[] = {
 		"define (but don't start) a domain from a file (libvirt's XML, or roost's YAML or JSON)",
 		NULL, true},
 	{"undefine",
-		{V_DOMAIN, {"managed-save", V_FLAG}, {"storage", V_NAMED},
-			{"remove-all-storage", V_FLAG},
-
+		{V_DOMAIN, {"managed-save", V_FLAG}, {"remove-all-storage", V_FLAG},
 			{"snapshots-metadata", V_FLAG}, {"checkpoints-metadata", V_FLAG},
 			{"nvram", V_FLAG}, {"keep-nvram", V_FLAG}, {"tpm", V_FLAG},
 			{"keep-tpm", V_FLAG}},

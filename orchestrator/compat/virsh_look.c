@@ -47,7 +47,8 @@ static int run_dominfo(struct virsh *v)
 	if (runs)
 		virsh_fact(
 			16, "CPU time:", "%.1fs", (double)json_get_int(info, "cpu_time", 0) / 1e9);
-	virsh_fact(16, "Max memory:", "%lld KiB", kib(info, "max_memory"));
+	virsh_fact(16, "Max memory:", "%lld KiB",
+		kib(info, runs ? "current_max_memory" : "max_memory"));
 	virsh_fact(16, "Used memory:", "%lld KiB", kib(info, runs ? "current_memory" : "memory"));
 	virsh_fact(16, "Persistent:", "%s", json_get_bool(info, "transient", false) ? "no" : "yes");
 	virsh_fact(16, "Autostart:", "%s", starts_with_host(info) ? "enable" : "disable");
@@ -126,6 +127,37 @@ static int run_domuuid(struct virsh *v)
 	if (look(v, "domuuid", &answer) < 0)
 		return -1;
 	puts(json_get_str(answer, "uuid", ""));
+	return 0;
+}
+
+/* What is asked of a guest is answered by its keeper: one that is busy says with what. */
+static int run_domcontrol(struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	if (guest_look(&f, &s, &err) < 0)
+		return virsh_reason(&err);
+	puts(s.state == GUEST_UNRESPONSIVE ? "error: monitor failure" : s.busy[0] ? "job" : "ok");
+	return 0;
+}
+
+/* "vda: no space" of a guest that a disk has stopped. */
+static int run_domblkerror(struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	if (guest_look(&f, &s, &err) < 0)
+		return virsh_reason(&err);
+	if (s.state == GUEST_IO_ERROR)
+		puts(s.reason);
+	else
+		virsh_say(v, "No errors found");
 	return 0;
 }
 
@@ -305,6 +337,8 @@ const struct virsh_command virsh_looks[] = {
 		false},
 	{"domuuid", {V_DOMAIN}, run_domuuid, "convert a domain name or id to domain UUID", NULL,
 		false},
+	{"domcontrol", {V_DOMAIN}, run_domcontrol, "domain control interface state", NULL, false},
+	{"domblkerror", {V_DOMAIN}, run_domblkerror, "Show errors on block devices", NULL, false},
 	{"vcpucount",
 		{V_DOMAIN, {"maximum", V_FLAG}, {"active", V_FLAG}, {"live", V_FLAG},
 			{"config", V_FLAG}, {"current", V_FLAG}, {"guest", V_FLAG}},

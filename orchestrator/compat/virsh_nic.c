@@ -77,12 +77,7 @@ static void print_addresses(const struct virsh *v, const json_t *list, const jso
 static int source_failed(const struct err *err, bool agent)
 {
 	virsh_error("Failed to query for interfaces addresses");
-	if (agent && strstr(err->message, "no agent runs"))
-		return virsh_error(
-			"Guest agent is not responding: QEMU guest agent is not connected");
-	if (agent && err->kind == ERR_REFUSED)
-		return virsh_error("argument unsupported: QEMU guest agent is not configured");
-	return virsh_reason(err);
+	return agent ? virsh_agent_failed(err) : virsh_reason(err);
 }
 
 static int run_domifaddr(struct virsh *v)

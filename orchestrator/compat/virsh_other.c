@@ -1,4 +1,4 @@
-/* virsh's commands about the host and itself, and what is refused by name. */
+/* virsh's commands about the host and itself. */
 #include "orchestrator/compat/virsh.h"
 
 #include <stdio.h>
@@ -16,7 +16,8 @@ static int run_help(struct virsh *v)
 		[V_TEXT] = "[--%s <string>]",
 		[V_INT] = "[--%s <number>]",
 		[V_NAMED] = "[--%s <string>]",
-		[V_MANY] = "[[--%s] <string>]..."};
+		[V_MANY] = "[[--%s] <string>]...",
+		[V_WORDS] = "{[--%s] <string>}..."};
 	const char *name = virsh_text(v, "command");
 	if (!name) {
 		for (size_t i = 0; virsh_row(i); i++)
@@ -114,6 +115,13 @@ static int run_pwd(struct virsh *v)
 	return 0;
 }
 
+/* Among others it ends them (virsh.c). */
+static int run_quit(struct virsh *v)
+{
+	(void)v;
+	return 0;
+}
+
 const struct virsh_command virsh_others[] = {
 	{"version", {{"daemon", V_FLAG}}, run_version, "show version", NULL, false},
 	{"uri", {{0}}, run_uri, "print the hypervisor canonical URI", NULL, false},
@@ -122,75 +130,8 @@ const struct virsh_command virsh_others[] = {
 	{"echo", {{"shell", V_FLAG}, {"string", V_MANY}}, run_echo, "echo arguments", NULL, false},
 	{"cd", {{"dir", V_TEXT}}, run_cd, "change the current directory", NULL, false},
 	{"pwd", {{0}}, run_pwd, "print the current directory", NULL, false},
+	{"quit", {{0}}, run_quit, "quit this interactive terminal", NULL, false},
+	{"exit", {{0}}, run_quit, "quit this interactive terminal", NULL, false},
 	{"help", {{"command", V_TEXT}}, run_help, "print help", NULL, false},
 	{0},
 };
-
-/* ---- what there is not -------------------------------------------------------------------------------------- */
-
-const char *virsh_refusal(const char *command)
-{
-	static const struct {
-		const char *prefix, *sentence; /* prefix with '*' at its end: all that begin so */
-	} refused[] = {
-		{"pool-*",
-			"roost has no storage pools: images are in its store (`roost image list`), disks wherever "
-			"their path leads"},
-		{"find-storage-pool*",
-			"roost has no storage pools: `roost image list` tells what is in its store"},
-		{"vol-*",
-			"roost has no volumes: `roost image create|info|resize|rm` work on image files and on its "
-			"store"},
-		{"attach-device",
-			"devices in XML are not taken: use attach-disk, attach-interface, or `roost edit`"},
-		{"detach-device*",
-			"devices in XML are not taken: use detach-disk, detach-interface, or `roost edit`"},
-		{"update-device",
-			"devices in XML are not taken: use change-media, domif-setlink, or `roost edit`"},
-		{"secret-*", "roost keeps no secrets: encrypted disks are not there"},
-		{"nwfilter-*",
-			"roost has no filters to be written: its guards are always on, see `roost net-guard`"},
-		{"iface-*",
-			"roost does not configure the host's interfaces: use ip, netplan, NetworkManager or "
-			"systemd-networkd"},
-		{"nodedev-*", "roost passes no host devices to guests"},
-		{"migrate*",
-			"roost does not migrate guests between hosts: `roost backup` and `roost restore` move one"},
-		{"checkpoint-*", "roost has no checkpoints: `roost backup` makes a full backup"},
-		{"backup-*", "backups are made by `roost backup NAME FILE`"},
-		{"create",
-			"a guest that is gone after its run is not made from a file: use define and start"},
-		{"net-create",
-			"a network that is gone after its run is not made from a file: use net-define and "
-			"net-start"},
-		{"snapshot-create", "use snapshot-create-as NAME SNAPSHOT"},
-		{"snapshot-edit",
-			"a snapshot is not edited: use snapshot-delete and snapshot-create-as"},
-		{"domxml-*", "use `roost adopt FILE.xml`, and dumpxml for the way back"},
-		{"cpu-*", "use `roost domcapabilities`"},
-		{"lxc-*", "roost runs QEMU, no containers"},
-		{"dump", "a core dump of a guest is not there: `roost save` writes its RAM"},
-		{"iothread*", "I/O threads are chosen by roost itself"},
-		{"numatune", "use numactl or the guest's cgroup: roost does not pin memory"},
-		{"vcpupin",
-			"use taskset on the threads that `roost vcpuinfo` names: roost does not pin vCPUs"},
-		{"emulatorpin", "use taskset on the pid that `roost dominfo` names"},
-		{"blkiotune", "roost does not weigh guests' disks against each other"},
-		{"blkdeviotune", "roost does not throttle guests' disks"},
-		{"domiftune", "roost does not throttle guests' interfaces"},
-		{"memtune",
-			"roost sets no limits on guests' memory beside its size: setmem, setmaxmem"},
-		{"schedinfo", "use nice or a cgroup on the pid that `roost dominfo` names"},
-		{"qemu-monitor-command", "use `roost qmp NAME COMMAND`"},
-		{"qemu-monitor-event", "use `roost events NAME`"},
-		{"qemu-agent-command", "use `roost agent NAME JSON`"},
-		{"event", "use `roost events`"},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
-		const char *prefix = refused[i].prefix;
-		size_t len = strcspn(prefix, "*");
-		if (strncmp(command, prefix, len) == 0 && (prefix[len] || !command[len]))
-			return refused[i].sentence;
-	}
-	return NULL;
-}

@@ -14,23 +14,35 @@ static int option_of(const struct virsh_command *c, const char *name, size_t len
 	return -1;
 }
 
+static int no_option(const struct virsh_command *c, const char *word, size_t len)
+{
+	const char *names[VIRSH_OPTIONS_MAX + 1] = {0};
+	_cleanup_free_ char *bare = str_fmt("%.*s", (int)len, word);
+	const char *refusal = virsh_option_refusal(c->name, bare);
+	if (refusal)
+		return virsh_error("%s has no --%s here: %s", c->name, bare, refusal);
+	for (int j = 0; j < VIRSH_OPTIONS_MAX && c->options[j].name; j++)
+		names[j] = c->options[j].name;
+	const char *near = str_nearest(bare, names);
+	virsh_error("command '%s' doesn't support option --%s", c->name, bare);
+	return near ? virsh_error("did you mean --%s?", near) : -1;
+}
+
+static bool is_many(enum virsh_kind kind)
+{
+	return kind == V_MANY || kind == V_WORDS;
+}
+
 /* --NAME, --NAME=VALUE, --NAME VALUE at words[*at]. */
 static int take_option(struct virsh *v, const char *const *words, size_t count, size_t *at)
 {
 	const char *word = words[*at] + 2, *equals = strchr(word, '=');
 	size_t len = equals ? (size_t)(equals - word) : strlen(word);
 	int i = option_of(v->command, word, len);
-	if (i < 0) {
-		const char *names[VIRSH_OPTIONS_MAX + 1] = {0};
-		_cleanup_free_ char *bare = str_fmt("%.*s", (int)len, word);
-		for (int j = 0; j < VIRSH_OPTIONS_MAX && v->command->options[j].name; j++)
-			names[j] = v->command->options[j].name;
-		const char *near = str_nearest(bare, names);
-		virsh_error("command '%s' doesn't support option --%s", v->command->name, bare);
-		return near ? virsh_error("did you mean --%s?", near) : -1;
-	}
+	if (i < 0)
+		return no_option(v->command, word, len);
 	const struct virsh_option *o = &v->command->options[i];
-	if (v->values[i] || (o->kind == V_MANY && v->many_count))
+	if (v->values[i] || (is_many(o->kind) && v->many_count))
 		return virsh_error("option --%s already seen", o->name);
 	if (o->kind == V_FLAG) {
 		if (equals)
@@ -42,7 +54,7 @@ static int take_option(struct virsh *v, const char *const *words, size_t count, 
 		return virsh_error("expected syntax: --%s <%s>", o->name,
 			o->kind == V_NEED_INT || o->kind == V_INT ? "number" : "string");
 	v->values[i] = equals ? equals + 1 : words[++*at];
-	if (o->kind == V_MANY)
+	if (is_many(o->kind))
 		v->many[v->many_count++] = v->values[i];
 	return 0;
 }
@@ -52,12 +64,12 @@ static int take_bare(struct virsh *v, const char *word)
 {
 	for (int i = 0; i < VIRSH_OPTIONS_MAX && v->command->options[i].name; i++) {
 		enum virsh_kind kind = v->command->options[i].kind;
-		if (kind == V_FLAG || kind == V_NAMED || (v->values[i] && kind != V_MANY))
+		if (kind == V_FLAG || kind == V_NAMED || (v->values[i] && !is_many(kind)))
 			continue;
 		v->values[i] = word;
-		if (kind == V_MANY && v->many_count == VIRSH_WORDS_MAX)
+		if (is_many(kind) && v->many_count == VIRSH_WORDS_MAX)
 			return virsh_error("too many words");
-		if (kind == V_MANY)
+		if (is_many(kind))
 			v->many[v->many_count++] = word;
 		return 0;
 	}
@@ -68,10 +80,11 @@ static int lacking(const struct virsh *v)
 {
 	for (int i = 0; i < VIRSH_OPTIONS_MAX && v->command->options[i].name; i++) {
 		const struct virsh_option *o = &v->command->options[i];
-		if (v->values[i] || (o->kind != V_NEED && o->kind != V_NEED_INT))
+		bool needed = o->kind == V_NEED || o->kind == V_NEED_INT || o->kind == V_WORDS;
+		if (v->values[i] || !needed)
 			continue;
-		return virsh_error(o->kind == V_NEED ? "command '%s' requires <%s> option"
-						     : "command '%s' requires --%s option",
+		return virsh_error(o->kind != V_NEED_INT ? "command '%s' requires <%s> option"
+							 : "command '%s' requires --%s option",
 			v->command->name, o->name);
 	}
 	return 0;

@@ -22,6 +22,18 @@ static int look(const struct found *f, json_t **info)
 	return compat_ask("dominfo", f->name, info, &err) < 0 ? virsh_reason(&err) : 0;
 }
 
+/* virsh's setmem and setvcpus mean --live where nothing is said. */
+static bool wants_running(const struct virsh *v)
+{
+	return virsh_flag(v, "live") || (!virsh_flag(v, "config") && !virsh_flag(v, "current"));
+}
+
+/* Does what is asked for change the guest that runs, or else its next start? */
+static bool is_live(const struct virsh *v, const struct found *f)
+{
+	return virsh_flag(v, "live") || (!virsh_flag(v, "config") && guest_runs(f));
+}
+
 static int run_setmem(struct virsh *v)
 {
 	struct found f;
@@ -31,9 +43,10 @@ static int run_setmem(struct virsh *v)
 	if (virsh_domain(v, &f) < 0 || virsh_scaled(v, "size", KIB, &bytes) < 0 ||
 		look(&f, &info) < 0)
 		return -1;
-	if (!virsh_flag(v, "config") && !virsh_flag(v, "current") && !guest_runs(&f))
+	if (!guest_runs(&f) && wants_running(v))
 		return virsh_error("%s", not_running);
-	if (bytes > (uint64_t)json_get_int(info, "max_memory", 0))
+	const char *most = is_live(v, &f) ? "current_max_memory" : "max_memory";
+	if (bytes > (uint64_t)json_get_int(info, most, 0))
 		return virsh_error("invalid argument: cannot set memory higher than max memory");
 	if (bytes <
 		LEAST_MEMORY) /* libvirt takes it, and the guest is dead: KiB were MiB in a head */
@@ -54,7 +67,11 @@ static int run_setmaxmem(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	if (virsh_domain(v, &f) < 0 || virsh_scaled(v, "size", KIB, &bytes) < 0)
 		return -1;
-	if (guest_runs(&f) && !virsh_flag(v, "config")) {
+	if (!guest_runs(&f) && virsh_flag(v, "live")) {
+		virsh_error("Unable to change MaxMemorySize");
+		return virsh_error("%s", not_running);
+	}
+	if (guest_runs(&f) && (virsh_flag(v, "live") || !virsh_flag(v, "config"))) {
 		virsh_error("Unable to change MaxMemorySize");
 		return virsh_error(
 			"Requested operation is not valid: cannot resize the maximum memory on an "
@@ -74,8 +91,8 @@ static int run_setmaxmem(struct virsh *v)
 static int check_vcpus(
 	const struct virsh *v, const struct found *f, const json_t *info, int64_t count)
 {
-	bool live = virsh_flag(v, "live") || (!virsh_flag(v, "config") && guest_runs(f));
-	int64_t most = json_get_int(info, "max_vcpus", 0);
+	bool live = is_live(v, f);
+	int64_t most = json_get_int(info, live ? "current_max_vcpus" : "max_vcpus", 0);
 	if (count <= most || virsh_flag(v, "maximum"))
 		return 0;
 	return virsh_error(
@@ -100,7 +117,7 @@ static int run_setvcpus(struct virsh *v)
 		return -1;
 	if (count == 0)
 		return virsh_error("Can't set 0 processors for a VM");
-	if (!virsh_flag(v, "config") && !virsh_flag(v, "current") && !guest_runs(&f))
+	if (!guest_runs(&f) && wants_running(v))
 		return virsh_error("%s", not_running);
 	if (look(&f, &info) < 0 || check_vcpus(v, &f, info, count) < 0)
 		return -1;

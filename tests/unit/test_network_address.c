@@ -154,6 +154,12 @@ static void hosts(void **state)
 	assert_int_equal(network_address_take_host(&n, MAC_A, "scanner", NULL, &a, &err), -1);
 	network_address_drop(&n, "10.4.4.9", MAC_A);
 	assert_null(network_address_of(&n, MAC_A));
+	/* announced by MAC and name before it was made */
+	assert_int_equal(network_address_take_host(&n, MAC_A, "web1", "10.4.4.7", &a, &err), 0);
+	assert_string_equal(taken(&n, MAC_A, "web1", UUID(1), NULL).v4, "10.4.4.7");
+	_cleanup_json_ json_t *file = network_address_of(&n, MAC_A);
+	assert_false(json_get_bool(file, "host", false));
+	assert_string_equal(json_get_str(file, "uuid", ""), UUID(1));
 }
 
 /* The processes wait for each other, so that all of them are at work, and are there until all have been counted. */

@@ -1,0 +1,78 @@
+#!/bin/sh
+# virsh net-update: the hosts that a network's DHCP knows, from libvirt's XML; of a guest it is the guest's own address.
+. "$TOP/tests/e2e/lib.sh"
+. "$TOP/tests/e2e/virsh.sh"
+need_networks
+export ROOST_ACCEL_FALLBACK=tcg
+all="Updated network default persistent config and live state"
+
+# update COMMAND XML [OPTION...]
+update() {
+	update_command=$1
+	update_xml=$2
+	shift 2
+	virsh net-update default "$update_command" ip-dhcp-host "$update_xml" "$@"
+}
+hosts() {
+	virsh net-dumpxml default | sed -n 's/ *\(<host .*\)/\1/p'
+}
+# fails REASON COMMAND...
+fails() {
+	fails_reason=$1
+	shift
+	printf '$\n2|error: Failed to update network default$\n2|error: %s$\n' "$fails_reason" | answers 1 "$@"
+}
+printer="<host mac='52:54:00:aa:bb:01' name='printer' ip='192.168.122.77'/>"
+
+say "while the network is not there"
+fails "Requested operation is not valid: network is not running" update add "$printer" --live
+says "Updated network default persistent config" update add "$printer" --config
+check_eq "it is known" "$printer" "$(hosts)"
+says "Updated network default persistent config" update delete "<host name='printer'/>"
+check_eq "it is forgotten" "" "$(hosts)"
+
+say "while it is"
+virsh -q net-start default
+says "$all" update add "$printer" --live --config
+fails "there is an existing dhcp host entry in network 'default' that matches \"$printer\"" update add-last "$printer"
+moved="<host mac='52:54:00:aa:bb:01' name='printer' ip='192.168.122.78'/>"
+echo "$moved" >"$TMPDIR/host.xml"
+says "$all" update modify "$TMPDIR/host.xml"
+check_eq "it has moved" "$moved" "$(hosts)"
+fails "network 'default': 192.168.122.1 is the address of its gateway" \
+	update modify "<host mac='52:54:00:aa:bb:01' ip='192.168.122.1'/>"
+check_eq "what cannot be changes nothing" "$moved" "$(hosts)"
+says "$all" update delete "$moved" --live --config
+fails "couldn't locate a matching dhcp host entry in network 'default'" update delete "$moved"
+fails "XML error: it is a <network>, and a <host> is wanted" update add "<network/>"
+refuses "section dns-host is not there: a name belongs to a host with a MAC address: use ip-dhcp-host" \
+	virsh net-update default add dns-host "<host ip='192.168.122.5'/>"
+refuses "unrecognized section name 'nosuch'" virsh net-update default add nosuch "<host/>"
+refuses "unrecognized command name 'nosuch'" virsh net-update default nosuch ip-dhcp-host "<host/>"
+
+say "a guest that was announced by its MAC and name, and one that is there"
+says "$all" update add "<host mac='52:54:00:aa:bb:03' name='b' ip='192.168.122.79'/>"
+need pico.raw
+cat >"$TMPDIR/b.yaml" <<-END
+	name: b
+	memory: 32M
+	disks: [{path: $GUESTS/pico.raw, format: raw, readonly: true}]
+	interfaces: [{network: default, mac: "52:54:00:aa:bb:03"}]
+END
+roost define "$TMPDIR/b.yaml" >/dev/null
+address() {
+	virsh domifaddr b | sed -n 's/.*ipv4 *//p'
+}
+virsh -q start b 2>/dev/null
+check_eq "it has the address that was announced" 192.168.122.79/24 "$(address)"
+answers 0 update modify "<host mac='52:54:00:AA:bb:03' name='b' ip='192.168.122.81'/>" --live <<E2
+$all\$
+Domain 'b' has the address from its next start on\$
+\$
+E2
+check_eq "not yet" 192.168.122.79/24 "$(address)"
+virsh -q destroy b
+virsh -q start b 2>/dev/null
+check_eq "now" 192.168.122.81/24 "$(address)"
+fails "network 'default': 52:54:00:aa:bb:03 is the MAC address of guest 'b'; the network knows it by that name" \
+	update add "<host mac='52:54:00:aa:bb:03' name='other' ip='192.168.122.82'/>"
