@@ -111,7 +111,8 @@ void compat_table(const json_t *rows, bool bare)
 	json_t *row, *cell;
 	json_array_foreach (rows, i, row)
 		json_array_foreach (row, j, cell)
-			if (j < ARRAY_SIZE(width) && json_string_length(cell) > width[j])
+			if ((i || !bare) && j < ARRAY_SIZE(width) &&
+				json_string_length(cell) > width[j])
 				width[j] = json_string_length(cell);
 	size_t columns = json_array_size(json_array_get(rows, 0));
 	for (j = 0; j < columns; j++)
@@ -120,9 +121,9 @@ void compat_table(const json_t *rows, bool bare)
 		if (i == 0 && bare)
 			continue;
 		json_array_foreach (row, j, cell) {
-			const char *text = json_string_value(cell);
-			bool as_it_is = j + 1 == columns && text[0];
-			printf("%s%-*s", j ? "   " : " ", as_it_is ? 0 : (int)width[j], text);
+			bool last = j + 1 == columns;
+			printf("%s%-*s", j ? "   " : " ", last ? 0 : (int)width[j],
+				json_string_value(cell));
 		}
 		putchar('\n');
 		for (j = 0; i == 0 && j < total; j++)

@@ -60,8 +60,8 @@ int compat_ask(const char *verb, const char *word, json_t **answer, struct err *
 /* One of libvirt's eight words for a state, from roost's word for it. */
 const char *compat_state(const char *state);
 /*
- * The table of its tools: ' ', cells as wide as the widest with 3 spaces between, the last one as it is unless it
- * is empty; below the head a rule. `rows` as table.h has them, the head first and left out if `bare`.
+ * The table of its tools: ' ', cells as wide as the widest with 3 spaces between, the last one as it is; below the
+ * head a rule. `rows` as table.h has them, the head first; if `bare` there is none, and the others are as wide as they are.
  */
 void compat_table(const json_t *rows, bool bare);
 /* "2026-11-23 08:06:59", local time, with its zone " +0000" if asked; 0 is now. */

@@ -128,7 +128,6 @@ void virsh_say_last(struct virsh *v, const char *fmt, ...)
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
-	v->unended = true;
 }
 
 int virsh_reason(const struct err *err)
@@ -226,7 +225,10 @@ int virsh_do(struct virsh *v, const struct found *f, const struct words *w, cons
 /* 0 or -1; what comes of the command is printed, and the blank line behind it. */
 static int run(const struct virsh *as, const char *const *words, size_t count)
 {
-	struct virsh v = {.quiet = as->quiet, .readonly = as->readonly, .uri = as->uri};
+	struct virsh v = {.quiet = as->quiet,
+		.readonly = as->readonly,
+		.interactive = as->interactive,
+		.uri = as->uri};
 	if (virsh_parse(&v, words, count) < 0)
 		return -1;
 	if (v.readonly && v.command->changes) {
@@ -244,18 +246,35 @@ static bool is_end(const struct words *w)
 	return w->count && (str_eq(w->list[0], "quit") || str_eq(w->list[0], "exit"));
 }
 
-/* All commands of a text; virsh stops at the first that fails. *end: `quit` was among them. */
-static int run_text(const struct virsh *v, const char *text, bool *end)
+/* Are all commands of a text such that can be run? None is if one is not. */
+static int check_text(const struct virsh *as, const char *text)
 {
-	while (*text && !*end) {
+	while (*text) {
+		struct virsh v = {.quiet = as->quiet};
 		_cleanup_words_ struct words w = {0};
 		if (virsh_split(&text, &w) < 0)
 			return -1;
-		*end = is_end(&w);
-		if (w.count && !*end && run(v, (const char *const *)w.list, w.count) < 0)
+		if (w.count && !is_end(&w) &&
+			virsh_parse(&v, (const char *const *)w.list, w.count) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+/* All commands of a text, one after the other, whatever comes of each: the last one's 0 or -1. *end: it was `quit`. */
+static int run_text(const struct virsh *v, const char *text, bool *end)
+{
+	int result = 0;
+	if (check_text(v, text) < 0)
+		return -1;
+	while (*text && !*end) {
+		_cleanup_words_ struct words w = {0};
+		virsh_split(&text, &w);
+		*end = is_end(&w);
+		if (w.count)
+			result = *end ? 0 : run(v, (const char *const *)w.list, w.count);
+	}
+	return result;
 }
 
 static int run_lines(const struct virsh *v)
@@ -312,9 +331,20 @@ static int connect_to(const struct virsh *v)
 	if (paths_connect(v->uri, &err) == 0 && paths_state(&err) && paths_run(&err))
 		return 0;
 	virsh_error("failed to connect to the hypervisor");
-	return v->uri && !str_starts(v->uri, "qemu:///")
-		       ? virsh_error("no connection driver available for %s", v->uri)
-		       : virsh_reason(&err);
+	if (err.kind != ERR_USAGE || !v->uri)
+		return virsh_reason(&err);
+	if (!str_starts(v->uri, "qemu:///"))
+		return virsh_error("no connection driver available for %s", v->uri);
+	return virsh_error("internal error: unexpected qemu URI path '%s', try qemu:///%s",
+		v->uri + strlen("qemu://"), geteuid() == 0 ? "system" : "session");
+}
+
+static int lacks_argument(const struct option *options)
+{
+	while (options->name && options->val != optopt)
+		options++;
+	virsh_error("option '-%c'/'--%s' requires an argument", optopt, options->name);
+	return 1;
 }
 
 int virsh_main(int argc, char **argv)
@@ -349,8 +379,7 @@ int virsh_main(int argc, char **argv)
 		case 'V':
 			return version(letter == 'V' || (optarg && str_eq(optarg, "long")));
 		case ':':
-			virsh_error("option '%s' requires an argument", argv[optind - 1]);
-			return 1;
+			return lacks_argument(options);
 		case '?':
 			virsh_error("unsupported option '%s'. See --help.", argv[optind - 1]);
 			return 1;
@@ -363,6 +392,9 @@ int virsh_main(int argc, char **argv)
 	const char *const *words = (const char *const *)argv + optind;
 	bool end = false;
 	int count = argc - optind;
+	v.interactive = count == 0;
+	if (count == 1 && !words[0][0])
+		return compat_end(1);
 	int result = count == 0   ? run_lines(&v)
 		     : count == 1 ? run_text(&v, words[0], &end)
 				  : run(&v, words, (size_t)count);

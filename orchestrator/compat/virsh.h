@@ -55,7 +55,7 @@ struct virsh {
 	size_t many_count;
 	bool quiet;    /* -q */
 	bool readonly; /* -r */
-	bool unended;  /* its message was the only line, and what ends it is the blank line */
+	bool interactive;
 	const char *uri;
 };
 
@@ -125,6 +125,8 @@ int virsh_agent_ask(const struct found *f, const char *command, json_t *args, js
 int virsh_agent_failed(const struct err *err);
 /* Its disks: `domblklist --json`. */
 int virsh_disks_of(const struct found *f, json_t **list);
+/* Are the networks that it is on active? -1, printed, if one is not. */
+int virsh_networks_active(const struct virsh *v, const struct found *f);
 /* The network of <network>: its `net-info --json`. */
 int virsh_network(const struct virsh *v, json_t **facts);
 /* Runs a verb; its failure is printed as virsh_failed() does. `name` is the guest's or NULL. */

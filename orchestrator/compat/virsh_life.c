@@ -46,6 +46,8 @@ static int run_start(struct virsh *v)
 		return -1;
 	if (guest_runs(&f))
 		return virsh_error("Domain is already active");
+	if (virsh_networks_active(v, &f) < 0)
+		return -1;
 	if (virsh_flag(v, "paused"))
 		words_add(&w, "--paused");
 	if (virsh_flag(v, "force-boot"))
@@ -78,6 +80,27 @@ static int run_resume(struct virsh *v)
 	return virsh_do(v, &f, &w, "resume", "Domain '%s' resumed");
 }
 
+/* Words of --mode that are none, which virsh looks at before it asks for the guest. */
+static int check_mode(const struct virsh *v)
+{
+	static const char *const known[] = {"acpi", "agent", "initctl", "signal", "paravirt"};
+	const char *at = virsh_text(v, "mode");
+	while (at) {
+		size_t len = strcspn(at, ",");
+		_cleanup_free_ char *word = str_fmt("%.*s", (int)len, at);
+		size_t i = 0;
+		while (i < ARRAY_SIZE(known) && !str_eq(known[i], word))
+			i++;
+		if (i == ARRAY_SIZE(known))
+			return virsh_error(
+				"Unknown mode %s value, expecting 'acpi', 'agent', 'initctl', 'signal'%s "
+				"or 'paravirt'",
+				word, str_eq(v->command->name, "shutdown") ? "," : "");
+		at = at[len] ? at + len + 1 : NULL;
+	}
+	return 0;
+}
+
 /* --mode acpi,agent: any of them, as roost without a mode. */
 static int take_mode(const struct virsh *v, struct words *w, const struct found *f)
 {
@@ -89,10 +112,6 @@ static int take_mode(const struct virsh *v, struct words *w, const struct found 
 		return virsh_error(
 			"argument unsupported: mode '%s' is not for QEMU; use acpi or agent", mode);
 	}
-	if (!str_eq(mode, "acpi") && !str_eq(mode, "agent"))
-		return virsh_error("Unknown mode %s value, expecting 'acpi', 'agent', 'initctl', "
-				   "'signal', or 'paravirt'",
-			mode);
 	words_option(w, "mode", mode);
 	return 0;
 }
@@ -101,7 +120,7 @@ static int run_shutdown(struct virsh *v)
 {
 	struct found f;
 	_cleanup_words_ struct words w = {0};
-	if (named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
+	if (check_mode(v) < 0 || named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
 		return -1;
 	words_add(&w, "--no-wait");
 	return virsh_do(v, &f, &w, "shutdown", "Domain '%s' is being shutdown");
@@ -111,7 +130,7 @@ static int run_reboot(struct virsh *v)
 {
 	struct found f;
 	_cleanup_words_ struct words w = {0};
-	if (named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
+	if (check_mode(v) < 0 || named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
 		return -1;
 	words_add(&w, "--no-wait");
 	return virsh_do(v, &f, &w, "reboot", "Domain '%s' is being rebooted");
@@ -185,7 +204,7 @@ static int run_managedsave_remove(struct virsh *v)
 	if (named(v, &f, &w) < 0 || virsh_ask(v, f.name, &w, "dominfo", &info) < 0)
 		return -1;
 	if (!json_get_bool(info, "managed_save", false)) {
-		virsh_say(v, "Domain '%s' has no manage save image; removal skipped", f.name);
+		virsh_say_last(v, "Domain '%s' has no manage save image; removal skipped", f.name);
 		return 0;
 	}
 	return virsh_do(
@@ -293,6 +312,11 @@ static int run_domrename(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	if (named(v, &f, &w) < 0)
 		return -1;
+	if (guest_runs(&f))
+		return virsh_error("Requested operation is not valid: cannot rename active domain");
+	if (str_eq(f.name, virsh_text(v, "new-name")))
+		return virsh_error(
+			"Requested operation is not valid: Can't rename domain to itself");
 	words_add(&w, virsh_text(v, "new-name"));
 	return virsh_do(v, &f, &w, "domrename", "Domain successfully renamed");
 }
@@ -324,11 +348,12 @@ static int run_desc(struct virsh *v)
 		return -1;
 	const char *text = json_get_str(answer, title ? "title" : "description", "");
 	if (changes)
-		virsh_say(v, "Domain %s updated successfully", title ? "title" : "description");
+		virsh_say_last(
+			v, "Domain %s updated successfully", title ? "title" : "description");
 	else if (text[0])
-		puts(text);
+		printf("%s", text);
 	else
-		virsh_say(v, "No %s for domain: %s", title ? "title" : "description", f.name);
+		virsh_say_last(v, "No %s for domain: %s", title ? "title" : "description", f.name);
 	return 0;
 }
 
@@ -375,7 +400,7 @@ const struct virsh_command virsh_life[] = {
 		run_undefine, "undefine a domain", "undefine", true},
 	{"autostart", {V_DOMAIN, {"disable", V_FLAG}}, run_autostart, "autostart a domain", NULL,
 		true},
-	{"domrename", {V_DOMAIN, {"new-name", V_NEED}}, run_domrename, "rename a domain", "rename",
+	{"domrename", {V_DOMAIN, {"new-name", V_NEED}}, run_domrename, "rename a domain", NULL,
 		true},
 	{"edit", {V_DOMAIN}, run_edit, "edit a domain's definition, as roost has it: YAML", NULL,
 		true},

@@ -107,10 +107,12 @@ static void add_row(const struct virsh *v, json_t *rows, const json_t *guest)
 
 static int run_list(struct virsh *v)
 {
+	static const char *const alone[] = {"name", "uuid", "id"};
 	bool columns = virsh_flag(v, "name") || virsh_flag(v, "uuid") || virsh_flag(v, "id");
-	if (virsh_flag(v, "table") && columns)
-		return virsh_error(
-			"Only one argument from --table, --name and --uuid may be specified.");
+	for (size_t j = 0; j < ARRAY_SIZE(alone); j++)
+		if (virsh_flag(v, "table") && virsh_flag(v, alone[j]))
+			return virsh_error(
+				"Options --table and --%s are mutually exclusive", alone[j]);
 	_cleanup_json_ json_t *list = guests(v), *rows = json_array();
 	size_t i;
 	json_t *guest;

@@ -173,13 +173,17 @@ static void print_count(const json_t *counts, const char *which, const char *whe
 static int run_vcpucount(struct virsh *v)
 {
 	_cleanup_json_ json_t *counts = NULL;
+	bool maximum = virsh_flag(v, "maximum"), active = virsh_flag(v, "active");
+	bool live = virsh_flag(v, "live"), config = virsh_flag(v, "config");
+	if (maximum && active)
+		return virsh_error("Options --active and --maximum are mutually exclusive");
 	if (virsh_flag(v, "guest"))
 		return virsh_error(
 			"--guest is not there: `roost vcpucount --guest` asks the agent");
 	if (look(v, "vcpucount", &counts) < 0)
 		return -1;
-	bool maximum = virsh_flag(v, "maximum"), active = virsh_flag(v, "active");
-	bool live = virsh_flag(v, "live"), config = virsh_flag(v, "config");
+	if (live && !json_object_get(json_object_get(counts, "current"), "live"))
+		return virsh_error("Requested operation is not valid: domain is not running");
 	if (!maximum && !active) {
 		print_count(counts, "maximum", "config");
 		print_count(counts, "maximum", "live");
@@ -189,8 +193,6 @@ static int run_vcpucount(struct virsh *v)
 	}
 	const json_t *count = json_object_get(counts, maximum ? "maximum" : "current");
 	const json_t *now = json_object_get(count, "live");
-	if (live && !now)
-		return virsh_error("Requested operation is not valid: domain is not running");
 	printf("%lld\n", (long long)json_integer_value(
 				 config || !now ? json_object_get(count, "config") : now));
 	return 0;
@@ -325,7 +327,6 @@ static int run_domdisplay(struct virsh *v)
 	if ((type && !str_eq(type, "vnc")) || compat_ask("domdisplay", f.name, &answer, &err) < 0)
 		return virsh_error("No graphical display found");
 	printf("%s", json_get_str(answer, "uri", ""));
-	v->unended = true;
 	return 0;
 }
 

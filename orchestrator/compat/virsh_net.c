@@ -109,6 +109,28 @@ static int run_leases(struct virsh *v)
 	return 0;
 }
 
+int virsh_networks_active(const struct virsh *v, const struct found *f)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *nics = NULL;
+	size_t i;
+	json_t *nic;
+	if (compat_ask("domiflist", f->name, &nics, &err) < 0)
+		return virsh_failed(v, f->name, &err);
+	json_array_foreach (nics, i, nic) {
+		struct err ignored = ERR_INIT;
+		_cleanup_json_ json_t *facts = NULL;
+		const char *name = json_get_str(nic, "source", "");
+		if (!str_eq(json_get_str(nic, "type", NULL), "network") ||
+			compat_ask("net-info", name, &facts, &ignored) < 0 || is_active(facts))
+			continue;
+		err_set(&err, ERR_REFUSED,
+			"Requested operation is not valid: network '%s' is not active", name);
+		return virsh_failed(v, f->name, &err);
+	}
+	return 0;
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------- */
 
 /* A verb about a network; "Failed to DOING network NAME" if it fails, else what is said, with its name for '%s'. */

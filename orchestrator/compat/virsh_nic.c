@@ -53,6 +53,8 @@ static int run_domiflist(struct virsh *v)
 static void print_addresses(const struct virsh *v, const json_t *list, const json_t *nics)
 {
 	bool full = virsh_flag(v, "full");
+	const char *source = virsh_text(v, "source");
+	bool leased = !source || str_eq(source, "lease");
 	const char *before = NULL;
 	size_t i;
 	json_t *a;
@@ -61,6 +63,8 @@ static void print_addresses(const struct virsh *v, const json_t *list, const jso
 			   *protocol = json_get_str(a, "protocol", "");
 		if (!json_object_get(a, "prefix"))
 			continue; /* a port of the host's that leads in is no address of the guest's */
+		if (leased && str_eq(protocol, "ipv6"))
+			continue; /* the guest's kernel makes that one: no DHCP server gives it */
 		const json_t *nic = nic_of(nics, name);
 		bool again = !full && str_eq(before, name);
 		_cleanup_free_ char *address = str_fmt("%s/%lld", json_get_str(a, "address", ""),
@@ -162,7 +166,7 @@ static int run_getlink(struct virsh *v)
 	if (virsh_domain(v, &f) < 0 || named(v, &f, &w) < 0 ||
 		virsh_ask(v, NULL, &w, "domif-getlink", &answer) < 0)
 		return -1;
-	printf("%s %s\n", interface, json_get_str(answer, "link", ""));
+	printf("%s %s", interface, json_get_str(answer, "link", ""));
 	return 0;
 }
 
@@ -197,9 +201,7 @@ static int run_attach(struct virsh *v)
 	if (virsh_domain(v, &f) < 0)
 		return -1;
 	if (!str_eq(type, "network") && !str_eq(type, "bridge"))
-		return virsh_error(
-			"No support for %s in command 'attach-interface'; it knows network and bridge",
-			type);
+		return virsh_error("No support for %s in command 'attach-interface'", type);
 	words_add(&w, f.name);
 	words_add(&w, type);
 	words_add(&w, virsh_text(v, "source"));

@@ -102,7 +102,9 @@ static int run_echo(struct virsh *v)
 static int run_cd(struct virsh *v)
 {
 	const char *to = virsh_text(v, "dir") ? virsh_text(v, "dir") : getenv("HOME");
-	return chdir(to ? to : "/") < 0 ? virsh_error("cd: %s: %m", to) : 0;
+	if (!v->interactive)
+		return virsh_error("cd: command valid only in interactive mode");
+	return chdir(to ? to : "/") < 0 ? virsh_error("cd: %m: %s", to) : 0;
 }
 
 static int run_pwd(struct virsh *v)

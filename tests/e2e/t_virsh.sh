@@ -56,7 +56,7 @@ answers 0 virsh list --all <<'E'
  -    vm01   shut off$
 $
 E
-echo ' -    vm01   shut off$' | answers 0 virsh -q list --all
+echo ' -   vm01   shut off$' | answers 0 virsh -q list --all
 says - virsh domid vm01
 for verb in suspend resume reboot shutdown destroy; do
 	answers 1 virsh $verb vm01 <<E
