@@ -101,6 +101,7 @@ roost  += verb_pull pull
 roost  += verb_dial verb_ssh_config verb_net_hosts uplinks
 roost  += compat/tool compat/virt_clone compat/virt_sysprep compat/virt_df compat/virt_host_validate compat/virt_viewer \
 	compat/virt_install compat/virt_install_parts compat/virt_install_disk compat/virt_install_os \
+	compat/virt_install_guest compat/virt_install_end compat/virt_install_xml compat/virt_install_cloud compat/virt_install_devices \
 	compat/cloud_localds compat/links verb_compat
 roost  += find_program verb_viewer viewer viewer_relay verb_ssh_keys
 fetch  := roost-fetch fetch_one fetch_part

@@ -141,6 +141,9 @@ static int check(const struct seed *s, struct err *err)
 	for (size_t i = 0; !s->user_data && i < s->key_count; i++)
 		if (check_public_key(s->keys[i], "public key", err) < 0)
 			return -1;
+	for (size_t i = 0; !s->user_data && i < s->image_user_key_count; i++)
+		if (check_public_key(s->image_user_keys[i], "public key", err) < 0)
+			return -1;
 	if (!s->host_key_private != !s->host_key_public)
 		return refuse(err, "host key", "needs both its halves");
 	if (!s->host_key_private)
@@ -210,11 +213,24 @@ static void add_host_key(struct buf *b, const struct seed *s)
 	yaml_field(b, "  ed25519_public", s->host_key_public);
 }
 
+/* `indent`, and a line for each. */
+static void yaml_list(struct buf *b, const char *indent, char *const texts[], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		buf_fmt(b, "%s- ", indent);
+		yaml_quoted(b, texts[i]);
+		buf_str(b, "\n");
+	}
+}
+
 static void our_user_data(const struct seed *s, struct buf *b)
 {
 	yaml_begin(b);
 	yaml_field(b, "hostname", s->hostname);
 	buf_str(b, "users:\n");
+	if (s->image_user_key_count) /* that is what cloud-init calls him */
+		buf_str(b, "  - name: default\n    ssh_authorized_keys:\n");
+	yaml_list(b, "      ", s->image_user_keys, s->image_user_key_count);
 	yaml_field(b, "  - name", s->user);
 	buf_fmt(b,
 		"    shell: /bin/bash\n"
@@ -225,13 +241,11 @@ static void our_user_data(const struct seed *s, struct buf *b)
 		yaml_field(b, "    hashed_passwd", s->password_hash);
 	if (s->key_count)
 		buf_str(b, "    ssh_authorized_keys:\n");
-	for (size_t i = 0; i < s->key_count; i++) {
-		buf_str(b, "      - ");
-		yaml_quoted(b, s->keys[i]);
-		buf_str(b, "\n");
-	}
+	yaml_list(b, "      ", s->keys, s->key_count);
 	add_host_key(b, s);
 	buf_str(b, "disable_root: false\nssh_pwauth: false\n");
+	if (s->once)
+		buf_str(b, "runcmd:\n  - [touch, /etc/cloud/cloud-init.disabled]\n");
 }
 
 /* Written even if it is empty: that it is there counts. */

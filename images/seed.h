@@ -25,6 +25,9 @@ struct seed {
 	const char *user;        /* [a-z_][a-z0-9_-]*, at most 32 */
 	char *const *keys;       /* public keys, "ssh-ed25519 AAAA... comment" */
 	size_t key_count;
+	char *const *image_user_keys; /* the same, of the user whom the image makes by itself */
+	size_t image_user_key_count;
+	bool once; /* when it has run, it switches cloud-init off: /etc/cloud/cloud-init.disabled */
 	const char *host_key_private; /* PEM text; both or NULL */
 	const char *host_key_public;  /* "ssh-ed25519 AAAA..." */
 	const char *password_hash; /* of the user, as crypt(3) makes it; NULL: none, and locked */

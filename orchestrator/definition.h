@@ -47,6 +47,8 @@
  *	  hostname: web1		# default the guest's name
  *	  keys: ["ssh-ed25519 AAAA...", /home/me/.ssh/id_ed25519.pub]
  *	  password_file: FILE		# of the user, kept hashed; or password_hash: "$6$..."
+ *	  image_user_keys: [FILE]	# of the user whom the image has itself, "debian" say, beside ours
+ *	  once: true			# cloud-init is switched off in the guest when it has run
  *	  user_data: FILE		# taken as written, instead of ours
  *	  meta_data: FILE		# the same; vendor_data and network_config: there are none else
  *	  host_key: ssh-ed25519 AAAA...	# what user_data installs; found by itself in a #cloud-config
@@ -221,6 +223,9 @@ struct cloud_init_def {
 	char *hostname;       /* never NULL if enabled */
 	char *keys[KEYS_MAX]; /* public keys as text, read from files on entry */
 	size_t key_count;
+	char *image_user_keys[KEYS_MAX]; /* the same, of the user that the image makes itself */
+	size_t image_user_key_count;
+	bool once;           /* its first run is its last */
 	char *password_hash; /* crypt(3)'s, or NULL */
 	char *password_file; /* until it is hashed, on entry */
 	char *user_data, *meta_data, *vendor_data, *network_config; /* absolute paths, or NULL */

@@ -19,21 +19,27 @@ enum { KEY_FILE_MAX = 256 * 1024, SEED_FILE_MAX = 1024 * 1024 };
 
 /* ---- public keys ----------------------------------------------------------------------------- */
 
-static int take_key(
-	struct cloud_init_def *c, const char *text, const struct node *n, struct err *err)
+/* One of the lists of keys. */
+struct key_list {
+	const char *name;
+	char **keys; /* KEYS_MAX of them */
+	size_t *count;
+};
+
+static int take_key(struct key_list *l, const char *text, const struct node *n, struct err *err)
 {
-	if (c->key_count == KEYS_MAX)
+	if (*l->count == KEYS_MAX)
 		return node_error(n, err, "more than %d keys, with those in files", KEYS_MAX);
-	c->keys[c->key_count++] = xstrdup(text);
+	l->keys[(*l->count)++] = xstrdup(text);
 	return 0;
 }
 
 /* A line is a key, as in authorized_keys; comments and empty lines are passed over. */
-static int take_key_file(struct cloud_init_def *c, const struct node *n, struct err *err)
+static int take_key_file(struct key_list *l, const struct node *n, struct err *err)
 {
 	_cleanup_buf_ struct buf content = {0};
 	_cleanup_free_ char *file = node_file(n, err);
-	size_t before = c->key_count;
+	size_t before = *l->count;
 	if (!file)
 		return -1;
 	if (file_read(AT_FDCWD, file, KEY_FILE_MAX, &content, err) < 0)
@@ -50,26 +56,26 @@ static int take_key_file(struct cloud_init_def *c, const struct node *n, struct 
 			continue;
 		if (check_public_key(line, n, err) < 0)
 			return err_hint(err, "it was read from '%s'", file);
-		if (take_key(c, line, n, err) < 0)
+		if (take_key(l, line, n, err) < 0)
 			return -1;
 	}
-	return c->key_count > before ? 0 : node_error(n, err, "'%s' holds no public key", file);
+	return *l->count > before ? 0 : node_error(n, err, "'%s' holds no public key", file);
 }
 
-static int read_keys(struct cloud_init_def *c, const struct node *cloud_init, struct err *err)
+static int read_keys(struct key_list *l, const struct node *cloud_init, struct err *err)
 {
-	const struct node *list = c->key_count ? node_get(cloud_init, "keys") : NULL;
+	const struct node *list = *l->count ? node_get(cloud_init, l->name) : NULL;
 	char *given[KEYS_MAX] = {0};
-	size_t count = c->key_count;
+	size_t count = *l->count;
 	int result = 0;
-	memcpy(given, c->keys, sizeof(given));
-	memset(c->keys, 0, sizeof(c->keys));
-	c->key_count = 0;
+	memcpy(given, l->keys, sizeof(given));
+	memset(l->keys, 0, sizeof(given));
+	*l->count = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct node *n = list->children[i];
 		if (result == 0)
-			result = looks_like_public_key(given[i]) ? take_key(c, given[i], n, err)
-								 : take_key_file(c, n, err);
+			result = looks_like_public_key(given[i]) ? take_key(l, given[i], n, err)
+								 : take_key_file(l, n, err);
 		free(given[i]);
 	}
 	return result;
@@ -181,7 +187,10 @@ static int take_password(struct definition *d, const struct node *cloud_init, st
 int definition_cloud_files(struct definition *d, const struct node *cloud_init, struct err *err)
 {
 	struct cloud_init_def *c = &d->cloud_init;
-	if (check_seed_files(c, cloud_init, err) < 0 || take_password(d, cloud_init, err) < 0)
+	struct key_list ours = {"keys", c->keys, &c->key_count},
+			images = {"image_user_keys", c->image_user_keys, &c->image_user_key_count};
+	if (check_seed_files(c, cloud_init, err) < 0 || take_password(d, cloud_init, err) < 0 ||
+		read_keys(&ours, cloud_init, err) < 0)
 		return -1;
-	return read_keys(c, cloud_init, err);
+	return read_keys(&images, cloud_init, err);
 }

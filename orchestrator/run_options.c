@@ -6,17 +6,33 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "orchestrator/definition_check.h"
+#include "orchestrator/definition_yaml.h"
 #include "orchestrator/password.h"
 #include "orchestrator/publish.h"
+
+/* ":LINE: " of a text that nobody wrote. */
+static struct definition *without_place(struct definition *d, struct err *err)
+{
+	const char *what = d ? NULL : strstr(err->message, ": ");
+	if (what)
+		memmove(err->message, what + 2, strlen(what + 2) + 1);
+	return d;
+}
 
 struct definition *definition_of_words(const json_t *o, struct err *err)
 {
 	_cleanup_free_ char *text = json_pretty(o), *folder = getcwd(NULL, 0);
-	struct definition *d = definition_parse(text, strlen(text), "", folder ? folder : "/", err);
-	const char *what = d ? NULL : strstr(err->message, ": ");
-	if (what) /* ":LINE: " of a text that nobody wrote */
-		memmove(err->message, what + 2, strlen(what + 2) + 1);
-	return d;
+	return without_place(
+		definition_parse(text, strlen(text), "", folder ? folder : "/", err), err);
+}
+
+struct definition *definition_of_words_alone(const json_t *o, struct err *err)
+{
+	_cleanup_free_ char *text = json_pretty(o), *folder = getcwd(NULL, 0);
+	const struct origin origin = {.file = "", .folder = folder ? folder : "/"};
+	_cleanup_node_ struct node *root = node_from_yaml(text, strlen(text), &origin, err);
+	return without_place(root ? definition_from_node(root, err) : NULL, err);
 }
 
 /* ---- --cloud-init, as virt-install has it ----------------------------------------------------- */

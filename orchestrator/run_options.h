@@ -13,6 +13,8 @@ static inline void json_set_text(json_t *o, const char *key, const char *value)
 }
 /* A definition from such keys, JSON being YAML; relative paths are the caller's. */
 struct definition *definition_of_words(const json_t *o, struct err *err);
+/* The same, but without a look at the files that it names, which need not be there yet. */
+struct definition *definition_of_words_alone(const json_t *o, struct err *err);
 /* Its `cloud_init`, by --cloud-init, --user, --key and --password-file; owned by the caller. */
 json_t *run_cloud_init(const struct cli *cli, struct err *err);
 /* Its `interfaces`, by --network, --publish and --restrict, if one of them is there. */

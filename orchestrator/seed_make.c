@@ -160,6 +160,8 @@ static char *instance_id(const struct definition *d, const struct seed *s)
 	mix_text(&hash, s->user_data ? s->user_data->data : "");
 	for (size_t i = 0; i < s->key_count; i++)
 		mix_text(&hash, s->keys[i]);
+	for (size_t i = 0; i < s->image_user_key_count; i++)
+		mix_text(&hash, s->image_user_keys[i]);
 	mix_file(&hash, "vendor-data", s->vendor_data);
 	mix_file(&hash, "network-config", s->network_config);
 	if (s->password_hash)
@@ -231,6 +233,9 @@ int seed_make(int guest_dir, struct definition *d, struct err *err)
 	struct seed s = {.hostname = c->hostname ? c->hostname : d->name,
 		.user = c->user ? c->user : "roost",
 		.keys = keys,
+		.image_user_keys = c->image_user_keys,
+		.image_user_key_count = c->image_user_key_count,
+		.once = c->once,
 		.password_hash = c->password_hash};
 	if (!own || settle_host_key(guest_dir, d, &private, err) < 0 ||
 		read_files(c, &files, &s, err) < 0)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -27,8 +28,9 @@
 struct wish {
 	const char *path, *format, *bus, *device, *cache, *backing, *backing_format, *discard,
 		*serial;
+	const char *target, *size_text;
 	uint64_t size; /* 0: none */
-	bool readonly;
+	bool readonly, full;
 };
 
 /* ---- places ---------------------------------------------------------------------------------------- */
@@ -125,23 +127,42 @@ static json_t *disk_of(const struct wish *w)
 	json_set_text(disk, "cdrom", cdrom ? "true" : NULL);
 	json_set_text(disk, "readonly", w->readonly || cdrom ? "true" : NULL);
 	json_set_text(disk, "serial", w->serial);
-	if (w->cache && !str_eq(w->cache, "directsync"))
-		json_set_text(disk, "cache", w->cache);
+	json_set_text(disk, "target", w->target);
+	json_set_text(disk, "cache", w->cache);
 	json_set_text(disk, "discard", str_eq(w->discard, "ignore") ? "false" : NULL);
 	return disk;
 }
 
 /* ---- one that is made ------------------------------------------------------------------------------------ */
 
+/* A thin one, too: virtinst wants room for all of it, unless told. */
+static int check_room(const struct install_ask *a, const struct wish *w, struct err *err)
+{
+	struct statvfs room;
+	const char *slash = strrchr(w->path, '/');
+	_cleanup_free_ char *folder = strndup(w->path, (size_t)(slash - w->path) + 1);
+	if (statvfs(folder, &room) < 0)
+		return err_errno(err, "cannot make the disk '%s'", w->path);
+	uint64_t available = (uint64_t)room.f_bavail * room.f_frsize;
+	if (!a->check_size || w->size <= available)
+		return 0;
+	return err_set(err, ERR_REFUSED,
+		"The requested volume capacity will exceed the available pool space when the volume is fully allocated. (%llu M requested capacity > %llu M available) (Use --check disk_size=off or --check all=off to override)",
+		(unsigned long long)(w->size >> 20), (unsigned long long)(available >> 20));
+}
+
 static int plan(struct install_ask *a, const struct wish *w, struct err *err)
 {
 	if (a->made_count == DISKS_MAX)
 		return err_set(err, ERR_USAGE, "more than %d disks", DISKS_MAX);
+	if (check_room(a, w, err) < 0)
+		return -1;
 	a->made[a->made_count++] = (struct new_disk){.path = xstrdup(w->path),
 		.backing = w->backing ? absolute(w->backing) : NULL,
 		.backing_format = xstrdup(w->backing_format),
 		.size = w->size,
-		.raw = str_eq(w->format, "raw")};
+		.raw = str_eq(w->format, "raw"),
+		.full = w->full};
 	return 0;
 }
 
@@ -180,14 +201,17 @@ static int make(struct new_disk *n, struct err *err)
 	n->made = fd >= 0;
 	if (fd < 0 || ftruncate(fd, (off_t)n->size) < 0)
 		return err_errno(err, "cannot make the disk '%s'", n->path);
-	return 0;
+	return n->full && posix_fallocate(fd, 0, (off_t)n->size) != 0
+		       ? err_set(err, ERR_SYSTEM, "there is no room for the disk '%s'", n->path)
+		       : 0;
 }
 
-static void tell(const char *what, const struct new_disk *n, const char *end)
+static void tell_disk(
+	const struct install_ask *a, const char *what, const struct new_disk *n, const char *end)
 {
 	const char *slash = strrchr(n->path, '/');
 	_cleanup_free_ char *text = str_fmt("%s '%s'", what, slash ? slash + 1 : n->path);
-	printf("%-60s|    0 B  00:00 %s\n", text, end);
+	tell(a, "%-60s|    0 B  00:00 %s\n", text, end);
 }
 
 int disks_make(struct install_ask *a, struct err *err)
@@ -196,7 +220,7 @@ int disks_make(struct install_ask *a, struct err *err)
 		struct new_disk *n = &a->made[i];
 		if (settle_backing(n, err) < 0 || make(n, err) < 0)
 			return -1;
-		tell("Allocating", n, "... ");
+		tell_disk(a, "Allocating", n, "... ");
 	}
 	return 0;
 }
@@ -207,7 +231,7 @@ void disks_take_back(struct install_ask *a)
 		struct new_disk *n = &a->made[i];
 		if (!n->made || unlink(n->path) < 0)
 			continue;
-		tell("Removing disk", n, "    ");
+		tell_disk(a, "Removing disk", n, "    ");
 	}
 }
 
@@ -223,41 +247,79 @@ static int take_size(const char *text, uint64_t *size, struct err *err)
 	return 0;
 }
 
+static const char *const cdrom_kinds[] = {"disk", "cdrom"};
+static const char *const buses[] = {"virtio", "scsi", "sata", "ide"};
+static const char *const caches[] = {"default", "none", "writeback", "writethrough", "unsafe"};
+static const char *const formats[] = {"qcow2", "raw"};
+static const char *const discards[] = {"unmap", "ignore"};
+
+/* One of these words; `key` is what it is called. */
+static int check_word(const char *key, const char *value, const char *const words[], size_t count,
+	struct err *err)
+{
+	_cleanup_buf_ struct buf all = {0};
+	for (size_t i = 0; i < count; i++) {
+		if (!value || str_eq(value, words[i]))
+			return 0;
+		buf_fmt(&all, "%s%s", i == 0 ? "" : i + 1 == count ? " and " : ", ", words[i]);
+	}
+	err_set(err, ERR_USAGE, "Error: --disk %s=%s is not supported", key, value);
+	return err_hint(err, "roost has %s", all.data);
+}
+
+static int check_words(struct wish *w, struct err *err)
+{
+	if (check_word("device", w->device, cdrom_kinds, ARRAY_SIZE(cdrom_kinds), err) < 0 ||
+		check_word("bus", w->bus, buses, ARRAY_SIZE(buses), err) < 0 ||
+		check_word("cache", w->cache, caches, ARRAY_SIZE(caches), err) < 0 ||
+		check_word("format", w->format, formats, ARRAY_SIZE(formats), err) < 0)
+		return -1;
+	return check_word("discard", w->discard, discards, ARRAY_SIZE(discards), err);
+}
+
 static int take_words(struct parts *p, struct wish *w, struct err *err)
 {
 	static const struct {
 		const char *word, *instead;
 	} refused[] = {{"pool", "there are no pools: name a file with path="},
 		{"vol", "there are no pools: name a file with path="},
-		{"boot_order", "--boot says the order"}};
-	w->path = parts_take(p, "path");
-	const char *source = parts_take(p, "source.file"), *format = parts_take(p, "driver.type");
-	w->path = w->path ? w->path : source;
-	w->format = parts_take(p, "format");
-	w->format = w->format ? w->format : format;
-	w->bus = parts_take(p, "bus");
+		{"boot_order", "--boot says the order"}, {"boot.order", "--boot says the order"},
+		{"shareable", "a disk has one guest; readonly=on may have several"},
+		{"transient", "`virsh snapshot-create-as` keeps what it is, and takes it back"}};
+	static const char *const holds[] = {"driver.name=qemu", "type=file", "source.type=file",
+		"shareable=off", "transient=off", "snapshot=internal"};
+	w->path = parts_take_either(p, "source.file", "path");
+	w->format = parts_take_either(p, "driver.type", "format");
+	w->format = w->format ? w->format : parts_take(p, "driver_type");
+	w->bus = parts_take_either(p, "target.bus", "bus");
 	w->device = parts_take(p, "device");
-	w->cache = parts_take(p, "cache");
+	w->cache = parts_take_either(p, "driver.cache", "cache");
 	w->readonly = parts_on(p, "readonly");
 	w->backing = parts_take(p, "backing_store");
 	w->backing_format = parts_take(p, "backing_format");
-	w->discard = parts_take(p, "discard");
+	w->discard = parts_take_either(p, "driver.discard", "discard");
 	w->serial = parts_take(p, "serial");
-	parts_take(p, "sparse"); /* they all are */
+	w->target = parts_take_either(p, "target.dev", "target");
+	w->size_text = parts_take(p, "size");
+	w->full = parts_off(p, "sparse");
+	parts_hold(p, holds, ARRAY_SIZE(holds));
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
 		if (parts_take(p, refused[i].word))
 			return err_set(err, ERR_REFUSED, "Error: --disk %s= is not there",
 				       refused[i].word),
 			       err_hint(err, "%s", refused[i].instead);
-	return take_size(parts_take(p, "size"), &w->size, err) < 0 ? -1 : parts_end(p, err);
+	return take_size(w->size_text, &w->size, err) < 0 || parts_end(p, err) < 0
+		       ? -1
+		       : check_words(w, err);
 }
 
-static int check_device(const struct wish *w, struct err *err)
+/* A thin one is what qcow2 is for. */
+static int check_full(const struct wish *w, struct err *err)
 {
-	if (!w->device || str_eq(w->device, "disk") || str_eq(w->device, "cdrom"))
+	if (!w->full || str_eq(w->format, "raw"))
 		return 0;
-	err_set(err, ERR_USAGE, "Error: --disk device=%s is not supported", w->device);
-	return err_hint(err, "roost has disk and cdrom");
+	err_set(err, ERR_USAGE, "Error: --disk sparse=no is not supported of qcow2");
+	return err_hint(err, "format=raw,sparse=no has all its room at once");
 }
 
 static int add(struct install_ask *a, struct wish *w, struct err *err)
@@ -273,7 +335,7 @@ static int add(struct install_ask *a, struct wish *w, struct err *err)
 			w->path, slash ? slash + 1 : w->path);
 	if (!there && !w->format)
 		w->format = "qcow2";
-	if (!there && plan(a, w, err) < 0)
+	if (!there && (check_full(w, err) < 0 || plan(a, w, err) < 0))
 		return -1;
 	return json_array_append_new(a->disks, disk_of(w)) == 0
 		       ? 0
@@ -283,13 +345,12 @@ static int add(struct install_ask *a, struct wish *w, struct err *err)
 int ask_disk(struct install_ask *a, const char *text, struct err *err)
 {
 	struct wish w = {0};
-	_cleanup_parts_ struct parts p;
+	_cleanup_parts_ struct parts p = {0};
 	if (str_eq(text, "none")) {
 		a->no_disk = true;
 		return 0;
 	}
-	if (parts_of("--disk", text, "path", &p, err) < 0 || take_words(&p, &w, err) < 0 ||
-		check_device(&w, err) < 0)
+	if (parts_of("--disk", text, "path", &p, err) < 0 || take_words(&p, &w, err) < 0)
 		return -1;
 	if (!w.path && str_eq(w.device, "cdrom")) {
 		json_array_append_new(
@@ -304,4 +365,21 @@ int ask_disk(struct install_ask *a, const char *text, struct err *err)
 		return -1;
 	w.path = path;
 	return add(a, &w, err);
+}
+
+/* Old forms: the first path with the first size, and so on. */
+int ask_file(struct install_ask *a, const char *text, struct err *err)
+{
+	if (a->file_count == DISKS_MAX)
+		return err_set(err, ERR_USAGE, "more than %d disks", DISKS_MAX);
+	a->files[a->file_count++] = text;
+	return 0;
+}
+
+int ask_file_size(struct install_ask *a, const char *text, struct err *err)
+{
+	if (a->size_count == DISKS_MAX)
+		return err_set(err, ERR_USAGE, "more than %d disks", DISKS_MAX);
+	a->sizes[a->size_count++] = text;
+	return 0;
 }

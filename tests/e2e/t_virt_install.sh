@@ -35,7 +35,7 @@ errs 2 "$usage" --name x --autostrat
 check_match "the nearest" "did you mean --autostart" "$(cat "$TMPDIR/err")"
 errs 2 "$usage" --name
 check_eq "no value" "virt-install: error: argument --name: expected one argument" "$(sed -n 2p "$TMPDIR/err")"
-for option in '--unattended' '--hostdev 00:1f.0' '--pxe'; do
+for option in '--unattended' '--hostdev 00:1f.0' '--filesystem /srv,srv'; do
 	# shellcheck disable=SC2086 # two words
 	errs 2 "$usage" --name x $option
 	check_match "why not $option" "${option%% *}" "$(cat "$TMPDIR/err")"
@@ -73,7 +73,7 @@ $(printf '%-60s|    0 B  00:00     ' "Creating domain...")
 Domain is still running. Installation may be in progress.
 You can reconnect to the console to complete the installation process." "$(cat "$TMPDIR/out")"
 check_match "its warnings" "^WARNING  --os-type is deprecated and does nothing. Please stop using it.$" "$(cat "$TMPDIR/err")"
-check_match "memory" "^WARNING  Requested memory 32 MiB is less than the recommended 2048 MiB for OS ubuntufocal$" "$(cat "$TMPDIR/err")"
+check_match "memory" "^WARNING  Requested memory 32 MiB is less than the recommended 2048 MiB for OS ubuntu20.04$" "$(cat "$TMPDIR/err")"
 check_match "how to look" "roost viewer ubuntu-vm1" "$(cat "$TMPDIR/err")"
 check_eq "its disk" "$(realpath "$TMPDIR/images")/ubuntu-vm1.qcow2" "$(record_of ubuntu-vm1 '.disks[0].path' | xargs realpath)"
 check_eq "thin, and qcow2" qcow2 "$(qemu-img info --output=json -U "$TMPDIR/images/ubuntu-vm1.qcow2" | jq -r .format)"
@@ -124,6 +124,6 @@ fi
 roost destroy x
 say "a network that is not active"
 errs 1 "ERROR    Network not found: no network with matching name 'nosuch'" --name y --disk none --import --network nosuch
-vi --name y --disk none --import --network default
+vi --name y --disk none --import --network network=default
 check_eq "what is said of it" "ERROR    Requested operation is not valid: network 'default' is not active" "$(head -n 1 "$TMPDIR/err")"
 check_eq "no such guest" "" "$(roost list --all --name | grep -x y || :)"

@@ -20,6 +20,9 @@ static bool names_stay(const struct definition *d)
 	for (size_t i = 0; i < d->cloud_init.key_count; i++)
 		if (!looks_like_public_key(d->cloud_init.keys[i]))
 			return true;
+	for (size_t i = 0; i < d->cloud_init.image_user_key_count; i++)
+		if (!looks_like_public_key(d->cloud_init.image_user_keys[i]))
+			return true;
 	return false;
 }
 

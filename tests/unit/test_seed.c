@@ -151,6 +151,26 @@ static void a_password(void **state)
 	seed_files_free(&f);
 }
 
+static void the_images_user(void **state)
+{
+	(void)state;
+	char *key = PUBLIC;
+	struct seed s = plain;
+	s.image_user_keys = &key;
+	s.image_user_key_count = 1;
+	s.once = true;
+	struct seed_files f = build(&s);
+	assert_yaml(f.user_data.data, "users/0/name", "default");
+	assert_yaml(f.user_data.data, "users/0/ssh_authorized_keys/0", PUBLIC);
+	assert_yaml(f.user_data.data, "users/0/sudo", NULL);
+	assert_yaml(f.user_data.data, "users/1/name", "roost");
+	assert_yaml(f.user_data.data, "users/1/ssh_authorized_keys", NULL);
+	assert_yaml(f.user_data.data, "runcmd/0/1", "/etc/cloud/cloud-init.disabled");
+	seed_files_free(&f);
+	key = "no key\n- x";
+	assert_int_equal(seed_build(&s, &f, &(struct err)ERR_INIT), -1);
+}
+
 /* The host key joins a vendor-data where there is no other place for it. */
 static void vendor_data(void **state)
 {
@@ -537,6 +557,7 @@ int main(void)
 		cmocka_unit_test(without_keys),
 		cmocka_unit_test(the_callers_own),
 		cmocka_unit_test(a_password),
+		cmocka_unit_test(the_images_user),
 		cmocka_unit_test(vendor_data),
 		cmocka_unit_test(vendor_data_that_does_not_join),
 		cmocka_unit_test(comments_survive),
