@@ -148,8 +148,22 @@ static int check_against(
 	return 0;
 }
 
+/* libvirt lets two have the same disk, as long as one of them is off; so it is here. */
+static void tell_shared(struct adopted *a, const struct definition *other)
+{
+	for (size_t i = 0; i < a->guest->disk_count; i++)
+		for (size_t k = 0; k < other->disk_count; k++) {
+			const struct disk_def *mine = &a->guest->disks[i], *its = &other->disks[k];
+			if (mine->path && str_eq(mine->path, its->path) &&
+				!(mine->readonly && its->readonly))
+				adopt_tell(a, "devices/disk",
+					"'%.200s' is a disk of guest '%s', too: one of them runs at a time",
+					mine->path, other->name);
+		}
+}
+
 /* Neither a guest that is there nor one of these that comes before. */
-static int check_free(const struct adopting *all, const struct adopted *a, struct err *err)
+static int check_free(const struct adopting *all, struct adopted *a, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
 	if (guests_names(&names, NULL, err) < 0)
@@ -162,11 +176,17 @@ static int check_free(const struct adopting *all, const struct adopted *a, struc
 					err_set(err, ERR_REFUSED, "guest '%s' exists already",
 						*name))
 			return -1;
+		if (other)
+			tell_shared(a, other);
 	}
-	for (size_t i = 0; i < all->count; i++)
-		if (&all->all[i] != a && all->all[i].may && all->all[i].guest &&
-			check_against(a->guest, all->all[i].guest, err) < 0)
+	for (size_t i = 0; i < all->count; i++) {
+		const struct adopted *before = &all->all[i];
+		if (before == a || !before->may || before->taken || !before->guest)
+			continue;
+		if (check_against(a->guest, before->guest, err) < 0)
 			return -1;
+		tell_shared(a, before->guest);
+	}
 	return 0;
 }
 

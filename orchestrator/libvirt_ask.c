@@ -11,6 +11,8 @@
 #include "orchestrator/network_address.h"
 #include "orchestrator/paths.h"
 
+#define IN_A_COPY "in a copy of the file it can be changed or taken out"
+
 enum { ASK_MS = 30000 };
 
 static json_t *ask(
@@ -56,7 +58,7 @@ int libvirt_check_notes(const json_t *answer, const char *file, struct err *err)
 			continue;
 		_cleanup_free_ char *text = libvirt_note_text(note);
 		err_set(err, ERR_REFUSED, "%s: %s", file, text);
-		return err_hint(err, "in a copy of the file it can be changed or taken out");
+		return err_hint(err, IN_A_COPY);
 	}
 	return 0;
 }
@@ -82,11 +84,12 @@ struct definition *libvirt_definition(
 		libvirt_keep(json, old);
 	_cleanup_node_ struct node *root = node_from_json(json, &record, err);
 	_cleanup_definition_ struct definition *d = root ? definition_from_node(root, err) : NULL;
-	if (!d || definition_files(d, root, err) < 0) {
-		err_prefix(err, "%s", file);
-		return NULL;
-	}
-	return TAKE(d);
+	if (d && definition_files(d, root, err) == 0)
+		return TAKE(d);
+	_cleanup_free_ char *hint = xstrdup(err->hint);
+	err_hint(err, "%s%s" IN_A_COPY, hint, hint[0] ? "; " : "");
+	err_prefix(err, "%s", file);
+	return NULL;
 }
 
 int libvirt_network(const json_t *answer, const char *file, struct network *out, struct err *err)

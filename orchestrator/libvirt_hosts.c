@@ -17,20 +17,16 @@ json_t *libvirt_take_hosts(const struct network *n, const json_t *hosts)
 	json_t *told = json_array(), *host;
 	size_t i;
 	json_array_foreach (hosts, i, host) {
-		const char *mac = json_get_str(host, "mac", ""),
-			   *name = json_get_str(host, "name", NULL);
+		const char *mac = json_get_str(host, "mac", "");
 		json_t *reply = NULL;
 		struct err why = ERR_INIT;
 		if (has_it(n, host))
 			continue;
-		if (!name)
-			json_array_append_new(
-				told, json_sprintf("host %.20s is not taken: it has no name", mac));
-		else if (supervisor_call("roost-net-host",
-				 json_pack("{s:s, s:s, s:s, s:s}", "network", n->name, "mac", mac,
-					 "name", name, "address",
-					 json_get_str(host, "address", "")),
-				 &reply, &why) < 0)
+		if (supervisor_call("roost-net-host",
+			    json_pack("{s:s, s:s, s:s, s:s}", "network", n->name, "mac", mac,
+				    "name", json_get_str(host, "name", ""), "address",
+				    json_get_str(host, "address", "")),
+			    &reply, &why) < 0)
 			json_array_append_new(told,
 				json_sprintf("host %.20s is not taken: %s", mac, why.message));
 		json_decref(reply);

@@ -20,24 +20,70 @@ static int bits_of(const xmlNode *ip)
 	return m == (bits ? 0xffffffffU << (32 - bits) : 0) ? bits : -1;
 }
 
-static void read_hosts(struct reading *r, xmlNode *dhcp)
+/* NULL: an address can be kept for it. */
+static const char *why_not(
+	const json_t *hosts, const char *subnet, int bits, const char *mac, const char *address)
+{
+	struct in_addr net, one;
+	size_t i;
+	json_t *other;
+	if (!mac || !address)
+		return "only hosts with a MAC address and an address are taken";
+	if (inet_pton(AF_INET, subnet, &net) != 1 || inet_pton(AF_INET, address, &one) != 1 ||
+		bits < 1 || bits > 32 || ((ntohl(net.s_addr) ^ ntohl(one.s_addr)) >> (32 - bits)))
+		return "its address is not of this network";
+	if (net.s_addr == one.s_addr)
+		return "its address is the network's own";
+	json_array_foreach (hosts, i, other)
+		if (str_eq(json_get_str(other, "mac", NULL), mac) ||
+			str_eq(json_get_str(other, "address", NULL), address))
+			return "another host has its address, or its MAC address";
+	return NULL;
+}
+
+/* In the names of the network every host has one. */
+static char *name_by(const char *address)
+{
+	char *name = str_fmt("host-%s", address);
+	for (char *c = name; *c; c++)
+		if (*c == '.')
+			*c = '-';
+	return name;
+}
+
+static void tell_ranges(struct reading *r, xmlNode *dhcp)
+{
+	for (xmlNode *range = x_child(dhcp, "range"); range; range = x_next(range))
+		x_note(r, range, false,
+			"guests have an address each from before their first boot here");
+}
+
+static void read_hosts(struct reading *r, xmlNode *dhcp, const char *subnet, int bits)
 {
 	json_t *hosts = json_array();
 	for (xmlNode *h = x_child(dhcp, "host"); h; h = x_next(h)) {
 		const char *mac = x_attr(h, "mac"), *name = x_attr(h, "name"),
 			   *ip = x_attr(h, "ip");
-		_cleanup_free_ char *lower = lower_hex(mac);
-		if (!lower || !ip)
-			x_note(r, h, false,
-				"only hosts with a MAC address and an address are taken");
+		_cleanup_free_ char *lower = lower_hex(mac), *made = ip ? name_by(ip) : NULL;
+		const char *why = why_not(hosts, subnet, bits, lower, ip);
+		if (why)
+			x_note(r, h, false, "%s", why);
 		else
-			json_array_append_new(hosts, json_pack("{s:s, s:s*, s:s}", "mac", lower,
-							     "name", name, "address", ip));
+			json_array_append_new(
+				hosts, json_pack("{s:s, s:s, s:s}", "mac", lower, "name",
+					       name ? name : made, "address", ip));
 	}
-	for (xmlNode *range = x_child(dhcp, "range"); range; range = x_next(range))
-		x_note(r, range, false,
-			"guests have an address each from before their first boot here");
+	tell_ranges(r, dhcp);
 	json_object_set_new(r->more, "hosts", hosts);
+}
+
+/* Guests' IPv6 addresses are made of their MAC addresses, and told by advertisements. */
+static void tell_six(struct reading *r, xmlNode *ip)
+{
+	xmlNode *dhcp = x_child(ip, "dhcp");
+	for (xmlNode *h = x_child(dhcp, "host"); h; h = x_next(h))
+		x_note(r, h, false, "its IPv6 address is made of its MAC address here");
+	tell_ranges(r, dhcp);
 }
 
 static void read_addresses(struct reading *r, xmlNode *network, bool isolated)
@@ -58,14 +104,14 @@ static void read_addresses(struct reading *r, xmlNode *network, bool isolated)
 		json_object_set_new(
 			r->out, six ? "address6" : "address", json_sprintf("%s/%d", address, bits));
 		if (six) {
-			x_pass(ip);
+			tell_six(r, ip);
 			continue;
 		}
 		four = true;
 		xmlNode *dhcp = x_child(ip, "dhcp");
 		if (!dhcp)
 			x_remark(r, ip, "had no DHCP: guests are told their addresses by it here");
-		read_hosts(r, dhcp);
+		read_hosts(r, dhcp, address, bits);
 	}
 	if (!four)
 		x_note(r, network, true, "a network without an IPv4 address has no equivalent%s",

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "orchestrator/adopt.h"
@@ -19,8 +20,12 @@ static json_t *read_file(const char *file, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
 	_cleanup_free_ char *folder = NULL;
-	if (written_read(file, &text, &folder, err) < 0)
+	if (written_read(file, &text, &folder, err) < 0) {
+		if (geteuid() != 0 && access(file, F_OK) == 0 && access(file, R_OK) < 0)
+			err_hint(err,
+				"`sudo roost adopt` reads what is root's, as libvirt's files are");
 		return NULL;
+	}
 	if (!libvirt_is_xml(&text)) {
 		err_set(err, ERR_USAGE, "'%s' is no XML", file);
 		return NULL;
@@ -42,6 +47,37 @@ static int take_network(struct adopted *a, struct err *err)
 		json_pack("{s:o}", "definition", network_to_json(&a->network)), &reply, err);
 	json_decref(reply);
 	return result;
+}
+
+static bool is_guests(const struct adopted *a, const json_t *host)
+{
+	size_t i;
+	json_t *nic;
+	const json_t *definition = json_object_get(a->answer, "definition");
+	if (a->is_network)
+		return false;
+	json_array_foreach (json_object_get(definition, "interfaces"), i, nic)
+		if (str_eq(json_get_str(nic, "mac", NULL), json_get_str(host, "mac", NULL)))
+			return true;
+	return strcasecmp(json_get_str(definition, "name", ""), json_get_str(host, "name", "")) ==
+	       0;
+}
+
+/* Those that are none of these guests', before a guest is issued an address that is kept for one of them. */
+static void take_strangers(const struct adopting *all, const struct adopted *a)
+{
+	size_t i;
+	json_t *host;
+	_cleanup_json_ json_t *strangers = json_array();
+	json_array_foreach (json_object_get(a->answer, "hosts"), i, host) {
+		bool known = false;
+		for (size_t k = 0; k < all->count && !known; k++)
+			known = is_guests(&all->all[k], host);
+		if (!known)
+			json_array_append(strangers, host);
+	}
+	json_decref(
+		libvirt_take_hosts(&a->network, strangers)); /* take_hosts() tells what was not */
 }
 
 /* Last of all: the guests have the addresses that were kept for them. */
@@ -155,6 +191,8 @@ static void one(struct adopting *all, struct adopted *a, bool dry, bool quiet)
 	if (a->may && !dry)
 		a->taken = (a->is_network ? take_network(a, &a->err)
 					  : take_guest(a, quiet, &a->err)) == 0;
+	if (a->taken && a->is_network)
+		take_strangers(all, a);
 	a->may = a->may && (dry || a->taken);
 	if (!quiet)
 		tell(a, dry);

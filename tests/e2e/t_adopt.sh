@@ -106,21 +106,34 @@ another bios future
 sed -i "s/0000010</0000017</; s/:00:10'/:00:17'/; s/pc-q35-7.2/pc-q35-99.0/
 	s|<devices>|<devices><disk type='file' device='cdrom'><source file='$vm/gone.iso'/><target dev='sda' bus='sata'/></disk>|" "$TMPDIR/future.xml"
 head -c 1000 "$etc/bios.xml" >"$TMPDIR/cut.xml"
+another bios crowded
+sed -i "s/network='default'/network='small'/; s/0000010</0000018</; s/:00:10'/:00:18'/" "$TMPDIR/crowded.xml"
+# all five addresses that it has for guests are kept for others
+hosts=$(for n in 2 3 4 5 6; do echo "<host mac='52:54:00:00:00:9$n' ip='10.99.0.$n'/>"; done)
+cat >"$TMPDIR/small.xml" <<-END
+	<network><name>small</name><forward/><ip address='10.99.0.1' prefix='29'><dhcp>
+	$hosts<host mac='52:54:00:00:00:97' name='far' ip='10.98.0.2'/></dhcp></ip></network>
+END
 check_status 5 roost adopt "$TMPDIR/passed.xml" "$TMPDIR/lost.xml" "$TMPDIR/running.xml" "$TMPDIR/elsewhere.xml" "$TMPDIR/cut.xml" \
-	"$TMPDIR/nosuch.xml" "$etc"/*.xml "$TMPDIR/same-uuid.xml" "$TMPDIR/same-mac.xml" "$TMPDIR/future.xml" "$etc"/networks/*.xml
+	"$TMPDIR/nosuch.xml" "$TMPDIR/crowded.xml" "$TMPDIR/small.xml" "$etc"/*.xml "$TMPDIR/same-uuid.xml" "$TMPDIR/same-mac.xml" "$TMPDIR/future.xml" "$etc"/networks/*.xml
 check_match "what stops it" "^Guest 'passed' not taken: .*devices/hostdev" "$out"
 check_match "a disk that is not there" "^Guest 'lost' not taken: .*disks\[0\].path: cannot read '$vm/none.qcow2'" "$out"
 check_match "it runs" "^Guest 'running' not taken: guest 'running' runs under libvirt; .virsh shutdown running. first" "$out"
 check_match "its network" "^Guest 'elsewhere' not taken: there is no network 'lab'" "$out"
 check_match "a file that is cut" "^File '$TMPDIR/cut.xml' not taken: .*it is no XML" "$out"
+check_match "an address that is kept for somebody is not issued" "^Guest 'crowded' not taken: .*no address left" "$out"
+check_match "one that cannot be kept" "^    line 6: ip/dhcp/host\[6\]: its address is not of this network" "$out"
 check_match "no file" "^File '$TMPDIR/nosuch.xml' not taken" "$out"
 check_match "its UUID" "^Guest 'same-uuid' not taken: guest 'bios' exists already, and has the UUID 11111111-2222-4333-8444-000000000010" "$out"
 check_match "its MAC address" "^Guest 'same-mac' not taken: guest 'bios' exists already, and has the MAC address 52:54:00:00:00:10" "$out"
 check_match "another QEMU" "^    os/type/@machine: this QEMU has no 'pc-q35-99.0'" "$out"
 check_match "an ISO image that is gone" "^    devices/disk: '$vm/gone.iso' is not there: the drive is empty" "$out"
-check_match "the sum" "8 of 16 were not taken" "$out"
+check_match "the sum" "9 of 18 were not taken" "$out"
 check_eq "who is there" "bios cdrom future generic kernel two uefi" "$(roost list --all --name | xargs)"
+check_match "the same disk" "^    devices/disk: '$vm/bios.qcow2' is a disk of guest 'bios', too: one of them runs at a time" "$out"
+check_match "its name, its address" "host-10-99-0-2 .*10.99.0.2" "$(roost net-dumpxml small | tr \' ' ')"
 roost undefine future
+roost net-undefine small
 check_status 5 roost adopt "$etc/bios.xml" "$etc/networks/default.xml"
 check_match "twice" "^Guest 'bios' not taken: guest 'bios' exists already" "$out"
 check_match "a network" "^Network 'default' not taken: network 'default' exists already" "$out"
@@ -154,6 +167,8 @@ for name in bios uefi two kernel cdrom generic; do
 	roost dumpxml $name >"$TMPDIR/dumped"
 	[ ! -r /usr/share/libvirt/schemas/domain.rng ] || xmllint --noout --relaxng /usr/share/libvirt/schemas/domain.rng "$TMPDIR/dumped" 2>"$TMPDIR/said" ||
 		fail "$name: $(cat "$TMPDIR/said")"
+	# libvirt's own, with a driver that needs no daemon
+	[ ! -x /usr/bin/virsh ] || /usr/bin/virsh -q -c test:///default define "$TMPDIR/dumped"
 	was=$(roost dumpyaml $name)
 	roost define "$TMPDIR/dumped" 2>&1
 	check_eq "$name is the same" "$was" "$(roost dumpyaml $name)"
