@@ -26,12 +26,23 @@ if [ "${ROOST_SSH_TEST_INSIDE-}" != yes ]; then
 	for program in /usr/sbin/sshd /usr/sbin/dropbear dropbearconvert ssh-keygen ssh-agent python3 pgrep; do
 		command -v "$program" >/dev/null || lacking "$program"
 	done
-	ROOST_SSH_TEST_DIR=$(mktemp -d "${TMPDIR:-/tmp}/ssh-XXXXXX")
-	export ROOST_SSH_TEST_DIR ROOST_SSH_TEST_INSIDE=yes
-	trap 'rm -rf "$ROOST_SSH_TEST_DIR"' EXIT
+	# each part in a world of its own, side by side: most of their time they wait
+	export ROOST_SSH_TEST_INSIDE=yes
+	folder=$(mktemp -d "${TMPDIR:-/tmp}/ssh-XXXXXX")
+	chmod 755 "$folder"
+	trap 'rm -rf "$folder"' EXIT
 	trap 'exit 1' HUP INT TERM
+	for part in climb exec copy servers; do
+		mkdir "$folder/$part"
+		ROOST_SSH_TEST_DIR=$folder/$part unshare --net --mount --pid --fork --kill-child --mount-proc \
+			sh "$here/t_ssh.sh" $part "$@" >"$folder/$part.log" 2>&1 &
+		echo $! >"$folder/$part.pid"
+	done
 	status=0
-	unshare --net --mount --pid --fork --kill-child --mount-proc sh "$here/t_ssh.sh" "$@" || status=$?
+	for part in climb exec copy servers; do
+		wait "$(cat "$folder/$part.pid")" || status=$?
+		cat "$folder/$part.log"
+	done
 	exit "$status"
 fi
 
