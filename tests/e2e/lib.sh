@@ -99,7 +99,7 @@ need_networks() {
 # need FILE...: of $GUESTS (pico.raw, filler.raw, tiny-vmlinuz, tiny-initrd, tiny.qcow2, cloud.qcow2): else it is lacking()
 need() {
 	for need_file; do
-		[ -r "$GUESTS/$need_file" ] || lacking "$need_file (scripts/pico-guest, tiny-guest, cloud-guest)"
+		[ -r "$GUESTS/$need_file" ] || lacking "$need_file (scripts/pico-guest, tiny-guest, cloud-guest, installer-iso)"
 	done
 }
 # pico NAME [KEY...]: defines a guest on its own copy of the pico disk, with these lines added; without "interfaces: ..." it

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""png.py FILE: decodes a PNG as the specification says, and prints "WIDTH HEIGHT COLOURS"; fails if it is none."""
+"""png.py FILE [TEXT]: decodes a PNG as the specification says, and prints "WIDTH HEIGHT COLOURS"; fails if it is none.
+
+With TEXT it also fails unless that can be read: on a screen of cells of 8 by 16 pixels, whatever its font, as a row of cells
+that are equal where TEXT's letters are, differ where they do, and are blank where TEXT is.
+"""
 import struct
 import sys
 import zlib
@@ -22,20 +26,49 @@ assert names[0] == b"IHDR" and names[-1] == b"IEND", names
 assert depth == 8 and kind in (2, 6) and not interlaced, (depth, kind, interlaced)
 size = 3 if kind == 2 else 4
 rows, stride, colours, above = zlib.decompress(pixels), width * size, set(), bytearray(width * size)
+lines = []
 assert len(rows) == height * (stride + 1), "it is not whole"
 
 
-def paeth(a, b, c):
-    p = a + b - c
-    return min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
+def paeth(left, up, corner):
+    by_left, by_up, by_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+    if by_left <= by_up and by_left <= by_corner:
+        return left
+    return up if by_up <= by_corner else corner
+
+
+def unfiltered(kind, row, above):
+    if kind == 0:
+        return row
+    if kind == 2:
+        return bytearray(a + b & 255 for a, b in zip(row, above))
+    for x in range(stride):
+        left, corner = (row[x - size], above[x - size]) if x >= size else (0, 0)
+        guess = left if kind == 1 else (left + above[x]) // 2 if kind == 3 else paeth(left, above[x], corner)
+        row[x] = row[x] + guess & 255
+    return row
 
 
 for y in range(height):
-    filtered, row = rows[y * (stride + 1)], bytearray(rows[y * (stride + 1) + 1 : (y + 1) * (stride + 1)])
-    for x in range(stride) if filtered else ():
-        left, corner = (row[x - size], above[x - size]) if x >= size else (0, 0)
-        guess = (0, left, above[x], (left + above[x]) // 2, paeth(left, above[x], corner))[filtered]
-        row[x] = (row[x] + guess) & 255
-    colours.update(bytes(row[x : x + 3]) for x in range(0, stride, size))
-    above = row
+    at = y * (stride + 1)
+    above = unfiltered(rows[at], bytearray(rows[at + 1 : at + 1 + stride]), above)
+    lines.append(bytes(above))
+    colours.update(zip(*(above[x::size] for x in range(3))))
+
+
+def reads(text, cells):
+    pairs = set(zip(text, cells))
+    one_to_one = len(pairs) == len(set(text)) == len({cell for _, cell in pairs})
+    return one_to_one and all((letter == " ") == (cell == cell[:size] * (8 * 16)) for letter, cell in pairs)
+
+
+def is_there(text):
+    for y in range(0, height - 15, 16):
+        cells = [b"".join(line[x : x + 8 * size] for line in lines[y : y + 16]) for x in range(0, stride, 8 * size)]
+        if any(reads(text, cells[x : x + len(text)]) for x in range(len(cells) - len(text) + 1)):
+            return True
+    return False
+
+
+assert len(sys.argv) < 3 or is_there(sys.argv[2]), f"'{sys.argv[2]}' cannot be read there"
 print(width, height, len(colours))
