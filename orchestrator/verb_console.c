@@ -266,11 +266,17 @@ static void attend_console(const struct found *f, int fd, int fifo, int watch, o
 	struct sink out = {0}; /* a terminal's, whatever is asked for */
 	while (copy_new(fd, &at, &out) == 0 && still_runs(f)) {
 		struct pollfd fds[] = {{.fd = watch, .events = POLLIN},
-			{.fd = input && fifo >= 0 ? STDIN_FILENO : -1, .events = POLLIN}};
+			{.fd = input && fifo >= 0 ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = fifo}};
 		poll(fds, ARRAY_SIZE(fds), 1000);
 		drain(watch);
 		if (fds[1].revents && type(fifo, &input))
 			return;
+		/* that QEMU has ended, even if the guest has another one already */
+		if (fds[2].revents & POLLERR) {
+			copy_new(fd, &at, &out);
+			return;
+		}
 	}
 }
 

@@ -329,9 +329,12 @@ static void ask_free(struct install_ask *a)
 	json_decref(a->disks);
 	json_decref(a->nics);
 	installer_close(&a->how);
-	if (a->root_password)
-		explicit_bzero(a->root_password, strlen(a->root_password));
-	free(a->root_password);
+	char *const secrets[] = {a->root_password, a->vnc_password};
+	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++) {
+		if (secrets[i])
+			explicit_bzero(secrets[i], strlen(secrets[i]));
+		free(secrets[i]);
+	}
 	for (size_t i = 0; i < a->made_count; i++) {
 		free(a->made[i].path);
 		free(a->made[i].backing);

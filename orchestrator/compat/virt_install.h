@@ -57,7 +57,7 @@ struct install_ask {
 	size_t file_count, size_count;
 	bool no_console;
 	char *root_password; /* made up, to be told; wiped */
-	const char *vnc_password;
+	char *vnc_password;  /* wiped */
 	/* disks that are to be made, until they are; then what to take back */
 	struct new_disk {
 		char *path, *backing, *backing_format;

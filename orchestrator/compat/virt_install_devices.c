@@ -123,7 +123,8 @@ int ask_graphics(struct install_ask *a, const char *text, struct err *err)
 	if (password && (!password[0] || strlen(password) > 8))
 		return err_set(err, ERR_USAGE, "Error: --graphics password= has 1 to 8 characters");
 	a->vnc = !str_eq(type, "none") && !a->no_video;
-	a->vnc_password = a->vnc ? password : NULL;
+	free(a->vnc_password);
+	a->vnc_password = a->vnc ? xstrdup(password) : NULL;
 	return 0;
 }
 

@@ -221,6 +221,7 @@ static int show(const struct install_ask *a, enum view view, bool *seen)
 /* How it is with a guest that was started here. */
 struct course {
 	bool off, crashed, destroyed;
+	int64_t run;    /* its Id, one more at each start */
 	bool restarted; /* after its installation, by roostd */
 };
 
@@ -230,6 +231,7 @@ static int look(const struct found *f, struct course *out, struct err *err)
 	if (guest_look(f, &s, err) < 0)
 		return -1;
 	*out = (struct course){.off = !s.number,
+		.run = s.number,
 		.crashed = s.state == GUEST_CRASHED,
 		.destroyed = strstr(s.reason, "destroy") && s.state == GUEST_SHUT_OFF};
 	return 0;
@@ -333,11 +335,15 @@ static int follow(const struct install_ask *a, const struct command *c, enum vie
 	}
 	if (c->texts[TEXT_WAIT])
 		return wait_for_end(a, c, view);
+	if (guest_find(a->name, &f, &err) < 0 || look(&f, &how, &err) < 0)
+		return install_fail(&err);
+	int64_t first = how.run;
 	int shown = show(a, view, &seen);
 	if (shown)
 		return shown;
-	if (guest_find(a->name, &f, &err) < 0 ||
-		(seen && wait_for_course(a, &f, deadline_in(SEEN_MS), &how, &err) < 0 &&
+	if (look(&f, &how, &err) < 0 ||
+		(seen && a->how.facts &&
+			wait_for_course(a, &f, deadline_in(SEEN_MS), &how, &err) < 0 &&
 			err.kind != ERR_TIMEOUT))
 		return install_fail(&err);
 	if (a->how.facts && !how.off && !how.restarted) {
@@ -345,7 +351,8 @@ static int follow(const struct install_ask *a, const struct command *c, enum vie
 		tell(a, "You can reconnect to the console to complete the installation process.\n");
 		return 0;
 	}
-	return finish(a, c, &how, view);
+	/* he who has left a console is not led back to it, as he is whose guest had gone */
+	return finish(a, c, &how, how.run == first ? VIEW_NONE : view);
 }
 
 int install(struct install_ask *a, const struct command *c)

@@ -1,0 +1,146 @@
+#!/bin/sh
+# virt-install from the start of the guest to its end: at a terminal, with a viewer, when it waits, when the guest powers off
+# instead of a reboot, and what reaches QEMU.
+# limit: 120
+. "$TOP/tests/e2e/lib.sh"
+need pico.raw pico-installer.iso
+iso=$(realpath "$GUESTS/pico-installer.iso")
+mkdir "$TMPDIR/bin" "$TMPDIR/images"
+for name in virt-install virsh; do
+	ln -s "$(command -v roost)" "$TMPDIR/bin/$name"
+done
+PATH=$TMPDIR/bin:$PATH
+unset DISPLAY
+export ROOST_LIBVIRT_IMAGES="$TMPDIR/images"
+uri=qemu:///$([ "$(id -u)" -eq 0 ] && echo system || echo session)
+
+disk() {
+	cp "$GUESTS/pico.raw" "$TMPDIR/images/$1.img"
+	echo "path=$TMPDIR/images/$1.img"
+}
+# vi OPTION...: without a terminal; what it says is in $TMPDIR/out and err
+vi() {
+	virt-install --memory 32 --network none "$@" >"$TMPDIR/out" 2>"$TMPDIR/err" </dev/null ||
+		fail "virt-install $*: $(cat "$TMPDIR/err")"
+}
+# waits NAME OPTION...: in the background; $pid
+waits() {
+	waits_name=$1
+	shift
+	virt-install --name "$waits_name" --memory 32 --network none --disk size=0.004 --graphics none --wait -1 "$@" \
+		>"$TMPDIR/$waits_name.out" 2>"$TMPDIR/$waits_name.err" </dev/null &
+	pid=$!
+	wait_until 30 console_has "$waits_name" INSTALLER-UP
+}
+# said NAME: what it said after it had begun to wait
+said() {
+	sed '1,/^Waiting for the installation/d' "$TMPDIR/$1.out"
+}
+# terminal STATUS STEP... -- OPTION...: what it showed is in $shown
+terminal() {
+	terminal_expected=$1 status=0
+	shift
+	shown=$(python3 "$TOP/tests/e2e/in_terminal.py" "$@") || status=$?
+	check_eq "status at a terminal: $shown" "$terminal_expected" $status
+}
+
+say "a console, and ^]"
+terminal 0 expect "Running text console command: virsh --connect $uri console one" expect PICO-UP type '^]' -- \
+	virt-install --name one --memory 32 --network none --import --disk "$(disk one)" --graphics none
+check_match "its end" '^Domain creation completed' "$shown"
+
+gone() {
+	roost destroy "$1"
+	roost undefine "$1" >/dev/null
+}
+gone one
+say "an installer's console: it is come back to after the reboot"
+terminal 0 expect INSTALLER-UP type i expect PICO-UP expect tick type x expect x type '^]' -- \
+	virt-install --name two --memory 32 --network none --location "$iso" --disk size=0.004 --graphics none
+check_match "what is said" 'Restarting guest' "$shown"
+check_eq "it runs from its disk" running "$(state two)"
+gone two
+
+say "left meanwhile"
+terminal 0 expect INSTALLER-UP type '^]' -- \
+	virt-install --name three --memory 32 --network none --location "$iso" --disk size=0.004 --autoconsole text
+check_match "what is said" 'You can reconnect to the console to complete the installation process' "$shown"
+gone three
+
+say "who waits: a reboot, a power-off, --noreboot, a destroy"
+waits w1 --location "$iso"
+type_to w1 i
+wait $pid
+check_eq "a reboot" "Domain has shutdown. Continuing.
+Domain creation completed.
+Restarting guest." "$(said w1)"
+wait_until 20 console_has w1 PICO-UP
+check_match "how to look, meanwhile" "virsh --connect $uri console w1" "$(cat "$TMPDIR/w1.err")"
+waits w2 --cdrom "$iso"
+type_to w2 p
+wait $pid
+gone w1
+check_eq "a power-off" "$(said w1)" "$(said w2)"
+check_eq "it runs" running "$(state w2)"
+check_match "the ISO is out" "^ sda +-$" "$(roost domblklist w2)"
+gone w2
+waits w3 --cdrom "$iso" --noreboot
+type_to w3 i
+wait $pid
+check_eq "--noreboot" "Domain has shutdown. Continuing.
+Domain creation completed.
+You can restart your domain by running:
+  virsh --connect $uri start w3" "$(said w3)"
+check_eq "it is off" "shut off" "$(state w3)"
+waits w4 --cdrom "$iso"
+virsh destroy w4 >/dev/null
+wait $pid
+check_eq "a destroy" "Domain has shutdown. Continuing.
+Domain creation completed.
+User stopped the VM. Not rebooting." "$(said w4)"
+check_eq "it is off" "shut off" "$(state w4)"
+roost undefine w3 >/dev/null
+roost undefine w4 >/dev/null
+
+say "who does not wait"
+vi --name w5 --cdrom "$iso" --disk size=0.004 --wait 0
+check_match "--wait 0" '^WARNING  Treating --wait 0 as --noautoconsole' "$(cat "$TMPDIR/err")"
+wait_until 30 console_has w5 INSTALLER-UP
+type_to w5 p
+wait_until 20 is_state w5 "shut off"
+
+say "--reinstall"
+vi --reinstall w5 --cdrom "$iso" --noautoconsole
+twice() {
+	[ "$(console_log w5 | grep -c INSTALLER-UP)" -eq 2 ]
+}
+wait_until 30 twice
+type_to w5 i
+wait_until 30 console_has w5 PICO-UP
+gone w5
+
+say "a system that there is, and --wait"
+virt-install --name w6 --memory 32 --network none --disk "$(disk w6)" --import --wait --noautoconsole >"$TMPDIR/w6.out" </dev/null &
+pid=$!
+wait_until 30 is_up w6
+virsh shutdown w6 >/dev/null
+wait $pid
+check_match "how it is started" "virsh --connect $uri start w6" "$(said w6)"
+
+say "a viewer"
+cat >"$TMPDIR/bin/xtigervncviewer" <<END
+#!/bin/sh
+python3 "$TOP/tests/e2e/vnc_login.py" "\${2-\$1}" sesame >"$TMPDIR/viewer"
+END
+chmod +x "$TMPDIR/bin/xtigervncviewer"
+DISPLAY=:9 vi --name v1 --disk "$(disk v1)" --import --graphics vnc,password=sesame
+check_eq "it was let in by the password" admitted "$(cat "$TMPDIR/viewer")"
+
+say "what reaches QEMU"
+vi --name q1 --disk "$(disk q1),bus=scsi,cache=none,serial=S1,readonly=on" --disk device=cdrom --import --noautoconsole --virt-type qemu --cpu qemu64,+x2apic \
+	--vcpus 1,maxvcpus=3 --network user,model=e1000,mac=52:54:00:11:22:33 --watchdog i6300esb,action=pause --boot network,hd --rng none --machine pc
+argv=$(roost dominfo --argv q1)
+for word in 'qemu64,\+x2apic' 'maxcpus=3' '"e1000".*"mac": ?"52:54:00:11:22:33"' '"scsi-hd".*"S1"' watchdog=pause i6300esb pc-i440fx '"read-only": ?true' '"cache.direct": ?true|"direct": ?true'; do
+	check_match "QEMU's $word" "$word" "$argv"
+done
+check_no_match "and not" 'virtio-rng' "$argv"
