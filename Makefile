@@ -99,7 +99,7 @@ images += sysprep_ops sysprep_script sysprep_stream sysprep_tar partition filesy
 shared += catalogue progress_bar
 roost  += verb_pull pull
 roost  += verb_dial verb_ssh_config verb_net_hosts uplinks
-roost  += compat/tool compat/virt_clone compat/virt_sysprep compat/virt_df compat/virt_host_validate compat/virt_viewer \
+roost  += compat/tool compat/virt_clone compat/virt_sysprep compat/sysprep_stage compat/virt_df compat/virt_host_validate compat/virt_viewer \
 	compat/virt_install compat/virt_install_parts compat/virt_install_disk compat/virt_install_os \
 	compat/virt_install_guest compat/virt_install_end compat/virt_install_xml compat/virt_install_cloud compat/virt_install_devices \
 	compat/cloud_localds compat/links verb_compat

@@ -172,7 +172,6 @@ static errcode_t rewrite_inline(
 	return code ? code : ext2fs_write_inode(v->fs, ino, inode);
 }
 
-/* Never longer than it was. */
 static errcode_t rewrite(struct ext_volume *v, ext2_ino_t ino, const struct buf *text)
 {
 	struct ext2_inode inode;
@@ -231,5 +230,23 @@ int ext_drop_lines(struct ext_volume *v, ext2_ino_t ino, const char *const *star
 	if (kept.len == was.len)
 		return 0;
 	errcode_t code = rewrite(v, ino, &kept);
+	return code ? ext_error(v, code, err, "cannot change a file") : 1;
+}
+
+int ext_change_field(
+	struct ext_volume *v, ext2_ino_t ino, const char *start, const char *now, struct err *err)
+{
+	_cleanup_buf_ struct buf was = {0}, text = {0};
+	int there = ext_read(v, ino, LINES_FILE_MAX, &was, err);
+	char *line = there > 0 ? was.data : NULL;
+	while (line && !str_starts(line, start))
+		line = (line = strchr(line, '\n')) ? line + 1 : NULL;
+	const char *rest = line ? strchr(line + strlen(start), ':') : NULL;
+	if (!rest || memchr(line, '\n', (size_t)(rest - line)))
+		return there < 0 ? -1 : 0;
+	buf_add(&text, was.data, (size_t)(line - was.data));
+	buf_str(&text, now);
+	buf_str(&text, rest + 1);
+	errcode_t code = rewrite(v, ino, &text);
 	return code ? ext_error(v, code, err, "cannot change a file") : 1;
 }

@@ -21,5 +21,8 @@ int ext_read(struct ext_volume *v, ext2_ino_t ino, size_t max, struct buf *out, 
 /* Lines that begin with one of `starts` leave a file. 1: there were some. */
 int ext_drop_lines(
 	struct ext_volume *v, ext2_ino_t ino, const char *const *starts, struct err *err);
+/* The first line that begins with `start`, up to its second ':' becomes `now`. 1: there is one. */
+int ext_change_field(
+	struct ext_volume *v, ext2_ino_t ino, const char *start, const char *now, struct err *err);
 
 #endif

@@ -3,6 +3,7 @@
  * program of its own so that nobody else links it and what a guest wrote is read where it can do no harm.
  *
  *	roost-sysprep PLAN	{"disks": [{"fd": 3, "name": "vda"}], "operations": ["logfiles", ...],
+ *				 "delete": ["/etc/x*"],
  *				 "files": 4}	a stream to be copied in: sysprep_stream.h
  *
  * The fds of disks are connections to an NBD server that has an export of that name. A line of JSON on
@@ -201,19 +202,24 @@ static const struct sysprep_op *op_named(const char *name)
 	return op->name ? op : NULL;
 }
 
-static int do_op(struct ext_tree *t, const char *name, json_t *done, struct err *err)
+static int do_rows(struct ext_tree *t, const char *name, const struct sysprep_row *row,
+	json_t *done, struct err *err)
 {
-	const struct sysprep_op *op = op_named(name);
-	if (!op)
-		return err_set(err, ERR_USAGE, "there is no operation '%s'", name);
 	t->files = t->folders = t->bytes = 0;
-	for (const struct sysprep_row *row = op->rows; row->pattern; row++)
+	for (; row->pattern; row++)
 		if (tree_do(t, row, err) < 0)
 			return err_prefix(err, "%s", name);
 	json_array_append_new(
 		done, json_pack("{s:s, s:I, s:I, s:I}", "name", name, "files", (json_int_t)t->files,
 			      "folders", (json_int_t)t->folders, "bytes", (json_int_t)t->bytes));
 	return 0;
+}
+
+static int do_op(struct ext_tree *t, const char *name, json_t *done, struct err *err)
+{
+	const struct sysprep_op *op = op_named(name);
+	return op ? do_rows(t, name, op->rows, done, err)
+		  : err_set(err, ERR_USAGE, "there is no operation '%s'", name);
 }
 
 static int do_all(struct job *j, struct err *err)
@@ -225,6 +231,12 @@ static int do_all(struct job *j, struct err *err)
 	json_array_foreach (json_object_get(j->plan, "operations"), i, name)
 		if (do_op(&tree, json_string_value(name), done, err) < 0)
 			return -1;
+	json_array_foreach (json_object_get(j->plan, "delete"), i, name) {
+		const struct sysprep_row rows[] = {
+			{ACT_REMOVE, json_string_value(name), NULL}, {0}};
+		if (do_rows(&tree, rows[0].pattern, rows, done, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "images/ext_file.h"
 #include "images/ext_write.h"
 #include "images/sysprep_stream.h"
 
@@ -35,6 +36,22 @@ static int enter(struct ext_tree *t, const char *folder, struct ext_volume **v,
 	return 0;
 }
 
+/* "root:HASH:19700:0:99999:7:::", in a file that keeps its owner and its mode. */
+static int set_password(struct ext_tree *t, const json_t *header, struct err *err)
+{
+	static const char file[] = "/etc/shadow";
+	struct ext_volume *v = NULL;
+	const char *user = json_get_str(header, "user", "");
+	ext2_ino_t ino = tree_find(t, file, &v);
+	_cleanup_free_ char *start = str_fmt("%s:", user);
+	_cleanup_free_ char *now = str_fmt("%s:%s:", user, json_get_str(header, "hash", ""));
+	int changed = ino ? ext_change_field(v, ino, start, now, err) : 0;
+	return changed > 0 ? 0
+	       : changed
+		       ? err_prefix(err, "%s", file)
+		       : err_set(err, ERR_NOT_FOUND, "there is no user '%s' in its %s", user, file);
+}
+
 int sysprep_files_put(struct ext_tree *t, int stream, uint64_t *count, struct err *err)
 {
 	struct ext_volume *v = NULL;
@@ -46,6 +63,11 @@ int sysprep_files_put(struct ext_tree *t, int stream, uint64_t *count, struct er
 	while ((got = sysprep_stream_next(&s, &header, err)) > 0) {
 		_cleanup_json_ json_t *owned = header;
 		const char *into = json_get_str(header, "into", NULL);
+		if (json_object_get(header, "user")) {
+			if (set_password(t, header, err) < 0)
+				return -1;
+			continue;
+		}
 		if (into) {
 			free(folder);
 			folder = xstrdup(into);

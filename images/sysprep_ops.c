@@ -249,6 +249,20 @@ int sysprep_choose(sysprep_set *set, const char *list, struct err *err)
 	return change(set, list, false, err);
 }
 
+int sysprep_check_pattern(const char *pattern, struct err *err)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789/._*?@%+,:-";
+	size_t len = strlen(pattern);
+	if (pattern[0] == '/' && len > 1 && pattern[len - 1] != '/' &&
+		!pattern[strspn(pattern, letters)] && !strstr(pattern, "//") &&
+		!str_ends(pattern, "/..") && !strstr(pattern, "/../") && !strstr(pattern, "**"))
+		return 0;
+	err_set(err, ERR_USAGE, "'%.200s' names no files to be removed", pattern);
+	return err_hint(err,
+		"it begins with '/', is of letters, digits and /._*?@%%+,:- only, and has no '..'");
+}
+
 int sysprep_skip(sysprep_set *set, const char *list, struct err *err)
 {
 	return change(set, list, true, err);

@@ -54,6 +54,8 @@ sysprep_set sysprep_usual(void);
  * and the nearest one that is.
  */
 int sysprep_choose(sysprep_set *set, const char *list, struct err *err);
+/* May files of that pattern be removed? ERR_USAGE: it is not absolute, or of letters that not every shell takes as they are. */
+int sysprep_check_pattern(const char *pattern, struct err *err);
 /* Takes those of a list "a,b" out. */
 int sysprep_skip(sysprep_set *set, const char *list, struct err *err);
 

@@ -98,7 +98,7 @@ static void add_row(struct buf *out, const struct sysprep_row *row)
 	buf_str(out, "\n");
 }
 
-char *sysprep_script(const json_t *operations, const char *archive)
+char *sysprep_script(const json_t *operations, const json_t *removed, const char *archive)
 {
 	struct buf out = {0};
 	size_t i;
@@ -109,6 +109,8 @@ char *sysprep_script(const json_t *operations, const char *archive)
 			if (str_eq(op->name, json_string_value(name)))
 				for (const struct sysprep_row *row = op->rows; row->pattern; row++)
 					add_row(&out, row);
+	json_array_foreach (removed, i, name)
+		add_row(&out, &(struct sysprep_row){ACT_REMOVE, json_string_value(name), NULL});
 	if (archive)
 		buf_fmt(&out, "tar -C / -xpf %s || exit 1\nrm -f %s\n", archive, archive);
 	buf_str(&out, end);

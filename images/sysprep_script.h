@@ -12,9 +12,9 @@
 #define SYSPREP_DONE "ROOST-SYSPREP-DONE"
 
 /*
- * `operations`: their names. `archive`, if it is not NULL, is a tar archive there, which is unpacked from the root
+ * `operations`: their names. `removed`: patterns of what goes after these, or NULL. `archive`, if it is not NULL, is a tar archive there, which is unpacked from the root
  * on when all is cleaned, and removed; where that fails, the script does. Freed by the caller.
  */
-char *sysprep_script(const json_t *operations, const char *archive);
+char *sysprep_script(const json_t *operations, const json_t *removed, const char *archive);
 
 #endif

@@ -53,6 +53,13 @@ static bool is_name(const char *name)
 	       !str_eq(name, ".") && !str_eq(name, "..");
 }
 
+/* A line of shadow(5) has them between colons. */
+static bool is_account(const char *user, const char *hash)
+{
+	return user[0] && hash[0] == '$' && strlen(user) < 64 && strlen(hash) < 256 &&
+	       !strpbrk(user, ":\n") && !strpbrk(hash, ":\n");
+}
+
 int sysprep_stream_next(struct sysprep_stream *s, json_t **out, struct err *err)
 {
 	json_t *header;
@@ -62,13 +69,19 @@ int sysprep_stream_next(struct sysprep_stream *s, json_t **out, struct err *err)
 	const char *into = json_get_str(header, "into", NULL);
 	const char *name = json_get_str(header, "name", "");
 	int64_t depth = json_get_int(header, "depth", 0), size = json_get_int(header, "size", 0);
-	bool sound = into ? into[0] == '/'
-			  : is_name(name) && depth >= 0 && depth < SYSPREP_FILES_DEPTH && size >= 0;
+	const char *user = json_get_str(header, "user", NULL);
+	bool sound =
+		user   ? is_account(user, json_get_str(header, "hash", ""))
+		: into ? into[0] == '/'
+		       : is_name(name) && depth >= 0 && depth < SYSPREP_FILES_DEPTH && size >= 0;
 	s->left = (uint64_t)size;
 	*out = header;
 	if (sound)
 		return 1;
-	err_set(err, ERR_USAGE, "'%.80s' cannot be copied: its name or depth", into ? into : name);
+	err_set(err, ERR_USAGE, "'%.80s' cannot be copied: its name or depth",
+		user   ? user
+		: into ? into
+		       : name);
 	json_decref(header);
 	return -1;
 }

@@ -7,6 +7,8 @@
  *	{"name": "conf.d", "depth": 0, "mode": 493, "folder": true}\n
  *	{"name": "x", "depth": 1, "link": "../conf"}\n
  *
+ *	{"user": "root", "hash": "$6$..."}\n	this user's password is of that hash, as crypt(3) makes it
+ *
  * Depth 0 is in the folder that was named; depth n+1 is in the last folder of depth n.
  */
 #ifndef IMAGES_SYSPREP_STREAM_H

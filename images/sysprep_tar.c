@@ -119,6 +119,13 @@ int sysprep_tar(int stream, int out, uint64_t *count, struct err *err)
 	while ((got = sysprep_stream_next(&s, &header, err)) > 0) {
 		_cleanup_json_ json_t *owned = header;
 		const char *into = json_get_str(header, "into", NULL);
+		if (json_object_get(header, "user")) {
+			err_set(err, ERR_REFUSED,
+				"passwords are set in ext2, ext3 and ext4 alone, offline");
+			err_hint(err,
+				"--run-command with `chpasswd -e` sets one in a guest that is booted for it");
+			break;
+		}
 		if (into)
 			enter(into, paths);
 		else if (take(out, &s, header, paths, err) < 0)

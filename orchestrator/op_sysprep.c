@@ -103,8 +103,8 @@ static json_t *plan(struct sysprep *s, struct launch *l, const json_t *args)
 		json_array_append_new(disks,
 			json_pack("{s:i, s:s}", "fd", launch_fd(l, TAKE_FD(s->server.fds[i])),
 				"name", s->disks[i].target));
-	json_t *p = json_pack(
-		"{s:o, s:O}", "disks", disks, "operations", json_object_get(args, "operations"));
+	json_t *p = json_pack("{s:o, s:O, s:O*}", "disks", disks, "operations",
+		json_object_get(args, "operations"), "delete", json_object_get(args, "delete"));
 	int stream = sysprep_files_stream(args);
 	if (stream >= 0)
 		json_object_set_new(p, "files", json_integer(launch_fd(l, dup(stream))));
@@ -269,6 +269,8 @@ static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 	/* it is cancelled no later than here */
 	if (signals_check(err) < 0)
 		return -1;
+	if (json_get_bool(args, "dry-run", false)) /* the new tops go, as when it fails */
+		return 0;
 	drop_unchanged(s);
 	snapshots_count_on(s->off.record);
 	/* until the change is made QEMU holds the disks: nobody starts the guest on what it was */
@@ -287,22 +289,36 @@ static void tell(const struct off *o, const json_t *args)
 	event_log_append_as(o->dir, o->d->issued.keeper_uid, event);
 }
 
+static int check_delete(const json_t *args, struct err *err)
+{
+	size_t i;
+	json_t *pattern;
+	json_array_foreach (json_object_get(args, "delete"), i, pattern)
+		if (sysprep_check_pattern(json_string_value(pattern) ?: "", err) < 0)
+			return -1;
+	return 0;
+}
+
 int op_sysprep(const json_t *args, json_t **ret, struct err *err)
 {
 	struct sysprep s = {.off = {.dir = -1}, .server = DISK_SERVER_NONE};
 	int64_t began = clock_ms();
-	int result = off_begin(&s.off, json_get_str(args, "name", ""), err);
+	bool dry = json_get_bool(args, "dry-run", false);
+	int result = check_delete(args, err) < 0
+			     ? -1
+			     : off_begin(&s.off, json_get_str(args, "name", ""), err);
 	if (result == 0)
 		result = sysprep(&s, args, err);
 	disk_server_end(&s.server);
 	if (result < 0 && s.off.d)
 		err_prefix(err, "guest '%s'", s.off.d->name);
 	if (result == 0) {
-		tell(&s.off, args);
+		if (!dry)
+			tell(&s.off, args);
 		json_object_set_new(s.answer, "ms", json_integer(clock_ms() - began));
 		*ret = json_incref(s.answer);
 	}
 	json_decref(s.answer);
-	off_end(&s.off, result);
+	off_end(&s.off, dry ? -1 : result);
 	return result;
 }

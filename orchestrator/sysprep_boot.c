@@ -370,7 +370,8 @@ static int clean(const struct alone *a, const json_t *args, struct err *err)
 {
 	_cleanup_buf_ struct buf said = {0};
 	const char *archive = sysprep_files_stream(args) < 0 ? NULL : ARCHIVE;
-	_cleanup_free_ char *script = sysprep_script(json_object_get(args, "operations"), archive);
+	_cleanup_free_ char *script = sysprep_script(
+		json_object_get(args, "operations"), json_object_get(args, "delete"), archive);
 	if (run_as_root(a, "sh -s", script, &said, err) < 0)
 		return err_prefix(err, "cleaning");
 	if (!said.data || !strstr(said.data, SYSPREP_DONE "\n"))

@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "orchestrator/password.h"
 
 enum { DEPTH_MAX = 32, MODE_BITS = 07777 };
 #define TOTAL_MAX ((off_t)1 << 30) /* it is in memory for a while */
@@ -116,4 +117,16 @@ int sysprep_pack(int out, const char *what, const char **dir, struct err *err)
 		return -1;
 	*dir = colon + 1;
 	return 0;
+}
+
+int sysprep_pack_password(int out, const char *what, struct err *err)
+{
+	const char *colon = strchr(what, ':');
+	if (!colon || colon == what || !colon[1])
+		return err_set(err, ERR_USAGE, "--password '%.200s' is not USER:FILE", what);
+	_cleanup_free_ char *user = strndup(what, (size_t)(colon - what));
+	_cleanup_free_ char *hash = password_hash_of(colon + 1, NULL, err);
+	return hash ? add_header(
+			      out, json_pack("{s:s, s:s}", "user", user, "hash", hash), user, err)
+		    : -1;
 }

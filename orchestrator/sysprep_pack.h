@@ -6,5 +6,7 @@
 
 /* "LOCAL:DIR", a file or a folder with all that is in it, behind what `out` has; and where DIR begins. */
 int sysprep_pack(int out, const char *what, const char **dir, struct err *err);
+/* "USER:FILE", a password in that file: its hash goes along (password.h). */
+int sysprep_pack_password(int out, const char *what, struct err *err);
 
 #endif

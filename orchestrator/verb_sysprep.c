@@ -66,8 +66,9 @@ static void print_recovered(const json_t *reply)
 	}
 }
 
-static void print(const char *guest, const json_t *reply)
+static void print(const char *guest, const json_t *reply, bool dry)
 {
+	const char *was = dry ? "would have been" : "was";
 	size_t i;
 	json_t *op, *fs;
 	print_recovered(reply);
@@ -80,11 +81,11 @@ static void print(const char *guest, const json_t *reply)
 				str_size((uint64_t)json_get_int(op, "bytes", 0)));
 	}
 	if (str_eq(json_get_str(reply, "way", NULL), "booted"))
-		printf("Guest '%s' was cleaned by booting it alone, over SSH, in %lld ms.\n", guest,
-			(long long)json_get_int(reply, "ms", 0));
+		printf("Guest '%s' %s cleaned by booting it alone, over SSH, in %lld ms.\n", guest,
+			was, (long long)json_get_int(reply, "ms", 0));
 	json_array_foreach (json_object_get(reply, "filesystems"), i, fs)
 		if (str_eq(json_get_str(fs, "mounted", NULL), "/"))
-			printf("Guest '%s' was cleaned %s (%s on %s) in %lld ms.\n", guest,
+			printf("Guest '%s' %s cleaned %s (%s on %s) in %lld ms.\n", guest, was,
 				json_get_str(reply, "way", ""), json_get_str(fs, "type", ""),
 				json_get_str(fs, "device", ""),
 				(long long)json_get_int(reply, "ms", 0));
@@ -116,7 +117,7 @@ static json_t *scripts(const struct cli *cli, struct err *err)
 	_cleanup_json_ json_t *list = json_array();
 	for (int i = 0; i < cli->repeated_count; i++) {
 		const char *name = cli->repeated[i].name, *value = cli->repeated[i].value;
-		if (str_eq(name, "copy-in"))
+		if (!str_starts(name, "run"))
 			continue;
 		json_t *one = str_eq(name, "run")
 				      ? script_file(value, err)
@@ -134,10 +135,29 @@ static json_t *request(const struct cli *cli, const char *name, struct err *err)
 {
 	_cleanup_json_ json_t *names = operations(cli, err);
 	_cleanup_json_ json_t *texts = names ? scripts(cli, err) : NULL;
+	_cleanup_json_ json_t *gone = json_array();
+	for (int i = 0; i < cli->repeated_count; i++)
+		if (str_eq(cli->repeated[i].name, "delete"))
+			json_array_append_new(gone, json_string(cli->repeated[i].value));
 	if (!texts)
 		return NULL;
-	return json_pack("{s:s, s:O, s:b, s:O}", "name", name, "operations", names, "boot",
-		cli_flag(cli, "boot"), "scripts", texts);
+	return json_pack("{s:s, s:O, s:b, s:O, s:O, s:b}", "name", name, "operations", names,
+		"boot", cli_flag(cli, "boot"), "scripts", texts, "delete", gone, "dry-run",
+		cli_flag(cli, "dry-run"));
+}
+
+static int check_passwords(const struct cli *cli, struct err *err)
+{
+	bool password = false, boot = cli_flag(cli, "boot");
+	for (int i = 0; i < cli->repeated_count; i++) {
+		password = password || str_eq(cli->repeated[i].name, "password");
+		boot = boot || str_starts(cli->repeated[i].name, "run");
+	}
+	if (!password || !boot)
+		return 0;
+	err_set(err, ERR_USAGE,
+		"roost sysprep: --password is set offline, and with the other options the guest is booted");
+	return err_hint(err, "do it in two steps");
 }
 
 /* What comes along, an open file, and into which folders; 0 and *out -1: nothing. */
@@ -148,14 +168,19 @@ static int pack(const struct cli *cli, json_t *args, int *out, struct err *err)
 	const char *folder;
 	if (files < 0)
 		return err_errno(err, "cannot make a file in memory");
+	bool any = false;
 	for (int i = 0; i < cli->repeated_count; i++) {
-		if (!str_eq(cli->repeated[i].name, "copy-in"))
+		const char *name = cli->repeated[i].name, *value = cli->repeated[i].value;
+		any = any || str_eq(name, "copy-in") || str_eq(name, "password");
+		if (str_eq(name, "password") && sysprep_pack_password(files, value, err) < 0)
+			return -1;
+		if (!str_eq(name, "copy-in"))
 			continue;
-		if (sysprep_pack(files, cli->repeated[i].value, &folder, err) < 0)
+		if (sysprep_pack(files, value, &folder, err) < 0)
 			return -1;
 		json_array_append_new(folders, json_string(folder));
 	}
-	if (!json_array_size(folders))
+	if (!any)
 		return 0;
 	if (lseek(files, 0, SEEK_SET) < 0)
 		return err_errno(err, "cannot collect what is to be copied");
@@ -172,7 +197,7 @@ static int run_sysprep(const struct cli *cli, struct err *err)
 		return list_operations(cli);
 	if (!cli->count)
 		return err_set(err, ERR_USAGE, "roost sysprep: which guest?");
-	if (guest_find(cli->operands[0], &f, err) < 0)
+	if (check_passwords(cli, err) < 0 || guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
 	_cleanup_json_ json_t *args = request(cli, f.name, err);
 	_cleanup_close_ int files = -1;
@@ -185,7 +210,7 @@ static int run_sysprep(const struct cli *cli, struct err *err)
 		cli_print_json(reply);
 		return 0;
 	}
-	print(f.name, reply);
+	print(f.name, reply, cli_flag(cli, "dry-run"));
 	json_decref(reply);
 	return 0;
 }
@@ -201,6 +226,11 @@ const struct verb verb_sysprep = {"sysprep", "[NAME]",
 		{"run-command", "COMMAND" OPTION_REPEATS, 0, "the same with a line for its shell"},
 		{"copy-in", "LOCAL:DIR" OPTION_REPEATS, 0,
 			"afterwards a file or a folder is copied into it, root's"},
+		{"delete", "PATTERN" OPTION_REPEATS, 0,
+			"files and folders of that name are removed, too: /var/lib/x*"},
+		{"password", "USER:FILE" OPTION_REPEATS, 0,
+			"this user's is the one line in FILE; `-` asks for it"},
+		{"dry-run", NULL, 'n', "tell what would be removed, and change nothing"},
 		{"boot", NULL, 0, "boot it alone and do it over SSH, as where offline is no way"},
 		{"list-operations", NULL, 0,
 			"what there is to do; * is done unless told otherwise, - is not done here"}},

@@ -32,6 +32,8 @@ on_disk() {
 say "a script that fails: nothing has happened"
 was=$(whole)
 printf '#!/bin/sh\necho no luck >&2\nexit 3\n' >fails
+check_status 2 roost sysprep a --run fails --password root:script
+check_match "in what lies still alone" "--password is set offline" "$out"
 check_status 6 roost sysprep a --run fails
 check_match "its words" "guest 'a': booted alone: the script 'fails': exited with status 3: no luck" "$out"
 check_eq "as it was" "$was" "$(whole)"
@@ -62,7 +64,8 @@ echo key >keys/authorized_keys
 dd if=/dev/urandom of=big bs=1001 count=3000 2>/dev/null
 # shellcheck disable=SC2016 # the guest's shell expands it
 roost sysprep a --run script --run-command 'echo "$(id -un) $(wc -l </root/made-by)" >/root/command' \
-	--copy-in conf.d:/etc --copy-in motd:/etc/ --run-command "mkdir -p '/root/it'\''s' /root/.ssh; cat /root/command >>/root/twice" \
+	--copy-in conf.d:/etc --copy-in motd:/etc/ --run-command "mkdir -p '/root/it'\''s' /root/.ssh; cat /root/command >>/root/twice; touch /root/gone-a /root/gone-b" \
+	--delete '/root/gone-*' \
 	--copy-in big:"/root/it's" --copy-in keys/authorized_keys:/root --copy-in "it's":/ >said
 cat said
 check_match "the way it took" "Guest 'a' was cleaned by booting it alone, over SSH, in [0-9]+ ms" "$(cat said)"
@@ -78,7 +81,7 @@ check_eq "one with a long name" deep "$(debugfs -R "cat /etc/conf.d/deep/$long" 
 check_match "a link" "[Ll]ink" "$(debugfs -R 'stat /etc/conf.d/link' root.raw 2>/dev/null)"
 check_match "root's, with its mode" 'Mode: +0750 .*User: +0 +Group: +0 ' "$(debugfs -R 'stat /etc/conf.d' root.raw 2>/dev/null | paste -s -d ' ' -)"
 ! debugfs -R "stat /.roost-copy-in" root.raw 2>&1 | grep -q ^Inode: || fail "the archive is still there"
-for path in /etc/ssh/ssh_host_rsa_key /home/ann/.ssh /var/log/messages /var/log/deep/er/x.log /root/.bash_history /tmp/.hidden; do
+for path in /etc/ssh/ssh_host_rsa_key /home/ann/.ssh /var/log/messages /var/log/deep/er/x.log /root/.bash_history /tmp/.hidden /root/gone-a /root/gone-b; do
 	! debugfs -R "stat $path" root.raw 2>&1 | grep -q ^Inode: || fail "$path is still there"
 done
 debugfs -R "stat /var/log/deep/er" root.raw 2>&1 | grep -q ^Inode: || fail "a folder is gone"
