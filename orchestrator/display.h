@@ -10,7 +10,7 @@ enum {
 
 /* The unix socket of a running guest's VNC; freed by the caller. ERR_REFUSED if it has none. */
 char *display_socket(const char *word, struct err *err);
-/* "ssh -N -L 5901:SOCKET this-host": for somebody at another machine; freed by the caller. */
+/* "ssh -N -L 5901:SOCKET USER@HOST": for somebody at another machine; freed by the caller. */
 char *display_tunnel(const char *socket);
 
 #endif

@@ -4,10 +4,14 @@
  */
 #include "orchestrator/verbs.h"
 
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "orchestrator/access.h"
 #include "orchestrator/display.h"
 #include "orchestrator/look.h"
 #include "orchestrator/paths.h"
@@ -29,11 +33,28 @@ char *display_socket(const char *word, struct err *err)
 	return NULL;
 }
 
+static bool is_member(const char *user)
+{
+	const struct group *group = user ? getgrnam(ACCESS_GROUP) : NULL;
+	for (char **member = group ? group->gr_mem : NULL; member && *member; member++)
+		if (str_eq(*member, user))
+			return true;
+	return false;
+}
+
+/* Who can open the socket. Root can seldom log in: who has called sudo may, if he is in the group. */
+static const char *tunnel_user(void)
+{
+	const char *sudo = geteuid() == 0 ? getenv("SUDO_USER") : NULL;
+	const struct passwd *self = getpwuid(geteuid());
+	return is_member(sudo) ? sudo : self ? self->pw_name : "you";
+}
+
 char *display_tunnel(const char *socket)
 {
 	char host[256] = "this-host";
 	gethostname(host, sizeof(host) - 1);
-	return str_fmt("ssh -N -L %d:%s %s", VIEWER_PORT, socket, host);
+	return str_fmt("ssh -N -L %d:%s %s@%s", VIEWER_PORT, socket, tunnel_user(), host);
 }
 
 static int run_display(const struct cli *cli, struct err *err)

@@ -59,7 +59,10 @@ static int take_usual(json_t *keys, struct err *err)
 	if (json_array_size(keys))
 		return 0;
 	err_set(err, ERR_NOT_FOUND, "you have no public key in ~/.ssh");
-	return err_hint(err, "`roost keygen` makes one; -i names another");
+	return err_hint(err,
+		getenv("SSH_AUTH_SOCK")
+			? "`ssh-add -L >agent.pub` writes those of your agent, for `-i agent.pub`; `roost keygen` makes one"
+			: "`roost keygen` makes one; -i names another");
 }
 
 static json_t *params_of(const char *word, char name[64], struct err *err)
@@ -104,6 +107,8 @@ static int run_ssh_copy_id(const struct cli *cli, struct err *err)
 		return -1;
 	json_object_set(params, "keys", keys);
 	_cleanup_json_ json_t *answer = ssh_ask("authorize", params, COPY_MS, err);
+	if (!answer && err->kind == ERR_TIMEOUT && !err->hint[0])
+		err_hint(err, "`roost wait %s` tells what it is at", name);
 	if (!answer)
 		return err_prefix(err, "guest '%s'", name);
 	if (cli->json)

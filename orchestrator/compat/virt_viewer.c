@@ -20,8 +20,15 @@ static const struct option options[] = {{"connect", required_argument, NULL, 'c'
 	{"domain-name", no_argument, NULL, 'a'}, {"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'}, {"zoom", required_argument, NULL, 'z'},
 	{"hotkeys", required_argument, NULL, 'H'}, {"kiosk", no_argument, NULL, 'k'},
-	{"kiosk-quit", required_argument, NULL, 'k'}, {"direct", no_argument, NULL, 'd'},
-	{"shared", no_argument, NULL, 's'}, {"cursor", required_argument, NULL, 'k'}, {0}};
+	{"kiosk-quit", required_argument, NULL, 'q'}, {"direct", no_argument, NULL, 'd'},
+	{"shared", no_argument, NULL, 's'}, {"cursor", required_argument, NULL, 'C'}, {0}};
+
+static int refuse(int letter)
+{
+	_cleanup_free_ char *word = tool_option_word(options, letter);
+	return tool_refuse("virt-viewer", word,
+		"the window is that of TigerVNC or remote-viewer, which have menus for it");
+}
 
 static int take_option(int letter, struct words *w, const char **uri, char **argv)
 {
@@ -46,8 +53,7 @@ static int take_option(int letter, struct words *w, const char **uri, char **arg
 	case ':':
 		return tool_bad_option("virt-viewer", argv, options, letter);
 	default:
-		return tool_refuse("virt-viewer", argv[optind - 1],
-			"the window is that of TigerVNC or remote-viewer, which have menus for it");
+		return refuse(letter);
 	}
 	return 0;
 }

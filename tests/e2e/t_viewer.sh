@@ -17,7 +17,7 @@ roost=$(command -v roost)
 say "without a screen, or without a viewer"
 out=$(roost viewer screen)
 check_match "why" 'neither DISPLAY nor WAYLAND_DISPLAY is set' "$out"
-check_match "ssh" "ssh -N -L 5901:$socket [^ ]+, then a viewer to localhost:5901" "$out"
+check_match "ssh" "ssh -N -L 5901:$socket $(id -un)@$(uname -n), then a viewer to localhost:5901" "$out"
 check_match "a picture" '  roost screenshot screen$' "$out"
 check_match "the console" '  roost console screen$' "$out"
 check_match "no viewer" '^There is no TigerVNC and no remote-viewer here' \
@@ -38,6 +38,41 @@ view() {
 	DISPLAY=:9 PATH="$TMPDIR/bin:$PATH" roost viewer "$@"
 }
 login="python3 $TOP/tests/e2e/vnc_login.py"
+
+# others than root have no sshd that lets them in
+if [ "$(id -u)" -eq 0 ] && [ -x /usr/sbin/sshd ] && [ -x /usr/bin/ssh ]; then
+	say "that line, typed at another machine"
+	mkdir -p /run/sshd
+	ssh-keygen -q -t ed25519 -N '' -f "$TMPDIR/key"
+	cat >"$TMPDIR/sshd.conf" <<-END
+		ListenAddress 127.0.0.1:2222
+		HostKey $TMPDIR/key
+		AuthorizedKeysFile $TMPDIR/key.pub
+		StrictModes no
+		UsePAM no
+		PidFile none
+	END
+	cat >"$TMPDIR/ssh.conf" <<-END
+		HostName 127.0.0.1
+		Port 2222
+		IdentityFile $TMPDIR/key
+		StrictHostKeyChecking no
+		UserKnownHostsFile /dev/null
+	END
+	/usr/sbin/sshd -D -e -f "$TMPDIR/sshd.conf" 2>"$TMPDIR/sshd.log" &
+	sshd=$!
+	wait_until 10 grep -q listening "$TMPDIR/sshd.log"
+	line=$(roost viewer screen --json | jq -r .tunnel)
+	eval "exec_ssh() { exec ssh -F '$TMPDIR/ssh.conf' ${line#ssh }; }"
+	exec_ssh 2>"$TMPDIR/ssh.log" &
+	tunnel=$!
+	wait_until 10 grep -q ' 0100007F:170D .* 0A ' /proc/net/tcp
+	check_eq "the viewer there is let in" admitted "$(python3 "$TOP/tests/e2e/vnc_login.py" 5901 '')"
+	kill $tunnel
+	wait $tunnel || :
+	kill $sshd
+	wait $sshd || :
+fi
 
 say "TigerVNC, by both of its names"
 viewer vncviewer 'TigerVNC Viewer 64-bit v1.12.0' <<END
