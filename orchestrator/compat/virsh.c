@@ -16,7 +16,8 @@ const struct virsh_command *virsh_row(size_t i)
 {
 	static const struct virsh_command *const groups[] = {virsh_life, virsh_lists, virsh_looks,
 		virsh_sizes, virsh_disks, virsh_nics, virsh_snapshots, virsh_misc, virsh_agents,
-		virsh_guestinfos, virsh_networks, virsh_net_updates, virsh_others};
+		virsh_guestinfos, virsh_networks, virsh_net_updates, virsh_hosts, virsh_events,
+		virsh_others};
 	for (size_t g = 0; g < ARRAY_SIZE(groups); g++)
 		for (const struct virsh_command *c = groups[g]; c->name; c++)
 			if (i-- == 0)

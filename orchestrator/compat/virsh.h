@@ -73,7 +73,8 @@ struct virsh_command {
 /* All rows, by group; each list ends with a row without a name. */
 extern const struct virsh_command virsh_life[], virsh_lists[], virsh_looks[], virsh_sizes[],
 	virsh_disks[], virsh_nics[], virsh_snapshots[], virsh_misc[], virsh_agents[],
-	virsh_guestinfos[], virsh_networks[], virsh_net_updates[], virsh_others[];
+	virsh_guestinfos[], virsh_networks[], virsh_net_updates[], virsh_hosts[], virsh_events[],
+	virsh_others[];
 /* What libvirt has and roost has not, with the sentence that says what to use; NULL if it is unknown. */
 const char *virsh_refusal(const char *command);
 /* The same of an option of a command that is there. */

@@ -144,6 +144,48 @@ static int run_domcontrol(struct virsh *v)
 	return 0;
 }
 
+/* The time is of all the host's CPUs together. */
+static int run_cpu_stats(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *list = NULL;
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	words_add(&w, "--cpu-total");
+	words_add(&w, f.name);
+	if (virsh_ask(v, NULL, &w, "domstats", &list) < 0)
+		return -1;
+	static const char *const rows[][2] = {
+		{"cpu_time", "cpu.time"}, {"user_time", "cpu.user"}, {"system_time", "cpu.system"}};
+	puts("Total:");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		long long ns = (long long)json_get_int(json_array_get(list, 0), rows[i][1], 0);
+		printf("\t%-12s %9lld.%09lld seconds\n", rows[i][0], ns / 1000000000,
+			ns % 1000000000);
+	}
+	return 0;
+}
+
+/* Operations of the keeper by libvirt's names (virDomainJobOperation). */
+static int run_domjobinfo(struct virsh *v)
+{
+	static const char *const names[][2] = {{"roost-save", "Save"}, {"roost-backup", "Backup"},
+		{"roost-snapshot", "Snapshot"}, {"roost-revert", "Snapshot revert"}};
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
+	if (virsh_domain(v, &f) < 0)
+		return -1;
+	if (guest_look(&f, &s, &err) < 0)
+		return virsh_reason(&err);
+	printf("%-17s %-12s\n", "Job type:", s.busy[0] ? "Unbounded" : "None");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_starts(s.busy, names[i][0]))
+			printf("%-17s %-12s\n", "Operation:", names[i][1]);
+	return 0;
+}
+
 /* "vda: no space" of a guest that a disk has stopped. */
 static int run_domblkerror(struct virsh *v)
 {
@@ -155,7 +197,8 @@ static int run_domblkerror(struct virsh *v)
 	if (guest_look(&f, &s, &err) < 0)
 		return virsh_reason(&err);
 	if (s.state == GUEST_IO_ERROR)
-		puts(s.reason);
+		printf("%.*s: %s\n", (int)strcspn(s.reason, ":"), s.reason,
+			strstr(s.reason, "no space") ? "no space" : "unspecified error");
 	else
 		virsh_say(v, "No errors found");
 	return 0;
@@ -339,6 +382,9 @@ const struct virsh_command virsh_looks[] = {
 	{"domuuid", {V_DOMAIN}, run_domuuid, "convert a domain name or id to domain UUID", NULL,
 		false},
 	{"domcontrol", {V_DOMAIN}, run_domcontrol, "domain control interface state", NULL, false},
+	{"cpu-stats", {V_DOMAIN, {"total", V_FLAG}}, run_cpu_stats, "show domain cpu statistics",
+		NULL, false},
+	{"domjobinfo", {V_DOMAIN}, run_domjobinfo, "domain job information", NULL, false},
 	{"domblkerror", {V_DOMAIN}, run_domblkerror, "Show errors on block devices", NULL, false},
 	{"vcpucount",
 		{V_DOMAIN, {"maximum", V_FLAG}, {"active", V_FLAG}, {"live", V_FLAG},

@@ -106,11 +106,6 @@ static const struct {
 	{"node-memory-tune", "use the host's /sys/kernel/mm/ksm"},
 	{"nodesuspend", "use systemctl suspend"},
 	{"sysinfo", "use dmidecode"},
-	{"nodecpumap nodecpustats nodememstats freecell maxvcpus",
-		"`roost nodeinfo` tells of this host"},
-	{"event", "use `roost events`"},
-	{"domjobinfo", "`roost list` tells what is at work"},
-	{"snapshot-parent", "use snapshot-info"},
 };
 
 const char *virsh_refusal(const char *command)
@@ -151,6 +146,7 @@ static const struct {
 	{"domjobabort", "postcopy", "roost does not migrate"},
 	{"domjobinfo", "completed keep-completed anystats rawstats",
 		"`roost events NAME` tells of what has ended"},
+	{"cpu-stats", "start count", "the time is of all CPUs together"},
 	{"domstats", "perf iothread memory dirtyrate vm enforce",
 		"there are --state, --cpu-total, --balloon, --vcpu, --interface, --block"},
 	{"domstats", "backing", "`roost image chain` tells of what a disk stands on"},

@@ -108,6 +108,20 @@ static int run_info(struct virsh *v)
 	return 0;
 }
 
+static int run_parent(struct virsh *v)
+{
+	struct found f;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *s = NULL;
+	if (named(v, &f, &w) < 0 || virsh_ask(v, NULL, &w, "snapshot-info", &s) < 0)
+		return -1;
+	const char *parent = json_get_str(s, "parent", NULL);
+	if (!parent)
+		return virsh_error("snapshot '%s' has no parent", json_get_str(s, "name", ""));
+	puts(parent);
+	return 0;
+}
+
 static int run_current(struct virsh *v)
 {
 	struct found f;
@@ -160,6 +174,8 @@ const struct virsh_command virsh_snapshots[] = {
 		run_list, "List snapshots for a domain", NULL, false},
 	{"snapshot-info", {V_DOMAIN, {"snapshotname", V_TEXT}, {"current", V_FLAG}}, run_info,
 		"snapshot information", NULL, false},
+	{"snapshot-parent", {V_DOMAIN, {"snapshotname", V_TEXT}, {"current", V_FLAG}}, run_parent,
+		"Get the name of the parent of a snapshot", NULL, false},
 	{"snapshot-current", {V_DOMAIN, {"name", V_FLAG}}, run_current, "Get the current snapshot",
 		NULL, false},
 	{"snapshot-revert",

@@ -41,7 +41,7 @@ mistake "undefine has no --storage here: --remove-all-storage removes the disks 
 	/usr/bin/virsh help 2>/dev/null |
 		awk '!/help keyword/ && NF > 1 && !/^Grouped/ { print "help", $1 }' >"$TMPDIR/commands"
 	/usr/bin/virsh "$(paste -s -d ';' "$TMPDIR/commands")" 2>/dev/null | sed -n '/SYNOPSIS/{n;p;}' |
-		awk '$1 !~ /list$/ { command = $1; for (rest = $0; match(rest, /--[a-z-]+/); rest = substr(rest, RSTART + RLENGTH))
+		awk '$1 !~ /^event$|list$/ { command = $1; for (rest = $0; match(rest, /--[a-z-]+/); rest = substr(rest, RSTART + RLENGTH))
 			print command, substr(rest, RSTART, RLENGTH) }' >"$TMPDIR/options"
 	cat "$TMPDIR/commands" "$TMPDIR/options" | virsh -q >/dev/null 2>"$TMPDIR/stderr"
 	check_eq "unknown here" "" "$(grep -E "unknown|doesn't" "$TMPDIR/stderr" | sort -u)"

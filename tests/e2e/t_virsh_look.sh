@@ -1,0 +1,78 @@
+#!/bin/sh
+# virsh: what becomes of guests as it happens, what is at work, and what the host has.
+. "$TOP/tests/e2e/lib.sh"
+. "$TOP/tests/e2e/virsh.sh"
+need pico.raw
+export ROOST_ACCEL_FALLBACK=tcg
+pico a
+pico b >/dev/null
+
+say "events"
+says lifecycle virsh event --list
+refuses "one of --list, --all, or --event <type> is required" virsh event a
+refuses "unknown event type nosuch; \`roost events\` tells of what else happens" virsh event --event nosuch
+answers 1 virsh event --all --timeout 1 <<'E2'
+event loop timed out$
+events received: 0$
+$
+E2
+virsh event a lifecycle --loop --timeout 60 >"$TMPDIR/of-a" 2>&1 &
+of_a=$!
+virsh event --event lifecycle --timestamp >"$TMPDIR/one" 2>&1 &
+listens() {
+	[ "$(find /proc/"$of_a"/fd -lname 'socket:*' | wc -l)" -gt 0 ]
+}
+wait_until 10 listens
+wait_until 10 roost list # roostd has taken both
+virsh -q start b 2>/dev/null
+virsh -q start a 2>/dev/null
+virsh -q suspend a
+virsh -q resume a
+
+say "what is at work, and the host"
+is_idle() {
+	[ "$(virsh -q domcontrol a)" = ok ]
+}
+wait_until 10 is_idle
+says "No errors found" virsh domblkerror a
+says "Job type:         None        " virsh domjobinfo a
+check_match "cpu-stats" '^	cpu_time            +[0-9]+\.[0-9]{9} seconds$' "$(virsh cpu-stats a)"
+check_match "maxvcpus" '^[0-9]+$' "$(virsh maxvcpus)"
+check_match "nodecpumap" "^CPU map:        [y-]{$(nproc --all)}\$" "$(virsh nodecpumap)"
+check_match "nodecpustats" '^user:           +[0-9]+$' "$(virsh nodecpustats)"
+check_match "nodememstats" "^total  : +$(awk '/^MemTotal/ { print $2 }' /proc/meminfo) KiB\$" "$(virsh nodememstats)"
+check_match "freecell" '^Total: [0-9]+ KiB$' "$(virsh freecell)"
+refuses "invalid argument: Range exceeds available cells" virsh freecell --cellno 999
+
+say "snapshots"
+virsh -q snapshot-create-as a s1
+virsh -q snapshot-create-as a s2
+says s1 virsh snapshot-parent a s2
+refuses "snapshot 's1' has no parent" virsh snapshot-parent a s1
+
+say "the end"
+virsh -q shutdown a
+is_off() {
+	[ "$(virsh -q domstate a)" = "shut off" ]
+}
+wait_until 20 is_off
+virsh -q start a --paused 2>/dev/null
+virsh -q destroy a
+has_all() {
+	[ "$(grep -c "Stopped" "$TMPDIR/of-a")" -eq 2 ]
+}
+wait_until 10 has_all
+kill "$of_a"
+sed "s/^event 'lifecycle' for domain 'a': //" "$TMPDIR/of-a" >"$TMPDIR/heard"
+answers 0 cat "$TMPDIR/heard" <<'E2'
+Started Booted$
+Suspended Paused$
+Resumed Unpaused$
+Shutdown Finished after guest request$
+Stopped Shutdown$
+Started Booted$
+Suspended Paused$
+Stopped Destroyed$
+E2
+check_match "the first of all" "^[-0-9]+ [0-9:.]+\+0000: event 'lifecycle' for domain 'b': Started Booted\$" "$(cat "$TMPDIR/one")"
+check_match "and no more" "^events received: 1\$" "$(cat "$TMPDIR/one")"
