@@ -72,7 +72,7 @@ roost  += verb_snapshot
 roostd += op_clone clone_source op_template roostd_clean
 roost  += verb_clone verb_template
 shared += df
-roostd += nic_issue op_nic op_df op_doctor doctor_guests doctor_networks doctor_processes
+roostd += nic_issue op_nic op_df op_file_look file_look op_doctor doctor_guests doctor_networks doctor_processes
 roostd += op_blockpull_off op_blockcommit_off image_remake image_stands
 roost  += verb_df df_running df_text
 shared += another claim failpoint
@@ -103,7 +103,7 @@ roost  += verb_dial verb_ssh_config verb_net_hosts uplinks
 roost  += compat/tool compat/virt_clone compat/virt_sysprep compat/sysprep_stage compat/virt_df compat/virt_host_validate compat/virt_viewer \
 	compat/virt_install compat/virt_install_parts compat/virt_install_disk compat/virt_install_os \
 	compat/virt_install_guest compat/virt_install_end compat/virt_install_xml compat/virt_install_cloud compat/virt_install_devices \
-	compat/cloud_localds compat/links verb_compat
+	compat/cloud_localds compat/links verb_compat file_look
 roost  += find_program verb_viewer viewer viewer_relay verb_ssh_keys
 fetch  := roost-fetch fetch_one fetch_part
 net    := roost-net holder holder_commands holder_ports holder_names holder_home holder_publish

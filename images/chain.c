@@ -130,7 +130,11 @@ static int add_link(
 int chain_backing_missing(const char *overlay, const char *backing, bool qcow2, struct err *err)
 {
 	err_set(err, ERR_NOT_FOUND, "'%s': its backing file '%s' is missing", overlay, backing);
-	_cleanup_free_ char *elsewhere = str_fmt("/PATH/TO/%s", backing + folder_length(backing));
+	/* who copied the overlay away may still stand where both were made */
+	const char *name = backing + folder_length(backing);
+	_cleanup_free_ char *here = realpath(name, NULL);
+	bool found = here && !str_eq(here, overlay);
+	_cleanup_free_ char *elsewhere = found ? xstrdup(here) : str_fmt("/PATH/TO/%s", name);
 	return hint_rebase(overlay, elsewhere, qcow2 ? "qcow2" : "raw", err);
 }
 

@@ -39,7 +39,7 @@ void chain_free(struct chain *c);
  * caller. NULL with errno: there is no such folder.
  */
 char *chain_backing_path(const char *overlay, const char *name);
-/* The error of a backing file that is missing: the line that mends it is the hint. Returns -1. */
+/* The error of a backing file that is missing: the line that mends it is the hint, with the file of that name in the current folder. Returns -1. */
 int chain_backing_missing(const char *overlay, const char *backing, bool qcow2, struct err *err);
 
 #endif

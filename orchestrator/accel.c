@@ -440,7 +440,8 @@ static int choose_without_proof(bool fallback_tcg, bool unproven, const struct a
 		return 0;
 	}
 	err_set(err, ERR_REFUSED, "KVM is asked for but not proven: %s", p->reason);
-	return err_hint(err, "%s%saccel: auto or accel_fallback: tcg runs without KVM, slower",
+	return err_hint(err,
+		"%s%saccel: auto or accel_fallback: tcg runs without KVM, slower, and so does ROOST_ACCEL_FALLBACK=tcg before the command",
 		p->remedy, separated(p->remedy));
 }
 

@@ -35,26 +35,33 @@ static int take_line(void *about, json_t *line, struct err *err)
 	return 0;
 }
 
+/* The folder of a guest, with its snapshots; of none, -1 and NULL. */
+struct place {
+	int dir;
+	const json_t *snapshots;
+	bool runs;
+};
+
 /* As disk_open() does, but nothing is opened to be written to. */
-static int open_disk(const struct disk_def *d, int dir, const json_t *record,
-	struct disk_files *out, struct err *err)
+static int open_disk(
+	const struct disk_def *d, const struct place *p, struct disk_files *out, struct err *err)
 {
 	const char *layers[CHAIN_MAX];
 	size_t count = 0;
 	struct disk_def look = *d;
 	look.readonly = true;
-	if (!d->readonly && snapshot_chain(record, d, NULL, layers, &count, err) < 0)
+	if (!d->readonly && snapshot_chain(p->snapshots, d, NULL, layers, &count, err) < 0)
 		return -1;
-	return disk_open_layers(&look, dir, layers, count, out, err);
+	return (p->runs ? disk_look_layers : disk_open_layers)(
+		&look, p->dir, layers, count, out, err);
 }
 
-static int add_disk(
-	const struct disk_def *d, int dir, const json_t *record, json_t *list, struct err *err)
+static int add_disk(const struct disk_def *d, const struct place *p, json_t *list, struct err *err)
 {
 	_cleanup_disk_files_ struct disk_files files = {0};
 	struct volume_layer layers[CHAIN_MAX];
 	struct disk disk = {d, list};
-	if (open_disk(d, dir, record, &files, err) < 0)
+	if (open_disk(d, p, &files, err) < 0)
 		return -1;
 	for (size_t i = 0; i < files.count; i++)
 		layers[i] = (struct volume_layer){files.layers[i].fd, files.layers[i].qcow2};
@@ -83,13 +90,13 @@ json_t *df_file(const char *path, const char *format, const char *target, struct
 	snprintf(disk.target, sizeof(disk.target), "%s", target);
 	disk.path = whole;
 	disk.format = qcow2 ? FORMAT_QCOW2 : FORMAT_RAW;
-	int result = whole ? add_disk(&disk, -1, NULL, list, err)
+	int result = whole ? add_disk(&disk, &(struct place){.dir = -1}, list, err)
 			   : err_errno(err, "cannot tell where '%s' is", path);
 	free(whole);
 	return result < 0 ? NULL : TAKE(list);
 }
 
-json_t *df_stopped(const struct definition *d, struct err *err)
+json_t *df_disks(const struct definition *d, bool runs, struct err *err)
 {
 	_cleanup_close_ int guests = guests_open(err);
 	_cleanup_close_ int dir = guests < 0 ? -1 : dir_open(guests, d->name, err);
@@ -97,9 +104,10 @@ json_t *df_stopped(const struct definition *d, struct err *err)
 	_cleanup_json_ json_t *list = json_array();
 	if (!record)
 		return NULL;
+	const struct place place = {dir, record, runs};
 	for (size_t i = 0; i < d->disk_count; i++) {
 		const struct disk_def *disk = &d->disks[i];
-		if (is_empty_drive(disk) || add_disk(disk, dir, record, list, err) == 0)
+		if (is_empty_drive(disk) || add_disk(disk, &place, list, err) == 0)
 			continue;
 		err_prefix(err, "disk '%s' of guest '%s'", disk->target, d->name);
 		return NULL;

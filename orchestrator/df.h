@@ -2,8 +2,8 @@
  * How full a guest's file systems are: a list of what images/disk_usage.h tells, with
  *
  *	device		as Linux in the guest calls it, without "/dev/": "vda1"
- *	disk		the disk's target, of a guest that does not run
- *	mounted		where it is mounted, of a guest that runs
+ *	disk		the disk's target, where its disks were read
+ *	mounted		where it is mounted, where the guest was asked
  */
 #ifndef ORCHESTRATOR_DF_H
 #define ORCHESTRATOR_DF_H
@@ -11,10 +11,10 @@
 #include "orchestrator/definition.h"
 
 /*
- * Of a guest that does not run: its disks are opened for reading with the rights of this process, each as a
- * start would open it, and read by roost-disk. ERR_BUSY when somebody writes to one.
+ * Its disks are opened for reading with the rights of this process, each as a start would open it, and read by roost-disk.
+ * ERR_BUSY when somebody writes to one; but if the guest `runs` it may, and what it has not written yet is not counted.
  */
-json_t *df_stopped(const struct definition *d, struct err *err);
+json_t *df_disks(const struct definition *d, bool runs, struct err *err);
 /*
  * Of an image file that is no guest's, with what it stands on, as the disk `target`; `format` "raw", "qcow2" or NULL: by its
  * content, if it stands alone. ERR_BUSY when somebody writes to it.

@@ -62,7 +62,7 @@ static int add_layer(
 			path, CHAIN_MAX);
 	}
 	f->layers[f->count++] = (struct disk_layer){.fd = fd, .qcow2 = qcow2, .writable = writable};
-	return disk_check_unused(fd, path, writable, err);
+	return f->shared ? 0 : disk_check_unused(fd, path, writable, err);
 }
 
 /* How a file is opened: by the guest to write to, by nobody but for a merge, or for reading. */
@@ -201,10 +201,10 @@ static int open_snapshot(
 	return qcow2_may_stand(&info, name, err);
 }
 
-int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
-	size_t count, struct disk_files *out, struct err *err)
+static int open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
+	size_t count, bool shared, struct disk_files *out, struct err *err)
 {
-	struct disk_files f = {0};
+	struct disk_files f = {.shared = shared};
 	enum use top = d->readonly ? USE_READ : USE_WRITE,
 		 below = d->readonly ? USE_READ : USE_MERGE;
 	int result = 0;
@@ -218,6 +218,18 @@ int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const 
 	}
 	*out = f;
 	return 0;
+}
+
+int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
+	size_t count, struct disk_files *out, struct err *err)
+{
+	return open_layers(d, guest_dir, layers, count, false, out, err);
+}
+
+int disk_look_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
+	size_t count, struct disk_files *out, struct err *err)
+{
+	return open_layers(d, guest_dir, layers, count, true, out, err);
 }
 
 int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, struct err *err)

@@ -22,6 +22,7 @@ struct disk_layer {
 struct disk_files {
 	struct disk_layer layers[CHAIN_MAX];
 	size_t count;
+	bool shared; /* opened for a look, whoever writes to it */
 };
 
 /* ERR_BUSY when somebody writes to this file as a disk, or if `writable`, uses it at all. */
@@ -37,6 +38,9 @@ int disk_open(const struct disk_def *d, int guest_dir, struct disk_files *out, s
 /* The same with these layers of snapshots over it, from the active one down: snapshots.h. Of a read-only disk nothing
  * is opened to be written to. */
 int disk_open_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
+	size_t count, struct disk_files *out, struct err *err);
+/* The same of a read-only one that its guest may write to all the same: what is read may be of two moments. */
+int disk_look_layers(const struct disk_def *d, int guest_dir, const char *const layers[],
 	size_t count, struct disk_files *out, struct err *err);
 void disk_files_close(struct disk_files *f);
 #define _cleanup_disk_files_ _cleanup_(disk_files_close)

@@ -43,6 +43,11 @@ bool paths_are_system(void)
 	return instance == SYSTEM || (instance == BY_UID && geteuid() == 0);
 }
 
+bool paths_by_member(void)
+{
+	return paths_are_system() && geteuid() != 0;
+}
+
 static bool overridden(const char *variable)
 {
 	const char *value = getenv(variable);

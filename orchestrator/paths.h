@@ -23,6 +23,8 @@
  */
 int paths_connect(const char *word, struct err *err);
 bool paths_are_system(void);
+/* On that one, and not as root: what is done here is a member's of its group, what is asked of roostd root's. */
+bool paths_by_member(void);
 /*
  * $STATE/guests of the instance that was not chosen, if there is one and we may read it; freed by
  * the caller. *word is what `-c` wants for it.

@@ -78,6 +78,11 @@ void supervisor_run(struct supervisor *s, struct request *request);
  * roostd_listen.c
  */
 int supervisor_listen(struct supervisor *s, struct err *err);
+/*
+ * Who may change things: root, the user whose instance this is, members of its group. The socket's
+ * mode says the same, but it may come from a unit file.
+ */
+int may_change(const struct supervisor *s, const struct request *r, struct err *err);
 /* About every second: makes socket and lock anew if they have vanished. */
 void supervisor_look_home(struct supervisor *s);
 /* Removes the socket, if it is still ours. */
@@ -178,6 +183,7 @@ int op_nic_issue(const json_t *args, json_t **ret, struct err *err);
 int op_nic_release(const json_t *args, json_t **ret, struct err *err);
 int op_doctor(const json_t *args, json_t **ret, struct err *err);
 int op_df(const json_t *args, json_t **ret, struct err *err);
+int op_file_look(const json_t *args, json_t **ret, struct err *err);
 int op_capabilities(const json_t *args, json_t **ret, struct err *err);
 int op_rename(const json_t *args, json_t **ret, struct err *err);
 /* Of guests that do not run; op_snapshot.c */

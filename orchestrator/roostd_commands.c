@@ -16,20 +16,6 @@
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
 
-/*
- * Who may change things: root, the user whose instance this is, members of its group. The socket's
- * mode says the same, but it may come from a unit file.
- */
-static int may_change(const struct supervisor *s, const struct request *r, struct err *err)
-{
-	gid_t group = access_group();
-	if (r->peer.uid == 0 || r->peer.uid == geteuid() ||
-		(group != ACCESS_NONE && server_peer_has_group(s->server, r, group)))
-		return 0;
-	return err_set(err, ERR_REFUSED, "uid %u may not change the guests of uid %u",
-		(unsigned)r->peer.uid, (unsigned)geteuid());
-}
-
 static const char *name_of_network(const json_t *args)
 {
 	const char *name = json_get_str(args, "network", NULL);
@@ -213,6 +199,7 @@ static int plain_work(
 		{"roost-net-publish", op_network_publish},
 		{"roost-df", op_df},
 		{"roost-disk-size", op_disk_size},
+		{"roost-file-look", op_file_look},
 		{"roost-image-unrecorded", op_image_unrecorded},
 	};
 	size_t i = 0;
@@ -573,7 +560,11 @@ const struct command supervisor_commands[] = {
 	{"roost-disk-size", "Tells how large a disk of a guest is that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}),
 		CMD_QUICK, plain_work},
-	{"roost-df", "Tells how full the file systems of a guest are that does not run.",
+	{"roost-file-look", "Tells what a disk's file is that a member may not read himself.",
+		ARGS({"path", ARG_STR, false, "the file"},
+			{"format", ARG_STR, true, "qcow2 or raw; default: by its content"}),
+		CMD_QUICK, plain_work},
+	{"roost-df", "Tells how full the file systems of a guest are, by its disks.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_QUICK, plain_work},
 	{"roost-nic-issue",
 		"Issues an address to an interface that is about to be plugged, and starts its network.",

@@ -167,3 +167,13 @@ void supervisor_unlisten(const struct supervisor *s)
 		unlink(path);
 	(void)!ftruncate(s->lock, 0); /* it was not killed */
 }
+
+int may_change(const struct supervisor *s, const struct request *r, struct err *err)
+{
+	gid_t group = access_group();
+	if (r->peer.uid == 0 || r->peer.uid == geteuid() ||
+		(group != ACCESS_NONE && server_peer_has_group(s->server, r, group)))
+		return 0;
+	return err_set(err, ERR_REFUSED, "uid %u may not change the guests of uid %u",
+		(unsigned)r->peer.uid, (unsigned)geteuid());
+}

@@ -26,6 +26,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "orchestrator/accel.h"
+#include "orchestrator/connect.h"
 #include "orchestrator/find_program.h"
 #include "orchestrator/firmware.h"
 #include "orchestrator/logout.h"
@@ -237,10 +238,20 @@ static void check_programs(struct validate_row *r)
 
 /* ---- the kernel ---------------------------------------------------------------------------- */
 
-/* Of the group, on root's instance: guests are started by root, who may do what the caller may not. */
-static bool is_member(void)
+/* What counts for a member is what roostd may do; false: it cannot be asked. */
+static bool ask_roostd(struct validate_row *r)
 {
-	return paths_are_system() && geteuid() != 0;
+	struct err ignored = ERR_INIT;
+	_cleanup_json_ json_t *all = NULL;
+	if (supervisor_call("roost-capabilities", NULL, &all, &ignored) < 0)
+		return false;
+	const json_t *kvm = json_object_get(json_object_get(all, "accelerators"), "kvm");
+	bool proven = json_get_bool(kvm, "usable", false);
+	found(r, proven ? VALIDATE_PASS : VALIDATE_WARN, "%s%s", json_get_str(kvm, "reason", ""),
+		proven ? "" : "; guests run under TCG, slower");
+	if (!proven)
+		remedy(r, "`sudo roost validate` tells what to do");
+	return true;
 }
 
 static void check_kvm(struct validate_row *r)
@@ -255,7 +266,9 @@ static void check_kvm(struct validate_row *r)
 		return;
 	}
 	bool proven = proof.verdict == KVM_PROVEN;
-	if (!proven && is_member()) {
+	if (!proven && paths_by_member() && ask_roostd(r))
+		return;
+	if (!proven && paths_by_member()) {
 		found(r, VALIDATE_WARN, "%s; but guests here are started by root", proof.reason);
 		remedy(r, "`sudo roost validate` tells whether KVM is there for them");
 		return;
@@ -488,7 +501,8 @@ static void check_state(struct validate_row *r)
 		return;
 	}
 	_cleanup_free_ char *folder = nearest_existing(state);
-	if (access(folder, is_member() ? R_OK : W_OK | X_OK) < 0 || statvfs(folder, &fs) < 0) {
+	if (access(folder, paths_by_member() ? R_OK : W_OK | X_OK) < 0 ||
+		statvfs(folder, &fs) < 0) {
 		found(r, VALIDATE_FAIL, "cannot write to %s: %s", folder, strerror(errno));
 		remedy(r, "set ROOST_STATE to a folder of your own");
 		return;
@@ -517,7 +531,7 @@ static void check_run(struct validate_row *r)
 		found(r, VALIDATE_FAIL, "%s is %zu bytes too long for sockets in it", run,
 			strlen(path) + 1 - sizeof(longest.sun_path));
 		remedy(r, "set ROOST_RUN to a folder with a shorter path");
-	} else if (access(folder, is_member() ? R_OK : W_OK | X_OK) < 0) {
+	} else if (access(folder, paths_by_member() ? R_OK : W_OK | X_OK) < 0) {
 		found(r, VALIDATE_FAIL, "cannot write to %s: %s", folder, strerror(errno));
 		remedy(r, "set ROOST_RUN to a folder of your own");
 	} else {

@@ -11,17 +11,29 @@
 #include "orchestrator/paths.h"
 
 /* A member of the group may not open the disks: then roostd does. */
-static json_t *look_stopped(const struct look *l, struct err *err)
+static json_t *look_at_disks(const struct look *l, bool runs, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = look_definition(&l->f, err);
 	_cleanup_json_ json_t *reply = NULL;
 	if (!d)
 		return NULL;
 	if (df_may_open(d))
-		return df_stopped(d, err);
+		return df_disks(d, runs, err);
 	if (supervisor_call("roost-df", json_pack("{s:s}", "name", l->f.name), &reply, err) < 0)
 		return NULL;
 	return json_incref(json_object_get(reply, "filesystems"));
+}
+
+/* It is asked itself; where nobody answers, its disks tell what it has written so far. */
+static json_t *look_running_one(struct look *l, struct err *err)
+{
+	struct err asked = ERR_INIT;
+	json_t *list = df_running(l, &asked);
+	if (list || (list = look_at_disks(l, true, err)))
+		return list;
+	err_prefix(err, "%s; by its disks", asked.message);
+	err_hint(err, "%s", asked.hint);
+	return NULL;
 }
 
 /* {"name":, "running":, "filesystems":}; NULL with *err. */
@@ -31,7 +43,7 @@ static json_t *look_into(const char *word, struct err *err)
 	if (look_at(&l, word, err) < 0)
 		return NULL;
 	bool runs = look_runs(&l);
-	json_t *list = runs ? df_running(&l, err) : look_stopped(&l, err);
+	json_t *list = runs ? look_running_one(&l, err) : look_at_disks(&l, false, err);
 	return list ? json_pack("{s:s, s:b, s:o}", "name", l.f.name, "running", runs, "filesystems",
 			      list)
 		    : NULL;

@@ -18,6 +18,7 @@
 #include "images/image_info.h"
 #include "images/qcow2.h"
 #include "orchestrator/compat/storage.h"
+#include "orchestrator/file_look.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/run_options.h"
@@ -67,22 +68,20 @@ static char *new_path(const struct install_ask *a, const char *suffix, struct er
 /* ---- one that is there -------------------------------------------------------------------------------- */
 
 /* libvirt's words for the chapter's overlay that was copied away from its base, and the line that mends it. */
-static int check_backing(const char *path, int fd, struct err *err)
+static int check_backing(const char *path, const json_t *look, struct err *err)
 {
-	struct qcow2_info info;
-	if (qcow2_read(fd, &info, err) < 0)
-		return err_prefix(err, "'%s'", path);
-	if (!info.backing[0])
+	const char *backing = json_get_str(look, "backing", NULL);
+	if (!backing)
 		return 0;
-	_cleanup_free_ char *base = chain_backing_path(path, info.backing);
-	if (base && access(base, F_OK) == 0)
+	_cleanup_free_ char *base = chain_backing_path(path, backing);
+	if (base && (access(base, F_OK) == 0 || errno == EACCES))
 		return 0;
 	struct err mend = ERR_INIT;
-	chain_backing_missing(
-		path, base ? base : info.backing, str_eq(info.backing_format, "qcow2"), &mend);
+	chain_backing_missing(path, base ? base : backing,
+		str_eq(json_get_str(look, "backing-format", NULL), "qcow2"), &mend);
 	err_set(err, ERR_NOT_FOUND,
 		"Cannot access backing file '%s' of storage file '%s' (as uid:%u, gid:%u): No such file or directory",
-		base ? base : info.backing, path, (unsigned)geteuid(), (unsigned)getegid());
+		base ? base : backing, path, (unsigned)geteuid(), (unsigned)getegid());
 	return err_hint(err, "%s", mend.hint);
 }
 
@@ -106,15 +105,15 @@ static int check_users(const struct install_ask *a, const char *path, struct err
 
 static int settle_format(struct wish *w, struct err *err)
 {
-	struct stat st;
-	bool qcow2 = str_eq(w->format, "qcow2");
-	_cleanup_close_ int fd = image_open(w->path, &st, err);
-	if (fd < 0 ||
-		(!w->format && image_format_settle(fd, w->path, IMAGE_BY_CONTENT, &qcow2, err) < 0))
+	_cleanup_json_ json_t *look = NULL;
+	if (file_look_or_ask(w->path, w->format, &look, err) < 0)
 		return -1;
-	if (!w->format)
-		w->format = qcow2 ? "qcow2" : "raw";
-	return qcow2 ? check_backing(w->path, fd, err) : 0;
+	w->format = str_eq(json_get_str(look, "format", NULL), "qcow2") ? "qcow2" : "raw";
+	/* a seed is for a cloud image, whose kernel may have no driver for AHCI (Debian's linux-image-cloud has none) */
+	if (!w->bus && str_eq(w->device, "cdrom") &&
+		strcasecmp(json_get_str(look, "label", ""), "cidata") == 0)
+		w->bus = "scsi";
+	return check_backing(w->path, look, err);
 }
 
 static json_t *disk_of(const struct wish *w)

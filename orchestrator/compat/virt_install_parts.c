@@ -293,6 +293,9 @@ int ask_virt_type(struct install_ask *a, const char *text, struct err *err)
 			"Host does not support domain type %s for virtualization type 'hvm' with architecture 'x86_64'",
 			text);
 	set(a, "accel", str_eq(text, "kvm") ? "kvm" : "tcg");
+	/* who lets it do without KVM once wants to start it again */
+	if (str_eq(text, "kvm") && str_eq(getenv("ROOST_ACCEL_FALLBACK"), "tcg"))
+		set(a, "accel_fallback", "tcg");
 	return 0;
 }
 
