@@ -54,7 +54,7 @@ static int for_one_shell(const struct cli *cli, struct err *err)
 	if (cli->json)
 		cli_print_json(json_pack("{s:s}", "folder", folder));
 	else
-		printf("PATH=%s:$PATH; export PATH\n", word);
+		printf("export PATH=%s:\"$PATH\"\n", word); /* fish takes that, too */
 	return 0;
 }
 

@@ -32,6 +32,16 @@ static bool is_ours(const char *path, const char *program)
 	return ours;
 }
 
+/* A link to another roost, or to where one was: of an older installation. */
+static bool is_older(const char *path)
+{
+	char target[PATH_MAX] = "";
+	if (readlink(path, target, sizeof(target) - 1) < 0)
+		return false;
+	const char *slash = strrchr(target, '/');
+	return str_eq(slash ? slash + 1 : target, "roost");
+}
+
 /* ---- what is there already ------------------------------------------------------------------------------ */
 
 /* The first program of that name that is not ours; freed by the caller, NULL for none. */
@@ -45,7 +55,7 @@ static char *real_tool(const char *name, const char *program)
 	for (char *folder = strtok_r(folders, ":", &save); folder;
 		folder = strtok_r(NULL, ":", &save)) {
 		_cleanup_free_ char *file = str_fmt("%s/%s", folder, name);
-		if (access(file, X_OK) == 0 && !is_ours(file, program))
+		if (access(file, X_OK) == 0 && !is_ours(file, program) && !is_older(file))
 			return TAKE(file);
 	}
 	return NULL;
@@ -56,7 +66,7 @@ static int check_free(bool force, const char *program, struct err *err)
 	struct stat st;
 	for (const struct old_name *o = old_names; o->name; o++) {
 		_cleanup_free_ char *link = str_fmt(OLD_NAMES_FOLDER "/%s", o->name);
-		if (lstat(link, &st) == 0 && !is_ours(link, program)) {
+		if (lstat(link, &st) == 0 && !is_ours(link, program) && !is_older(link)) {
 			err_set(err, ERR_REFUSED, "'%s' is there, and is not roost", link);
 			return err_hint(err, "move it away, if you do not need it");
 		}
@@ -110,7 +120,7 @@ static json_t *new_record(int dir, const char *program)
 
 /* ---- making ----------------------------------------------------------------------------------------------- */
 
-/* A link that is there leads to us already: by the name that we had, perhaps, so it is made anew. */
+/* A link that is there leads to us already, by the name that we had, perhaps, or to an older roost: it is made anew. */
 static int make_link(const char *target, const char *path, struct err *err)
 {
 	_cleanup_free_ char *beside = str_fmt("%s.%d~", path, (int)getpid());
@@ -153,29 +163,6 @@ static int only_root(struct err *err)
 		err, "`sudo roost compat --install`; for one shell, `eval \"$(roost compat)\"`");
 }
 
-int links_install(bool force, json_t **made, struct err *err)
-{
-	const char *link;
-	json_t *target;
-	_cleanup_free_ char *program = own_program(err);
-	if (only_root(err) < 0 || !program || check_free(force, program, err) < 0)
-		return -1;
-	_cleanup_close_ int dir = record_folder(err);
-	_cleanup_json_ json_t *record = dir < 0 ? NULL : new_record(dir, program);
-	if (!record || json_file_write(dir, RECORD, record, true, err) < 0)
-		return -1;
-	_cleanup_close_ int bin = dir_make(OLD_NAMES_FOLDER, 0755, err);
-	if (bin < 0)
-		return -1;
-	json_object_foreach (json_object_get(record, "links"), link, target)
-		if (make_link(json_string_value(target), link, err) < 0)
-			return -1;
-	if (make_images_folder(err) < 0)
-		return -1;
-	*made = TAKE(record);
-	return 0;
-}
-
 /* ---- undoing ---------------------------------------------------------------------------------------------- */
 
 static void note(json_t *gone, bool removed, const char *path)
@@ -192,22 +179,11 @@ static void remove_link(json_t *gone, const char *path, const char *target)
 	note(gone, str_eq(now, target) && unlink(path) == 0, path);
 }
 
-int links_remove(json_t **gone, struct err *err)
+static int remove_all(int dir, const json_t *record, json_t **gone, struct err *err)
 {
 	const char *link;
 	json_t *target;
-	_cleanup_close_ int dir = only_root(err) < 0 ? -1 : record_folder(err);
 	_cleanup_json_ json_t *told = json_pack("{s:[], s:[]}", "removed", "kept");
-	struct err none = ERR_INIT;
-	if (dir < 0)
-		return -1;
-	_cleanup_json_ json_t *record = json_file_read(dir, RECORD, &none);
-	if (!record) {
-		if (none.kind != ERR_NOT_FOUND)
-			return *err = none, -1;
-		err_set(err, ERR_NOT_FOUND, "the old names are not installed");
-		return err_hint(err, "`roost compat --install` would do that");
-	}
 	json_object_foreach (json_object_get(record, "links"), link, target)
 		remove_link(told, link, json_string_value(target));
 	const json_t *folders = json_object_get(record, "folders");
@@ -219,6 +195,63 @@ int links_remove(json_t **gone, struct err *err)
 	if (unlinkat(dir, RECORD, 0) < 0)
 		return err_errno(err, "cannot remove '%s'", RECORD);
 	*gone = TAKE(told);
+	return 0;
+}
+
+int links_remove(json_t **gone, struct err *err)
+{
+	_cleanup_close_ int dir = only_root(err) < 0 ? -1 : record_folder(err);
+	struct err none = ERR_INIT;
+	if (dir < 0)
+		return -1;
+	_cleanup_json_ json_t *record = json_file_read(dir, RECORD, &none);
+	if (record)
+		return remove_all(dir, record, gone, err);
+	if (none.kind != ERR_NOT_FOUND)
+		return *err = none, -1;
+	err_set(err, ERR_NOT_FOUND, "the old names are not installed");
+	return err_hint(err, "`roost compat --install` would do that");
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+static int make_all(const json_t *record, struct err *err)
+{
+	const char *link;
+	json_t *target;
+	_cleanup_close_ int bin = dir_make(OLD_NAMES_FOLDER, 0755, err);
+	if (bin < 0)
+		return -1;
+	json_object_foreach (json_object_get(record, "links"), link, target)
+		if (make_link(json_string_value(target), link, err) < 0)
+			return -1;
+	return make_images_folder(err);
+}
+
+/* The first time it is made wholly or not at all. */
+static int make_or_undo(int dir, const json_t *record, bool first, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	json_t *gone = NULL;
+	if (make_all(record, err) == 0)
+		return 0;
+	if (first && remove_all(dir, record, &gone, &ignored) == 0)
+		json_decref(gone);
+	return err_hint(err, "`eval \"$(roost compat)\"` has the names in one shell");
+}
+
+int links_install(bool force, json_t **made, struct err *err)
+{
+	_cleanup_free_ char *program = own_program(err);
+	if (only_root(err) < 0 || !program || check_free(force, program, err) < 0)
+		return -1;
+	_cleanup_close_ int dir = record_folder(err);
+	_cleanup_json_ json_t *record = dir < 0 ? NULL : new_record(dir, program);
+	bool first = dir >= 0 && faccessat(dir, RECORD, F_OK, 0) < 0;
+	if (!record || json_file_write(dir, RECORD, record, true, err) < 0 ||
+		make_or_undo(dir, record, first, err) < 0)
+		return -1;
+	*made = TAKE(record);
 	return 0;
 }
 

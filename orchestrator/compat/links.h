@@ -13,8 +13,8 @@
 
 /*
  * Makes the links, and OLD_IMAGES_FOLDER: root's, to be written to by the group `roost` where there is one. ERR_REFUSED,
- * and nothing is changed, where such a program is already on the PATH; `force`: the links come before it. A file in
- * OLD_NAMES_FOLDER itself is never replaced. *made: the record.
+ * and nothing is changed, where such a program is already on the PATH; `force`: the links come before it. In
+ * OLD_NAMES_FOLDER itself nothing is replaced but links to an older roost. *made: the record.
  */
 int links_install(bool force, json_t **made, struct err *err);
 /* Undoes just that: links that still lead to roost, folders in which nothing is. *gone: {"removed":[PATH],"kept":[PATH]} */
