@@ -291,7 +291,7 @@ static void warn_of_old(struct install_ask *a, struct command *c)
 		c->texts[TEXT_NOAUTOCONSOLE] = "";
 	}
 	if (c->texts[TEXT_FORCE])
-		a->check_use = a->check_size = false;
+		a->check_use = a->check_size = a->check_mac = false;
 }
 
 static int run(struct install_ask *a, struct command *c)
@@ -304,13 +304,12 @@ static int run(struct install_ask *a, struct command *c)
 	a->session = !paths_are_system();
 	if (guest_of_command(a, c, &err) < 0)
 		return install_fail(&err);
+	if (!step && !c->texts[TEXT_DRY_RUN])
+		return install(a, c);
+	if (!a->reinstall && guest_check_files(a, &err) < 0)
+		return install_fail(&err);
 	if (step)
 		return print_xml(a, step);
-	if (!c->texts[TEXT_DRY_RUN])
-		return install(a, c);
-	_cleanup_definition_ struct definition *d = ask_definition(a, false, &err);
-	if (!d)
-		return install_fail(&err);
 	tell(a, "Dry run completed successfully\n");
 	return 0;
 }
@@ -351,6 +350,7 @@ int virt_install_main(int argc, char **argv)
 		.nics = json_array(),
 		.check_use = true,
 		.check_size = true,
+		.check_mac = true,
 		.vnc = true,
 		.quiet = c.texts[TEXT_QUIET] || c.texts[TEXT_PRINT_XML]};
 	if (result == 0 && c.texts[TEXT_HELP])

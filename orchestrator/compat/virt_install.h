@@ -50,8 +50,8 @@ struct install_ask {
 		*nics; /* as people write them; disks and nics are in it at the end */
 	struct installer how;
 	const char *reinstall; /* a guest that there is; its definition stays */
-	bool import, define_only, no_disk, no_nic, check_use, check_size, session, vnc, no_video,
-		vga, quiet;
+	bool import, define_only, no_disk, no_nic, check_use, check_size, check_mac, session, vnc,
+		no_video, vga, quiet;
 	unsigned serials, virtio_consoles;
 	const char *files[DISKS_MAX], *sizes[DISKS_MAX]; /* of -f and -s, in their order */
 	size_t file_count, size_count;
@@ -129,6 +129,9 @@ int guest_of_command(struct install_ask *a, const struct command *c, struct err 
 bool guest_is_there(const char *name);
 /* Its definition; `files` is whether those that it names are looked at, which have to be made first. */
 struct definition *ask_definition(const struct install_ask *a, bool files, struct err *err);
+
+/* For who makes nothing: are the files there that are not to be made? */
+int guest_check_files(const struct install_ask *a, struct err *err);
 
 /* Makes the new disks, and takes them back. */
 int disks_make(struct install_ask *a, struct err *err);

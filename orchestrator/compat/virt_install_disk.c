@@ -17,6 +17,7 @@
 #include "images/image.h"
 #include "images/image_info.h"
 #include "images/qcow2.h"
+#include "orchestrator/compat/links.h"
 #include "orchestrator/compat/storage.h"
 #include "orchestrator/file_look.h"
 #include "orchestrator/paths.h"
@@ -134,14 +135,26 @@ static json_t *disk_of(const struct wish *w)
 
 /* ---- one that is made ------------------------------------------------------------------------------------ */
 
+static int refuse_folder(const struct wish *w, const char *folder, struct err *err)
+{
+	bool lacks = errno == ENOENT;
+	err_errno(err, "cannot make the disk '%s'", w->path);
+	if (!str_eq(folder, OLD_IMAGES_FOLDER "/"))
+		return -1;
+	return lacks ? err_hint(err, "`sudo roost compat --install` makes that folder")
+		     : err_hint(err,
+			       "`sudo chgrp roost %s && sudo chmod 2771 %s` lets members of the group write there",
+			       OLD_IMAGES_FOLDER, OLD_IMAGES_FOLDER);
+}
+
 /* A thin one, too: virtinst wants room for all of it, unless told. */
 static int check_room(const struct install_ask *a, const struct wish *w, struct err *err)
 {
 	struct statvfs room;
 	const char *slash = strrchr(w->path, '/');
 	_cleanup_free_ char *folder = strndup(w->path, (size_t)(slash - w->path) + 1);
-	if (statvfs(folder, &room) < 0)
-		return err_errno(err, "cannot make the disk '%s'", w->path);
+	if (statvfs(folder, &room) < 0 || access(folder, W_OK) < 0)
+		return refuse_folder(w, folder, err);
 	uint64_t available = (uint64_t)room.f_bavail * room.f_frsize;
 	if (!a->check_size || w->size <= available)
 		return 0;

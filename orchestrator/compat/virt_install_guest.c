@@ -4,9 +4,12 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/run_options.h"
 
@@ -163,6 +166,42 @@ static int ask_all(struct install_ask *a, const struct command *c, struct err *e
 		       : ask_network(a, a->session ? "user" : "network=default", err);
 }
 
+static bool has_mac(const char *guest, const char *mac)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_definition_ struct definition *d = record_read(guest, &ignored);
+	for (size_t i = 0; d && i < d->nic_count; i++)
+		if (strcasecmp(d->nics[i].mac, mac) == 0)
+			return true;
+	return false;
+}
+
+static int check_mac(const char *mac, char *const guests[], struct err *err)
+{
+	for (; *guests; guests++)
+		if (has_mac(*guests, mac))
+			return err_set(err, ERR_BUSY,
+				"The MAC address '%s' is in use by another virtual machine. (Use --check mac_in_use=off or --check all=off to override)",
+				mac);
+	return 0;
+}
+
+static int check_macs(const struct install_ask *a, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **guests = NULL;
+	size_t i;
+	json_t *nic;
+	if (!a->check_mac || guests_names(&guests, NULL, &ignored) < 0)
+		return 0;
+	json_array_foreach (a->nics, i, nic) {
+		const char *mac = json_get_str(nic, "mac", NULL);
+		if (mac && check_mac(mac, guests, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* The guest's lines: without a word about them one, which is its console too. */
 static void set_consoles(struct install_ask *a)
 {
@@ -207,7 +246,7 @@ int guest_of_command(struct install_ask *a, const struct command *c, struct err 
 	if (!a->reinstall && settle_name(a, c, err) < 0)
 		return -1;
 	if (check_methods(a, c, err) < 0 || (!a->reinstall && ask_all(a, c, err) < 0) ||
-		check_missing(a, c) < 0 || open_installer(a, c, err) < 0)
+		check_missing(a, c) < 0 || check_macs(a, err) < 0 || open_installer(a, c, err) < 0)
 		return -1;
 	if (a->reinstall)
 		return 0;
@@ -222,4 +261,25 @@ struct definition *ask_definition(const struct install_ask *a, bool files, struc
 {
 	return files ? definition_of_words(a->definition, err)
 		     : definition_of_words_alone(a->definition, err);
+}
+
+static bool is_planned(const struct install_ask *a, const json_t *disk)
+{
+	for (size_t i = 0; i < a->made_count; i++)
+		if (str_eq(json_get_str(disk, "path", NULL), a->made[i].path))
+			return true;
+	return false;
+}
+
+int guest_check_files(const struct install_ask *a, struct err *err)
+{
+	_cleanup_json_ json_t *there = json_copy(a->definition), *disks = json_array();
+	size_t i;
+	json_t *disk;
+	json_array_foreach (json_object_get(there, "disks"), i, disk)
+		if (!is_planned(a, disk))
+			json_array_append(disks, disk);
+	json_object_set(there, "disks", disks);
+	_cleanup_definition_ struct definition *d = definition_of_words(there, err);
+	return d ? 0 : -1;
 }

@@ -454,12 +454,11 @@ int ask_check(struct install_ask *a, const char *text, struct err *err)
 	_cleanup_parts_ struct parts p = {0};
 	if (parts_of("--check", text, NULL, &p, err) < 0)
 		return -1;
-	bool all = is_off(parts_take(&p, "all"));
-	a->check_use = a->check_use && !all && !is_off(parts_take(&p, "path_in_use"));
-	a->check_size = a->check_size && !all && !is_off(parts_take(&p, "disk_size"));
-	parts_take(&p, "path_in_use"), parts_take(&p, "disk_size");
+	bool on = !parts_off(&p, "all");
+	a->check_use = !parts_off(&p, "path_in_use") && on && a->check_use;
+	a->check_size = !parts_off(&p, "disk_size") && on && a->check_size;
+	a->check_mac = !parts_off(&p, "mac_in_use") && on && a->check_mac;
 	parts_take(&p, "path_exists"); /* what is there is never written over */
-	parts_take(&p, "mac_in_use");  /* roost never has two of one */
 	return parts_end(&p, err);
 }
 

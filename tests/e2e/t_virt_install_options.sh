@@ -86,6 +86,9 @@ say "networks"
 made n1 --disk none -w user,model=e1000 -w user,mac=52:54:00:aa:bb:01,link.state=down --network user,model=virtio,mac=RANDOM
 has n1 '[.interfaces[] | [(.user != null), .model]]' '[[true,"e1000"],[true,"virtio"],[true,"virtio"]]'
 has n1 '[.interfaces[1].mac, (.interfaces[2].mac | startswith("52:54:00:"))]' '["52:54:00:aa:bb:01",true]'
+refused "The MAC address '52:54:00:AA:BB:01' is in use by another virtual machine. \(Use --check mac_in_use=off" --network user,mac=52:54:00:AA:BB:01
+vi --name x --import --memory 32 --disk none --network user,mac=52:54:00:AA:BB:01 --check mac_in_use=off --dry-run
+check_eq "unless told: $(cat "$TMPDIR/err")" 0 $status
 if [ "$(id -u)" -eq 0 ]; then
 	made n2 --disk none --bridge br0
 	has n2 '.interfaces[0].bridge' br0
@@ -167,7 +170,10 @@ vi --name x --import --memory 512 --network none --disk none --os-variant nosuch
 check_eq "it goes on" 0 $status
 warned "Unknown OS name 'nosuchos'"
 
-say "--print-xml"
+say "--dry-run, and --print-xml"
+vi --name x --memory 64 --disk size=0.004 --network none --import --dry-run --cloud-init "clouduser-ssh-key=$TMPDIR/no.pub"
+check_eq "what is not there" 1 $status
+check_match "is told" "^ERROR    .*no.pub" "$(cat "$TMPDIR/err")"
 before=$(ls "$TMPDIR/images")
 vi --name px --memory 64 --disk size=0.004 --network none --cdrom "$iso" --print-xml
 check_eq "status: $(cat "$TMPDIR/err")" 0 $status
