@@ -34,11 +34,9 @@ const struct old_name *old_name_find(const char *argv0)
 
 static void take(struct words *w, char *word)
 {
-	if (w->count == WORDS_MAX) { /* more than any verb takes: it says so itself */
-		free(word);
-		return;
-	}
+	w->list = xrealloc(w->list, (w->count + 2) * sizeof(*w->list));
 	w->list[w->count++] = word;
+	w->list[w->count] = NULL;
 }
 
 void words_add(struct words *w, const char *word)
@@ -67,12 +65,15 @@ void words_free(struct words *w)
 {
 	for (size_t i = 0; i < w->count; i++)
 		free(w->list[i]);
+	free(w->list);
 	*w = (struct words){0};
 }
 
 int words_ask(const struct words *w, const char *verb, json_t **answer, struct err *err)
 {
-	return verb_ask(verb, (const char *const *)w->list, answer, err) < 0 ? -1 : 0;
+	static const char *const none[] = {NULL};
+	const char *const *words = w->count ? (const char *const *)w->list : none;
+	return verb_ask(verb, words, answer, err) < 0 ? -1 : 0;
 }
 
 int compat_ask(const char *verb, const char *word, json_t **answer, struct err *err)

@@ -36,11 +36,9 @@ int cloud_localds_main(int argc, char **argv);
 
 /* ---- the words for a verb, and its answer ---------------------------------------------------------- */
 
-enum { WORDS_MAX = 128 };
-
-/* Words for verb_ask(), NULL-terminated; each is a copy. All zero is an empty list. */
+/* Words for verb_ask(); each is a copy. All zero is an empty list; any other ends with a NULL. */
 struct words {
-	char *list[WORDS_MAX + 1];
+	char **list;
 	size_t count;
 };
 void words_add(struct words *w, const char *word);
