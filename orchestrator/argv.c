@@ -47,11 +47,6 @@ void opened_close(struct opened *o)
 	disk_files_close(&o->vars);
 }
 
-static bool has_display(const struct definition *d)
-{
-	return d->display == DISPLAY_VGA || d->vnc.enabled;
-}
-
 static void set_address(
 	json_t *device, const struct definition *d, unsigned slot, unsigned function)
 {
@@ -89,7 +84,8 @@ static void add_machine(struct launch *l, const struct definition *d, enum accel
 		"%s,memory-backend=pc.ram,hpet=off,vmport=off,usb=off,dump-guest-core=off%s%s",
 		d->machine ? d->machine : "q35", uefi ? ",pflash0=code,pflash1=vars" : "",
 		d->secure_boot ? ",smm=on" : "");
-	if (d->boot_menu.enabled && !has_display(d)) { /* SeaBIOS then uses the serial line */
+	if (d->boot_menu.enabled &&
+		!definition_has_display(d)) { /* SeaBIOS then uses the serial line */
 		launch_arg(l, "-machine");
 		launch_arg(l, "graphics=off");
 	}
@@ -429,7 +425,7 @@ static void add_small_devices(struct launch *l, const struct definition *d)
 	add_device(l, json_pack("{s:s, s:s}", "driver", "pvpanic", "id", "panic0"));
 	add_device(l, json_pack("{s:s, s:s, s:s}", "driver", "vmgenid", "id", "generation0", "guid",
 			      "auto"));
-	if (has_display(d))
+	if (definition_has_display(d))
 		add_pci(l, d, json_pack("{s:s, s:s}", "driver", "VGA", "id", "video0"), VGA);
 }
 

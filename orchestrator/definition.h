@@ -348,6 +348,11 @@ char *definition_to_yaml(const struct definition *d);
 /* guest.json's form, and back: the same checks, without lines. roostd trusts no client's JSON. */
 json_t *definition_to_json(const struct definition *d);
 struct definition *definition_from_json(const json_t *json, struct err *err);
+/* A VGA card: VNC needs one, too. */
+static inline bool definition_has_display(const struct definition *d)
+{
+	return d->display == DISPLAY_VGA || d->vnc.enabled;
+}
 void definition_free(struct definition *d);
 static inline void definition_cleanup(struct definition **d)
 {

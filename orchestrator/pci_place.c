@@ -6,7 +6,7 @@
 
 /* Slots of the root bus, as argv.h has them. */
 enum { NICS_OF_Q35 = 0x07, DISKS_OF_Q35 = 0x0f, LAST_OF_Q35 = 0x1e };
-enum { NICS_OF_PC = 0x03, LAST_OF_PC = 0x0e, DISKS_OF_PC = 0x10 };
+enum { VGA_OF_PC = 0x02, NICS_OF_PC = 0x03, LAST_OF_PC = 0x0e, DISKS_OF_PC = 0x10 };
 
 bool pci_old(const char *machine)
 {
@@ -64,6 +64,10 @@ static int check_range(const struct definition *d, struct pci_place at, struct e
 			ROOT_PORTS_MAX, ROOT_PORTS_MAX);
 	if (at.bus || (at.slot >= first && at.slot <= last))
 		return 0;
+	if (old && at.slot == VGA_OF_PC && !definition_has_display(d))
+		return 0;
+	if (old && at.slot == VGA_OF_PC)
+		return err_set(err, ERR_USAGE, "00:02.0 is the place of the display");
 	return err_set(err, ERR_USAGE, "on the root bus slots %02x to %02x are for interfaces",
 		first, last);
 }

@@ -5,7 +5,7 @@
  * An interface without `pci` is in order, in a slot of the root bus (argv.h). With it, it is where another
  * program had put it: "01:00.0" is behind the first root port, which leads to bus 1; "00:08.0" in a slot of
  * the root bus. Machines q35 have 13 root ports at most, of which the first eight also take what is plugged
- * later; machines pc (i440FX) have the root bus only.
+ * later; machines pc (i440FX) have the root bus only, where 00:02.0 is free without a display.
  */
 #ifndef ORCHESTRATOR_PCI_PLACE_H
 #define ORCHESTRATOR_PCI_PLACE_H
