@@ -98,7 +98,8 @@ static json_t *read_file(const char *path)
 /* What is written of it says the same: of a guest that is defined, in the form of its record. */
 static void written_and_read(void **state)
 {
-	static const char *const guests[] = {"bios", "uefi", "two", "kernel", "cdrom", "generic", "headless"};
+	static const char *const guests[] = {
+		"bios", "uefi", "two", "kernel", "cdrom", "generic", "headless"};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(guests); i++) {
 		struct err err = ERR_INIT;
