@@ -1,6 +1,7 @@
 #include "orchestrator/look_block.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,6 +31,25 @@ static void add_disk(json_t *disks, const char *target, const char *source, bool
 	json_array_append_new(disks, disk);
 }
 
+/* What is written is its newest layer; the name that people gave it is one of its names still. */
+static void name_below(json_t *disks, const char *path, const char *written)
+{
+	if (path && !str_eq(path, written))
+		json_object_set_new(json_array_get(disks, json_array_size(disks) - 1), "below",
+			json_string(path));
+}
+
+static void add_plugged(json_t *disks, const char *guest, const json_t *entry, struct err *err)
+{
+	struct disk_def disk = {.source = DISK_PATH};
+	_cleanup_free_ char *path = xstrdup(json_get_str(entry, "path", ""));
+	disk.path = path;
+	snprintf(disk.target, sizeof(disk.target), "%s", json_get_str(entry, "target", ""));
+	_cleanup_free_ char *written = disk_size_path(guest, &disk, err);
+	add_disk(disks, disk.target, written, false);
+	name_below(disks, path, written);
+}
+
 json_t *look_disks(const struct look *l, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = look_definition(&l->f, err);
@@ -42,16 +62,12 @@ json_t *look_disks(const struct look *l, struct err *err)
 		const struct disk_def *disk = &d->disks[i];
 		_cleanup_free_ char *written = disk_size_path(d->name, disk, err);
 		add_disk(disks, disk->target, written, disk->cdrom);
-		/* the name that people gave it is one of its names still */
-		if (disk->path && !str_eq(disk->path, written))
-			json_object_set_new(json_array_get(disks, json_array_size(disks) - 1),
-				"below", json_string(disk->path));
+		name_below(disks, disk->path, written);
 	}
 	json_array_foreach (live, i, entry)
 		if (str_eq(json_get_str(entry, "kind", ""), "disk") &&
 			!definition_disk(d, json_get_str(entry, "target", "")))
-			add_disk(disks, json_get_str(entry, "target", ""),
-				json_get_str(entry, "path", NULL), false);
+			add_plugged(disks, d->name, entry, err);
 	return disks;
 }
 
@@ -123,6 +139,10 @@ static int ask_sizes(struct look *l, json_t *disks, struct err *err)
 		copy_int(disk, "capacity", image, "virtual-size");
 		copy_int(disk, "allocation", file, "actual-size");
 		copy_int(disk, "physical", file, "virtual-size");
+		/* how far it was written since the start; 0: not at all */
+		copy_int(disk, "highest",
+			json_object_get(json_object_get(device, "parent"), "stats"),
+			"wr_highest_offset");
 	}
 	return 0;
 }

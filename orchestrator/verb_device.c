@@ -16,6 +16,7 @@
 #include "orchestrator/lineage.h"
 #include "orchestrator/look_block.h"
 #include "orchestrator/look_net.h"
+#include "orchestrator/nic_config.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/plug_nic.h"
 #include "orchestrator/record.h"
@@ -342,18 +343,37 @@ static json_t *nic_asked_for(const struct cli *cli, struct err *err)
 	return nic;
 }
 
+/* virsh's words: plugged, in the definition, or both. */
+static void when(const struct cli *cli, bool runs, bool *live, bool *config)
+{
+	bool persistent = cli_flag(cli, "persistent");
+	*config = cli_flag(cli, "config") || persistent;
+	*live = !cli_flag(cli, "config") && (runs || !persistent);
+}
+
 static int run_attach_interface(const struct cli *cli, struct err *err)
 {
 	_cleanup_json_ json_t *nic = nic_asked_for(cli, err), *reply = NULL;
 	struct found f;
-	if (!nic || guest_find(cli->operands[0], &f, err) < 0 || plug_nic(&f, nic, &reply, err) < 0)
+	bool live, config;
+	if (!nic || guest_find(cli->operands[0], &f, err) < 0)
 		return -1;
+	when(cli, guest_runs(&f), &live, &config);
+	if ((config && nic_config_room(&f, err) < 0) ||
+		(live && plug_nic(&f, nic, &reply, err) < 0))
+		return -1;
+	if (live) /* it is the same at its next start */
+		json_object_set(nic, "mac", json_object_get(reply, "mac"));
+	if (config && nic_config_add(&f, nic, err) < 0)
+		return live ? err_prefix(err, "plugged now, but not for its next starts") : -1;
 	const char *address = json_get_str(reply, "address", "");
 	if (cli->json)
 		cli_print_json(json_incref(reply));
-	else
+	else if (live)
 		printf("Interface %s attached%s%s\n", json_get_str(reply, "mac", ""),
 			address[0] ? ", its address is " : "", address);
+	else
+		printf("Interface attached from the next start on\n");
 	return 0;
 }
 
@@ -361,21 +381,30 @@ static int run_detach_interface(const struct cli *cli, struct err *err)
 {
 	_cleanup_look_ struct look l = LOOK_NONE;
 	const char *word = cli->operands[1];
-	json_t *reply = NULL, *args = json_object();
+	json_t *reply = NULL;
+	bool live, config;
+	_cleanup_json_ json_t *args = json_object();
 	_cleanup_json_ json_t *nics =
 		look_at(&l, cli->operands[0], err) < 0 ? NULL : look_nics(&l, err);
-	const json_t *nic = nics ? look_nic(&l, nics, word, err) : NULL;
-	if (!nic || timeout_ms(cli, args, err) < 0) {
-		json_decref(args);
+	if (!nics)
 		return -1;
+	when(cli, look_runs(&l), &live, &config);
+	bool of_config = config && nic_config_has(&l.f, word); /* of the next start only */
+	const json_t *nic = live || !of_config ? look_nic(&l, nics, word, err) : NULL;
+	if ((!nic && !of_config) || timeout_ms(cli, args, err) < 0)
+		return -1;
+	_cleanup_free_ char *mac = xstrdup(nic ? json_get_str(nic, "mac", word) : word);
+	if (live && unplug_nic(&l.f, nic, json_incref(args), &reply, err) < 0)
+		return -1;
+	if (config && nic_config_remove(&l.f, mac, err) < 0) {
+		json_decref(reply);
+		return live ? err_prefix(err, "unplugged now, but not for its next starts") : -1;
 	}
-	if (unplug_nic(&l.f, nic, args, &reply, err) < 0)
-		return -1;
 	if (cli->json) {
 		cli_print_json(reply);
 		return 0;
 	}
-	printf("Interface %s detached\n", word);
+	printf("Interface %s detached%s\n", word, live ? "" : " from the next start on");
 	json_decref(reply);
 	return 0;
 }
@@ -459,12 +488,17 @@ const struct verb verb_attach_interface = {"attach-interface", "NAME network|bri
 		{"isolated", NULL, 0, "no way to other guests of the network"},
 		{"strict-ipv6", NULL, 0, "no IPv6 address but the issued one"},
 		{"queues", "N", 0, "how many vCPUs may send at the same time"},
-		{"mtu", "BYTES", 0, "default the network's"}},
+		{"mtu", "BYTES", 0, "default the network's"},
+		{"config", NULL, 0, "from its next start on"},
+		{"persistent", NULL, 0, "now and at its next start"}},
 	run_attach_interface, "roost attach-interface web1 user --forward -80", GROUP_DEVICES,
 	GUESTS_ALL};
 const struct verb verb_detach_interface = {"detach-interface", "NAME INTERFACE",
-	"Unplugs an interface that was plugged.", 2, 2, false, {TIMEOUT}, run_detach_interface,
-	"roost detach-interface web1 52:54:00:12:34:56", GROUP_DEVICES, GUESTS_RUNNING};
+	"Unplugs an interface that was plugged.", 2, 2, false,
+	{TIMEOUT, {"config", NULL, 0, "from its next start on, one of its definition"},
+		{"persistent", NULL, 0, "now and at its next start"}},
+	run_detach_interface, "roost detach-interface web1 52:54:00:12:34:56", GROUP_DEVICES,
+	GUESTS_RUNNING};
 const struct verb verb_domblklist = {"domblklist", "NAME", "Lists a guest's disks.", 1, 1, false,
 	{{0}}, run_domblklist, "roost domblklist web1", GROUP_LOOK, GUESTS_ALL};
 const struct verb verb_domiflist = {"domiflist", "NAME",

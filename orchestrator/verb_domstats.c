@@ -184,6 +184,7 @@ static void add_interfaces(const struct stats *s, bool ask_guest)
 	json_array_foreach (nics, i, nic) {
 		add_text(s, json_get_str(nic, "interface", NULL), "net.%zu.name", i);
 		add_text(s, json_get_str(nic, "mac", NULL), "net.%zu.mac", i);
+		add_text(s, json_get_str(nic, "tap", NULL), "net.%zu.tap", i);
 		_cleanup_json_ json_t *counted =
 			json_get_str(nic, "tap", NULL) ? look_nic_count(s->l, nic, &ignored) : NULL;
 		add_counters(s, i, counted ? counted : look_nic_counters(guests, nic, &ignored));
@@ -202,13 +203,17 @@ static void add_disks(const struct stats *s)
 	add(s, (int64_t)json_array_size(disks), "block.count");
 	json_array_foreach (disks, i, disk) {
 		static const char *const sizes[] = {"allocation", "capacity", "physical"};
+		/* virsh's: what was read, what was written, what was flushed */
+		static const size_t order[DISK_COUNTERS] = {0, 1, 5, 2, 3, 6, 4, 7};
 		add_text(s, json_get_str(disk, "target", NULL), "block.%zu.name", i);
 		add_text(s, json_get_str(disk, "source", NULL), "block.%zu.path", i);
-		for (size_t j = 0; j < DISK_COUNTERS; j++)
-			add(s, json_get_int(disk, disk_counters[j].name, -1), "block.%zu.%s", i,
-				disk_counters[j].stats);
+		for (size_t j = 0; j < DISK_COUNTERS; j++) {
+			const struct disk_counter *c = &disk_counters[order[j]];
+			add(s, json_get_int(disk, c->name, -1), "block.%zu.%s", i, c->stats);
+		}
 		for (size_t j = 0; j < ARRAY_SIZE(sizes); j++)
 			add(s, json_get_int(disk, sizes[j], -1), "block.%zu.%s", i, sizes[j]);
+		add(s, json_get_int(disk, "highest", -1), "block.%zu.highest", i);
 	}
 }
 

@@ -61,6 +61,17 @@ static void size_text(char out[48], int64_t bytes, bool human)
 	snprintf(out, 48, "%.3f %s", value, units[unit]);
 }
 
+/* Of a disk in use libvirt tells how far it was written, and as physical what it takes on the host. */
+static void measure_as_libvirt(json_t *disk)
+{
+	int64_t highest = json_get_int(disk, "highest", -1);
+	if (highest < 0)
+		return;
+	json_object_set(disk, "physical", json_object_get(disk, "allocation"));
+	if (highest > 0)
+		json_object_set_new(disk, "allocation", json_integer(highest));
+}
+
 static int info_of_all(const struct virsh *v, const json_t *list, bool human)
 {
 	_cleanup_json_ json_t *rows = json_array();
@@ -71,6 +82,7 @@ static int info_of_all(const struct virsh *v, const json_t *list, bool human)
 	json_array_foreach (list, i, d) {
 		static const char *const keys[] = {"capacity", "allocation", "physical"};
 		char cells[3][48];
+		measure_as_libvirt(d);
 		for (size_t j = 0; j < ARRAY_SIZE(keys); j++)
 			if (json_object_get(d, keys[j]))
 				size_text(cells[j], json_get_int(d, keys[j], 0), human);
@@ -108,6 +120,7 @@ static int run_domblkinfo(struct virsh *v)
 		return -1;
 	if (all)
 		return info_of_all(v, info, human);
+	measure_as_libvirt(info);
 	size_text(text, json_get_int(info, "capacity", 0), human);
 	virsh_fact(16, "Capacity:", "%s", text);
 	size_text(text, json_get_int(info, "allocation", 0), human);

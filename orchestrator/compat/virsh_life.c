@@ -116,24 +116,34 @@ static int take_mode(const struct virsh *v, struct words *w, const struct found 
 	return 0;
 }
 
-static int run_shutdown(struct virsh *v)
+/* They return at once; what is asked for goes on (guest.h: guest_press_again). */
+static int ask_guest(struct virsh *v, const char *said)
 {
 	struct found f;
+	struct err err = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
+	const char *mode = virsh_text(v, "mode");
 	if (check_mode(v) < 0 || named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
 		return -1;
 	words_add(&w, "--no-wait");
-	return virsh_do(v, &f, &w, "shutdown", "Domain '%s' is being shutdown");
+	if (words_ask(&w, v->command->name, NULL, &err) == 0) {
+		virsh_say(v, "Domain '%s' is being %s", f.name, said);
+		return 0;
+	}
+	if (!mode || !str_eq(mode, "agent"))
+		return virsh_failed(v, f.name, &err);
+	virsh_error("Failed to %s domain '%s'", v->command->doing, f.name);
+	return virsh_agent_failed(&err);
+}
+
+static int run_shutdown(struct virsh *v)
+{
+	return ask_guest(v, "shutdown");
 }
 
 static int run_reboot(struct virsh *v)
 {
-	struct found f;
-	_cleanup_words_ struct words w = {0};
-	if (check_mode(v) < 0 || named_running(v, &f, &w) < 0 || take_mode(v, &w, &f) < 0)
-		return -1;
-	words_add(&w, "--no-wait");
-	return virsh_do(v, &f, &w, "reboot", "Domain '%s' is being rebooted");
+	return ask_guest(v, "rebooted");
 }
 
 static int run_reset(struct virsh *v)
@@ -155,16 +165,31 @@ static int run_destroy(struct virsh *v)
 	return virsh_do(v, &f, &w, "destroy", "Domain '%s' destroyed");
 }
 
+/* --verbose: it is told when it is done, as libvirt's last word on it. */
+static int save(const struct virsh *v, const struct words *w, const char *failed, const char *label)
+{
+	struct err err = ERR_INIT;
+	if (words_ask(w, v->command->name, NULL, &err) < 0)
+		return virsh_error("%s", failed), virsh_reason(&err);
+	if (virsh_flag(v, "verbose"))
+		fprintf(stderr, "\r%s: [%3d %%]", label, 100);
+	return 0;
+}
+
 static int run_save(struct virsh *v)
 {
 	struct found f;
+	const char *file = virsh_text(v, "file");
 	_cleanup_words_ struct words w = {0};
-	if (named_running(v, &f, &w) < 0)
+	_cleanup_free_ char *failed =
+		str_fmt("Failed to save domain '%s' to %s", virsh_text(v, "domain"), file);
+	if (virsh_awake(v, &f, failed) < 0)
 		return -1;
-	words_add(&w, virsh_text(v, "file"));
-	if (virsh_ask(v, f.name, &w, "save", NULL) < 0)
+	words_add(&w, f.name);
+	words_add(&w, file);
+	if (save(v, &w, failed, "Save") < 0)
 		return -1;
-	virsh_say(v, "\nDomain '%s' saved to %s", f.name, virsh_text(v, "file"));
+	virsh_say(v, "\nDomain '%s' saved to %s", f.name, file);
 	return 0;
 }
 
@@ -190,7 +215,12 @@ static int run_managedsave(struct virsh *v)
 {
 	struct found f;
 	_cleanup_words_ struct words w = {0};
-	if (named_running(v, &f, &w) < 0 || virsh_ask(v, f.name, &w, "managedsave", NULL) < 0)
+	_cleanup_free_ char *failed =
+		str_fmt("Failed to save domain '%s' state", virsh_text(v, "domain"));
+	if (virsh_awake(v, &f, failed) < 0)
+		return -1;
+	words_add(&w, f.name);
+	if (save(v, &w, failed, "Managedsave") < 0)
 		return -1;
 	virsh_say(v, "\nDomain '%s' state saved by libvirt", f.name);
 	return 0;

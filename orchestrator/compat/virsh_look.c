@@ -295,25 +295,53 @@ static int run_dommemstat(struct virsh *v)
 	json_t *value;
 	if (virsh_flag(v, "period"))
 		return virsh_error("--period is not there: the balloon is asked whenever you ask");
-	if (virsh_running(v, &f) < 0)
+	_cleanup_free_ char *failed =
+		str_fmt("Failed to get memory statistics for domain %s", virsh_text(v, "domain"));
+	struct err err = ERR_INIT;
+	if (virsh_awake(v, &f, failed) < 0)
 		return -1;
 	words_add(&w, f.name);
-	if (virsh_ask(v, f.name, &w, "dommemstat", &stats) < 0)
-		return -1;
+	if (words_ask(&w, "dommemstat", &stats, &err) < 0)
+		return virsh_error("%s", failed), virsh_reason(&err);
 	json_object_foreach (stats, key, value)
 		printf("%s %lld\n", key, (long long)json_integer_value(value));
 	return 0;
 }
 
+/* "net.0.tap" of "net.0.name". */
+static const json_t *beside(const json_t *guest, const char *key, const char *name)
+{
+	_cleanup_free_ char *other = str_fmt("%.*s.%s", (int)(strrchr(key, '.') - key), key, name);
+	return json_object_get(guest, other);
+}
+
+/* virsh calls an interface by its device on the host, and has the sizes of a disk as domblkinfo tells them. */
+static const json_t *as_virsh_has_it(const json_t *guest, const char *key, const json_t *value)
+{
+	const json_t *other = NULL;
+	if (str_starts(key, "net.") && str_ends(key, ".name"))
+		other = beside(guest, key, "tap");
+	else if (str_ends(key, ".physical") && beside(guest, key, "highest"))
+		other = beside(guest, key, "allocation");
+	else if (str_ends(key, ".allocation"))
+		other = beside(guest, key, "highest");
+	return other && (json_is_string(other) || json_integer_value(other)) ? other : value;
+}
+
 /* Of roost's numbers those that libvirt has, too. */
 static void print_stats(const json_t *guest, bool first)
 {
+	static const char *const ours[] = {".mac", ".tap", ".highest", "state.name"};
 	const char *key;
-	json_t *value;
+	json_t *v;
 	printf("%sDomain: '%s'\n", first ? "" : "\n", json_get_str(guest, "name", ""));
-	json_object_foreach ((json_t *)guest, key, value) {
-		if (str_eq(key, "name") || str_eq(key, "state.name"))
+	json_object_foreach ((json_t *)guest, key, v) {
+		bool is_ours = str_eq(key, "name");
+		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+			is_ours = is_ours || str_ends(key, ours[i]);
+		if (is_ours)
 			continue;
+		const json_t *value = as_virsh_has_it(guest, key, v);
 		if (json_is_string(value))
 			printf("  %s=%s\n", key, json_string_value(value));
 		else if (json_is_integer(value))

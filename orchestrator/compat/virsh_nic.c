@@ -192,6 +192,22 @@ static int run_setlink(struct virsh *v)
 
 /* ---- attach, detach ---------------------------------------------------------------------------------------------- */
 
+static const char not_running[] = "Requested operation is not valid: domain is not running";
+
+/* As roost has it: now, at the next start, or both. -1: now, and it does not run. */
+static int take_when(const struct virsh *v, const struct found *f, struct words *w)
+{
+	bool runs = guest_runs(f), live = virsh_flag(v, "live"), config = virsh_flag(v, "config"),
+	     current = virsh_flag(v, "current"), persistent = virsh_flag(v, "persistent");
+	if (!runs && (live || !(config || current || persistent)))
+		return -1;
+	if (persistent || (live && config))
+		words_add(w, runs ? "--persistent" : "--config");
+	else if (config || !runs)
+		words_add(w, "--config");
+	return 0;
+}
+
 static int run_attach(struct virsh *v)
 {
 	struct found f;
@@ -207,13 +223,8 @@ static int run_attach(struct virsh *v)
 	words_add(&w, virsh_text(v, "source"));
 	words_option(&w, "mac", virsh_text(v, "mac"));
 	words_option(&w, "model", virsh_text(v, "model"));
-	bool config = virsh_flag(v, "config") || virsh_flag(v, "persistent");
-	if (config || !guest_runs(&f))
-		return virsh_error("Failed to attach interface"),
-		       virsh_error(
-			       "an interface is plugged into a running guest; `roost edit %s` adds one to its "
-			       "definition",
-			       f.name);
+	if (take_when(v, &f, &w) < 0)
+		return virsh_error("Failed to attach interface"), virsh_error("%s", not_running);
 	if (words_ask(&w, "attach-interface", NULL, &err) < 0)
 		return virsh_error("Failed to attach interface"), virsh_reason(&err);
 	virsh_say(v, "Interface attached successfully");
@@ -245,8 +256,15 @@ static int run_detach(struct virsh *v)
 	size_t count;
 	if (virsh_domain(v, &f) < 0 || nics_of(&f, &nics) < 0)
 		return -1;
+	/* of its next start, which the list need not have */
+	bool later = mac && virsh_flag(v, "config") && !virsh_flag(v, "live");
 	const json_t *nic = one_of_type(nics, type, &count);
-	if (!nic)
+	words_add(&w, f.name);
+	if (take_when(v, &f, &w) < 0)
+		return virsh_error("Failed to detach interface"), virsh_error("%s", not_running);
+	if (later)
+		words_add(&w, mac);
+	else if (!nic)
 		virsh_error("No interface found whose type is %s", type);
 	else if (!mac && count > 1)
 		virsh_error(
@@ -254,10 +272,10 @@ static int run_detach(struct virsh *v)
 			count);
 	else if (mac && !(nic = nic_of(nics, mac)))
 		virsh_error("No interface with MAC address %s was found", mac);
-	if (!nic || (!mac && count > 1))
+	if (!later && (!nic || (!mac && count > 1)))
 		return virsh_error("Failed to detach interface");
-	words_add(&w, f.name);
-	words_add(&w, json_get_str(nic, "mac", ""));
+	if (!later)
+		words_add(&w, json_get_str(nic, "mac", ""));
 	if (words_ask(&w, "detach-interface", NULL, &err) < 0)
 		return virsh_error("Failed to detach interface"), virsh_reason(&err);
 	virsh_say(v, "Interface detached successfully");

@@ -44,11 +44,20 @@ check_match "nodememstats" "^total  : +$(awk '/^MemTotal/ { print $2 }' /proc/me
 check_match "freecell" '^Total: [0-9]+ KiB$' "$(virsh freecell)"
 refuses "invalid argument: Range exceeds available cells" virsh freecell --cellno 999
 
+qemu-img create -q -f qcow2 "$TMPDIR/data.qcow2" 1M
+virsh -q attach-disk b "$TMPDIR/data.qcow2" vdb --subdriver qcow2
+
 say "snapshots"
-virsh -q snapshot-create-as a s1
-virsh -q snapshot-create-as a s2
-says s1 virsh snapshot-parent a s2
-refuses "snapshot 's1' has no parent" virsh snapshot-parent a s1
+virsh -q snapshot-create-as b s1
+virsh -q snapshot-create-as b s2
+says s1 virsh snapshot-parent b s2
+check_match "a plugged disk is its newest layer" "^ vdb +$ROOST_STATE/guests/b/.*qcow2\$" "$(virsh domblklist b)"
+answers 0 virsh snapshot-list b --name <<'E2'
+s1$
+s2$
+$
+E2
+refuses "snapshot 's1' has no parent" virsh snapshot-parent b s1
 
 say "the end"
 virsh -q shutdown a

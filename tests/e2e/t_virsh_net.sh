@@ -76,3 +76,25 @@ virsh -q start b 2>/dev/null
 check_eq "now" 192.168.122.81/24 "$(address)"
 fails "network 'default': 52:54:00:aa:bb:03 is the MAC address of guest 'b'; the network knows it by that name" \
 	update add "<host mac='52:54:00:aa:bb:03' name='other' ip='192.168.122.82'/>"
+
+say "interfaces of the next start, and of both"
+virsh -q destroy b
+answers 1 virsh attach-interface b network default <<'E2'
+$
+2|error: Failed to attach interface$
+2|error: Requested operation is not valid: domain is not running$
+E2
+says "Interface attached successfully" virsh attach-interface b network default --mac 52:54:00:aa:bb:04 --config
+virsh -q start b 2>/dev/null
+macs() {
+	virsh -q domiflist b | awk '{ print $NF }' | paste -s -d ' ' -
+}
+check_eq "it is there" "52:54:00:aa:bb:03 52:54:00:aa:bb:04" "$(macs)"
+says "Interface attached successfully" virsh attach-interface b network default --mac 52:54:00:aa:bb:05 --live --config
+says "Interface detached successfully" virsh detach-interface b network --mac 52:54:00:aa:bb:04 --config
+check_eq "now" "52:54:00:aa:bb:03 52:54:00:aa:bb:04 52:54:00:aa:bb:05" "$(macs)"
+virsh -q destroy b
+virsh -q start b 2>/dev/null
+check_eq "and later" "52:54:00:aa:bb:03 52:54:00:aa:bb:05" "$(macs)"
+check_match "domstats has an interface as domiflist" "^  net.0.name=$(virsh -q domiflist b | awk 'NR == 1 { print $1 }')\$" \
+	"$(virsh domstats b --interface)"
