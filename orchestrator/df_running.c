@@ -223,6 +223,10 @@ static json_t *by_account(struct look *l, struct err *err)
 static json_t *by_ssh(struct look *l, struct err *err)
 {
 	_cleanup_definition_ struct definition *d = look_definition(&l->f, err);
+	if (d && !d->cloud_init.enabled && !d->ready.user && !d->ready.identity) {
+		err_set(err, ERR_REFUSED, "nobody is known to have a login there");
+		return NULL;
+	}
 	json_t *params = d ? ssh_params(d, &l->s, NULL, err) : NULL;
 	_cleanup_close_ int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	_cleanup_(answer_free) struct answer a = {0};

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "orchestrator/compat/tool.h"
 #include "orchestrator/df_text.h"
@@ -11,8 +12,10 @@
 struct asked {
 	struct df_form form;
 	const char *uri;
+	const char *format; /* of the images that follow; NULL: by their content */
+	bool format_given;
 	bool uuid;
-	struct words guests, images;
+	struct words guests, images; /* images: as `roost df` takes them */
 };
 
 static const char usage[] =
@@ -169,15 +172,44 @@ static int look(const char *guest, const struct words *images, json_t *all)
 	return result;
 }
 
+/* All images are one machine's, and `roost df` is told one format for them. */
+static int take_format(struct asked *a, const char *format)
+{
+	if (a->images.count && !str_eq(format, a->format))
+		return tool_refuse(
+			"virt-df", "--format", "one for all images; look at each by itself");
+	a->format = format;
+	a->format_given = true;
+	return 0;
+}
+
+static int take_image(struct asked *a, const char *path)
+{
+	if (access(path, F_OK) < 0)
+		return tool_fail("virt-df: ", "access: %s: %m", path), 1;
+	if (!a->images.count)
+		words_option(&a->images, "format", a->format);
+	words_option(&a->images, "image", path);
+	a->format_given = false;
+	return 0;
+}
+
+/* A file that is there, or a guest. */
+static int take_operand(struct asked *a, const char *word)
+{
+	if (access(word, F_OK) == 0)
+		return take_image(a, word);
+	words_add(&a->guests, word);
+	return 0;
+}
+
 static int take_option(int letter, struct asked *a, char **argv)
 {
 	switch (letter) {
 	case 'a':
-		words_option(&a->images, "image", optarg);
-		break;
+		return take_image(a, optarg);
 	case 'F':
-		words_option(&a->images, "format", optarg);
-		break;
+		return take_format(a, optarg);
 	case 'c':
 		a->uri = optarg;
 		break;
@@ -197,7 +229,12 @@ static int take_option(int letter, struct asked *a, char **argv)
 		a->uuid = true;
 		break;
 	case '1': /* of how appliances are run, of which there is none */
+		break;
 	case 'P':
+		if (optarg[strspn(optarg, "0123456789")] || !optarg[0])
+			return tool_fail("virt-df: ", "-P: '%s' is no number of threads", optarg),
+			       1;
+		break;
 	case 'v':
 	case 'x':
 		break;
@@ -246,8 +283,12 @@ int virt_df_main(int argc, char **argv)
 		}
 		result = take_option(letter, &a, argv);
 	}
-	for (; optind < argc; optind++) /* its oldest form */
-		words_add(&a.guests, argv[optind]);
+	for (; !result && optind < argc; optind++) /* its oldest form */
+		result = take_operand(&a, argv[optind]);
+	if (!result && a.format_given) {
+		fprintf(stderr, "virt-df: --format parameter must appear before -a parameter\n");
+		result = 1;
+	}
 	if (!result && a.form.csv && a.form.human) {
 		fprintf(stderr, "virt-df: you cannot use -h and --csv options together.\n");
 		result = 1;

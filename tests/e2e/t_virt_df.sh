@@ -52,8 +52,54 @@ check_match "of one format" 'ubuntu-provisioning.qcow2' "$errors"
 both virt-df --format=qcow2 -a over.qcow2
 check_eq "with what it stands on" "$table" "$(sed -n 's/^over.qcow2:\/dev\/sda  *//p' stdout)"
 check_status 3 roost df --image nosuch.img
+both virt-df fs.raw
+check_eq "its oldest form, of a file" "$table" "$(sed -n 's/^fs.raw:\/dev\/sda  *//p' stdout)"
+both virt-df vm01
+check_eq "and of a guest" "$table" "$(sed -n 's/^vm01:\/dev\/sda  *//p' stdout)"
+both virt-df -a fs.raw -a ubuntu-provisioning.qcow2
+check_eq "several are one machine's" "fs.raw+1:/dev/sda fs.raw+1:/dev/sdb" "$(sed '1d; s/  .*//' stdout | paste -s -d ' ')"
+both virt-df -a nosuch.img
+check_eq "no such file" "virt-df: access: nosuch.img: No such file or directory 1" "$errors $both_status"
+both virt-df -a fs.raw --format=raw
+check_match "too late" "option '--format' is not there: one for all images" "$errors"
+both virt-df -d vm01 --format=raw
+check_eq "of nothing" "virt-df: --format parameter must appear before -a parameter 1" "$errors $both_status"
+both virt-df --csv -h
+check_eq "not both" "virt-df: you cannot use -h and --csv options together. 1" "$errors $both_status"
+both virt-df -P 4 -x -v --one-per-guest -d vm01
+check_eq "what there is no appliance for" "$table" "$(sed -n 's/^vm01:\/dev\/sda  *//p' stdout)"
+both virt-df -P many -d vm01
+check_eq "a number of threads" 1 $both_status
+uuid=$(roost domuuid vm01 --json | jq -r .uuid)
+both virt-df -d "$uuid" -d vm01
+check_eq "by UUID, and more than one" "vm01:/dev/sda vm01:/dev/sdb vm01:/dev/sda vm01:/dev/sdb" "$(sed '1d; s/  .*//' stdout | paste -s -d ' ')"
+both virt-df -d vm01 -d nosuch
+check_eq "one that is not there" " 1" "$out $both_status"
 both virt-df --blocksize=4096 -a fs.raw
 check_match "by its name" "option '--blocksize=4096' is not there" "$errors"
+
+say "one that runs, and has neither agent nor login, is looked at from outside"
+need pico.raw
+qemu-img convert -O qcow2 fs.raw data.qcow2
+cp "$GUESTS/pico.raw" boot.raw
+cat >up.yaml <<END
+name: up
+memory: 32M
+disks: [{path: $TMPDIR/boot.raw, format: raw}, {path: $TMPDIR/data.qcow2, format: qcow2}]
+interfaces: []
+agent: false
+END
+roost define up.yaml
+roost start up
+since=$(now_ms)
+both virt-df -d up
+check_time "at once" 1000 "$since"
+check_eq "the same figures" "$table 0" "$(sed -n 's/^up:\/dev\/sdb  *//p' stdout) $both_status"
+check_eq "not a word besides" "" "$errors"
+roost snapshot-create-as up s1 >/dev/null
+both virt-df -d up
+check_eq "through its layers" "$table 0" "$(sed -n 's/^up:\/dev\/sdb  *//p' stdout) $both_status"
+roost destroy up
 both virt-df --human
 check_eq "it may be cut short" 0 $both_status
 
