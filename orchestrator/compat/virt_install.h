@@ -51,7 +51,7 @@ struct install_ask {
 	struct installer how;
 	const char *reinstall; /* a guest that there is; its definition stays */
 	bool import, define_only, no_disk, no_nic, check_use, check_size, check_mac, session, vnc,
-		no_video, vga, quiet;
+		no_video, vga, quiet, windows, os_memory /* its least is known */;
 	unsigned serials, virtio_consoles;
 	const char *files[DISKS_MAX], *sizes[DISKS_MAX]; /* of -f and -s, in their order */
 	size_t file_count, size_count;

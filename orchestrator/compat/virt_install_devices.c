@@ -1,6 +1,7 @@
 /* virt-install's options for devices, but for disks: what roost's guests have of them, and what they have instead. */
 #include "orchestrator/compat/virt_install.h"
 
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +73,9 @@ int ask_network(struct install_ask *a, const char *text, struct err *err)
 		return -1;
 	if (str_eq(kind, "user"))
 		json_object_set_new(nic, "user", json_pack("{s:[s]}", "hostfwd", "-22"));
+	else if (str_eq(kind, "bridge") && str_eq(source, "virbr0") && !if_nametoindex(source))
+		return parts_refuse("--network bridge", source,
+			"network=default: its bridge is not on the host", err);
 	else if (str_eq(kind, "network") || (str_eq(kind, "bridge") && source))
 		json_set_text(nic, kind, source ? source : "default");
 	else

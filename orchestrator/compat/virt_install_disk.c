@@ -31,9 +31,15 @@ struct wish {
 	const char *path, *format, *bus, *device, *cache, *backing, *backing_format, *discard,
 		*serial;
 	const char *target, *size_text;
+	char *volume;  /* owned: `path` of one in the folder of images */
 	uint64_t size; /* 0: none */
 	bool readonly, full;
 };
+
+static void wish_free(struct wish *w)
+{
+	free(w->volume);
+}
 
 /* ---- places ---------------------------------------------------------------------------------------- */
 
@@ -253,7 +259,10 @@ static int take_size(const char *text, uint64_t *size, struct err *err)
 {
 	char *end;
 	double gib = text ? strtod(text, &end) : 0;
-	if (text && (end == text || *end || !isfinite(gib) || gib <= 0 || gib > 1 << 20))
+	if (text && (end == text || *end))
+		return err_set(err, ERR_USAGE,
+			"Improper value for 'size': could not convert string to float: '%s'", text);
+	if (text && (!isfinite(gib) || gib <= 0 || gib > 1 << 20))
 		return err_set(err, ERR_USAGE, "--disk size=%s: a number of GiB is wanted", text);
 	*size = (uint64_t)(gib * GIB + 511) & ~(uint64_t)511;
 	return 0;
@@ -289,13 +298,45 @@ static int check_words(struct wish *w, struct err *err)
 	return check_word("discard", w->discard, discards, ARRAY_SIZE(discards), err);
 }
 
-static int take_words(struct parts *p, struct wish *w, struct err *err)
+/* How QEMU does it, not what is done. */
+static void take_tuning(const struct install_ask *a, struct parts *p)
+{
+	static const char *const keys[] = {"io", "driver.io", "detect_zeroes",
+		"driver.detect_zeroes", "error_policy", "driver.error_policy", "driver.queues",
+		"driver.iothread", "startup_policy", "source.startupPolicy"};
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (parts_take(p, keys[i]))
+			warn(a, "--disk %s= is not heeded: roost has its own", keys[i]);
+}
+
+/* libvirt's pool of images is its folder, and the only one that there is. */
+static int take_pool(struct parts *p, struct wish *w, struct err *err)
+{
+	const char *pool = parts_take_either(p, "source.pool", "pool"),
+		   *volume = parts_take_either(p, "source.volume", "vol");
+	if (volume && str_starts(volume, "default/"))
+		volume += strlen("default/");
+	else if (volume && !pool)
+		pool = volume;
+	if (pool && !str_eq(pool, "default")) {
+		err_set(err, ERR_REFUSED, "Error: --disk pool '%s' is not there", pool);
+		return err_hint(
+			err, "roost has 'default', the folder of images, and files by path=");
+	}
+	if (!volume)
+		return 0;
+	_cleanup_free_ char *folder = storage_folder(err);
+	w->volume = folder ? str_fmt("%s/%s", folder, volume) : NULL;
+	w->path = w->volume;
+	return w->volume ? 0 : -1;
+}
+
+static int take_words(const struct install_ask *a, struct parts *p, struct wish *w, struct err *err)
 {
 	static const struct {
 		const char *word, *instead;
-	} refused[] = {{"pool", "there are no pools: name a file with path="},
-		{"vol", "there are no pools: name a file with path="},
-		{"boot_order", "--boot says the order"}, {"boot.order", "--boot says the order"},
+	} refused[] = {{"boot_order", "--boot says the order"},
+		{"boot.order", "--boot says the order"},
 		{"shareable", "a disk has one guest; readonly=on may have several"},
 		{"transient", "`virsh snapshot-create-as` keeps what it is, and takes it back"}};
 	static const char *const holds[] = {"driver.name=qemu", "type=file", "source.type=file",
@@ -315,6 +356,9 @@ static int take_words(struct parts *p, struct wish *w, struct err *err)
 	w->size_text = parts_take(p, "size");
 	w->full = parts_off(p, "sparse");
 	parts_hold(p, holds, ARRAY_SIZE(holds));
+	take_tuning(a, p);
+	if (take_pool(p, w, err) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
 		if (parts_take(p, refused[i].word))
 			return err_set(err, ERR_REFUSED, "Error: --disk %s= is not there",
@@ -356,13 +400,13 @@ static int add(struct install_ask *a, struct wish *w, struct err *err)
 
 int ask_disk(struct install_ask *a, const char *text, struct err *err)
 {
-	struct wish w = {0};
+	_cleanup_(wish_free) struct wish w = {0};
 	_cleanup_parts_ struct parts p = {0};
 	if (str_eq(text, "none")) {
 		a->no_disk = true;
 		return 0;
 	}
-	if (parts_of("--disk", text, "path", &p, err) < 0 || take_words(&p, &w, err) < 0)
+	if (parts_of("--disk", text, "path", &p, err) < 0 || take_words(a, &p, &w, err) < 0)
 		return -1;
 	if (!w.path && str_eq(w.device, "cdrom")) {
 		json_array_append_new(

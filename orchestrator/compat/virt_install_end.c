@@ -151,14 +151,8 @@ static int create(struct install_ask *a, struct err *err)
 /* One that there is keeps its definition. */
 static int begin(struct install_ask *a, struct err *err)
 {
-	static struct found f;
 	if (!a->reinstall)
 		return create(a, err);
-	if (guest_find(a->reinstall, &f, err) < 0)
-		return err_set(err, ERR_NOT_FOUND,
-			"Could not find domain '%s': Domain not found: no domain with matching name '%s'",
-			a->reinstall, a->reinstall);
-	a->name = f.name;
 	tell(a, "%-60s|    0 B  00:00     \n", "Creating domain...");
 	return start(a, false, err);
 }

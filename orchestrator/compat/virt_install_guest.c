@@ -13,6 +13,8 @@
 #include "orchestrator/record.h"
 #include "orchestrator/run_options.h"
 
+enum { MEMORY_LOW = 17 /* MiB */ };
+
 /* ---- its name ------------------------------------------------------------------------------------------ */
 
 bool guest_is_there(const char *name)
@@ -57,8 +59,10 @@ static int check_methods(struct install_ask *a, const struct command *c, struct 
 	if (count > 1)
 		return err_set(err, ERR_USAGE, "Only one install method can be used");
 	if ((t[TEXT_EXTRA] || c->inject_count) && !t[TEXT_LOCATION])
-		return err_set(err, ERR_USAGE, "%s only work if specified with --location.",
-			c->inject_count ? "--initrd-inject" : "--extra-args");
+		return err_set(err, ERR_USAGE, "%s",
+			c->inject_count
+				? "Install method does not support initrd injections."
+				: "Kernel arguments are only supported with location or kernel installs.");
 	if (t[TEXT_LIVECD] && !t[TEXT_CDROM])
 		return err_set(err, ERR_USAGE, "--livecd is for a system on --cdrom");
 	a->import = t[TEXT_IMPORT] || t[TEXT_PXE] || t[TEXT_LIVECD] || (!count && other);
@@ -82,14 +86,27 @@ static int check_missing(const struct install_ask *a, const struct command *c)
 	return missing.len ? -1 : 0;
 }
 
+/* Up to the options of --location. */
+static int check_media(const char *where, struct err *err)
+{
+	_cleanup_free_ char *path = where ? strndup(where, strcspn(where, ",")) : NULL;
+	if (!path || strstr(path, "://") || access(path, F_OK) == 0 || access(where, F_OK) == 0)
+		return 0;
+	return err_set(err, ERR_NOT_FOUND,
+		"Validating install media '%s' failed: Must specify storage creation parameters for non-existent path '%s'.",
+		path, path);
+}
+
 static int open_installer(struct install_ask *a, const struct command *c, struct err *err)
 {
 	const char *cdrom = c->texts[TEXT_LIVECD] ? NULL : c->texts[TEXT_CDROM],
 		   *location = c->texts[TEXT_LOCATION];
-	if (c->texts[TEXT_CDROM] && access(c->texts[TEXT_CDROM], F_OK) < 0)
-		return err_set(err, ERR_NOT_FOUND,
-			"Validating install media '%s' failed: Must specify storage creation parameters for non-existent path '%s'.",
-			c->texts[TEXT_CDROM], c->texts[TEXT_CDROM]);
+	if (c->texts[TEXT_CDROM] && str_starts(c->texts[TEXT_CDROM], "qemu:"))
+		return err_set(err, ERR_USAGE,
+			"-c specified with what looks like a libvirt URI. Did you mean to use --connect? If not, use --cdrom instead");
+	if (check_media(c->texts[TEXT_CDROM], err) < 0 ||
+		(location && check_media(location, err) < 0))
+		return -1;
 	if (cdrom && installer_from_medium(cdrom, &a->how, err) < 0)
 		return -1;
 	if (location && installer_from_location(location, c->extra.len ? c->extra.data : NULL,
@@ -154,13 +171,25 @@ static bool comes_first(const struct used *u)
 
 static int ask_all(struct install_ask *a, const struct command *c, struct err *err)
 {
-	for (int os = 0; os < 2; os++) /* what is known of the system fills what was not said */
-		for (size_t i = 0; i < c->used_count; i++)
-			if ((c->used[i].ask == ask_osinfo) == os && !comes_first(&c->used[i]) &&
-				c->used[i].ask(a, c->used[i].value, err) < 0)
-				return -1;
+	const char *os = NULL; /* the last one counts */
+	for (size_t i = 0; i < c->used_count; i++) {
+		const struct used *u = &c->used[i];
+		if (u->ask == ask_osinfo)
+			os = u->value;
+		else if (!comes_first(u) && u->ask(a, u->value, err) < 0)
+			return -1;
+	}
 	if (ask_old_disks(a, err) < 0)
 		return -1;
+	if (a->no_disk && json_array_size(a->disks))
+		return err_set(err, ERR_USAGE, "Cannot specify storage and use --nodisks");
+	/* what is known of the system fills what was not said */
+	if (os && ask_osinfo(a, os, err) < 0)
+		return -1;
+	unsigned long long memory = strtoull(json_get_str(a->definition, "memory", ""), NULL, 10);
+	if (memory && memory < MEMORY_LOW && !a->os_memory)
+		warn(a, "Requested memory %llu MiB is abnormally low. Were you trying to specify GiB?",
+			memory);
 	return was_used(c, ask_network) || was_used(c, ask_bridge)
 		       ? 0
 		       : ask_network(a, a->session ? "user" : "network=default", err);
@@ -218,6 +247,19 @@ static void set_consoles(struct install_ask *a)
 	json_decref(lines);
 }
 
+/* Of a system without drivers for virtio: what it can install to. */
+static void set_old_hardware(struct install_ask *a)
+{
+	size_t i;
+	json_t *item;
+	json_array_foreach (a->disks, i, item)
+		if (!json_object_get(item, "bus"))
+			json_set_text(item, "bus", "sata");
+	json_array_foreach (a->nics, i, item)
+		if (!json_object_get(item, "model"))
+			json_set_text(item, "model", "e1000e");
+}
+
 /* As far as it is not said by single options. */
 static void complete(struct install_ask *a, const struct command *c)
 {
@@ -232,9 +274,22 @@ static void complete(struct install_ask *a, const struct command *c)
 	json_set_text(o, "autostart", c->texts[TEXT_AUTOSTART] ? "true" : NULL);
 	json_set_text(o, "cdrom", installer_has_medium(&a->how) ? "none" : NULL);
 	set_consoles(a);
+	if (a->windows)
+		set_old_hardware(a);
 	if (!a->no_disk || json_array_size(a->disks))
 		json_object_set(o, "disks", a->disks);
 	json_object_set(o, "interfaces", a->nics);
+}
+
+static int find_reinstalled(struct install_ask *a, struct err *err)
+{
+	static struct found f;
+	if (guest_find(a->reinstall, &f, err) < 0)
+		return err_set(err, ERR_NOT_FOUND,
+			"Could not find domain '%s': Domain not found: no domain with matching name '%s'",
+			a->reinstall, a->reinstall);
+	a->name = a->reinstall = f.name;
+	return 0;
 }
 
 int guest_of_command(struct install_ask *a, const struct command *c, struct err *err)
@@ -249,7 +304,7 @@ int guest_of_command(struct install_ask *a, const struct command *c, struct err 
 		check_missing(a, c) < 0 || check_macs(a, err) < 0 || open_installer(a, c, err) < 0)
 		return -1;
 	if (a->reinstall)
-		return 0;
+		return find_reinstalled(a, err);
 	if ((c->texts[TEXT_PXE] && set_pxe(a, err) < 0) ||
 		(c->texts[TEXT_LIVECD] && set_livecd(a, c->texts[TEXT_CDROM], err) < 0))
 		return -1;

@@ -259,6 +259,8 @@ int ask_osinfo(struct install_ask *a, const char *text, struct err *err)
 	}
 	if (str_eq(os.name, "generic"))
 		warn(a, "Using --osinfo generic, VM performance may suffer. Specify an accurate OS for optimal results.");
+	a->os_memory = os.memory_least;
+	a->windows = str_starts(os.name, "win");
 	use_defaults(a, &os, err);
 	return err->message[0] ? -1 : 0;
 }

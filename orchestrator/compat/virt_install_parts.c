@@ -173,12 +173,23 @@ int ask_metadata(struct install_ask *a, const char *text, struct err *err)
 
 /* ---- memory and CPUs ---------------------------------------------------------------------------------- */
 
+/* As Python has it. */
+static int check_number(const char *option, const char *text, struct err *err)
+{
+	if (!text || (text[0] && !text[strspn(text, "0123456789")]))
+		return 0;
+	return err_set(err, ERR_USAGE, "Error: %s %s: invalid literal for int() with base 10: '%s'",
+		option, text, text);
+}
+
 /* In MiB, as all of virt-install's. */
 static int set_memory(struct install_ask *a, const char *key, const char *text, struct err *err)
 {
 	uint64_t mib;
 	if (!text)
 		return 0;
+	if (check_number("--memory", text, err) < 0)
+		return -1;
 	if (str_parse_u64(text, 1, (uint64_t)1 << 24, "--memory", &mib, err) < 0)
 		return -1;
 	_cleanup_free_ char *size = str_fmt("%lluM", (unsigned long long)mib);
@@ -226,6 +237,9 @@ int ask_vcpus(struct install_ask *a, const char *text, struct err *err)
 		warn(a, "--vcpus sockets=, cores= and threads= are not heeded: a guest of roost's has one CPU a socket, to plug and unplug");
 	if (current && !most)
 		most = now;
+	if (check_number("--vcpus", now, err) < 0 || check_number("--vcpus", current, err) < 0 ||
+		check_number("--vcpus", most, err) < 0)
+		return -1;
 	set(a, "vcpus", current ? current : now ? now : told ? product : NULL);
 	set(a, "max_vcpus", most);
 	parts_hold(&p, holds, ARRAY_SIZE(holds));
@@ -243,7 +257,7 @@ static void take_features(struct parts *p, struct buf *out)
 		const char *key = p->keys[i];
 		if (p->taken[i])
 			continue;
-		if (!p->values[i][0] && (key[0] == '+' || key[0] == '-')) {
+		if (!p->values[i][0] && (key[0] == '+' || key[0] == '-') && key[1]) {
 			buf_fmt(out, ",%s", key);
 			p->taken[i] = true;
 		}
@@ -305,7 +319,7 @@ int ask_arch(struct install_ask *a, const char *text, struct err *err)
 	if (str_eq(text, "x86_64") || str_eq(text, "i686"))
 		return 0;
 	err_set(err, ERR_USAGE,
-		"Host does not support virtualization type 'hvm' with architecture '%s'", text);
+		"Host does not support any virtualization options for architecture '%s'", text);
 	return err_hint(err, "roost has x86_64, which i686 runs on as well");
 }
 

@@ -30,7 +30,7 @@ has() {
 refused() {
 	refused_regex=$1
 	shift
-	vi --name x --import --memory 32 --disk none --network none "$@"
+	vi --name x --import --memory 64 --disk none --network none "$@"
 	check_eq "status of: $*" 1 $status
 	check_match "what is said of: $*" "^ERROR    .*$refused_regex" "$(cat "$TMPDIR/err")"
 }
@@ -72,8 +72,13 @@ has d1 '[.disks[] | [.bus, .format, .target]]' \
 	'[["virtio","qcow2","vda"],["scsi","raw","sda"],["sata","qcow2","sdb"],["virtio","raw","vdb"],["sata","raw","sdc"],["virtio","raw","vdc"]]'
 has d1 '[.disks[1].serial, .disks[2].cache, .disks[2].discard, .disks[3].readonly, .disks[3].cache, .disks[4].cdrom]' '["S1","unsafe",false,true,"none",true]'
 [ "$(stat -c %b "$TMPDIR/images/d1-2.img")" -gt 2000 ] || fail "sparse=no is thin"
+qemu-img create -q -f qcow2 "$TMPDIR/images/d2.qcow2" 1M
 made d2 -f "$TMPDIR/images/old, of two.img" -s 0.001 --nonetworks
 has d2 '.disks[0].path | endswith("/old, of two.img")' true
+made d3 --network none --disk pool=default,size=0.001,io=native --disk vol=default/d2.qcow2,readonly=on
+has d3 '[.disks[].path | sub(".*/"; "")]' '["d3.qcow2","d2.qcow2"]'
+warned "disk io= is not heeded"
+refused "pool 'fast' is not there" --disk pool=fast,size=1
 refused 'device=lun is not supported' --disk size=1,device=lun
 refused 'bus=usb is not supported' --disk size=1,bus=usb
 refused 'cache=directsync is not supported' --disk size=1,cache=directsync
@@ -95,6 +100,7 @@ if [ "$(id -u)" -eq 0 ]; then
 	made n3 --disk none -w network=default,model=e1000e -w bridge:br1
 	has n3 '[.interfaces[].network, .interfaces[].bridge]' '["default",null,null,"br1"]'
 fi
+refused "'virbr0' is not supported" --network bridge=virbr0
 refused 'direct' --network type=direct,source=eth0
 refused 'rtl8139' --network user,model=rtl8139
 refused "Unknown --network options: \['portgroup'\]" --network default,portgroup=x
@@ -131,6 +137,24 @@ for option in --hostdev --filesystem --shmem --memdev --vsock --iothreads --cput
 	check_eq "status of $option" 2 $status
 	check_match "why" "$option|'${option#--}'" "$(cat "$TMPDIR/err")"
 done
+while read -r words; do
+	# shellcheck disable=SC2086 # several words
+	refused "$(echo "$words" | sed 's/.* => //; s/[][()+]/\\&/g')" ${words%% =>*}
+done <<END
+--memory abc => Error: --memory abc: invalid literal for int() with base 10: 'abc'
+--vcpus abc => Error: --vcpus abc: invalid literal for int() with base 10: 'abc'
+--disk size=abc => Improper value for 'size': could not convert string to float: 'abc'
+--cpu foo,+ => Unknown --cpu options: ['+']
+--boot foo => Unknown --boot options: ['foo']
+--check foo=off => Unknown --check options: ['foo']
+--extra-args foo => Kernel arguments are only supported with location or kernel installs.
+--initrd-inject foo => Install method does not support initrd injections.
+--disk size=0.001 => Cannot specify storage and use --nodisks
+END
+vi --reinstall nosuch --cdrom "$iso"
+check_match "nobody to install anew" "^ERROR    Could not find domain 'nosuch'" "$(cat "$TMPDIR/err")"
+vi --name x --memory 64 --disk none --location "$TMPDIR/no"
+check_eq "no medium" "ERROR    Validating install media '$TMPDIR/no' failed: Must specify storage creation parameters for non-existent path '$TMPDIR/no'." "$(cat "$TMPDIR/err")"
 vi --name x --wait abc
 check_eq "argparse's" "2 virt-install: error: argument --wait: invalid int value: 'abc'" "$status $(sed -n 2p "$TMPDIR/err")"
 vi --name x
@@ -166,6 +190,8 @@ check_match "by name=" "^Using debian12 default --memory 1024" "$(cat "$TMPDIR/o
 vi --name x --cdrom "$iso" --memory 512 --network none --disk none --osinfo detect=on,require=off --dry-run
 warned "installers are not looked into"
 refused "OS name is required" --osinfo detect=on,require=on
+made w1 --osinfo win10 --disk size=0.001 --disk size=0.001,bus=virtio --network user
+has w1 '[.disks[].bus, .interfaces[].model]' '["sata","virtio","e1000e"]'
 vi --name x --import --memory 512 --network none --disk none --os-variant nosuchos --dry-run
 check_eq "it goes on" 0 $status
 warned "Unknown OS name 'nosuchos'"
