@@ -197,6 +197,17 @@ static void lxc(struct host *h)
 		"if device /sys/fs/fuse/connections exists", "");
 }
 
+static void print_help(FILE *out, const char *program)
+{
+	fprintf(out,
+		"\nsyntax: %s [OPTIONS] [HVTYPE]\n\n"
+		" Hypervisor types:\n\n   - qemu\n   - lxc\n\n"
+		" Options:\n   -h, --help     Display command line help\n"
+		"   -v, --version  Display command version\n"
+		"   -q, --quiet    Don't display progress information\n\n",
+		program);
+}
+
 int virt_host_validate_main(int argc, char **argv)
 {
 	static const struct option options[] = {{"help", no_argument, NULL, 'h'},
@@ -207,20 +218,18 @@ int virt_host_validate_main(int argc, char **argv)
 	while ((letter = getopt_long(argc, argv, ":hvq", options, NULL)) >= 0) {
 		switch (letter) {
 		case 'h':
-			puts("\nsyntax: virt-host-validate [OPTIONS] [HVTYPE]\n\n"
-			     " Hypervisor types:\n\n   - qemu\n   - lxc\n\n"
-			     " Options:\n   -h, --help     Display command line help\n"
-			     "   -v, --version  Display command version\n"
-			     "   -q, --quiet    Don't display progress information\n");
+			print_help(stdout, argv[0]);
 			return compat_end(0);
 		case 'v':
-			puts("version: 9.0.0");
+			printf("version: %s 9.0.0\n", argv[0]);
 			return compat_end(0);
 		case 'q':
 			h.quiet = true;
 			break;
 		default:
-			return tool_bad_option("virt-host-validate", argv, options, letter);
+			tool_bad_option("virt-host-validate", argv, options, letter);
+			print_help(stderr, argv[0]);
+			return 1;
 		}
 	}
 	const char *type = optind < argc ? argv[optind] : NULL;
