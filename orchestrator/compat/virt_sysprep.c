@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,11 +137,33 @@ static int add_image(json_t *disks, const char *path, const char *format, struct
 	return 0;
 }
 
+static const char images_name[] = "virt-sysprep-", images_title[] = "images of virt-sysprep -a";
+
+/* Those of a virt-sysprep that was killed; their disks stay, and so they are as they were. */
+static void sweep_images(void)
+{
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *list = NULL;
+	struct err ignored = ERR_INIT;
+	size_t i;
+	json_t *guest;
+	words_add(&w, "--all");
+	words_add(&w, "--title");
+	words_ask(&w, "list", &list, &ignored);
+	json_array_foreach (list, i, guest) {
+		const char *name = json_get_str(guest, "name", "");
+		if (str_starts(name, images_name) &&
+			str_eq(json_get_str(guest, "title", ""), images_title) &&
+			kill(atoi(name + strlen(images_name)), 0) < 0 && errno == ESRCH)
+			compat_ask("undefine", name, NULL, &ignored);
+	}
+}
+
 /* A guest of these disks, `name`, which nobody starts. */
 static int define_images(struct asked *a, const char *name, struct err *err)
 {
-	_cleanup_json_ json_t *guest =
-		json_pack("{s:s, s:[], s:[]}", "name", name, "disks", "interfaces");
+	_cleanup_json_ json_t *guest = json_pack("{s:s, s:s, s:[], s:[]}", "name", name, "title",
+		images_title, "disks", "interfaces");
 	for (size_t i = 0; i < a->images.count; i++)
 		if (add_image(json_object_get(guest, "disks"), a->images.list[i],
 			    a->formats.list[i], err) < 0)
@@ -184,8 +207,9 @@ static int clean(struct asked *a, const char *guest, struct err *err)
 
 static int clean_images(struct asked *a, struct err *err)
 {
-	_cleanup_free_ char *name = str_fmt("virt-sysprep-%d", (int)getpid());
+	_cleanup_free_ char *name = str_fmt("%s%d", images_name, (int)getpid());
 	struct err ignored = ERR_INIT;
+	sweep_images();
 	if (define_images(a, name, err) < 0)
 		return -1;
 	int result = clean(a, name, err);

@@ -48,3 +48,28 @@ check_eq "nor when he names it" 1 "$both_status"
 mkdir -p "$TMPDIR/home/bob/img"
 chown bob: "$TMPDIR/home/bob/img"
 clone bob "$TMPDIR/home/bob/img"
+
+say "what else they may do"
+check_match "a member looks into what is root's" '^VirtualMachine,' "$(as alice virt-df --csv -d root-vm)"
+mkdir -p "$TMPDIR/system/etc/ssh" "$TMPDIR/system/usr"
+echo key >"$TMPDIR/system/etc/ssh/ssh_host_rsa_key"
+# cleans WHO FILE: and it is clean
+cleans() {
+	PATH=$PATH:/usr/sbin mke2fs -q -F -d "$TMPDIR/system" "$2" 16M
+	chown "$1:" "$2"
+	both as "$1" virt-sysprep -q -a "$2"
+	check_eq "$1: it is cleaned" "0 " "$both_status $errors"
+	check_match "$1" "File not found" "$(PATH=$PATH:/usr/sbin debugfs -R 'stat /etc/ssh/ssh_host_rsa_key' "$2" 2>&1)"
+	check_eq "$1: it is his" "$1" "$(stat -c %U "$2")"
+}
+cleans alice "$images/a.raw"
+cleans bob "$TMPDIR/home/bob/img/b.raw"
+cp "$images/a.raw" "$images/r.raw"
+chmod 600 "$images/r.raw"
+both as alice virt-sysprep -q -a "$images/r.raw"
+check_eq "not what only root may" "virt-sysprep: error: cannot open '$images/r.raw': Permission denied 1" "$errors $both_status"
+as alice cp "$images/a.raw" "$images/read.raw"
+chown root "$images/read.raw"
+chmod 644 "$images/read.raw"
+both as alice virt-sysprep -q -a "$images/read.raw"
+check_eq "nor write to" "virt-sysprep: error: cannot change '$images/read.raw': Permission denied 1" "$errors $both_status"

@@ -128,6 +128,23 @@ check_eq "both, in their order" "first second" "$(grep -v === boot/root/virt-sys
 check_match "systemd starts it" 'ExecStart=/bin/sh /etc/virt-sysprep-firstboot/run' "$(holds own.raw /etc/systemd/system/virt-sysprep-firstboot.service)"
 check_match "it is wanted" 'Type: symlink' "$(debugfs -R 'stat /etc/systemd/system/multi-user.target.wants/virt-sysprep-firstboot.service' own.raw 2>&1)"
 
+say "one that was killed leaves nothing behind for long"
+image own.raw
+(
+	echo 'name: virt-sysprep-4194999'
+	echo 'title: images of virt-sysprep -a'
+	echo "disks: [{path: own.raw, format: raw}]"
+	echo 'interfaces: []'
+) >left.yaml
+roost define left.yaml
+printf 'name: virt-sysprep-4194998\ndisks: []\ninterfaces: []\n' >mine.yaml
+roost define mine.yaml
+image other.raw
+both virt-sysprep -q -a other.raw
+check_eq "not what is somebody's" "third virt-sysprep-4194998" "$(roost list --all --name | sed '/^$/d' | sort | paste -s -d ' ')"
+roost undefine virt-sysprep-4194998
+[ -f own.raw ] || fail "the disk is gone"
+
 say "what cannot be, changes nothing"
 image own.raw
 before=$(sha256sum <own.raw)
