@@ -280,8 +280,6 @@ static int run_text(const struct virsh *v, const char *text, bool *end)
 
 static int run_lines(const struct virsh *v)
 {
-	_cleanup_free_ char *line = NULL;
-	size_t room = 0;
 	bool end = false;
 	const char *prompt = v->readonly ? "virsh > " : "virsh # ";
 	if (!v->quiet)
@@ -289,9 +287,8 @@ static int run_lines(const struct virsh *v)
 		      "Type:  'help' for help with commands\n       'quit' to quit\n\n",
 			stdout);
 	while (!end) {
-		fputs(prompt, stdout);
-		fflush(stdout);
-		if (getline(&line, &room, stdin) < 0) {
+		_cleanup_free_ char *line = virsh_line(prompt);
+		if (!line) {
 			putchar('\n');
 			break;
 		}

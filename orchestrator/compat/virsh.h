@@ -93,6 +93,9 @@ int virsh_parse(struct virsh *v, const char *const *words, size_t count);
  */
 int virsh_split(const char **line, struct words *words);
 
+/* The next line of standard input, freed by the caller; NULL: it has ended. virsh_lines.c */
+char *virsh_line(const char *prompt);
+
 /* ---- for the commands --------------------------------------------------------------------------------- */
 
 bool virsh_flag(const struct virsh *v, const char *name);

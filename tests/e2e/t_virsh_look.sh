@@ -7,6 +7,19 @@ export ROOST_ACCEL_FALLBACK=tcg
 pico a
 pico b >/dev/null
 
+say "typed at a terminal: completion and history"
+if ldconfig -p | grep -q libedit.so; then
+	python3 "$TOP/tests/e2e/virsh_keys.py" <<'E2'
+domstats b\t\n => Domain: 'b'
+domstate --re\ta\n => shut off (unknown)
+\x10\n => shut off (unknown)
+net-info defau\t\n => Autostart:
+nosu\t\n => unknown command: 'nosu'
+E2
+else # then a terminal's own lines are read
+	[ -z "${CI-}" ] || lacking libedit
+fi
+
 say "events"
 says lifecycle virsh event --list
 refuses "one of --list, --all, or --event <type> is required" virsh event a
