@@ -360,6 +360,9 @@ int install(struct install_ask *a, const struct command *c)
 		if (!d)
 			return install_fail(&err);
 	}
+	if (view == VIEW_TEXT && installer_has_medium(&a->how) &&
+		!json_get_bool(a->how.facts, "kernel", false))
+		warn(a, "CDROM media does not print to the text console by default, so you likely will not see text install output. You might want to use --location. See the man page for examples of using --location with CDROM media");
 	tell(a, "\nStarting install...\n");
 	tell_password(a);
 	if (begin(a, &err) < 0) {

@@ -80,6 +80,7 @@ waits w2 --cdrom "$iso"
 type_to w2 p
 wait $pid
 gone w1
+check_match "a medium's console" "^WARNING  CDROM media does not print to the text console by default" "$(cat "$TMPDIR/w2.err")"
 check_eq "a power-off" "$(said w1)" "$(said w2)"
 check_eq "it runs" running "$(state w2)"
 check_match "the ISO is out" "^ sda +-$" "$(roost domblklist w2)"
