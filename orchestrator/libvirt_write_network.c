@@ -49,17 +49,25 @@ static void add_dns(xmlNode *root, const json_t *n)
 		m_set(m_add(dns, "forwarder", NULL), "addr", json_string_value(server));
 }
 
+/* Of libvirt's `nat` IPv6 goes out as it is, unless this is said. */
+static void add_forward(xmlNode *root, const char *mode, bool six)
+{
+	xmlNode *forward = m_add(root, "forward", NULL);
+	m_set(forward, "mode", str_eq(mode, "routed") ? "route" : mode);
+	if (six && str_eq(mode, "nat"))
+		m_set(m_add(forward, "nat", NULL), "ipv6", "yes");
+}
+
 static void fill(xmlNode *root, const json_t *request)
 {
 	const json_t *n = json_object_get(request, "definition");
 	const char *mode = json_get_str(n, "mode", "nat"), *six = json_get_str(n, "address6", NULL);
-	bool bridge = str_eq(mode, "bridge");
+	bool bridge = str_eq(mode, "bridge"), has_six = six && !str_eq(six, "none");
 	m_add(root, "name", json_get_str(n, "name", ""));
 	if (json_get_str(n, "uuid", NULL))
 		m_add(root, "uuid", json_get_str(n, "uuid", ""));
 	if (!str_eq(mode, "isolated"))
-		m_set(m_add(root, "forward", NULL), "mode",
-			str_eq(mode, "routed") ? "route" : mode);
+		add_forward(root, mode, has_six);
 	if (bridge)
 		m_set(m_add(root, "bridge", NULL), "name", json_get_str(n, "bridge", ""));
 	if (json_get_int(n, "mtu", 0))
@@ -70,7 +78,7 @@ static void fill(xmlNode *root, const json_t *request)
 		m_set(m_add(root, "domain", NULL), "name", json_get_str(n, "domain", ""));
 	add_dns(root, n);
 	add_ip(root, json_get_str(n, "address", NULL), false, json_object_get(request, "hosts"));
-	if (six && !str_eq(six, "none"))
+	if (has_six)
 		add_ip(root, six, true, NULL);
 }
 
