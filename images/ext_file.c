@@ -246,7 +246,7 @@ int ext_change_field(
 		return there < 0 ? -1 : 0;
 	buf_add(&text, was.data, (size_t)(line - was.data));
 	buf_str(&text, now);
-	buf_str(&text, rest + 1);
+	buf_add(&text, rest + 1, (size_t)(was.data + was.len - (rest + 1)));
 	errcode_t code = rewrite(v, ino, &text);
 	return code ? ext_error(v, code, err, "cannot change a file") : 1;
 }

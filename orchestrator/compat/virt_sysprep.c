@@ -226,8 +226,8 @@ static int run(struct asked *a)
 	if (!a->guest == !a->images.count) {
 		tool_fail(error,
 			a->guest
-				? "you cannot give -a and -d options together. Read virt-sysprep(1) man page for further information."
-				: "you must give either -a or -d options. Read virt-sysprep(1) man page for further information.");
+				? "you cannot give -a and -d options together.  Read virt-sysprep(1) man page for further information."
+				: "you must give either -a or -d options.  Read virt-sysprep(1) man page for further information.");
 		return 1;
 	}
 	if (tool_connect(a->uri, &err) < 0 || stage_check(&a->stage, a->operations, &err) < 0)
@@ -346,7 +346,7 @@ int virt_sysprep_main(int argc, char **argv)
 		result = take_option(letter, which, &a, argv);
 	}
 	if (!result && optind < argc) {
-		fprintf(stderr, "virt-sysprep: extra argument '%s'\n", argv[optind]);
+		fprintf(stderr, "Extra parameter on the command line: ‘%s’.\n", argv[optind]);
 		result = 1;
 	}
 	return compat_end(result ? result : run(&a));

@@ -1,5 +1,5 @@
 /*
- * What sysprep does with an ext file system that a guest has made up: all of its operations, then files copied in.
+ * What sysprep does with an ext file system that a guest has made up: all of its operations, then files copied in and a password set.
  * The disk is memory here, in the place of images/nbd.c. That it ends and writes nowhere else is the test.
  */
 #include <stdint.h>
@@ -61,7 +61,8 @@ static int stream(void)
 				    "{\"name\":\"new\",\"depth\":0,\"mode\":493,\"folder\":true}\n"
 				    "{\"name\":\"file\",\"depth\":1,\"mode\":420,\"size\":5}\nroost"
 				    "{\"name\":\"link\",\"depth\":1,\"link\":\"file\"}\n"
-				    "{\"name\":\"fstab\",\"depth\":0,\"mode\":420,\"size\":1}\nx";
+				    "{\"name\":\"fstab\",\"depth\":0,\"mode\":420,\"size\":1}\nx"
+				    "{\"user\":\"root\",\"hash\":\"$6$fuzzed$0123456789abcdef\"}\n";
 	static int fd = -1;
 	if (fd < 0) {
 		fd = memfd_create("files", MFD_CLOEXEC);
