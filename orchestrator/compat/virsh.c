@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "orchestrator/paths.h"
+#include "orchestrator/record.h"
 
 /* ---- rows --------------------------------------------------------------------------------------------- */
 
@@ -161,12 +162,47 @@ void virsh_table(const struct virsh *v, const json_t *rows)
 
 /* ---- guests, networks, verbs ---------------------------------------------------------------------------- */
 
+/* What a row's errors begin with when there is no definition to change. */
+static const char *head_of(const struct virsh *v)
+{
+	static const struct {
+		const char *command, *head;
+	} heads[] = {
+		{"attach-disk", "Failed to attach disk"},
+		{"detach-disk", "Failed to detach disk"},
+		{"setmaxmem", "Unable to change MaxMemorySize"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		if (str_eq(heads[i].command, v->command->name))
+			return heads[i].head;
+	return NULL;
+}
+
+/* A guest that was undefined goes on without a definition, which an option may want to change. */
+static int check_definition(const struct virsh *v, const struct found *f)
+{
+	bool wanted = virsh_flag(v, "config") || virsh_flag(v, "persistent");
+	if (!v->command->changes || !wanted || !virsh_transient(f))
+		return 0;
+	if (head_of(v))
+		virsh_error("%s", head_of(v));
+	return virsh_error(
+		"Requested operation is not valid: transient domains do not have any persistent config");
+}
+
+bool virsh_transient(const struct found *f)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int guests = guests_open(&ignored);
+	return guests >= 0 && record_is_transient(guests, f->name);
+}
+
 int virsh_domain(const struct virsh *v, struct found *f)
 {
 	struct err err = ERR_INIT;
 	const char *name = virsh_text(v, "domain");
 	if (guest_find(name, f, &err) == 0)
-		return 0;
+		return check_definition(v, f);
 	return err.kind == ERR_NOT_FOUND || err.kind == ERR_USAGE
 		       ? virsh_error("failed to get domain '%s'", name)
 		       : virsh_reason(&err);
@@ -197,8 +233,8 @@ int virsh_network(const struct virsh *v, json_t **facts)
 		return 0;
 	if (err.kind != ERR_NOT_FOUND && err.kind != ERR_USAGE)
 		return virsh_reason(&err);
-	virsh_error("failed to get network '%s'", name);
-	return virsh_error("Network not found: no network with matching name '%s'", name);
+	return virsh_error("failed to get network '%s'", name),
+	       virsh_error("Network not found: no network with matching name '%s'", name);
 }
 
 int virsh_ask(const struct virsh *v, const char *name, const struct words *w, const char *verb,
@@ -288,12 +324,15 @@ static int run_lines(const struct virsh *v)
 			stdout);
 	while (!end) {
 		_cleanup_free_ char *line = virsh_line(prompt);
-		if (!line) {
-			putchar('\n');
+		if (!line)
 			break;
-		}
+		line[strcspn(line, "\n")] = '\0';
+		if (!isatty(STDIN_FILENO)) /* what a terminal shows; readline shows it, too */
+			puts(line);
+		fflush(stdout);
 		run_text(v, line, &end); /* its failure is told, and one goes on */
 	}
+	putchar('\n');
 	return 0;
 }
 

@@ -127,6 +127,8 @@ int virsh_agent_ask(const struct found *f, const char *command, json_t *args, js
 	const char *failed);
 /* Why an agent does not answer, in libvirt's words; -1. */
 int virsh_agent_failed(const struct err *err);
+/* Was it undefined, and goes on until it ends? */
+bool virsh_transient(const struct found *f);
 /* Its disks: `domblklist --json`. */
 int virsh_disks_of(const struct found *f, json_t **list);
 /* Are the networks that it is on active? -1, printed, if one is not. */

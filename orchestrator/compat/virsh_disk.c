@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KIB = 1024 };
 
@@ -136,14 +137,16 @@ static int run_domblkstat(struct virsh *v)
 		"flush_operations", "rd_total_times", "wr_total_times", "flush_total_times"};
 	struct found f;
 	_cleanup_words_ struct words w = {0};
-	_cleanup_json_ json_t *stats = NULL;
+	_cleanup_json_ json_t *stats = NULL, *list = NULL;
 	const char *device = virsh_text(v, "device") ? virsh_text(v, "device") : "";
-	if (virsh_running(v, &f) < 0)
+	if (virsh_running(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
 	words_add(&w, f.name);
+	if (device[0] && !disk_of(list, device))
+		return virsh_error("invalid argument: invalid path: %s", device);
 	if (device[0])
 		words_add(&w, device);
-	if (virsh_ask(v, f.name, &w, "domblkstat", &stats) < 0)
+	if (virsh_ask(v, NULL, &w, "domblkstat", &stats) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		printf("%s %s %lld\n", device, keys[i], (long long)json_get_int(stats, keys[i], 0));
@@ -152,14 +155,24 @@ static int run_domblkstat(struct virsh *v)
 
 /* ---- attach, detach ------------------------------------------------------------------------------------------ */
 
+static bool attaches(const struct virsh *v)
+{
+	return str_eq(v->command->name, "attach-disk");
+}
+
 /* --persistent, --config, --live, --current as roost has them: now, at the next start, or both. */
-static void take_when(const struct virsh *v, const struct found *f, struct words *w)
+static int take_when(const struct virsh *v, const struct found *f, struct words *w)
 {
 	bool runs = guest_runs(f), live = virsh_flag(v, "live"), config = virsh_flag(v, "config");
-	if (virsh_flag(v, "persistent") || (live && config))
+	bool persistent = virsh_flag(v, "persistent"), current = virsh_flag(v, "current");
+	if (!runs && (live || !(config || persistent || current)))
+		return virsh_error("Failed to %s disk", attaches(v) ? "attach" : "detach"),
+		       virsh_error("Requested operation is not valid: domain is not running");
+	if (persistent || (live && config))
 		words_add(w, runs ? "--persistent" : "--config");
-	else if (config || (!runs && !live))
+	else if (config || !runs)
 		words_add(w, "--config");
+	return 0;
 }
 
 /* libvirt takes raw where nothing is said; of a qcow2 file that would be a wrong guess. */
@@ -193,6 +206,7 @@ static int run_attach_disk(struct virsh *v)
 	const char *driver = virsh_text(v, "driver");
 	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
+	words_add(&w, f.name);
 	if (driver && !str_eq(driver, "qemu"))
 		return virsh_error("--driver %s is not there: QEMU reads the disks", driver);
 	if (type && !str_eq(type, "disk"))
@@ -203,17 +217,20 @@ static int run_attach_disk(struct virsh *v)
 	if (mode && !str_eq(mode, "readonly"))
 		return virsh_error(
 			"--mode %s is not there: a disk is of one guest, or readonly", mode);
+	if (take_when(v, &f, &w) < 0)
+		return -1;
 	const json_t *taken = disk_of(list, target);
 	if (taken) {
-		const char *path = json_get_str(taken, "source", "");
 		virsh_error("Failed to attach disk");
 		return virsh_error(
 			"XML error: target '%s' duplicated for disk sources '%s' and '%s'", target,
-			path, path);
+			json_get_str(taken, "source", ""), source);
 	}
+	if (access(source, F_OK) < 0)
+		return virsh_error("Failed to attach disk"),
+		       virsh_error("Cannot access storage file '%s': %m", source);
 	if (format_of(v, source, &format) < 0)
 		return -1;
-	words_add(&w, f.name);
 	words_add(&w, source);
 	words_option(&w, "format", format);
 	words_option(&w, "target", target);
@@ -222,7 +239,6 @@ static int run_attach_disk(struct virsh *v)
 	words_option(&w, "serial", virsh_text(v, "serial"));
 	if (mode)
 		words_add(&w, "--readonly");
-	take_when(v, &f, &w);
 	if (words_ask(&w, "attach-disk", NULL, &err) < 0)
 		return virsh_error("Failed to attach disk"), virsh_reason(&err);
 	virsh_say(v, "Disk attached successfully");
@@ -243,7 +259,8 @@ static int run_detach_disk(struct virsh *v)
 		return virsh_error("No disk found whose source path or target is %s", target);
 	words_add(&w, f.name);
 	words_add(&w, json_get_str(disk, "target", ""));
-	take_when(v, &f, &w);
+	if (take_when(v, &f, &w) < 0)
+		return -1;
 	if (words_ask(&w, "detach-disk", NULL, &err) < 0)
 		return virsh_error("Failed to detach disk"), virsh_reason(&err);
 	virsh_say(v, "Disk detached successfully");
@@ -261,7 +278,7 @@ static int run_change_media(struct virsh *v)
 	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
 		return -1;
 	const json_t *disk = disk_of(list, path);
-	if (!disk)
+	if (!disk || str_eq(json_get_str(disk, "device", "disk"), "disk"))
 		return virsh_error("No disk found whose source path or target is %s", path);
 	words_add(&w, f.name);
 	words_add(&w, json_get_str(disk, "target", ""));
@@ -290,14 +307,21 @@ static int run_blockresize(struct virsh *v)
 	struct err err = ERR_INIT;
 	uint64_t bytes = 0;
 	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *list = NULL;
 	const char *path = virsh_text(v, "path");
-	if (virsh_domain(v, &f) < 0 || virsh_scaled(v, "size", KIB, &bytes) < 0)
+	_cleanup_free_ char *failed = str_fmt("Failed to resize block device '%s'", path);
+	if (virsh_scaled(v, "size", KIB, &bytes) < 0 || virsh_awake(v, &f, failed) < 0 ||
+		virsh_disks_of(&f, &list) < 0)
 		return -1;
+	if (!disk_of(list, path))
+		return virsh_error("%s", failed),
+		       virsh_error("invalid argument: disk '%s' was not found in the domain config",
+			       path);
 	words_add(&w, f.name);
 	words_add(&w, path);
 	words_fmt(&w, "%" PRIu64 "K", (bytes + KIB - 1) / KIB);
 	if (words_ask(&w, "blockresize", NULL, &err) < 0)
-		return virsh_error("Failed to resize block device '%s'", path), virsh_reason(&err);
+		return virsh_error("%s", failed), virsh_reason(&err);
 	virsh_say_last(v, "Block device '%s' is resized", path);
 	return 0;
 }
@@ -348,7 +372,7 @@ const struct virsh_command virsh_disks[] = {
 	{"domblkinfo", {V_DOMAIN, {"device", V_TEXT}, {"human", V_FLAG}, {"all", V_FLAG}},
 		run_domblkinfo, "domain block device size information", NULL, false},
 	{"domblkstat", {V_DOMAIN, {"device", V_TEXT}, {"human", V_FLAG}}, run_domblkstat,
-		"get device block stats for a domain", "get block stats", false},
+		"get device block stats for a domain", NULL, false},
 	{"attach-disk",
 		{V_DOMAIN, {"source", V_NEED}, {"target", V_NEED}, {"targetbus", V_NAMED},
 			{"driver", V_NAMED}, {"subdriver", V_NAMED}, {"cache", V_NAMED},

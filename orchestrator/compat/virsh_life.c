@@ -220,6 +220,10 @@ static int run_managedsave(struct virsh *v)
 	if (virsh_awake(v, &f, failed) < 0)
 		return -1;
 	words_add(&w, f.name);
+	if (virsh_transient(&f))
+		return virsh_error("%s", failed),
+		       virsh_error("Requested operation is not valid: cannot do managed save for "
+				   "transient domain");
 	if (save(v, &w, failed, "Managedsave") < 0)
 		return -1;
 	virsh_say(v, "\nDomain '%s' state saved by libvirt", f.name);
@@ -330,6 +334,12 @@ static int run_autostart(struct virsh *v)
 	if (named(v, &f, &w) < 0)
 		return -1;
 	bool off = virsh_flag(v, "disable");
+	if (virsh_transient(&f)) {
+		virsh_error(
+			"Failed to %s domain '%s' as autostarted", off ? "unmark" : "mark", f.name);
+		return virsh_error(
+			"Requested operation is not valid: cannot set autostart for transient domain");
+	}
 	if (off)
 		words_add(&w, "--disable");
 	return virsh_do(v, &f, &w, "autostart",
@@ -410,11 +420,11 @@ const struct virsh_command virsh_life[] = {
 	{"destroy", {V_DOMAIN, {"graceful", V_FLAG}}, run_destroy, "destroy (stop) a domain",
 		"destroy", true},
 	{"save", {V_DOMAIN, {"file", V_NEED}, {"verbose", V_FLAG}}, run_save,
-		"save a domain state to a file", "save", true},
+		"save a domain state to a file", NULL, true},
 	{"restore", {{"file", V_NEED}, {"running", V_FLAG}, {"paused", V_FLAG}}, run_restore,
 		"restore a domain from a saved state in a file", NULL, true},
 	{"managedsave", {V_DOMAIN, {"verbose", V_FLAG}}, run_managedsave,
-		"managed save of a domain state", "save", true},
+		"managed save of a domain state", NULL, true},
 	{"managedsave-remove", {V_DOMAIN}, run_managedsave_remove,
 		"Remove managed save of a domain", NULL, true},
 	{"console", {V_DOMAIN, {"devname", V_TEXT}, {"force", V_FLAG}, {"safe", V_FLAG}},

@@ -289,6 +289,7 @@ static int run_vcpuinfo(struct virsh *v)
 static int run_dommemstat(struct virsh *v)
 {
 	struct found f;
+	struct err err = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *stats = NULL;
 	const char *key;
@@ -297,14 +298,16 @@ static int run_dommemstat(struct virsh *v)
 		return virsh_error("--period is not there: the balloon is asked whenever you ask");
 	_cleanup_free_ char *failed =
 		str_fmt("Failed to get memory statistics for domain %s", virsh_text(v, "domain"));
-	struct err err = ERR_INIT;
 	if (virsh_awake(v, &f, failed) < 0)
 		return -1;
 	words_add(&w, f.name);
 	if (words_ask(&w, "dommemstat", &stats, &err) < 0)
 		return virsh_error("%s", failed), virsh_reason(&err);
-	json_object_foreach (stats, key, value)
+	json_object_foreach (stats, key, value) {
+		if (str_eq(key, "rss") && !json_object_get(stats, "last_update"))
+			puts("last_update 0"); /* its balloon has never told */
 		printf("%s %lld\n", key, (long long)json_integer_value(value));
+	}
 	return 0;
 }
 
@@ -379,8 +382,10 @@ static int run_vncdisplay(struct virsh *v)
 	struct found f;
 	struct err err = ERR_INIT;
 	_cleanup_json_ json_t *answer = NULL;
-	if (virsh_running(v, &f) < 0)
+	if (virsh_domain(v, &f) < 0)
 		return -1;
+	if (!guest_runs(&f))
+		return virsh_error("Domain is not running");
 	if (compat_ask("vncdisplay", f.name, &answer, &err) < 0)
 		return virsh_error("Failed to get VNC port. Is this domain using VNC?");
 	puts(json_get_str(answer, "socket", "")); /* it listens there alone */
@@ -393,8 +398,10 @@ static int run_domdisplay(struct virsh *v)
 	struct err err = ERR_INIT;
 	_cleanup_json_ json_t *answer = NULL;
 	const char *type = virsh_text(v, "type");
-	if (virsh_running(v, &f) < 0)
+	if (virsh_domain(v, &f) < 0)
 		return -1;
+	if (!guest_runs(&f))
+		return virsh_error("Domain is not running");
 	if ((type && !str_eq(type, "vnc")) || compat_ask("domdisplay", f.name, &answer, &err) < 0)
 		return virsh_error("No graphical display found");
 	printf("%s", json_get_str(answer, "uri", ""));
@@ -420,7 +427,7 @@ const struct virsh_command virsh_looks[] = {
 		run_vcpucount, "domain vcpu counts", NULL, false},
 	{"vcpuinfo", {V_DOMAIN}, run_vcpuinfo, "detailed domain vcpu information", NULL, false},
 	{"dommemstat", {V_DOMAIN, {"period", V_NAMED}, V_CURRENT}, run_dommemstat,
-		"get memory statistics for a domain", "get memory statistics for", false},
+		"get memory statistics for a domain", NULL, false},
 	{"domstats",
 		{{"state", V_FLAG}, {"cpu-total", V_FLAG}, {"balloon", V_FLAG}, {"vcpu", V_FLAG},
 			{"interface", V_FLAG}, {"block", V_FLAG}, {"list-active", V_FLAG},

@@ -84,15 +84,10 @@ static int run_leases(struct virsh *v)
 	if (virsh_network(v, &facts) < 0)
 		return -1;
 	const char *name = json_get_str(facts, "name", "");
-	if (!is_active(facts)) {
-		virsh_error("Failed to get leases info for %s", name);
-		return virsh_error(
-			"Requested operation is not valid: network '%s' is not active", name);
-	}
 	words_add(&w, name);
 	if (virsh_text(v, "mac"))
 		words_add(&w, virsh_text(v, "mac"));
-	if (virsh_ask(v, NULL, &w, "net-dhcp-leases", &list) < 0)
+	if (is_active(facts) && virsh_ask(v, NULL, &w, "net-dhcp-leases", &list) < 0)
 		return -1;
 	json_array_foreach (list, i, l) {
 		char when[32];

@@ -144,11 +144,18 @@ static int run_domifstat(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *stats = NULL;
 	const char *interface = virsh_text(v, "interface");
-	if (virsh_running(v, &f) < 0 || named(v, &f, &w) < 0)
+	if (virsh_domain(v, &f) < 0)
+		return -1;
+	_cleanup_free_ char *failed =
+		str_fmt("Failed to get interface stats %s %s", f.name, interface);
+	if (virsh_awake(v, &f, failed) < 0 || named(v, &f, &w) < 0)
 		return -1;
 	if (words_ask(&w, "domifstat", &stats, &err) < 0)
-		return virsh_error("Failed to get interface stats %s %s", f.name, interface),
-		       virsh_reason(&err);
+		return virsh_error("%s", failed),
+		       err.kind == ERR_NOT_FOUND
+			       ? virsh_error("invalid argument: '%s' is not a known interface",
+					 interface)
+			       : virsh_reason(&err);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		printf("%s %s %lld\n", interface, keys[i],
 			(long long)json_get_int(stats, keys[i], 0));

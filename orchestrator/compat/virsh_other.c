@@ -70,6 +70,17 @@ static int run_hostname(struct virsh *v)
 	return 0;
 }
 
+/* Its cells' together, as libvirt counts: without what was plugged in since. */
+static long long memory_of(const json_t *cells)
+{
+	long long sum = 0;
+	size_t i;
+	json_t *cell;
+	json_array_foreach (cells, i, cell)
+		sum += json_get_int(cell, "memory", 0);
+	return sum;
+}
+
 static int run_nodeinfo(struct virsh *v)
 {
 	_cleanup_json_ json_t *node = NULL;
@@ -84,8 +95,8 @@ static int run_nodeinfo(struct virsh *v)
 	virsh_fact(21, "Core(s) per socket:", "%lld", (long long)json_get_int(node, "cores", 0));
 	virsh_fact(21, "Thread(s) per core:", "%lld", (long long)json_get_int(node, "threads", 0));
 	virsh_fact(21, "NUMA cell(s):", "%zu", json_array_size(json_object_get(node, "cells")));
-	virsh_fact(21, "Memory size:", "%lld KiB",
-		(long long)(json_get_int(node, "memory", 0) / 1024));
+	virsh_fact(
+		21, "Memory size:", "%lld KiB", memory_of(json_object_get(node, "cells")) / 1024);
 	return 0;
 }
 

@@ -89,13 +89,29 @@ static int named(const struct virsh *v, struct found *f, struct words *w)
 	return 0;
 }
 
+/* Why not; of a snapshot that is not there in libvirt's words. */
+static int failed(const struct virsh *v, const struct err *err)
+{
+	const char *name = virsh_text(v, "snapshotname");
+	if (err->kind != ERR_NOT_FOUND)
+		return virsh_reason(err);
+	if (!name)
+		return virsh_error("Domain snapshot not found: the domain does not have a current "
+				   "snapshot");
+	return virsh_error(
+		"Domain snapshot not found: no domain snapshot with matching name '%s'", name);
+}
+
 static int run_info(struct virsh *v)
 {
 	struct found f;
+	struct err err = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *s = NULL;
-	if (named(v, &f, &w) < 0 || virsh_ask(v, NULL, &w, "snapshot-info", &s) < 0)
+	if (named(v, &f, &w) < 0)
 		return -1;
+	if (words_ask(&w, "snapshot-info", &s, &err) < 0)
+		return failed(v, &err);
 	virsh_fact(15, "Name:", " %s", json_get_str(s, "name", ""));
 	virsh_fact(15, "Domain:", " %s", f.name);
 	virsh_fact(15, "Current:", " %s", json_get_bool(s, "current", false) ? "yes" : "no");
@@ -129,10 +145,12 @@ static int run_current(struct virsh *v)
 	_cleanup_json_ json_t *s = NULL;
 	if (virsh_domain(v, &f) < 0)
 		return -1;
+	if (compat_ask("snapshot-current", f.name, &s, &err) < 0)
+		return err.kind == ERR_NOT_FOUND
+			       ? virsh_error("domain '%s' has no current snapshot", f.name)
+			       : virsh_reason(&err);
 	if (!virsh_flag(v, "name"))
 		return virsh_error("a snapshot has no XML here: use --name, and snapshot-info");
-	if (compat_ask("snapshot-current", f.name, &s, &err) < 0)
-		return virsh_reason(&err);
 	puts(json_get_str(s, "name", ""));
 	return 0;
 }
@@ -153,9 +171,9 @@ static int run_change(struct virsh *v)
 	const char *name =
 		virsh_text(v, "snapshotname") ? virsh_text(v, "snapshotname") : "(current)";
 	if (words_ask(&w, v->command->name, NULL, &err) < 0) {
-		if (delete)
+		if (delete &&err.kind != ERR_NOT_FOUND)
 			virsh_error("Failed to delete snapshot %s", name);
-		return virsh_reason(&err);
+		return failed(v, &err);
 	}
 	if (delete)
 		virsh_say(v, "Domain snapshot %s %sdeleted", name,

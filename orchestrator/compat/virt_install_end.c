@@ -142,7 +142,7 @@ static int create(struct install_ask *a, struct err *err)
 	if (check_networks(a, err) < 0 || disks_make(a, err) < 0)
 		return -1;
 	_cleanup_definition_ struct definition *d = ask_definition(a, true, err);
-	tell(a, "%-60s|    0 B  00:00     \n", "Creating domain...");
+	tell(a, "\r%-60s|    0 B  00:00     \n", "Creating domain...");
 	if (!d || installing_define(d, err) < 0)
 		return -1;
 	return a->define_only ? 0 : start(a, true, err);
@@ -153,7 +153,7 @@ static int begin(struct install_ask *a, struct err *err)
 {
 	if (!a->reinstall)
 		return create(a, err);
-	tell(a, "%-60s|    0 B  00:00     \n", "Creating domain...");
+	tell(a, "\r%-60s|    0 B  00:00     \n", "Creating domain...");
 	return start(a, false, err);
 }
 

@@ -68,7 +68,7 @@ check_eq "status: $(cat "$TMPDIR/err")" 0 $status
 check_eq "its words" "
 Starting install...
 $(printf '%-60s|    0 B  00:00 ... ' "Allocating 'ubuntu-vm1.qcow2'")
-$(printf '%-60s|    0 B  00:00     ' "Creating domain...")
+$(printf '\r%-60s|    0 B  00:00     ' "Creating domain...")
 
 Domain is still running. Installation may be in progress.
 You can reconnect to the console to complete the installation process." "$(cat "$TMPDIR/out")"
@@ -96,7 +96,7 @@ vi --name vm01 --disk "path=$TMPDIR/mine.img,device=disk,bus=sata,cache=none" --
 check_eq "status: $(cat "$TMPDIR/err")" 0 $status
 check_eq "its words" "
 Starting install...
-$(printf '%-60s|    0 B  00:00     ' "Creating domain...")
+$(printf '\r%-60s|    0 B  00:00     ' "Creating domain...")
 Domain creation completed." "$(cat "$TMPDIR/out")"
 check_match "generic" "^WARNING  Using --osinfo generic, VM performance may suffer" "$(cat "$TMPDIR/err")"
 wait_until 30 is_up vm01
