@@ -272,6 +272,45 @@ static int run_define(struct virsh *v)
 	return 0;
 }
 
+/* What was just made, and could not be started, is no more. */
+static int uncreate(const char *name, const char *file, const struct err *why)
+{
+	struct err none = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
+	words_add(&w, name);
+	words_add(&w, "--remove-all-storage");
+	words_ask(&w, "undefine", NULL, &none);
+	virsh_error("Failed to create domain from %s", file);
+	return virsh_reason(why);
+}
+
+/* Transient is what is undefined while it runs. */
+static int run_create(struct virsh *v)
+{
+	const char *file = virsh_text(v, "file");
+	struct found f;
+	struct err err = ERR_INIT, none = ERR_INIT;
+	_cleanup_json_ json_t *valid = NULL, *made = NULL;
+	if (access(file, R_OK) < 0)
+		return virsh_error("Failed to open file '%s': %m", file);
+	if (verb_ask("define", (const char *const[]){file, "--validate", NULL}, &valid, &err) < 0)
+		return virsh_error("Failed to create domain from %s", file), virsh_reason(&err);
+	const char *name = json_get_str(valid, "name", "");
+	if (guest_find(name, &f, &none) == 0)
+		return virsh_error("Failed to create domain from %s", file),
+		       virsh_error("operation failed: domain '%s' already exists", name);
+	if (compat_ask("define", file, &made, &err) < 0)
+		return virsh_error("Failed to create domain from %s", file), virsh_reason(&err);
+	const char *const start[] = {name, virsh_flag(v, "paused") ? "--paused" : NULL, NULL},
+			  *const undefine[] = {name, "--running", NULL};
+	if (guest_find(name, &f, &err) < 0 || verb_ask("start", start, NULL, &err) < 0)
+		return uncreate(name, file, &err);
+	if (verb_ask("undefine", undefine, NULL, &err) < 0)
+		return virsh_reason(&err);
+	virsh_say(v, "Domain '%s' created from %s", name, file);
+	return virsh_flag(v, "console") ? console(v, &f) : 0;
+}
+
 static void remove_storage(const struct virsh *v, const json_t *disks)
 {
 	_cleanup_json_ json_t *list = storage_remove(disks);
@@ -432,6 +471,9 @@ const struct virsh_command virsh_life[] = {
 	{"define", {{"file", V_NEED}, {"validate", V_FLAG}}, run_define,
 		"define (but don't start) a domain from a file (libvirt's XML, or roost's YAML or JSON)",
 		NULL, true},
+	{"create",
+		{{"file", V_NEED}, {"console", V_FLAG}, {"paused", V_FLAG}, {"validate", V_FLAG}},
+		run_create, "create a domain from a file: it is gone when it ends", NULL, true},
 	{"undefine",
 		{V_DOMAIN, {"managed-save", V_FLAG}, {"remove-all-storage", V_FLAG},
 			{"snapshots-metadata", V_FLAG}, {"checkpoints-metadata", V_FLAG},

@@ -213,6 +213,20 @@ static void print_count(const json_t *counts, const char *which, const char *whe
 		printf("%-12s %-12s %3lld\n", which, when, (long long)json_integer_value(count));
 }
 
+static int count_in_guest(const struct virsh *v)
+{
+	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *answer = NULL;
+	if (virsh_running(v, &f) < 0)
+		return -1;
+	if (verb_ask("vcpucount", (const char *const[]){f.name, "--guest", NULL}, &answer, &err) <
+		0)
+		return virsh_agent_failed(&err);
+	printf("%lld\n", (long long)json_get_int(answer, "vcpus", 0));
+	return 0;
+}
+
 static int run_vcpucount(struct virsh *v)
 {
 	_cleanup_json_ json_t *counts = NULL;
@@ -221,8 +235,7 @@ static int run_vcpucount(struct virsh *v)
 	if (maximum && active)
 		return virsh_error("Options --active and --maximum are mutually exclusive");
 	if (virsh_flag(v, "guest"))
-		return virsh_error(
-			"--guest is not there: `roost vcpucount --guest` asks the agent");
+		return count_in_guest(v);
 	if (look(v, "vcpucount", &counts) < 0)
 		return -1;
 	if (live && !json_object_get(json_object_get(counts, "current"), "live"))

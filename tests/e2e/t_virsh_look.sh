@@ -72,6 +72,30 @@ $
 E2
 refuses "snapshot 's1' has no parent" virsh snapshot-parent b s1
 
+check_match "without a name" '^Domain snapshot [0-9]+ created$' "$(virsh snapshot-create b)"
+
+say "one that is gone when it ends"
+sed "s/^name: a/name: c/" "$TMPDIR/a.yaml" >"$TMPDIR/c.yaml"
+cp "$TMPDIR/a.raw" "$TMPDIR/c.raw"
+sed -i "s/a.raw/c.raw/" "$TMPDIR/c.yaml"
+check_match "create" "^Domain 'c' created from " "$(virsh create "$TMPDIR/c.yaml" --paused 2>/dev/null)"
+says "paused (user)" virsh domstate c --reason
+check_match "it has no definition" '^Persistent:     no$' "$(virsh dominfo c)"
+answers 1 virsh create "$TMPDIR/c.yaml" <<E2
+\$
+2|error: Failed to create domain from $TMPDIR/c.yaml\$
+2|error: operation failed: domain 'c' already exists\$
+E2
+virsh -q destroy c
+is_gone() {
+	! virsh -q domid c
+}
+wait_until 10 is_gone
+sed -i "s/c.raw/nosuch.raw/" "$TMPDIR/c.yaml"
+check_status 1 virsh create "$TMPDIR/c.yaml"
+check_match "why" "nosuch.raw" "$out"
+is_gone || fail "what could not be started is left"
+
 say "the end"
 virsh -q shutdown a
 is_off() {
