@@ -144,6 +144,8 @@ struct os {
 };
 /* false: nobody knows it. */
 bool os_find(const char *id, struct os *out);
+/* The one that an ISO image installs, by its volume's labels. */
+bool os_of_medium(int fd, struct os *out);
 /* Prints the short ids, those of one system in a line. */
 int os_list(void);
 

@@ -171,7 +171,7 @@ static bool comes_first(const struct used *u)
 
 static int ask_all(struct install_ask *a, const struct command *c, struct err *err)
 {
-	const char *os = NULL; /* the last one counts */
+	const char *os = "detect=on"; /* or the last one that was said */
 	for (size_t i = 0; i < c->used_count; i++) {
 		const struct used *u = &c->used[i];
 		if (u->ask == ask_osinfo)
@@ -184,7 +184,7 @@ static int ask_all(struct install_ask *a, const struct command *c, struct err *e
 	if (a->no_disk && json_array_size(a->disks))
 		return err_set(err, ERR_USAGE, "Cannot specify storage and use --nodisks");
 	/* what is known of the system fills what was not said */
-	if (os && ask_osinfo(a, os, err) < 0)
+	if (ask_osinfo(a, os, err) < 0)
 		return -1;
 	unsigned long long memory = strtoull(json_get_str(a->definition, "memory", ""), NULL, 10);
 	if (memory && memory < MEMORY_LOW && !a->os_memory)
@@ -300,8 +300,9 @@ int guest_of_command(struct install_ask *a, const struct command *c, struct err 
 			return -1;
 	if (!a->reinstall && settle_name(a, c, err) < 0)
 		return -1;
-	if (check_methods(a, c, err) < 0 || (!a->reinstall && ask_all(a, c, err) < 0) ||
-		check_missing(a, c) < 0 || check_macs(a, err) < 0 || open_installer(a, c, err) < 0)
+	if (check_methods(a, c, err) < 0 || open_installer(a, c, err) < 0 ||
+		(!a->reinstall && ask_all(a, c, err) < 0) || check_missing(a, c) < 0 ||
+		check_macs(a, err) < 0)
 		return -1;
 	if (a->reinstall)
 		return find_reinstalled(a, err);

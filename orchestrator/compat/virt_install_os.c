@@ -4,10 +4,13 @@
  */
 #include "orchestrator/compat/virt_install.h"
 
+#include <endian.h>
 #include <fcntl.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "orchestrator/run_options.h"
@@ -177,6 +180,95 @@ bool os_find(const char *id, struct os *out)
 	return true;
 }
 
+/* ---- what a medium is of ------------------------------------------------------------------------------- */
+
+enum { SECTOR = 2048, VOLUME = 16 * SECTOR };
+
+/* Of a volume's descriptor, ECMA-119 8.4, and as osinfo-db calls them. */
+static const struct label {
+	const char *open, *end;
+	size_t at, len;
+} labels[] = {{"<volume-id>", "</volume-id>", 40, 32}, {"<system-id>", "</system-id>", 8, 32},
+	{"<publisher-id>", "</publisher-id>", 318, 128},
+	{"<application-id>", "</application-id>", 574, 128}};
+
+struct medium {
+	char texts[ARRAY_SIZE(labels)][129];
+	uint64_t size; /* in bytes, as its descriptor has it */
+	char *id;      /* the best so far: whose expression for the volume's name is the longest */
+	size_t length;
+};
+
+/* Theirs are Perl's expressions, of which \d is all that POSIX's lack. */
+static bool matches(const char *expression, const char *text)
+{
+	_cleanup_buf_ struct buf posix = {0};
+	regex_t r;
+	for (const char *at = expression; *at; at++)
+		if (str_starts(at, "\\d"))
+			buf_str(&posix, "[0-9]"), at++;
+		else
+			buf_add(&posix, at, 1);
+	if (!posix.len || regcomp(&r, posix.data, REG_EXTENDED | REG_NOSUB) != 0)
+		return false;
+	bool found = regexec(&r, text, 0, NULL, 0) == 0;
+	regfree(&r);
+	return found;
+}
+
+/* All that it tells must be so, and its volume's name is among it: the length of that, or 0. */
+static size_t is_of(const struct medium *m, const char *block)
+{
+	_cleanup_free_ char *name = between(block, labels[0].open, labels[0].end),
+			    *size = between(block, "<volume-size>", "</volume-size>");
+	if (!name || (size && strtoull(size, NULL, 10) != m->size))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+		_cleanup_free_ char *wanted = between(block, labels[i].open, labels[i].end);
+		if (wanted && !matches(wanted, m->texts[i]))
+			return 0;
+	}
+	return strlen(name);
+}
+
+static bool has_medium(const char *text, void *about)
+{
+	struct medium *m = about;
+	for (const char *at = text; (at = strstr(at, "<iso>")); at++) {
+		_cleanup_free_ char *block = between(at, "<iso>", "</iso>");
+		size_t length = block ? is_of(m, block) : 0;
+		if (length <= m->length)
+			continue;
+		free(m->id);
+		m->id = between(text, "<short-id>", "</short-id>");
+		m->length = length;
+	}
+	return false;
+}
+
+bool os_of_medium(int fd, struct os *out)
+{
+	struct medium m = {0};
+	unsigned char sector[SECTOR];
+	uint32_t blocks;
+	if (pread(fd, sector, sizeof(sector), VOLUME) != (ssize_t)sizeof(sector) ||
+		memcmp(sector, "\1CD001", 6) != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+		size_t len = labels[i].len;
+		memcpy(m.texts[i], sector + labels[i].at, len);
+		while (len && (m.texts[i][len - 1] == ' ' || !m.texts[i][len - 1]))
+			m.texts[i][--len] = '\0';
+	}
+	memcpy(&blocks, sector + 80, sizeof(blocks));
+	m.size = (uint64_t)le32toh(blocks) * SECTOR;
+	if (m.texts[0][0])
+		each_file(has_medium, &m);
+	bool found = m.id && os_find(m.id, out);
+	free(m.id);
+	return found;
+}
+
 /* ---- the list --------------------------------------------------------------------------------------------- */
 
 static bool print_names(const char *text, void *about)
@@ -228,35 +320,42 @@ static void use_defaults(struct install_ask *a, const struct os *os, struct err 
 	}
 }
 
+static bool detect_os(const struct install_ask *a, struct os *out)
+{
+	return installer_has_medium(&a->how) && os_of_medium(a->how.fds[0], out);
+}
+
+/* A name that nobody knows is no reason not to go on. */
+static bool named_os(const struct install_ask *a, const char *id, struct os *out)
+{
+	if (os_find(id, out))
+		return true;
+	warn(a, "Unknown OS name '%s'. Its usual hardware is not known, and virtio is taken.", id);
+	return false;
+}
+
 int ask_osinfo(struct install_ask *a, const char *text, struct err *err)
 {
 	_cleanup_parts_ struct parts p = {0};
 	struct os os;
 	if (parts_of("--osinfo", text, "short-id", &p, err) < 0)
 		return -1;
-	const char *id = parts_take_either(&p, "name", "short-id"),
-		   *detect = parts_take(&p, "detect");
-	bool require = parts_on(&p, "require"), url = parts_take(&p, "id");
+	const char *id = parts_take_either(&p, "name", "short-id"), *url = parts_take(&p, "id");
+	bool detect = parts_on(&p, "detect"), require = parts_on(&p, "require");
 	if (parts_end(&p, err) < 0)
 		return -1;
 	if (str_eq(id, "detect") || str_eq(id, "auto"))
-		detect = "on", id = NULL;
+		detect = true, id = NULL;
 	if (str_eq(id, "none"))
 		id = "generic";
-	if (!id && require)
+	if (url)
+		warn(a, "--osinfo id= is not heeded: --osinfo NAME");
+	bool found = (detect && detect_os(a, &os)) || (id && named_os(a, id, &os));
+	if (!found && !id && require)
 		return err_set(err, ERR_USAGE,
-			       "--os-variant/--osinfo OS name is required, but no value was set or detected."),
-		       err_hint(err, "installers are not looked into: --osinfo NAME");
-	if (!id && (detect || url))
-		warn(a, "--osinfo %s is not heeded: installers are not looked into, and virtio is taken; --osinfo NAME tells which memory and disk it wants",
-			text);
-	if (!id)
+			"--os-variant/--osinfo OS name is required, but no value was set or detected.");
+	if (!found)
 		return 0;
-	if (!os_find(id, &os)) {
-		warn(a, "Unknown OS name '%s'. Its usual hardware is not known, and virtio is taken.",
-			id);
-		return 0;
-	}
 	if (str_eq(os.name, "generic"))
 		warn(a, "Using --osinfo generic, VM performance may suffer. Specify an accurate OS for optimal results.");
 	a->os_memory = os.memory_least;

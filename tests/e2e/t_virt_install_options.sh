@@ -3,6 +3,8 @@
 # and --print-xml, which makes nothing.
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw pico-installer.iso
+command -v genisoimage >/dev/null || lacking genisoimage
+[ -d /usr/share/osinfo/os ] || lacking osinfo-db
 iso=$(realpath "$GUESTS/pico-installer.iso")
 mkdir "$TMPDIR/bin" "$TMPDIR/images"
 ln -s "$(command -v roost)" "$TMPDIR/bin/virt-install"
@@ -187,8 +189,18 @@ Using ubuntu20.04 default --disk size=25
 Dry run completed successfully" "$(cat "$TMPDIR/out")"
 vi --name x --cdrom "$iso" --network none --osinfo detect=on,require=off,name=debian12 --disk none --dry-run
 check_match "by name=" "^Using debian12 default --memory 1024" "$(cat "$TMPDIR/out")"
+mkdir "$TMPDIR/cd"
+genisoimage -quiet -V 'Debian 11.5.0 amd64 n' -o "$TMPDIR/debian.iso" "$TMPDIR/cd"
+vi --name x --cdrom "$TMPDIR/debian.iso" --network none --dry-run
+check_eq "by its medium: $(cat "$TMPDIR/err")" "Using debian11 default --memory 1024
+Using debian11 default --disk size=20
+Dry run completed successfully" "$(cat "$TMPDIR/out")"
+vi --name x --cdrom "$TMPDIR/debian.iso" --network none --disk none --dry-run --osinfo detect=on,name=fedora37
+check_match "before a name" "^Using debian11" "$(cat "$TMPDIR/out")"
+vi --name x --cdrom "$TMPDIR/debian.iso" --network none --disk none --dry-run --osinfo fedora37
+check_match "but not before it alone" "^Using fedora37" "$(cat "$TMPDIR/out")"
 vi --name x --cdrom "$iso" --memory 512 --network none --disk none --osinfo detect=on,require=off --dry-run
-warned "installers are not looked into"
+check_eq "one that nobody knows" "Dry run completed successfully" "$(cat "$TMPDIR/out" "$TMPDIR/err")"
 refused "OS name is required" --osinfo detect=on,require=on
 made w1 --osinfo win10 --disk size=0.001 --disk size=0.001,bus=virtio --network user
 has w1 '[.disks[].bus, .interfaces[].model]' '["sata","virtio","e1000e"]'
