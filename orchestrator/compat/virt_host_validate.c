@@ -232,6 +232,9 @@ int virt_host_validate_main(int argc, char **argv)
 			return 1;
 		}
 	}
+	/* for a member of the group it is the system instance that guests would run on */
+	struct err ignored = ERR_INIT;
+	tool_connect(NULL, &ignored);
 	const char *type = optind < argc ? argv[optind] : NULL;
 	if (argc - optind > 1)
 		return fprintf(stderr, "virt-host-validate: too many command line arguments\n"), 1;
