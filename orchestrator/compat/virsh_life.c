@@ -1,6 +1,7 @@
 /* virsh's commands on a guest's life and its definition. */
 #include "orchestrator/compat/storage.h"
 #include "orchestrator/compat/virsh.h"
+#include "orchestrator/paths.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -327,6 +328,21 @@ static void remove_storage(const struct virsh *v, const json_t *disks)
 	}
 }
 
+/* Disks of the user's own; of others `undefine` itself tells where they are. */
+static void tell_kept(const struct virsh *v, const json_t *disks)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *ours = str_fmt("%s/", paths_state(&ignored));
+	size_t i;
+	json_t *disk;
+	json_array_foreach (disks, i, disk) {
+		const char *path = json_get_str(disk, "below", json_get_str(disk, "source", NULL));
+		if (path && str_eq(json_get_str(disk, "device", "disk"), "disk") &&
+			!str_starts(path, ours))
+			virsh_say(v, "kept: %s", path);
+	}
+}
+
 static int run_undefine(struct virsh *v)
 {
 	static const char *const same[] = {"managed-save", "snapshots-metadata",
@@ -355,12 +371,13 @@ static int run_undefine(struct virsh *v)
 			words_fmt(&w, "--%s", same[j]);
 	words_add(&w, "--running");
 	bool storage = virsh_flag(v, "remove-all-storage") && !guest_runs(&f);
-	if ((storage && virsh_disks_of(&f, &disks) < 0) ||
-		virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
+	if (virsh_disks_of(&f, &disks) < 0 || virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
 		return -1;
 	virsh_say(v, "Domain '%s' has been undefined", f.name);
 	if (storage)
 		remove_storage(v, disks);
+	else
+		tell_kept(v, disks);
 	json_array_foreach (json_object_get(answer, "kept"), i, disk)
 		virsh_say(v, "kept: %s", json_string_value(disk));
 	return 0;
