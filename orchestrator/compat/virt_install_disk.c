@@ -153,7 +153,7 @@ static int refuse_folder(const struct wish *w, const char *folder, struct err *e
 			       OLD_IMAGES_FOLDER, OLD_IMAGES_FOLDER);
 }
 
-/* A thin one, too: virtinst wants room for all of it, unless told. */
+/* A thin one may grow larger than there is room for: that is its owner's to know. */
 static int check_room(const struct install_ask *a, const struct wish *w, struct err *err)
 {
 	struct statvfs room;
@@ -162,11 +162,17 @@ static int check_room(const struct install_ask *a, const struct wish *w, struct 
 	if (statvfs(folder, &room) < 0 || access(folder, W_OK) < 0)
 		return refuse_folder(w, folder, err);
 	uint64_t available = (uint64_t)room.f_bavail * room.f_frsize;
-	if (!a->check_size || w->size <= available)
+	unsigned long long mib = w->size >> 20, free_mib = available >> 20;
+	if (w->size <= available)
 		return 0;
-	return err_set(err, ERR_REFUSED,
-		"The requested volume capacity will exceed the available pool space when the volume is fully allocated. (%llu M requested capacity > %llu M available) (Use --check disk_size=off or --check all=off to override)",
-		(unsigned long long)(w->size >> 20), (unsigned long long)(available >> 20));
+	if (w->full)
+		return err_set(err, ERR_REFUSED,
+			"There is not enough free space on the storage pool to create the volume. (%llu M requested allocation > %llu M available)",
+			mib, free_mib);
+	if (a->check_size)
+		warn(a, "The requested volume capacity will exceed the available pool space when the volume is fully allocated. (%llu M requested capacity > %llu M available)",
+			mib, free_mib);
+	return 0;
 }
 
 static int plan(struct install_ask *a, const struct wish *w, struct err *err)

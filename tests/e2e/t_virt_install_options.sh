@@ -84,10 +84,14 @@ refused "pool 'fast' is not there" --disk pool=fast,size=1
 refused 'device=lun is not supported' --disk size=1,device=lun
 refused 'bus=usb is not supported' --disk size=1,bus=usb
 refused 'cache=directsync is not supported' --disk size=1,cache=directsync
-refused 'exceed the available pool space when the volume is fully allocated. .* \(Use --check disk_size=off or --check all=off' --disk size=900000
+vi --name x --import --memory 32 --disk size=900000 --network none --dry-run
+check_eq "a thin one: $(cat "$TMPDIR/err")" 0 $status
+warned 'The requested volume capacity will exceed the available pool space when the volume is fully allocated. \(921600000 M requested capacity > '
 vi --name x --import --memory 32 --disk size=900000 --network none --check disk_size=off --dry-run
-check_eq "unless told: $(cat "$TMPDIR/err")" 0 $status
-refused 'there is no room|not supported of qcow2' --disk size=1,sparse=no
+check_eq "it need not be told" "" "$(cat "$TMPDIR/err")"
+vi --name x --import --memory 32 --disk size=900000,format=raw,sparse=no --network none --check all=off --dry-run
+check_match "no thin one" '^ERROR    There is not enough free space on the storage pool to create the volume. \(921600000 M requested allocation > ' "$(cat "$TMPDIR/err")"
+refused 'not supported of qcow2' --disk size=1,sparse=no
 
 say "networks"
 made n1 --disk none -w user,model=e1000 -w user,mac=52:54:00:aa:bb:01,link.state=down --network user,model=virtio,mac=RANDOM
