@@ -109,8 +109,7 @@ static int reflink_into(const struct part *p, int into, struct err *err)
 {
 	if (p->files.count > 1)
 		return err_set(err, ERR_REFUSED,
-			"it stands on %zu other files, which a reflink would not bring together",
-			p->files.count - 1);
+			"it stands on other files, which a reflink would not bring together");
 	if (ioctl(into, FICLONE, p->files.layers[0].fd) == 0)
 		return 0;
 	err_errno(err, "cannot reflink it");

@@ -87,6 +87,29 @@ case $both_status in
 *) check_match "where the file system cannot" "cannot reflink it: .*without it the disk is copied" "$errors" && [ ! -e fs-clone-2.raw ] ;;
 esac
 
+if [ "$(id -u)" -eq 0 ] && command -v mkfs.xfs >/dev/null; then
+	say "where the file system can, nothing is copied"
+	at_end() {
+		umount "$TMPDIR/xfs" 2>/dev/null
+	}
+	truncate -s 400M xfs.img
+	mkfs.xfs -q xfs.img
+	mkdir xfs
+	if mount -o loop xfs.img xfs 2>/dev/null; then
+		cp fs.raw xfs/fs.raw
+		printf 'name: light\ndisks: [{path: %s/xfs/fs.raw, format: raw}]\ninterfaces: []\n' "$TMPDIR" >light.yaml
+		roost define light.yaml
+		both virt-clone -o light --auto-clone --reflink
+		check_eq "it is made" 0 $both_status
+		cmp xfs/fs.raw xfs/fs-clone.raw
+		check_match "of the same blocks" "shared" "$(filefrag -v xfs/fs-clone.raw)"
+		qemu-img create -q -f qcow2 -F raw -b fs.raw xfs/over.qcow2
+		printf 'name: over\ndisks: [{path: %s/xfs/over.qcow2, format: qcow2}]\ninterfaces: []\n' "$TMPDIR" >over.yaml
+		roost define over.yaml
+		refused "disk 'vda': it stands on other files, which a reflink would not bring together" -o over --auto-clone --reflink
+	fi
+fi
+
 say "shared, kept, replaced"
 both virt-clone -o vm01 -n same --auto-clone --skip-copy vda
 check_eq "the same file" "$TMPDIR/fs.raw 0" "$(source_of same 0) $both_status"
