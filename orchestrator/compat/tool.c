@@ -9,7 +9,7 @@
 
 static const char *nearest(const char *word, const struct option *options)
 {
-	const char *names[64];
+	const char *names[128];
 	size_t count = 0;
 	_cleanup_free_ char *bare = strndup(word + 2, strcspn(word + 2, "="));
 	for (; options->name && count + 1 < ARRAY_SIZE(names); options++)

@@ -57,8 +57,17 @@ for option in --install=x --network --edit=x --update --scrub=/x --keep-user-acc
 done
 both virt-sysprep -d third --hostnam3 x
 check_match "the nearest" "did you mean --hostname" "$errors"
+both virt-sysprep -d third --updat3
+check_match "one of the last" "did you mean --update" "$errors"
 both virt-sysprep -d third --operations nosuch
 check_match "no such operation" "virt-sysprep: error: sysprep has no operation 'nosuch'" "$errors"
+
+if [ -x /usr/bin/virt-sysprep ]; then # each option of the real one is known by its name
+	for option in $(/usr/bin/virt-sysprep --long-options | grep -v -e --dump-pod -e --debug-gc); do
+		both virt-sysprep "$option"
+		check_no_match "$option" 'unrecognized' "$errors"
+	done
+fi
 
 say "a guest"
 before=$(sha256sum <third.raw)
