@@ -92,20 +92,26 @@ static int check_backing(const char *path, const json_t *look, struct err *err)
 	return err_hint(err, "%s", mend.hint);
 }
 
+/* Told all the same where it is not to stop it. */
 static int check_users(const struct install_ask *a, const char *path, struct err *err)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_names_ char **names = NULL;
-	if (!a->check_use || guests_names(&names, NULL, &ignored) < 0)
+	if (guests_names(&names, NULL, &ignored) < 0)
 		return 0;
 	for (char **n = names; *n; n++) {
 		_cleanup_definition_ struct definition *d = record_read(*n, &ignored);
-		for (size_t i = 0; d && i < d->disk_count; i++)
-			if (d->disks[i].source == DISK_PATH && !d->disks[i].readonly &&
-				str_eq(d->disks[i].path, path))
+		for (size_t i = 0; d && i < d->disk_count; i++) {
+			if (d->disks[i].source != DISK_PATH || d->disks[i].readonly ||
+				!str_eq(d->disks[i].path, path))
+				continue;
+			if (a->check_use)
 				return err_set(err, ERR_BUSY,
 					"Disk %s is already in use by other guests ['%s']. (Use --check path_in_use=off or --check all=off to override)",
 					path, *n);
+			warn(a, "Disk %s is already in use by other guests ['%s'].", path, *n);
+			return 0;
+		}
 	}
 	return 0;
 }

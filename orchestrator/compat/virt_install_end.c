@@ -257,6 +257,14 @@ static int wait_for_course(const struct install_ask *a, const struct found *f, i
 	return 0;
 }
 
+/* Or somebody else was quicker: roostd, after an installer with a kernel. */
+static bool is_running(const char *name)
+{
+	struct found f;
+	struct err ignored = ERR_INIT;
+	return guest_find(name, &f, &ignored) == 0 && guest_runs(&f);
+}
+
 /* What comes after the first run: an installed guest is started from its disk, also if it powered off. */
 static int finish(const struct install_ask *a, const struct command *c, const struct course *how,
 	enum view view)
@@ -273,7 +281,7 @@ static int finish(const struct install_ask *a, const struct command *c, const st
 		return 0;
 	} else if (how->off) {
 		tell(a, "Restarting guest.\n");
-		if (supervisor_start(a->name, false, NULL, &err) < 0)
+		if (supervisor_start(a->name, false, NULL, &err) < 0 && !is_running(a->name))
 			return fail_late(a, &err);
 	} else {
 		return 0;

@@ -205,13 +205,19 @@ static bool has_mac(const char *guest, const char *mac)
 	return false;
 }
 
-static int check_mac(const char *mac, char *const guests[], struct err *err)
+static int check_mac(
+	const struct install_ask *a, const char *mac, char *const guests[], struct err *err)
 {
-	for (; *guests; guests++)
-		if (has_mac(*guests, mac))
+	for (; *guests; guests++) {
+		if (!has_mac(*guests, mac))
+			continue;
+		if (a->check_mac)
 			return err_set(err, ERR_BUSY,
 				"The MAC address '%s' is in use by another virtual machine. (Use --check mac_in_use=off or --check all=off to override)",
 				mac);
+		warn(a, "The MAC address '%s' is in use by another virtual machine.", mac);
+		return 0;
+	}
 	return 0;
 }
 
@@ -221,11 +227,11 @@ static int check_macs(const struct install_ask *a, struct err *err)
 	_cleanup_names_ char **guests = NULL;
 	size_t i;
 	json_t *nic;
-	if (!a->check_mac || guests_names(&guests, NULL, &ignored) < 0)
+	if (guests_names(&guests, NULL, &ignored) < 0)
 		return 0;
 	json_array_foreach (a->nics, i, nic) {
 		const char *mac = json_get_str(nic, "mac", NULL);
-		if (mac && check_mac(mac, guests, err) < 0)
+		if (mac && check_mac(a, mac, guests, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -93,6 +93,11 @@ vi --name x --import --memory 32 --disk size=900000,format=raw,sparse=no --netwo
 check_match "no thin one" '^ERROR    There is not enough free space on the storage pool to create the volume. \(921600000 M requested allocation > ' "$(cat "$TMPDIR/err")"
 refused 'not supported of qcow2' --disk size=1,sparse=no
 
+vi --name d4 --memory 32 --import --noreboot --network none --disk "$TMPDIR/images/d1-1.qcow2"
+check_match "a disk of another guest's" "^ERROR    Disk $TMPDIR/images/d1-1.qcow2 is already in use by other guests \['d1'\]. \(Use --check path_in_use=off" "$(cat "$TMPDIR/err")"
+made d4 --network none --disk "$TMPDIR/images/d1-1.qcow2" --check path_in_use=off
+warned "Disk $TMPDIR/images/d1-1.qcow2 is already in use by other guests \['d1'\].$"
+
 say "networks"
 made n1 --disk none -w user,model=e1000 -w user,mac=52:54:00:aa:bb:01,link.state=down --network user,model=virtio,mac=RANDOM
 has n1 '[.interfaces[] | [(.user != null), .model]]' '[[true,"e1000"],[true,"virtio"],[true,"virtio"]]'
@@ -100,6 +105,7 @@ has n1 '[.interfaces[1].mac, (.interfaces[2].mac | startswith("52:54:00:"))]' '[
 refused "The MAC address '52:54:00:AA:BB:01' is in use by another virtual machine. \(Use --check mac_in_use=off" --network user,mac=52:54:00:AA:BB:01
 vi --name x --import --memory 32 --disk none --network user,mac=52:54:00:AA:BB:01 --check mac_in_use=off --dry-run
 check_eq "unless told: $(cat "$TMPDIR/err")" 0 $status
+warned "The MAC address '52:54:00:AA:BB:01' is in use by another virtual machine.$"
 if [ "$(id -u)" -eq 0 ]; then
 	made n2 --disk none --bridge br0
 	has n2 '.interfaces[0].bridge' br0
