@@ -265,6 +265,13 @@ static void heartbeat(struct guest *g)
 		guest_look_for_oom(g);
 }
 
+void guest_forget_status(struct guest *g)
+{
+	if (g->heartbeat_call)
+		qmp_forget(g->qmp, g->heartbeat_call);
+	g->heartbeat_call = 0;
+}
+
 static bool qemu_has_ended(struct guest *g)
 {
 	if (!g->qemu_ended && g->qemu.pidfd >= 0 && !proc_alive(&g->qemu)) {

@@ -32,6 +32,7 @@ int op_suspend(struct guest *g, struct err *err)
 		return -1;
 	g->paused_by_user = true;
 	g->run_after_reset = false;
+	guest_forget_status(g);
 	guest_tell(g, GUEST_PAUSED, "user");
 	return 0;
 }
@@ -44,6 +45,7 @@ int op_resume(struct guest *g, struct err *err)
 		return -1;
 	g->paused_by_user = false;
 	g->status.paused_start = false;
+	guest_forget_status(g);
 	guest_tell(g, GUEST_RUNNING, "unpaused");
 	return 0;
 }

@@ -24,6 +24,33 @@ static const json_t *disk_of(const json_t *list, const char *word)
 
 /* ---- looking ----------------------------------------------------------------------------------------------- */
 
+/* Of its next start. A disk that is in use now is told by its newest layer, as the list of those is. */
+static int disks_of_next_start(const struct found *f, json_t **list)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *now = NULL, *info = NULL;
+	size_t i;
+	json_t *d;
+	if (virsh_disks_of(f, &now) < 0)
+		return -1;
+	if (compat_ask("dominfo", f->name, &info, &err) < 0)
+		return virsh_reason(&err);
+	*list = json_array();
+	json_array_foreach (json_object_get(info, "disks"), i, d) {
+		const char *target = json_get_str(d, "target", ""),
+			   *path = json_get_str(d, "path", NULL);
+		const json_t *used = disk_of(now, target);
+		bool same = used && (!path || str_eq(json_get_str(used, "source", ""), path) ||
+					    str_eq(json_get_str(used, "below", ""), path));
+		json_array_append_new(
+			*list, same ? json_deep_copy(used)
+				    : json_pack("{s:s, s:s, s:s}", "target", target, "source",
+					      path ? path : "-", "device",
+					      json_get_bool(d, "cdrom", false) ? "cdrom" : "disk"));
+	}
+	return 0;
+}
+
 static int run_domblklist(struct virsh *v)
 {
 	struct found f;
@@ -31,7 +58,8 @@ static int run_domblklist(struct virsh *v)
 	bool details = virsh_flag(v, "details");
 	size_t i;
 	json_t *d;
-	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 ||
+		(virsh_flag(v, "inactive") ? disks_of_next_start : virsh_disks_of)(&f, &list) < 0)
 		return -1;
 	json_array_append_new(
 		rows, details ? json_pack("[s, s, s, s]", "Type", "Device", "Target", "Source")
@@ -367,8 +395,8 @@ static int run_block_job(struct virsh *v)
 }
 
 const struct virsh_command virsh_disks[] = {
-	{"domblklist", {V_DOMAIN, {"details", V_FLAG}}, run_domblklist, "list all domain blocks",
-		NULL, false},
+	{"domblklist", {V_DOMAIN, {"inactive", V_FLAG}, {"details", V_FLAG}}, run_domblklist,
+		"list all domain blocks", NULL, false},
 	{"domblkinfo", {V_DOMAIN, {"device", V_TEXT}, {"human", V_FLAG}, {"all", V_FLAG}},
 		run_domblkinfo, "domain block device size information", NULL, false},
 	{"domblkstat", {V_DOMAIN, {"device", V_TEXT}, {"human", V_FLAG}}, run_domblkstat,

@@ -21,8 +21,8 @@ static const struct {
 	enum { FROM_ANY, FROM_OFF, FROM_ON } from;
 	const char *event, *detail;
 } meanings[] = {
-	{"running", "restored", FROM_OFF, "Started", "Restored"},
-	{"running", "", FROM_OFF, "Started", "Booted"},
+	{"running", "restored", FROM_ANY, "Started", "Restored"},
+	{"running", "booted", FROM_ANY, "Started", "Booted"},
 	{"running", "unpaused", FROM_ON, "Resumed", "Unpaused"},
 	{"running", "there is space again", FROM_ON, "Resumed", "Unpaused"},
 	{"paused", "", FROM_OFF, "Started", "Booted"},

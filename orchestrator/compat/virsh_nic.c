@@ -31,6 +31,28 @@ static const json_t *nic_of(const json_t *list, const char *word)
 
 /* ---- looking ----------------------------------------------------------------------------------------------- */
 
+/* Of its next start, in the form of `domiflist --json`. */
+static int nics_of_next_start(const struct found *f, json_t **list)
+{
+	static const char *const types[] = {"network", "bridge", "user"};
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *info = NULL;
+	size_t i;
+	json_t *nic;
+	if (compat_ask("dominfo", f->name, &info, &err) < 0)
+		return virsh_reason(&err);
+	*list = json_array();
+	json_array_foreach (json_object_get(info, "interfaces"), i, nic)
+		for (size_t t = 0; t < ARRAY_SIZE(types); t++)
+			if (json_object_get(nic, types[t]))
+				json_array_append_new(
+					*list, json_pack("{s:s, s:s, s:s, s:s}", "type", types[t],
+						       "source", json_get_str(nic, types[t], "-"),
+						       "model", json_get_str(nic, "model", ""),
+						       "mac", json_get_str(nic, "mac", "")));
+	return 0;
+}
+
 static int run_domiflist(struct virsh *v)
 {
 	struct found f;
@@ -38,7 +60,8 @@ static int run_domiflist(struct virsh *v)
 						    "Type", "Source", "Model", "MAC");
 	size_t i;
 	json_t *n;
-	if (virsh_domain(v, &f) < 0 || nics_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 ||
+		(virsh_flag(v, "inactive") ? nics_of_next_start : nics_of)(&f, &list) < 0)
 		return -1;
 	json_array_foreach (list, i, n)
 		json_array_append_new(
@@ -290,7 +313,8 @@ static int run_detach(struct virsh *v)
 }
 
 const struct virsh_command virsh_nics[] = {
-	{"domiflist", {V_DOMAIN}, run_domiflist, "list all domain virtual interfaces", NULL, false},
+	{"domiflist", {V_DOMAIN, {"inactive", V_FLAG}}, run_domiflist,
+		"list all domain virtual interfaces", NULL, false},
 	{"domifaddr", {V_DOMAIN, {"interface", V_TEXT}, {"full", V_FLAG}, {"source", V_TEXT}},
 		run_domifaddr, "Get network interfaces' addresses for a running domain", NULL,
 		false},

@@ -137,7 +137,6 @@ static const struct {
 	{"change-media", "block", "the medium is a file or a device, by its path"},
 	{"desc", "edit", "say the text: desc NAME --new-desc TEXT"},
 	{"destroy", "remove-logs", "what it said stays until it is undefined: `roost logs NAME`"},
-	{"domblklist domiflist", "inactive", "`roost dumpyaml NAME` shows the definition"},
 	{"domhostname", "source", "the agent is asked"},
 	{"domjobabort", "postcopy", "roost does not migrate"},
 	{"domjobinfo", "completed keep-completed anystats rawstats",

@@ -59,12 +59,14 @@ refuses "invalid argument: Range exceeds available cells" virsh freecell --celln
 
 qemu-img create -q -f qcow2 "$TMPDIR/data.qcow2" 1M
 virsh -q attach-disk b "$TMPDIR/data.qcow2" vdb --subdriver qcow2
+check_eq "the next start has none" "" "$(virsh -q domblklist b --inactive | grep vdb || :)"
 
 say "snapshots"
 virsh -q snapshot-create-as b s1
 virsh -q snapshot-create-as b s2
 says s1 virsh snapshot-parent b s2
 check_match "a plugged disk is its newest layer" "^ vdb +$ROOST_STATE/guests/b/.*qcow2\$" "$(virsh domblklist b)"
+check_match "but the other" "^ vda +$ROOST_STATE/guests/b/.*qcow2\$" "$(virsh domblklist b --inactive)"
 answers 0 virsh snapshot-list b --name <<'E2'
 s1$
 s2$

@@ -87,12 +87,13 @@ E2
 says "Interface attached successfully" virsh attach-interface b network default --mac 52:54:00:aa:bb:04 --config
 virsh -q start b 2>/dev/null
 macs() {
-	virsh -q domiflist b | awk '{ print $NF }' | paste -s -d ' ' -
+	virsh -q domiflist b "$@" | awk '{ print $NF }' | paste -s -d ' ' -
 }
 check_eq "it is there" "52:54:00:aa:bb:03 52:54:00:aa:bb:04" "$(macs)"
 says "Interface attached successfully" virsh attach-interface b network default --mac 52:54:00:aa:bb:05 --live --config
 says "Interface detached successfully" virsh detach-interface b network --mac 52:54:00:aa:bb:04 --config
 check_eq "now" "52:54:00:aa:bb:03 52:54:00:aa:bb:04 52:54:00:aa:bb:05" "$(macs)"
+check_eq "what will be" "52:54:00:aa:bb:03 52:54:00:aa:bb:05" "$(macs --inactive)"
 virsh -q destroy b
 virsh -q start b 2>/dev/null
 check_eq "and later" "52:54:00:aa:bb:03 52:54:00:aa:bb:05" "$(macs)"
