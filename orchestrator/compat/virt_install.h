@@ -50,8 +50,8 @@ struct install_ask {
 		*nics; /* as people write them; disks and nics are in it at the end */
 	struct installer how;
 	const char *reinstall; /* a guest that there is; its definition stays */
-	bool import, define_only, no_disk, no_nic, check_use, check_size, check_mac, session, vnc,
-		no_video, vga, quiet, windows, os_memory /* its least is known */;
+	bool import, define_only, transient, no_disk, no_nic, check_use, check_size, check_mac,
+		session, vnc, no_video, vga, quiet, windows, os_memory /* its least is known */;
 	unsigned serials, virtio_consoles;
 	const char *files[DISKS_MAX], *sizes[DISKS_MAX]; /* of -f and -s, in their order */
 	size_t file_count, size_count;
@@ -97,6 +97,7 @@ enum text {
 	TEXT_WAIT,
 	TEXT_NOREBOOT,
 	TEXT_AUTOSTART,
+	TEXT_TRANSIENT,
 	TEXT_DRY_RUN,
 	TEXT_PRINT_XML,
 	TEXT_QUIET,

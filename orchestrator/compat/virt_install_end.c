@@ -135,6 +135,12 @@ static int start(const struct install_ask *a, bool fresh, struct err *err)
 			       : 0;
 }
 
+/* It goes on, and is gone when it ends. */
+static int make_transient(const struct install_ask *a, struct err *err)
+{
+	return verb_ask("undefine", (const char *const[]){a->name, "--running", NULL}, NULL, err);
+}
+
 static int create(struct install_ask *a, struct err *err)
 {
 	if (guest_is_there(a->name))
@@ -145,7 +151,11 @@ static int create(struct install_ask *a, struct err *err)
 	tell(a, "\r%-60s|    0 B  00:00     \n", "Creating domain...");
 	if (!d || installing_define(d, err) < 0)
 		return -1;
-	return a->define_only ? 0 : start(a, true, err);
+	if (a->define_only)
+		return 0;
+	if (start(a, true, err) < 0)
+		return -1;
+	return a->transient && make_transient(a, err) < 0 ? -1 : 0;
 }
 
 /* One that there is keeps its definition. */
@@ -219,11 +229,14 @@ struct course {
 	bool restarted; /* after its installation, by roostd */
 };
 
-static int look(const struct found *f, struct course *out, struct err *err)
+static int look(
+	const struct install_ask *a, const struct found *f, struct course *out, struct err *err)
 {
 	_cleanup_status_ struct status s = {0};
-	if (guest_look(f, &s, err) < 0)
-		return -1;
+	if (guest_look(f, &s, err) < 0) {
+		*out = (struct course){.off = true};
+		return a->transient && err->kind == ERR_NOT_FOUND ? 0 : -1;
+	}
 	*out = (struct course){.off = !s.number,
 		.run = s.number,
 		.crashed = s.state == GUEST_CRASHED,
@@ -232,11 +245,11 @@ static int look(const struct found *f, struct course *out, struct err *err)
 }
 
 /* One without an installer is waited for until it is off, as virtinst does it. */
-static int wait_until_off(
-	const struct found *f, int64_t deadline, struct course *out, struct err *err)
+static int wait_until_off(const struct install_ask *a, const struct found *f, int64_t deadline,
+	struct course *out, struct err *err)
 {
 	while (deadline_left(deadline)) {
-		if (look(f, out, err) < 0)
+		if (look(a, f, out, err) < 0)
 			return -1;
 		if (out->off || out->crashed)
 			return 0;
@@ -249,9 +262,9 @@ static int wait_for_course(const struct install_ask *a, const struct found *f, i
 	struct course *out, struct err *err)
 {
 	enum installed how;
-	if (!a->how.facts)
-		return wait_until_off(f, deadline, out, err);
-	if (installing_wait(f, deadline, &how, err) < 0 || look(f, out, err) < 0)
+	if (!a->how.facts || a->transient)
+		return wait_until_off(a, f, deadline, out, err);
+	if (installing_wait(f, deadline, &how, err) < 0 || look(a, f, out, err) < 0)
 		return -1;
 	out->restarted = how == INSTALLED_RUNS;
 	return 0;
@@ -271,6 +284,8 @@ static int finish(const struct install_ask *a, const struct command *c, const st
 {
 	struct err err = ERR_INIT;
 	tell(a, "Domain creation completed.\n");
+	if (a->transient)
+		return 0;
 	if (how->restarted) {
 		tell(a, "Restarting guest.\n");
 	} else if (how->off && (c->texts[TEXT_NOREBOOT] || !a->how.facts)) {
@@ -337,13 +352,13 @@ static int follow(const struct install_ask *a, const struct command *c, enum vie
 	}
 	if (c->texts[TEXT_WAIT])
 		return wait_for_end(a, c, view);
-	if (guest_find(a->name, &f, &err) < 0 || look(&f, &how, &err) < 0)
+	if (guest_find(a->name, &f, &err) < 0 || look(a, &f, &how, &err) < 0)
 		return install_fail(&err);
 	int64_t first = how.run;
 	int shown = show(a, view, &seen);
 	if (shown)
 		return shown;
-	if (look(&f, &how, &err) < 0 ||
+	if (look(a, &f, &how, &err) < 0 ||
 		(seen && a->how.facts &&
 			wait_for_course(a, &f, deadline_in(SEEN_MS), &how, &err) < 0 &&
 			err.kind != ERR_TIMEOUT))

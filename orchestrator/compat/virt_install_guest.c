@@ -112,9 +112,10 @@ static int open_installer(struct install_ask *a, const struct command *c, struct
 	if (location && installer_from_location(location, c->extra.len ? c->extra.data : NULL,
 				c->inject, c->inject_count, &a->how, err) < 0)
 		return -1;
-	if (a->how.facts && c->texts[TEXT_NOREBOOT])
+	if (a->how.facts && (c->texts[TEXT_NOREBOOT] || a->transient))
 		json_object_set_new(a->how.facts, "noreboot", json_true());
-	a->define_only = c->texts[TEXT_NOREBOOT] && !a->how.facts && !was_used(c, ask_cloud_init);
+	a->define_only = c->texts[TEXT_NOREBOOT] && !a->how.facts && !was_used(c, ask_cloud_init) &&
+			 !a->transient;
 	return 0;
 }
 
@@ -301,6 +302,10 @@ static int find_reinstalled(struct install_ask *a, struct err *err)
 int guest_of_command(struct install_ask *a, const struct command *c, struct err *err)
 {
 	a->reinstall = c->texts[TEXT_REINSTALL];
+	a->transient = c->texts[TEXT_TRANSIENT];
+	if (a->transient && (a->reinstall || c->texts[TEXT_AUTOSTART]))
+		return err_set(err, ERR_USAGE,
+			"Requested operation is not valid: --transient is for a guest that is gone when it ends");
 	for (size_t i = 0; i < c->used_count; i++)
 		if (comes_first(&c->used[i]) && c->used[i].ask(a, c->used[i].value, err) < 0)
 			return -1;

@@ -128,6 +128,19 @@ virsh shutdown w6 >/dev/null
 wait $pid
 check_match "how it is started" "virsh --connect $uri start w6" "$(said w6)"
 
+say "--transient"
+waits t1 --cdrom "$iso" --transient
+transient() {
+	virsh dominfo t1 | grep -Eq '^Persistent: +no$'
+}
+wait_until 20 transient
+type_to t1 i
+wait $pid
+check_eq "its end" "Domain has shutdown. Continuing.
+Domain creation completed." "$(said t1)"
+check_eq "it is gone" "" "$(roost list --all --name | grep -x t1 || :)"
+[ -e "$TMPDIR/images/t1.qcow2" ] || fail "its disk is gone, too"
+
 say "a viewer"
 cat >"$TMPDIR/bin/xtigervncviewer" <<END
 #!/bin/sh

@@ -144,7 +144,7 @@ refused "'/dev/tpm0' is not supported" --tpm /dev/tpm0
 refused "Unknown autoconsole type 'x'" --autoconsole x
 refused "domain type test" --virt-type test
 refused "architecture 'aarch64'" --arch aarch64
-for option in --hostdev --filesystem --shmem --memdev --vsock --iothreads --cputune --memorybacking --xml --transient --container --sysinfo; do
+for option in --hostdev --filesystem --shmem --memdev --vsock --iothreads --cputune --memorybacking --xml --container --sysinfo; do
 	vi $option=x
 	check_eq "status of $option" 2 $status
 	check_match "why" "$option|'${option#--}'" "$(cat "$TMPDIR/err")"
