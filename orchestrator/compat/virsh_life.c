@@ -349,6 +349,7 @@ static int run_undefine(struct virsh *v)
 		"remove-all-storage", "nvram", "keep-nvram", "tpm", "keep-tpm"};
 	static const char *const either[][2] = {{"nvram", "keep-nvram"}, {"tpm", "keep-tpm"}};
 	struct found f;
+	struct err none = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *answer = NULL, *info = NULL, *disks = NULL;
 	size_t i;
@@ -359,8 +360,8 @@ static int run_undefine(struct virsh *v)
 				either[i][0], either[i][1]);
 	if (named(v, &f, &w) < 0)
 		return -1;
-	if (virsh_ask(v, NULL, &w, "dominfo", &info) < 0)
-		return -1;
+	/* one whose record cannot be read is undefined, too: of that nothing is told */
+	words_ask(&w, "dominfo", &info, &none);
 	if (json_get_bool(info, "transient", false)) {
 		virsh_error("Failed to undefine domain '%s'", f.name);
 		return virsh_error(
@@ -371,7 +372,9 @@ static int run_undefine(struct virsh *v)
 			words_fmt(&w, "--%s", same[j]);
 	words_add(&w, "--running");
 	bool storage = virsh_flag(v, "remove-all-storage") && !guest_runs(&f);
-	if (virsh_disks_of(&f, &disks) < 0 || virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
+	if (compat_ask("domblklist", f.name, &disks, &none) < 0 && storage)
+		return virsh_reason(&none);
+	if (virsh_ask(v, f.name, &w, "undefine", &answer) < 0)
 		return -1;
 	virsh_say(v, "Domain '%s' has been undefined", f.name);
 	if (storage)

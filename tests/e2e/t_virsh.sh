@@ -183,7 +183,11 @@ refuses "No disk found whose source path or target is vdz" virsh detach-disk vm0
 
 say "the end"
 says "Domain 'vm01' marked as autostarted" virsh autostart vm01
-says "Domain 'vm01' has been undefined" virsh undefine vm01
+answers 0 virsh undefine vm01 <<E
+Domain 'vm01' has been undefined\$
+kept: $TMPDIR/vm01.raw\$
+\$
+E
 check_match "it goes on" '^Persistent:     no$' "$(virsh dominfo vm01)"
 check_match "it does not start with the host" '^Autostart:      disable$' "$(virsh dominfo vm01)"
 says vm01 virsh list --transient --name
@@ -213,6 +217,11 @@ check_eq "its name is free, and another has it" vm02 "$(roost list --all --name)
 virsh -q start vm02 2>/dev/null
 says "Domain 'vm02' destroyed" virsh destroy vm02
 says "shut off (destroyed)" virsh domstate vm02 --reason
+
+say "one whose record cannot be read"
+pico broken >/dev/null
+echo nonsense >"$ROOST_STATE/guests/broken/guest.json"
+check_match "it can be undefined" "^Domain 'broken' has been undefined" "$(virsh undefine broken)"
 
 say "from standard input"
 printf 'list --all --name\nnosuch\nuri\n' >"$TMPDIR/lines"
