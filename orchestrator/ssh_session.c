@@ -119,7 +119,10 @@ int session_check_host(
 	if (!r->host_key) {
 		FAIL(why, REASON_KEY_UNKNOWN, err, "unknown host key: %s %s",
 			ssh_key_type_to_char(ssh_key_type(got)), shown);
-		return err_hint(err, "if that is the guest's key, trust it explicitly");
+		return err_hint(err,
+			"roost has issued none to it; `ssh -o ProxyCommand='roost dial GUEST 22' %.40s@GUEST` asks you about "
+			"it, and so does ssh-copy-id with that option",
+			r->user);
 	}
 	_cleanup_key_ ssh_key issued = key_of_text(r->host_key);
 	_cleanup_free_ char *expected = issued ? key_fingerprint(issued) : xstrdup("unreadable");
