@@ -1,4 +1,7 @@
-/* net-update: what may be changed of a network while guests use it. */
+/*
+ * net-update: what may be changed of a network while guests use it. A host whose MAC address is a guest's is that
+ * guest: its address is fixed in its definition.
+ */
 #include "orchestrator/verbs.h"
 
 #include <stdio.h>
@@ -274,7 +277,7 @@ static int run_update(const struct cli *cli, struct err *err)
 
 const struct verb verb_net_update = {"net-update",
 	"NETWORK add|delete host|publish MAC|GUEST [NAME|PORT] [ADDRESS]",
-	"Changes what is known of hosts that are no guests, or which ports are published of a guest.",
+	"Changes what is known of hosts (of a guest: its address), or which ports are published of a guest.",
 	4, 6, false,
 	{{"live", NULL, 0, "the port of the guest that runs, until it ends"},
 		{"config", NULL, 0, "in its definition, from its next start on; or both"},
