@@ -97,8 +97,6 @@ at_end() {
 
 # --- before the chapter: roost is installed ---------------------------------------------------------------------------
 say "roost is installed"
-# the chapter's disks are thin, and want room all the same before they are made
-[ "$(df --output=avail /var/lib | tail -n 1)" -gt $((21 << 20)) ] || mount -t tmpfs -o size=64G,mode=755 none /var/lib
 force=
 [ -z "$(command -v virsh)" ] || force=--force
 line "sudo roost compat --install $force"
