@@ -316,10 +316,14 @@ static int run_dommemstat(struct virsh *v)
 	words_add(&w, f.name);
 	if (words_ask(&w, "dommemstat", &stats, &err) < 0)
 		return virsh_error("%s", failed), virsh_reason(&err);
+	bool told = false; /* it stands before these; 0: the balloon has never told */
 	json_object_foreach (stats, key, value) {
-		if (str_eq(key, "rss") && !json_object_get(stats, "last_update"))
-			puts("last_update 0"); /* its balloon has never told */
-		printf("%s %lld\n", key, (long long)json_integer_value(value));
+		if (!told && (str_eq(key, "disk_caches") || str_eq(key, "rss")))
+			printf("last_update %lld\n",
+				(long long)json_get_int(stats, "last_update", 0));
+		told = told || str_eq(key, "disk_caches");
+		if (!str_eq(key, "last_update"))
+			printf("%s %lld\n", key, (long long)json_integer_value(value));
 	}
 	return 0;
 }
