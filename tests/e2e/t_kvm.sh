@@ -67,6 +67,7 @@ if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
 	check_match "it cannot even be opened" "cannot open /dev/kvm" "$out"
 	skip "$(id -un) cannot open /dev/kvm: all but the KVM path was tried"
 fi
+node=$(stat -c '%a %u %g' /dev/kvm)
 check_status 0 roost start kvm
 check_match "that it is unproven" '^roost: KVM is not proven, used all the same: ' "$out"
 check_eq "accelerator" kvm "$(accel_of kvm)"
@@ -76,7 +77,7 @@ check_json "what QEMU says" '.enabled and .present' "$(roost qmp kvm query-kvm)"
 if [ "$(id -u)" -eq 0 ]; then
 	uid=$(stat -c %u "/proc/$pid")
 	[ "$uid" -ne 0 ] || fail "QEMU runs as root"
-	check_eq "/dev/kvm for others" "600 0" "$(stat -c '%a %u' /dev/kvm)"
+	check_eq "/dev/kvm for others is as it was" "$node" "$(stat -c '%a %u %g' /dev/kvm)"
 fi
 opened=no
 for fd in "/proc/$pid/fd"/*; do
