@@ -3,6 +3,7 @@
 #include "orchestrator/compat/virsh.h"
 #include "orchestrator/paths.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -199,6 +200,11 @@ static int run_restore(struct virsh *v)
 	const char *file = virsh_text(v, "file");
 	struct err err = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
+	if (access(file, R_OK) < 0) {
+		int error = errno;
+		virsh_error("Failed to restore domain from %s", file);
+		return virsh_error("Failed to open file '%s': %s", file, strerror(error));
+	}
 	words_add(&w, file);
 	if (virsh_flag(v, "running"))
 		words_add(&w, "--running");

@@ -46,7 +46,7 @@ said_by() {
 	said_status=0
 	said=$TMPDIR/$1
 	shift
-	"$@" >"$said.1" 2>"$said.2" </dev/null || said_status=$?
+	"$@" >"$said.1" 2>"$said.2" <"$input" || said_status=$?
 	{
 		sed 's/^/1|/; s/$/$/' "$said.1"
 		sed 's/^/2|/; s/$/$/' "$said.2"
@@ -93,6 +93,7 @@ have() {
 }
 compared=0
 differences=0
+input=/dev/null
 cd "$TMPDIR"
 wait_until 60 has_started
 say "libvirtd is up"
@@ -219,6 +220,17 @@ same virsh 'list; domid a'
 same virsh 'domid nosuch; domid a'
 same virsh 'list; nosuch; uri'
 same virsh ''
+printf 'list --name\ndomid nosuch\n\nuri; domid a\n' >lines
+input=lines
+same virsh
+same virsh -q
+input=/dev/null
+for command in 'snapshot-info a x' 'snapshot-info a --current' 'snapshot-revert a x' 'snapshot-delete a x' 'snapshot-current a' \
+	'domblkstat a vdz' 'domifstat a nosuch' 'blockresize a vdz 2M' 'attach-interface a bogus default' 'save nosuch x' \
+	'managedsave-remove a' 'restore /nonexistent'; do
+	# shellcheck disable=SC2086
+	same virsh $command
+done
 
 say "errors"
 same virsh start a
