@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "orchestrator/network_call.h"
 #include "orchestrator/nic_tap.h"
+#include "orchestrator/smoke_text.h"
 
 const char *const nic_counters[] = {"rx_bytes", "rx_packets", "rx_errs", "rx_drop", "tx_bytes",
 	"tx_packets", "tx_errs", "tx_drop", NULL};
@@ -156,7 +157,10 @@ json_t *look_nic(const struct look *l, const json_t *nics, const char *word, str
 
 int look_guest_interfaces(struct look *l, int64_t timeout_ms, json_t **out, struct err *err)
 {
-	return look_ask_guest(l, "roost-interfaces", timeout_ms, out, err);
+	if (look_ask_guest(l, "roost-interfaces", timeout_ms, out, err) < 0)
+		return -1;
+	text_lines(*out);
+	return 0;
 }
 
 const json_t *look_nic_counters(const json_t *guests, const json_t *nic, struct err *err)

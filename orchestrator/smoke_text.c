@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { TEXT_MAX = 4096 };
+
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
 size_t utf8_next(const char *p, size_t len, uint32_t *code)
@@ -70,6 +72,26 @@ char *text_line(const char *data, size_t len, size_t max)
 		i += n ? n : 1;
 	}
 	return buf_steal(&out);
+}
+
+static void line_of(json_t *text)
+{
+	_cleanup_free_ char *line =
+		text_line(json_string_value(text), json_string_length(text), TEXT_MAX);
+	json_string_set(text, line);
+}
+
+void text_lines(json_t *value)
+{
+	const char *key;
+	size_t i;
+	json_t *one;
+	if (json_is_string(value))
+		line_of(value);
+	json_array_foreach (value, i, one)
+		text_lines(one);
+	json_object_foreach (value, key, one)
+		text_lines(one);
 }
 
 /* What stands for a character that may not stand there as it is; NULL: it may. */

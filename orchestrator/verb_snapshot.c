@@ -15,6 +15,7 @@
 #include "orchestrator/save_file.h"
 #include "orchestrator/saved.h"
 #include "orchestrator/saving.h"
+#include "orchestrator/smoke_text.h"
 #include "orchestrator/snapshots.h"
 #include "orchestrator/table.h"
 
@@ -24,7 +25,9 @@ static json_t *look(const struct cli *cli, struct found *f, struct err *err)
 	if (guest_find(cli->operands[0], f, err) < 0)
 		return NULL;
 	_cleanup_close_ int dir = guest_dir_open(f->name, err);
-	return dir < 0 ? NULL : snapshots_read(dir, err);
+	json_t *record = dir < 0 ? NULL : snapshots_read(dir, err);
+	text_lines(record); /* it is the keeper's */
+	return record;
 }
 
 /* The second operand, or --current. */

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "orchestrator/smoke_text.h"
+
 enum { NS = 1000000000 };
 
 int virsh_agent_failed(const struct err *err)
@@ -41,8 +43,11 @@ int virsh_agent_ask(const struct found *f, const char *command, json_t *args, js
 	const char *failed)
 {
 	struct err err = ERR_INIT;
-	if (call(f, args, command, answer, &err) == 0)
+	if (call(f, args, command, answer, &err) == 0) {
+		if (answer)
+			text_lines(*answer);
 		return 0;
+	}
 	if (failed)
 		virsh_error("%s", failed);
 	return virsh_agent_failed(&err);

@@ -320,6 +320,14 @@ static void texts(void **state)
 	}
 	_cleanup_free_ char *cut = text_line("0123456789", 10, 4);
 	assert_string_equal(cut, "0123...");
+	_cleanup_json_ json_t *answer = json_pack("{s:[{s:s, s:i}], s:s}", "disks", "mountpoint",
+		"/a\x1b[2J", "used", 7, "name",
+		"\xc2\x9b"
+		"31m");
+	_cleanup_json_ json_t *clean = json_pack("{s:[{s:s, s:i}], s:s}", "disks", "mountpoint",
+		"/a\\x1b[2J", "used", 7, "name", "\\x9b31m");
+	text_lines(answer);
+	assert_true(json_equal(answer, clean));
 }
 
 int main(void)
