@@ -25,6 +25,7 @@ struct asking {
 	size_t nic;
 	pid_t maker;
 	bool host;
+	char before[16]; /* what the host had that this one takes the place of */
 	struct network_address out;
 };
 
@@ -138,9 +139,9 @@ static bool is_ours(const struct asking *a, const json_t *file)
 {
 	if (!str_eq(json_get_str(file, "mac", NULL), a->mac))
 		return false;
-	/* a host of that MAC and that name was meant for the guest that is now made: it has its address */
+	/* a host of that MAC was meant for the guest that is now made, whatever it was called: it has its address */
 	if (json_get_bool(file, "host", false))
-		return strcasecmp(json_get_str(file, "guest", ""), a->guest) == 0;
+		return !a->host || strcasecmp(json_get_str(file, "guest", ""), a->guest) == 0;
 	return !a->host && str_eq(json_get_str(file, "uuid", NULL), a->uuid);
 }
 
@@ -266,7 +267,7 @@ static bool is_current(const struct asking *a, const json_t *file)
 /* 1: it has it, as it is wanted. */
 static int find(struct asking *a, const char *wanted, struct err *err)
 {
-	char v4[16];
+	char v4[16], name[80];
 	if (!pointed(a->dir, a->mac, v4))
 		return 0;
 	_cleanup_json_ json_t *file = read_file(a->dir, v4);
@@ -274,12 +275,22 @@ static int find(struct asking *a, const char *wanted, struct err *err)
 		return 0;
 	if (is_taken(a, file))
 		return is_anothers(a, file, "MAC address", a->mac, err);
-	if (wanted && !str_eq(wanted, v4))
+	bool was_host = json_get_bool(file, "host", false);
+	if (wanted && !str_eq(wanted, v4)) {
+		if (was_host)
+			strcpy(a->before, v4);
 		return 0;
+	}
 	strcpy(a->out.v4, v4);
 	if (is_current(a, file) && !network_address_is_void(file))
 		return 1;
-	return write_file(a, err) < 0 ? -1 : 1;
+	if (write_file(a, err) < 0)
+		return -1;
+	if (was_host && !a->host) {
+		host_link(json_get_str(file, "guest", ""), name);
+		unlinkat(a->dir, name, 0);
+	}
+	return 1;
 }
 
 static void make_v6(const struct network *n, const char *mac, char out[46])
@@ -322,6 +333,8 @@ static int take(struct asking *a, const char *wanted, struct err *err)
 	if ((wanted ? take_wanted(a, &p, wanted, err) : take_any(a, &p, err)) < 0)
 		return -1;
 	point(a);
+	if (a->before[0]) /* a host has one address */
+		unlinkat(a->dir, a->before, 0);
 	return 0;
 }
 

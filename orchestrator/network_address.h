@@ -32,12 +32,12 @@ struct network_claim {
 /*
  * Issues one, or finds what that MAC has. The first candidate comes from a hash of the MAC, so that it is the same
  * each time. ERR_REFUSED names the guest that has the address, or the MAC, or the host that has the name; a host with the
- * MAC and the name of the guest was it before it was made, and it takes its place. A holder that runs hears of it. The
+ * MAC of the guest was it before it was made, whatever it was called, and it takes its place. A holder that runs hears of it. The
  * network's record is written if it has none.
  */
 int network_address_take(const struct network *n, const struct network_claim *who,
 	const char *wanted4, struct network_address *out, struct err *err);
-/* The same for a host that is no guest: for as long as nobody takes it away. */
+/* The same for a host that is no guest: for as long as nobody takes it away. It has one address: another takes its place. */
 int network_address_take_host(const struct network *n, const char *mac, const char *name,
 	const char *wanted4, struct network_address *out, struct err *err);
 /* Nothing to do when it is another MAC's; while the guest runs with it, it stays, and is void later. */

@@ -50,8 +50,20 @@ refuses "section dns-host is not there: a name belongs to a host with a MAC addr
 refuses "unrecognized section name 'nosuch'" virsh net-update default add nosuch "<host/>"
 refuses "unrecognized command name 'nosuch'" virsh net-update default nosuch ip-dhcp-host "<host/>"
 
-say "a guest that was announced by its MAC and name, and one that is there"
+say "guests that were announced by their MAC alone, by another name, and by their name"
+says "$all" update add "<host mac='52:54:00:aa:bb:06' ip='192.168.122.83'/>" --live --config
+says "$all" update add "<host mac='52:54:00:aa:bb:07' name='web' ip='192.168.122.84'/>"
 says "$all" update add "<host mac='52:54:00:aa:bb:03' name='b' ip='192.168.122.79'/>"
+for name in c d; do
+	mac=52:54:00:aa:bb:06
+	[ $name = c ] || mac=52:54:00:aa:bb:07
+	printf 'name: %s\nmemory: 32M\ninterfaces: [{network: default, mac: "%s"}]\n' $name $mac >"$TMPDIR/$name.yaml"
+	roost define "$TMPDIR/$name.yaml" >/dev/null
+done
+check_eq "they have the addresses that were announced" "192.168.122.83/24 192.168.122.84/24" \
+	"$(for name in c d; do roost domifaddr $name --json | jq -r '.[] | select(.protocol == "ipv4") | "\(.address)/\(.prefix)"'; done | xargs)"
+roost undefine c >/dev/null
+roost undefine d >/dev/null
 need pico.raw
 cat >"$TMPDIR/b.yaml" <<-END
 	name: b

@@ -146,20 +146,29 @@ static void hosts(void **state)
 	assert_int_equal(network_address_take_host(&n, MAC_A, "printer", NULL, &a, &err), 0);
 	assert_string_equal(a.v4, "10.4.4.9");
 	refused(&n, MAC_B, "thief", "10.4.4.9", "is the address of host 'printer'");
-	refused(&n, MAC_A, "thief", NULL, "52:54:00:00:00:0a is the MAC address of host 'printer'");
 	refused(&n, MAC_B, "Printer", NULL, "'Printer' is the name of the host with " MAC_A);
 	refused(&n, MAC_B, "Gateway", NULL, "'Gateway' is the name of its gateway");
 	assert_int_equal(network_address_take_host(&n, MAC_B, "gateway", NULL, &a, &err), -1);
 	err = (struct err)ERR_INIT;
 	assert_int_equal(network_address_take_host(&n, MAC_A, "scanner", NULL, &a, &err), -1);
-	network_address_drop(&n, "10.4.4.9", MAC_A);
+	/* one that has moved lets go of what it had */
+	assert_int_equal(network_address_take_host(&n, MAC_A, "printer", "10.4.4.8", &a, &err), 0);
+	assert_int_equal(network_address_take_host(&n, MAC_B, "plotter", "10.4.4.9", &a, &err), 0);
+	network_address_drop(&n, "10.4.4.8", MAC_A);
 	assert_null(network_address_of(&n, MAC_A));
-	/* announced by MAC and name before it was made */
-	assert_int_equal(network_address_take_host(&n, MAC_A, "web1", "10.4.4.7", &a, &err), 0);
-	assert_string_equal(taken(&n, MAC_A, "web1", UUID(1), NULL).v4, "10.4.4.7");
-	_cleanup_json_ json_t *file = network_address_of(&n, MAC_A);
-	assert_false(json_get_bool(file, "host", false));
-	assert_string_equal(json_get_str(file, "uuid", ""), UUID(1));
+	/* announced by its MAC before it was made, under its own name or another */
+	static const char *const names[] = {"web1", "host-52-54-00-00-00-0a"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		assert_int_equal(
+			network_address_take_host(&n, MAC_A, names[i], "10.4.4.7", &a, &err), 0);
+		assert_string_equal(taken(&n, MAC_A, "web1", UUID(1), NULL).v4, "10.4.4.7");
+		_cleanup_json_ json_t *file = network_address_of(&n, MAC_A);
+		assert_false(json_get_bool(file, "host", false));
+		assert_string_equal(json_get_str(file, "uuid", ""), UUID(1));
+		network_address_drop(&n, "10.4.4.7", MAC_A);
+	}
+	/* nobody has that name any more */
+	taken(&n, "52:54:00:00:00:0c", names[1], UUID(2), NULL);
 }
 
 /* The processes wait for each other, so that all of them are at work, and are there until all have been counted. */
