@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,15 +78,23 @@ static char *program_of(int proc, const char *pid)
 	return NULL;
 }
 
+/* To a file in that folder: another mount namespace may have one of its own under the same name. */
 static bool leads_to(int dir, const char *name, const char *folder)
 {
 	char link[512];
+	struct stat theirs, ours_there;
 	ssize_t len = readlinkat(dir, name, link, sizeof(link) - 1);
 	size_t want = strlen(folder);
 	if (len < 0)
 		return false;
 	link[len] = '\0';
-	return strncmp(link, folder, want) == 0 && link[want] == '/';
+	if (strncmp(link, folder, want) != 0 || link[want] != '/' ||
+		fstatat(dir, name, &theirs, 0) < 0)
+		return false;
+	if (theirs.st_nlink == 0)
+		return true; /* it was removed: nobody can tell */
+	return stat(link, &ours_there) == 0 && ours_there.st_dev == theirs.st_dev &&
+	       ours_there.st_ino == theirs.st_ino;
 }
 
 /* Has it a file of this instance open, or is it in a folder of it? */

@@ -25,6 +25,12 @@ mkdir "$TMPDIR/bin"
 cp "$(command -v sleep)" "$TMPDIR/bin/swtpm"
 "$TMPDIR/bin/swtpm" 300 9>"$ROOST_STATE/tpm-state" &
 swtpm=$!
+mkdir "$TMPDIR/other"
+own=--mount
+[ "$(id -u)" -eq 0 ] || own='--mount --user --map-root-user'
+# shellcheck disable=SC2016,SC2086 # expanded in there; several words
+unshare $own sh -c 'mount --bind "$TMPDIR/other" "$ROOST_STATE" && exec "$TMPDIR/bin/swtpm" 300 9>"$ROOST_STATE/tpm-state"' &
+others=$!
 finds half-made '/guests/\.new-b'
 finds run-folder '/g/0123456789ab'
 finds base '/bases/0123456789ab/disk0.qcow2'
@@ -33,6 +39,8 @@ seen() {
 	roost doctor | grep -q "^process swtpm, process $swtpm: "
 }
 wait_until 10 seen
+[ -e "$TMPDIR/other/tpm-state" ] || fail "there is no other one"
+check_no_match "what another instance runs under the same name" "process $others" "$(roost doctor)"
 check_status 0 roost gc
 check_match "only told" '^Nothing was removed: .roost gc --yes. does it' "$out"
 check_eq "how many" 5 "$(printf '%s\n' "$out" | grep -c '^Would remove ')"
@@ -43,6 +51,8 @@ kill -0 "$swtpm" || fail "gc without --yes ended a process"
 check_json "as JSON" 'length == 5 and all(.[]; .unowned and (.removed | not))' "$(roost gc --json)"
 check_json "removed" 'length == 5 and all(.[]; .removed)' "$(roost gc --yes --json)"
 wait "$swtpm" 2>/dev/null || :
+kill "$others" || fail "gc --yes ended another instance's process"
+wait "$others" 2>/dev/null || :
 for left in "$ROOST_STATE/guests/.new-b" "$ROOST_RUN/g/0123456789ab" "$ROOST_STATE/bases/0123456789ab" "$ROOST_STATE/images/.new-x"; do
 	[ ! -e "$left" ] || fail "gc --yes left $left"
 done
