@@ -150,7 +150,7 @@ do_flatten() { roost image flatten top.qcow2; }
 check_flatten() { changed do_flatten; }
 
 # --- snapshots --------------------------------------------------------------------------------------------------------
-both() {
+both_disks() {
 	see vda
 	see vdb
 }
@@ -173,27 +173,27 @@ has_snapshot() {
 prepare_create() {
 	! has_snapshot n || roost snapshot-delete p n >/dev/null
 	scribble
-	was=$(both)
+	was=$(both_disks)
 }
 do_create() { roost snapshot-create-as p n; }
 check_create() {
 	told_truly has_snapshot n
 	settled
-	check_eq "the guest" "$was" "$(both)"
+	check_eq "the guest" "$was" "$(both_disks)"
 	! has_snapshot n || check_eq "what it keeps" "$was" "$(see vda n && see vdb n)"
 }
 prepare_revert() {
 	has_snapshot r || roost snapshot-create-as p r >/dev/null
 	roost snapshot-revert p r >/dev/null
-	kept=$(both)
+	kept=$(both_disks)
 	scribble
-	was=$(both)
+	was=$(both_disks)
 }
 do_revert() { roost snapshot-revert p r; }
-is_back() { [ "$(both)" = "$kept" ]; }
+is_back() { [ "$(both_disks)" = "$kept" ]; }
 check_revert() {
 	told_truly is_back
-	is_back || check_eq "the old" "$was" "$(both)"
+	is_back || check_eq "the old" "$was" "$(both_disks)"
 	settled
 	do_revert >/dev/null
 	is_back || fail "it does not go back"
@@ -203,14 +203,14 @@ prepare_delete() {
 	scribble
 	has_snapshot e || roost snapshot-create-as p e >/dev/null
 	scribble
-	was=$(both)
+	was=$(both_disks)
 	others=$(see vda e && see vdb e)
 }
 do_delete() { roost snapshot-delete p d; }
 check_delete() {
 	[ "$status" -ne 0 ] || ! has_snapshot d || fail "it was told as done"
 	settled
-	check_eq "the guest" "$was" "$(both)"
+	check_eq "the guest" "$was" "$(both_disks)"
 	check_eq "the other one" "$others" "$(see vda e && see vdb e)"
 }
 
