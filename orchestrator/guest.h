@@ -185,7 +185,7 @@ void guest_on_found_stopped(struct guest *g, const char *status);
 void guest_reset_and_run(struct guest *g);
 /* The answer to our query-status: stamps, and corrects what events did not tell. */
 void guest_on_qemu_status(struct guest *g, const json_t *reply);
-/* One that is on its way is older than what is told now. guest_wait.c */
+/* One that is on its way is older than what is told now; another is asked for at once. guest_wait.c */
 void guest_forget_status(struct guest *g);
 /* Disks out of space: resumes when there is some again. Called about every second. */
 void guest_try_resume(struct guest *g);

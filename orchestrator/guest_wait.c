@@ -116,15 +116,6 @@ int guest_answer_at_end(struct guest *g, struct request *request)
 	return DEFERRED;
 }
 
-/* Who hears that it is done finds nothing busy; after a silence of QEMU's its next answer tells. */
-static void end_operation(struct guest *g)
-{
-	g->operation = NULL;
-	g->status.busy[0] = '\0';
-	if (clock_ms() - g->status.stamp < STATUS_STALE_MS)
-		guest_tell_status(g);
-}
-
 void guest_run(struct guest *g, struct request *r)
 {
 	const struct command *c = command_find(keeper_commands, r->command);
@@ -140,8 +131,10 @@ void guest_run(struct guest *g, struct request *r)
 		snprintf(g->status.busy, sizeof(g->status.busy), "%s", c->name);
 	}
 	int result = c->handler(g, r->args, r, &value, &err);
-	if (changing)
-		end_operation(g);
+	if (changing) {
+		g->operation = NULL;
+		g->status.busy[0] = '\0';
+	}
 	if (result == 0)
 		server_return(g->server, r, value);
 	else if (result < 0)
@@ -277,6 +270,7 @@ void guest_forget_status(struct guest *g)
 	if (g->heartbeat_call)
 		qmp_forget(g->qmp, g->heartbeat_call);
 	g->heartbeat_call = 0;
+	g->heartbeat_due = 0;
 }
 
 static bool qemu_has_ended(struct guest *g)
