@@ -25,6 +25,27 @@ mount --bind "$TMPDIR/run" /run
 export ROOST_STATE=/var/lib/roost ROOST_RUN=/run/roost
 . "$TOP/tests/e2e/lib.sh"
 
+# old_names NAME...: roost answers to them, and /var/lib/libvirt/images is as `roost compat --install` makes it
+# shellcheck disable=SC2034 # $images is for those who source this
+old_names() {
+	mkdir "$TMPDIR/bin"
+	chmod 755 "$TMPDIR/bin"
+	for old_name; do
+		ln -s "$(command -v roost)" "$TMPDIR/bin/$old_name"
+	done
+	PATH=$TMPDIR/bin:$PATH
+	images=/var/lib/libvirt/images
+	mkdir -p $images
+	chgrp roost $images
+	chmod 2771 $images
+}
+# end_roostd USER: of his own instance in this test; another test has users of the same number. There may be two, one of them ending.
+end_roostd() {
+	for end_pid in $(pgrep -u "$1" -x roostd --ns $$ --nslist net); do
+		kill "$end_pid" 2>/dev/null || :
+		wait_until 5 ended "$end_pid"
+	done
+}
 # as USER COMMAND...: after a log-in of his own; `roost` finds its folders by itself
 as() {
 	as_user=$1

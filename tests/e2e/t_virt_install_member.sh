@@ -5,16 +5,7 @@
 # limit: 120
 . "$TOP/tests/e2e/members.sh"
 need pico.raw pico-installer.iso
-mkdir "$TMPDIR/bin"
-chmod 755 "$TMPDIR/bin"
-for name in virsh virt-install; do
-	ln -s "$(command -v roost)" "$TMPDIR/bin/$name"
-done
-PATH=$TMPDIR/bin:$PATH
-images=/var/lib/libvirt/images
-mkdir -p $images
-chgrp roost $images
-chmod 2771 $images
+old_names virsh virt-install
 roost boot
 for who in alice bob; do
 	cp "$GUESTS/pico-installer.iso" "$TMPDIR/home/$who/own.iso"
@@ -25,7 +16,7 @@ done
 at_end() {
 	for who in alice bob; do
 		as $who roost -c qemu:///session halt --timeout 5s >/dev/null 2>&1
-		own_roostd=$(as $who sh -c "pgrep -u $who -x roostd" 2>/dev/null) && kill "$own_roostd"
+		end_roostd $who
 	done
 }
 # vi WHO OPTION...: in $TMPDIR/out, err and $status

@@ -5,20 +5,11 @@
 . "$TOP/tests/e2e/members.sh"
 
 need pico.raw
-mkdir "$TMPDIR/bin"
-chmod 755 "$TMPDIR/bin"
-for name in virsh virt-clone virt-df virt-sysprep virt-install; do
-	ln -s "$(command -v roost)" "$TMPDIR/bin/$name"
-done
-PATH=$TMPDIR/bin:$PATH
-images=/var/lib/libvirt/images
-mkdir -p $images
-chgrp roost $images
-chmod 2771 $images
+old_names virsh virt-clone virt-df virt-sysprep virt-install
 roost boot
 at_end() {
 	as bob roost halt --timeout 5s >/dev/null 2>&1
-	bob_roostd=$(as bob sh -c 'pgrep -u bob -x roostd' 2>/dev/null) && kill "$bob_roostd"
+	end_roostd bob
 }
 
 # clone WHO FOLDER: his guest `WHO-vm`, whose disk lies there, is cloned beside it
