@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "orchestrator/look_net.h"
 #include "orchestrator/smoke_ssh.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 #include "orchestrator/ssh_child.h"
 #include "orchestrator/verb.h"
 

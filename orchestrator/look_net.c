@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "orchestrator/network_call.h"
 #include "orchestrator/nic_tap.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 const char *const nic_counters[] = {"rx_bytes", "rx_packets", "rx_errs", "rx_drop", "tx_bytes",
 	"tx_packets", "tx_errs", "tx_drop", NULL};

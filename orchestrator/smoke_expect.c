@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 enum { SHOWN = 200 };
 

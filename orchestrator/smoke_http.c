@@ -21,7 +21,7 @@
 #include "base/sock.h"
 #include "orchestrator/reach.h"
 #include "orchestrator/record.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 enum { ATTEMPT_MS = 10000 };
 

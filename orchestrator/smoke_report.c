@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 static const char *const verdict_names[] = {
 	[VERDICT_NONE] = "none",

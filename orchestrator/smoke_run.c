@@ -27,7 +27,7 @@
 #include "base/sock.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 enum {
 	JOBS_PER_CPU = 4,

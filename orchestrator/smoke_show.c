@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 static size_t drawn; /* lines on the screen that are drawn anew */
 

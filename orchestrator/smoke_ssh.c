@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "base/sock.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 #include "orchestrator/ssh_child.h"
 
 enum { SSH_FAILED = 255, ENDS_MS = 5000 };

@@ -17,7 +17,7 @@
 #include "orchestrator/definition_check.h"
 #include "orchestrator/reach.h"
 #include "orchestrator/smoke_steps.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 /* ---- values ----------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@
 #include "orchestrator/readiness.h"
 #include "orchestrator/record.h"
 #include "orchestrator/smoke_steps.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 enum { TAIL_LINES = 10, TAIL_BYTES = 4096 };
 

@@ -24,7 +24,7 @@
 #include "base/sock.h"
 #include "orchestrator/connect.h"
 #include "orchestrator/paths.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 enum { REPLAY = 4096, ESCAPE = 0x1d /* ^] */, JSON_LINE_MOST = 65536 };
 

@@ -7,7 +7,7 @@
 
 #include "orchestrator/climb.h"
 #include "orchestrator/connect.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 /* ---- wait ----------------------------------------------------------------------------------------- */
 

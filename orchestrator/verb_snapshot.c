@@ -15,7 +15,7 @@
 #include "orchestrator/save_file.h"
 #include "orchestrator/saved.h"
 #include "orchestrator/saving.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 #include "orchestrator/snapshots.h"
 #include "orchestrator/table.h"
 

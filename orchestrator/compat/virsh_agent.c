@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 enum { NS = 1000000000 };
 

@@ -130,16 +130,21 @@ static int run_domuuid(struct virsh *v)
 	return 0;
 }
 
-/* What is asked of a guest is answered by its keeper: one that is busy says with what. */
-static int run_domcontrol(struct virsh *v)
+static int look_running(const struct virsh *v, struct status *out)
 {
 	struct found f;
 	struct err err = ERR_INIT;
-	_cleanup_status_ struct status s = {0};
 	if (virsh_running(v, &f) < 0)
 		return -1;
-	if (guest_look(&f, &s, &err) < 0)
-		return virsh_reason(&err);
+	return guest_look(&f, out, &err) < 0 ? virsh_reason(&err) : 0;
+}
+
+/* What is asked of a guest is answered by its keeper: one that is busy says with what. */
+static int run_domcontrol(struct virsh *v)
+{
+	_cleanup_status_ struct status s = {0};
+	if (look_running(v, &s) < 0)
+		return -1;
 	puts(s.state == GUEST_UNRESPONSIVE ? "error: monitor failure" : s.busy[0] ? "job" : "ok");
 	return 0;
 }
@@ -189,13 +194,9 @@ static int run_domjobinfo(struct virsh *v)
 /* "vda: no space" of a guest that a disk has stopped. */
 static int run_domblkerror(struct virsh *v)
 {
-	struct found f;
-	struct err err = ERR_INIT;
 	_cleanup_status_ struct status s = {0};
-	if (virsh_running(v, &f) < 0)
+	if (look_running(v, &s) < 0)
 		return -1;
-	if (guest_look(&f, &s, &err) < 0)
-		return virsh_reason(&err);
 	if (s.state == GUEST_IO_ERROR)
 		printf("%.*s: %s\n", (int)strcspn(s.reason, ":"), s.reason,
 			strstr(s.reason, "no space") ? "no space" : "unspecified error");

@@ -20,7 +20,7 @@
 #include "images/qcow2.h"
 #include "orchestrator/smoke.h"
 #include "orchestrator/smoke_steps.h"
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 static char folder[] = "/tmp/roost-smoke.XXXXXX";
 

@@ -1,4 +1,4 @@
-#include "orchestrator/smoke_text.h"
+#include "orchestrator/guest_text.h"
 
 #include <string.h>
 

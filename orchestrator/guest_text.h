@@ -1,8 +1,8 @@
 /*
  * Texts that come out of guests are any bytes at all; reports are UTF-8, and XML's is narrower yet.
  */
-#ifndef ORCHESTRATOR_SMOKE_TEXT_H
-#define ORCHESTRATOR_SMOKE_TEXT_H
+#ifndef ORCHESTRATOR_GUEST_TEXT_H
+#define ORCHESTRATOR_GUEST_TEXT_H
 
 #include "base/json.h"
 #include "base/str.h"
