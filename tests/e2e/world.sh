@@ -18,7 +18,8 @@ elsewhere() {
 }
 
 ip link set lo up
-unshare --net sleep 300 &
+# until world_end, however long a busy machine takes for the test
+unshare --net sleep infinity &
 world=$!
 world() {
 	nsenter -t $world -n "$@"
