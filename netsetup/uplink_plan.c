@@ -32,6 +32,13 @@ struct prefix net_of(struct prefix p)
 
 /* ---- routes --------------------------------------------------------------------------------------- */
 
+/* What is behind another network's end lets in nobody from a third: it is no part of the world. */
+static bool is_of_a_network(int link)
+{
+	char name[IF_NAMESIZE];
+	return if_indextoname((unsigned)link, name) && str_starts(name, "rn-");
+}
+
 static bool see_route(const struct route *r, void *context)
 {
 	struct ways *w = context;
@@ -50,7 +57,7 @@ static bool see_route(const struct route *r, void *context)
 		w->leads = true;
 	else if (r->to.bits == 0)
 		w->leads6 = true;
-	else if (r->to.family == AF_INET && r->to.bits <= 30)
+	else if (r->to.family == AF_INET && r->to.bits <= 30 && !is_of_a_network(r->link))
 		w->somewhere = r->to;
 	char name[IF_NAMESIZE];
 	if (!r->advertised || !if_indextoname((unsigned)r->link, name))

@@ -156,9 +156,10 @@ static int status(void *self, const json_t *args, struct request *r, json_t **re
 {
 	struct holder *h = self;
 	(void)args, (void)r, (void)err;
-	*ret = json_pack("{s:s, s:i, s:s, s:o, s:i, s:O}", "name", h->network->name, "pid",
+	*ret = json_pack("{s:s, s:i, s:s, s:o, s:i, s:O, s:o}", "name", h->network->name, "pid",
 		(int)getpid(), "bridge", h->bridge_name, "taps", list_taps(h), "dnsmasq",
-		h->dhcp ? (int)dhcp_pid(h->dhcp) : 0, "uplink", h->uplink);
+		h->dhcp ? (int)dhcp_pid(h->dhcp) : 0, "uplink", h->uplink, "definition",
+		network_to_json(h->network));
 	return 0;
 }
 

@@ -46,8 +46,8 @@ static int check_tap(const char *tap, struct err *err)
 }
 
 /* An address of this network's, alone. */
-static int read_address(const json_t *args, const char *key, const struct prefix *net,
-	struct prefix *out, bool *has, struct err *err)
+static int read_address(const struct network *n, const json_t *args, const char *key,
+	const struct prefix *net, struct prefix *out, bool *has, struct err *err)
 {
 	const char *text = json_get_str(args, key, "");
 	_cleanup_free_ char *whole = str_fmt("%s/%d", text, str_eq(key, "address") ? 32 : 128);
@@ -55,8 +55,13 @@ static int read_address(const json_t *args, const char *key, const struct prefix
 		return 0;
 	if (prefix_parse(whole, out, err) < 0)
 		return -1;
-	if (net && !prefix_has(net, out->family, out->address))
-		return err_set(err, ERR_USAGE, "address %s is not of this network", text);
+	if (net && !prefix_has(net, out->family, out->address)) {
+		err_set(err, ERR_REFUSED, "network '%s' runs with %s: %s is not an address there",
+			n->name, out->family == AF_INET ? n->address : n->address6, text);
+		return err_hint(err,
+			"if it was changed while it is active, `roost net-destroy %s` and `roost net-start %s` let that take effect",
+			n->name, n->name);
+	}
 	*has = true;
 	return 0;
 }
@@ -69,10 +74,10 @@ static struct port *read_port(const struct holder *h, const json_t *args, struct
 	p->strict6 = json_get_bool(args, "strict6", false);
 	if (check_tap(tap, err) < 0 || name_check(guest, "guest", err) < 0 ||
 		mac_parse(json_get_str(args, "mac", ""), &p->mac, err) < 0 ||
-		read_address(args, "address", h->own ? &h->net4 : NULL, &p->address4, &p->has4,
-			err) < 0 ||
-		read_address(args, "address6", h->own && h->has6 ? &h->net6 : NULL, &p->address6,
-			&p->has6, err) < 0)
+		read_address(h->network, args, "address", h->own ? &h->net4 : NULL, &p->address4,
+			&p->has4, err) < 0 ||
+		read_address(h->network, args, "address6", h->own && h->has6 ? &h->net6 : NULL,
+			&p->address6, &p->has6, err) < 0)
 		return NULL;
 	snprintf(p->tap, sizeof(p->tap), "%s", tap);
 	return TAKE(p);

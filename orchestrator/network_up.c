@@ -253,13 +253,18 @@ int network_down(const struct network *n, struct err *err)
 	return 0;
 }
 
-json_t *network_uplink(const struct network *n)
+json_t *network_status(const struct network *n)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_json_ json_t *status = NULL;
-	if (network_call(n, "net-status", NULL, NULL, 0, &status, NULL, NULL, NETWORK_CALL_MS,
-		    &ignored) < 0)
-		return NULL;
+	json_t *status = NULL;
+	network_call(
+		n, "net-status", NULL, NULL, 0, &status, NULL, NULL, NETWORK_CALL_MS, &ignored);
+	return status;
+}
+
+json_t *network_uplink(const struct network *n)
+{
+	_cleanup_json_ json_t *status = network_status(n);
 	return json_incref(json_object_get(status, "uplink"));
 }
 

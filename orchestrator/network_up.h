@@ -26,7 +26,9 @@ void network_sweep(const char *id);
 /* What `roost-net OPTION [WORD]` tells of the host, apart from any network; NULL: nothing. roost-net.c has the options. */
 json_t *network_ask_host(const char *option, const char *word);
 
-/* What its holder says of its way to the world (uplink_status() of netsetup/uplink.h); NULL: there is nobody to ask. */
+/* What its holder says of itself (net-status); NULL: there is nobody to ask. */
+json_t *network_status(const struct network *n);
+/* Of that, its way to the world (uplink_status() of netsetup/uplink.h). */
 json_t *network_uplink(const struct network *n);
 
 #endif

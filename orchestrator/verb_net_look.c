@@ -140,6 +140,37 @@ static void print_uplink(const json_t *uplink)
 		print_fact(i ? "" : "Note:", json_string_value(note));
 }
 
+/* What has been changed in its definition since it was started: as it still is. */
+static json_t *find_unchanged(const struct network *n, const json_t *status)
+{
+	const char *key;
+	json_t *old, *out = json_object();
+	_cleanup_json_ json_t *now = network_to_json(n);
+	_cleanup_json_ json_t *was = json_deep_copy(json_object_get(status, "definition"));
+	json_object_foreach (now, key, old)
+		if (was && !json_object_get(was, key))
+			json_object_set_new(was, key, json_null());
+	json_object_foreach (was, key, old)
+		if (!str_eq(key, "autostart") && !json_equal(old, json_object_get(now, key)))
+			json_object_set(out, key, old);
+	return out;
+}
+
+static void print_unchanged(const json_t *unchanged)
+{
+	const char *key, *title = "Until it ends:";
+	json_t *value;
+	json_object_foreach ((json_t *)unchanged, key, value) {
+		_cleanup_free_ char *text =
+			json_is_string(value) ? xstrdup(json_string_value(value))
+			: json_is_null(value) ? xstrdup("none")
+					      : json_dumps(value, JSON_ENCODE_ANY);
+		_cleanup_free_ char *line = str_fmt("%s: %s", key, text);
+		print_fact(title, line);
+		title = "";
+	}
+}
+
 static int run_info(const struct cli *cli, struct err *err)
 {
 	struct network n;
@@ -151,9 +182,13 @@ static int run_info(const struct cli *cli, struct err *err)
 					      ? str_fmt("%sroost net-exec %s ip address",
 							paths_are_system() ? "sudo " : "", n.name)
 					      : xstrdup("");
-	json_t *facts = facts_of(&n), *uplink = active ? network_uplink(&n) : NULL;
+	_cleanup_json_ json_t *status = active ? network_status(&n) : NULL;
+	_cleanup_json_ json_t *unchanged = find_unchanged(&n, status);
+	json_t *facts = facts_of(&n), *uplink = json_object_get(status, "uplink");
 	if (uplink)
-		json_object_set_new(facts, "uplink", uplink);
+		json_object_set(facts, "uplink", uplink);
+	if (json_object_size(unchanged))
+		json_object_set(facts, "until_it_ends", unchanged);
 	if (cli->json) {
 		if (inside[0])
 			json_object_set_new(facts, "look_inside", json_string(inside));
@@ -170,6 +205,7 @@ static int run_info(const struct cli *cli, struct err *err)
 	print_fact("Address:", n.address);
 	print_fact("IPv6 address:", n.address6);
 	print_fact("Domain:", n.domain);
+	print_unchanged(unchanged);
 	print_uplink(uplink);
 	print_fact("Look inside:", inside);
 	json_decref(facts);

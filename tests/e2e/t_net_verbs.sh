@@ -117,6 +117,10 @@ check_eq "net-guard" " Guest   Interface   Dropped   Packets   Bytes" "$(roost n
 check_eq "net-dhcp-leases" " Expiry Time   MAC address   Protocol   IP address   Hostname   Client ID or DUID" \
 	"$(roost net-dhcp-leases lab | head -n 1)"
 check_match "a change waits" "it takes effect at its next start" "$(EDITOR='sed -i s/^mode:.*/mode:\ nat/' roost net-edit lab)"
+check_match "and is told" '^Until it ends:  mode: isolated$' "$(roost net-info lab)"
+check_json "as JSON" '.mode == "nat" and .until_it_ends == {"mode": "isolated"}' "$(roost net-info lab --json)"
+check_json "an address of what it will be" '.desc | test("network .lab. runs with 192.168.123.1/24: 10.9.8.7 is not")' \
+	"$(qmp "$(echo "$ROOST_RUN"/n/*/net.sock)" net-tap '{"tap":"t9","guest":"x","nic":0,"mac":"52:54:00:00:00:09","address":"10.9.8.7"}' 2>&1)"
 check_status 5 roost net-undefine lab
 check_match "why" "network 'lab' is active" "$out"
 
@@ -226,6 +230,16 @@ if ip link add br8 type bridge 2>/dev/null; then # root
 	check_eq "net-destroy" "Network 'bridge-br9' destroyed" "$(roost net-destroy bridge-br9)"
 	ip link del br9 || fail "the bridge has gone"
 fi
+
+say "two at once, on a host that has no other way than to them"
+for name in one other; do
+	echo "name: $name" | roost net-define - >/dev/null
+	check_match "net-start" "Network '$name' started" "$(roost net-start $name 2>&1)"
+done
+for name in one other; do
+	roost net-destroy $name >/dev/null
+	roost net-undefine $name >/dev/null
+done
 
 say "killed between record and addresses"
 # shellcheck disable=SC2046 # several words are meant
