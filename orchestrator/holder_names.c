@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
-#include "orchestrator/paths.h"
+#include "orchestrator/network_address.h"
 
 /* just below those of guests; it owns what dnsmasq writes, and is the group of what that reads, nothing else */
 enum { DNSMASQ_UID = 1899999999 };
@@ -42,21 +42,12 @@ int names_add(struct holder *h, const json_t *args, struct err *err)
 static int load(struct holder *h, struct err *err)
 {
 	struct err ignored = ERR_INIT;
-	_cleanup_names_ char **addresses = NULL;
-	const char *state = paths_state(err);
-	_cleanup_free_ char *path =
-		state ? str_fmt("%s/networks/%s.addresses", state, h->network->name) : NULL;
-	_cleanup_close_ int dir = path ? dir_open(AT_FDCWD, path, &ignored) : -1;
-	if (dir < 0)
-		return path ? 0 : -1;
-	if (dir_names(dir, &addresses, NULL, err) < 0)
-		return -1;
-	for (char **address = addresses; *address; address++) {
-		_cleanup_json_ json_t *issued = json_file_read(dir, *address, &ignored);
-		if (issued)
-			names_add(h, issued, &ignored);
-	}
-	return 0;
+	size_t i;
+	json_t *issued;
+	_cleanup_json_ json_t *all = network_addresses(h->network, err);
+	json_array_foreach (all, i, issued)
+		names_add(h, issued, &ignored);
+	return all ? 0 : -1;
 }
 
 int names_start(struct holder *h, struct err *err)

@@ -23,8 +23,8 @@ json_t *libvirt_take_hosts(const struct network *n, const json_t *hosts)
 		if (has_it(n, host))
 			continue;
 		if (supervisor_call("roost-net-host",
-			    json_pack("{s:s, s:s, s:s, s:s}", "network", n->name, "mac", mac,
-				    "name", json_get_str(host, "name", ""), "address",
+			    json_pack("{s:s, s:s, s:s*, s:s}", "network", n->name, "mac", mac,
+				    "name", json_get_str(host, "name", NULL), "address",
 				    json_get_str(host, "address", "")),
 			    &reply, &why) < 0)
 			json_array_append_new(told,

@@ -41,16 +41,6 @@ static const char *why_not(
 	return NULL;
 }
 
-/* In the names of the network every host has one. */
-static char *name_by(const char *address)
-{
-	char *name = str_fmt("host-%s", address);
-	for (char *c = name; *c; c++)
-		if (*c == '.')
-			*c = '-';
-	return name;
-}
-
 static void tell_ranges(struct reading *r, xmlNode *dhcp)
 {
 	for (xmlNode *range = x_child(dhcp, "range"); range; range = x_next(range))
@@ -64,14 +54,13 @@ static void read_hosts(struct reading *r, xmlNode *dhcp, const char *subnet, int
 	for (xmlNode *h = x_child(dhcp, "host"); h; h = x_next(h)) {
 		const char *mac = x_attr(h, "mac"), *name = x_attr(h, "name"),
 			   *ip = x_attr(h, "ip");
-		_cleanup_free_ char *lower = lower_hex(mac), *made = ip ? name_by(ip) : NULL;
+		_cleanup_free_ char *lower = lower_hex(mac);
 		const char *why = why_not(hosts, subnet, bits, lower, ip);
 		if (why)
 			x_note(r, h, false, "%s", why);
 		else
-			json_array_append_new(
-				hosts, json_pack("{s:s, s:s, s:s}", "mac", lower, "name",
-					       name ? name : made, "address", ip));
+			json_array_append_new(hosts, json_pack("{s:s, s:s*, s:s}", "mac", lower,
+							     "name", name, "address", ip));
 	}
 	tell_ranges(r, dhcp);
 	json_object_set_new(r->more, "hosts", hosts);

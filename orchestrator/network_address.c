@@ -25,7 +25,8 @@ struct asking {
 	size_t nic;
 	pid_t maker;
 	bool host;
-	char before[16]; /* what the host had that this one takes the place of */
+	char before[16];    /* what the host had that this one takes the place of */
+	char announced[64]; /* of a guest: the name of the host that it was announced as */
 	struct network_address out;
 };
 
@@ -43,10 +44,52 @@ int network_addresses_open(const struct network *n, struct err *err)
 
 /* ---- the files -------------------------------------------------------------------------------- */
 
+/* As it was before its guest was made. */
+static void make_host(json_t *file)
+{
+	static const char *const guests[] = {"uuid", "maker", "was", "announced"};
+	json_object_set(file, "guest", json_object_get(file, "announced"));
+	json_object_set_new(file, "nic", json_integer(0));
+	json_object_set_new(file, "host", json_true());
+	for (size_t i = 0; i < ARRAY_SIZE(guests); i++)
+		json_object_del(file, guests[i]);
+}
+
+const char *network_address_host(const json_t *file)
+{
+	return json_get_bool(file, "host", false) ? json_get_str(file, "guest", NULL)
+						  : json_get_str(file, "announced", NULL);
+}
+
+static void mac_link(const char *mac, char out[20])
+{
+	snprintf(out, 20, ".%.18s", mac);
+}
+
+static bool pointed(int dir, const char *mac, char v4[16])
+{
+	char name[20];
+	mac_link(mac, name);
+	ssize_t len = readlinkat(dir, name, v4, 15);
+	v4[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+/* Is it the host's again, once its guest is gone? Not if that had another address by then. */
+static bool falls_back(int dir, const char *v4, const json_t *file)
+{
+	char current[16];
+	return json_get_str(file, "announced", NULL) &&
+	       pointed(dir, json_get_str(file, "mac", ""), current) && str_eq(current, v4);
+}
+
 static json_t *read_file(int dir, const char *v4)
 {
 	struct err ignored = ERR_INIT;
-	return json_file_read(dir, v4, &ignored);
+	json_t *file = json_file_read(dir, v4, &ignored);
+	if (file && falls_back(dir, v4, file) && network_address_is_void(file))
+		make_host(file);
+	return file;
 }
 
 static json_t *new_file(const struct asking *a)
@@ -60,6 +103,8 @@ static json_t *new_file(const struct asking *a)
 		return o;
 	}
 	json_object_set_new(o, "uuid", json_string(a->uuid));
+	if (a->announced[0])
+		json_object_set_new(o, "announced", json_string(a->announced));
 	if (proc_open(a->maker, &self, &ignored) == 0)
 		json_object_set_new(o, "maker",
 			json_pack("{s:i, s:I}", "pid", (int)self.pid, "start",
@@ -89,11 +134,6 @@ static int make_file(const struct asking *a, struct err *err)
 	return err_errno(err, "cannot issue %s", a->out.v4);
 }
 
-static void mac_link(const char *mac, char out[20])
-{
-	snprintf(out, 20, ".%.18s", mac);
-}
-
 /* A host is known by its name, too: a guest must not have the same. */
 static void host_link(const char *name, char out[80])
 {
@@ -109,20 +149,11 @@ static void point(const struct asking *a)
 	mac_link(a->mac, name);
 	unlinkat(a->dir, name, 0);
 	(void)!symlinkat(a->out.v4, a->dir, name);
-	if (!a->host)
+	if (!a->host && !a->announced[0])
 		return;
-	host_link(a->guest, name);
+	host_link(a->host ? a->guest : a->announced, name);
 	unlinkat(a->dir, name, 0);
 	(void)!symlinkat(a->out.v4, a->dir, name);
-}
-
-static bool pointed(int dir, const char *mac, char v4[16])
-{
-	char name[20];
-	mac_link(mac, name);
-	ssize_t len = readlinkat(dir, name, v4, 15);
-	v4[len > 0 ? len : 0] = '\0';
-	return len > 0;
 }
 
 /* ---- who has it ------------------------------------------------------------------------------- */
@@ -165,8 +196,10 @@ static int check_name(const struct network *n, int dir, const char *name, const 
 	ssize_t len = is_host ? 0 : readlinkat(dir, link, v4, sizeof(v4) - 1);
 	v4[len > 0 ? len : 0] = '\0';
 	_cleanup_json_ json_t *file = len > 0 ? read_file(dir, v4) : NULL;
-	if (!json_get_bool(file, "host", false) || str_eq(json_get_str(file, "mac", NULL), mac) ||
-		strcasecmp(json_get_str(file, "guest", ""), name) != 0)
+	const char *its = network_address_host(file);
+	if (!its || strcasecmp(its, name) != 0 || str_eq(json_get_str(file, "mac", NULL), mac) ||
+		(!json_get_bool(file, "host", false) && /* another interface of that guest */
+			strcasecmp(json_get_str(file, "guest", ""), name) == 0))
 		return 0;
 	err_set(err, ERR_REFUSED, "network '%s': '%s' is the name of the host with %s", n->name,
 		name, json_get_str(file, "mac", ""));
@@ -267,7 +300,7 @@ static bool is_current(const struct asking *a, const json_t *file)
 /* 1: it has it, as it is wanted. */
 static int find(struct asking *a, const char *wanted, struct err *err)
 {
-	char v4[16], name[80];
+	char v4[16];
 	if (!pointed(a->dir, a->mac, v4))
 		return 0;
 	_cleanup_json_ json_t *file = read_file(a->dir, v4);
@@ -275,22 +308,18 @@ static int find(struct asking *a, const char *wanted, struct err *err)
 		return 0;
 	if (is_taken(a, file))
 		return is_anothers(a, file, "MAC address", a->mac, err);
-	bool was_host = json_get_bool(file, "host", false);
+	const char *host = network_address_host(file);
+	if (host && !a->host)
+		snprintf(a->announced, sizeof(a->announced), "%s", host);
 	if (wanted && !str_eq(wanted, v4)) {
-		if (was_host)
+		if (json_get_bool(file, "host", false))
 			strcpy(a->before, v4);
 		return 0;
 	}
 	strcpy(a->out.v4, v4);
 	if (is_current(a, file) && !network_address_is_void(file))
 		return 1;
-	if (write_file(a, err) < 0)
-		return -1;
-	if (was_host && !a->host) {
-		host_link(json_get_str(file, "guest", ""), name);
-		unlinkat(a->dir, name, 0);
-	}
-	return 1;
+	return write_file(a, err) < 0 ? -1 : 1;
 }
 
 static void make_v6(const struct network *n, const char *mac, char out[46])
@@ -382,14 +411,15 @@ int network_address_take_host(const struct network *n, const char *mac, const ch
 
 /* ---- what becomes of it ----------------------------------------------------------------------- */
 
-/* The folder, locked, and the file of an address that this MAC has. */
+/* The folder, locked, and the file of an address that this MAC has, as it is written. */
 static json_t *open_file(const struct network *n, const char *v4, const char *mac, int *dir,
 	int *lock, struct err *err)
 {
 	if ((*dir = network_addresses_open(n, err)) < 0 ||
 		(*lock = file_lock_wait(*dir, ".lock", err)) < 0)
 		return NULL;
-	json_t *file = read_file(*dir, v4);
+	struct err ignored = ERR_INIT;
+	json_t *file = json_file_read(*dir, v4, &ignored);
 	if (file && str_eq(json_get_str(file, "mac", NULL), mac))
 		return file;
 	json_decref(file);
@@ -397,15 +427,35 @@ static json_t *open_file(const struct network *n, const char *v4, const char *ma
 	return NULL;
 }
 
-static void drop(
-	const struct network *n, int dir, const char *v4, const char *mac, const json_t *file)
+static void tell_host(const struct network *n, const json_t *file)
 {
+	tell(n, "net-host",
+		json_pack("{s:s, s:s, s:s, s:s}", "mac", json_get_str(file, "mac", ""), "guest",
+			json_get_str(file, "guest", ""), "address",
+			json_get_str(file, "address", ""), "address6",
+			json_get_str(file, "address6", "")));
+}
+
+static void unlink_host(int dir, const json_t *file)
+{
+	char name[80];
+	host_link(network_address_host(file), name);
+	unlinkat(dir, name, 0);
+}
+
+static void drop(const struct network *n, int dir, const char *v4, const char *mac, json_t *file)
+{
+	struct err ignored = ERR_INIT;
 	char name[80], pointed_to[16];
-	unlinkat(dir, v4, 0);
-	if (json_get_bool(file, "host", false)) {
-		host_link(json_get_str(file, "guest", ""), name);
-		unlinkat(dir, name, 0);
+	if (falls_back(dir, v4, file)) {
+		make_host(file);
+		json_file_write(dir, v4, file, true, &ignored);
+		tell_host(n, file);
+		return;
 	}
+	unlinkat(dir, v4, 0);
+	if (json_get_bool(file, "host", false))
+		unlink_host(dir, file);
 	if (!pointed(dir, mac, pointed_to) || !str_eq(pointed_to, v4))
 		return; /* it has another one, by which it is known */
 	mac_link(mac, name);
@@ -420,6 +470,23 @@ void network_address_drop(const struct network *n, const char *v4, const char *m
 	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, &ignored);
 	if (file && !network_address_runs(file))
 		drop(n, dir, v4, mac, file);
+}
+
+int network_address_drop_host(
+	const struct network *n, const char *v4, const char *mac, struct err *err)
+{
+	_cleanup_close_ int dir = -1, lock = -1;
+	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, err);
+	if (!file)
+		return -1;
+	if (json_get_str(file, "announced", NULL)) {
+		unlink_host(dir, file);
+		json_object_del(file, "announced");
+		if (!network_address_is_void(file))
+			return json_file_write(dir, v4, file, true, err);
+	}
+	drop(n, dir, v4, mac, file);
+	return 0;
 }
 
 void network_address_unplugged(
@@ -452,9 +519,7 @@ int network_address_rename(const struct network *n, const char *v4, const char *
 	json_object_set_new(file, "guest", json_string(new_guest));
 	if (json_file_write(dir, v4, file, true, err) < 0)
 		return -1;
-	tell(n, "net-host",
-		json_pack("{s:s, s:s, s:s, s:s}", "mac", mac, "guest", new_guest, "address", v4,
-			"address6", json_get_str(file, "address6", "")));
+	tell_host(n, file);
 	return 0;
 }
 

@@ -5,7 +5,9 @@
  *
  *	{"mac":, "guest":, "uuid":, "nic":, "address":, "address6":}
  *
- * of who has it; "host":true stands for a host that is no guest (net-update), which has no "uuid". Beside it are
+ * of who has it; "host":true stands for a host that is no guest (net-update), which has no "uuid". A guest with the MAC of
+ * such a host takes its place, and "announced" is the name that the host had and has again when the guest is gone, at the
+ * address that the guest had last; no other guest is called so meanwhile. Beside it are
  * links .MAC and, to a host's, .host.NAME that lead to it, and .lock, held for the few moments of a change. Who makes one
  * is in "maker" while the guest's record is yet to be written; "was" is a guest's name before it was renamed.
  *
@@ -40,8 +42,14 @@ int network_address_take(const struct network *n, const struct network_claim *wh
 /* The same for a host that is no guest: for as long as nobody takes it away. It has one address: another takes its place. */
 int network_address_take_host(const struct network *n, const char *mac, const char *name,
 	const char *wanted4, struct network_address *out, struct err *err);
-/* Nothing to do when it is another MAC's; while the guest runs with it, it stays, and is void later. */
+/*
+ * Of a guest's interface. Nothing to do when it is another MAC's; while the guest runs with it, it stays, and is void
+ * later. If the guest had a host's place, it is the host's again.
+ */
 void network_address_drop(const struct network *n, const char *v4, const char *mac);
+/* Of a host that is announced no longer; a guest that has its place keeps the address. */
+int network_address_drop_host(
+	const struct network *n, const char *v4, const char *mac, struct err *err);
 /*
  * Of an interface that was plugged into this guest, and is no longer. What is just being plugged stays, but for
  * `asker`, who has given up plugging it; 0: nobody.
@@ -55,6 +63,8 @@ int network_address_rename(const struct network *n, const char *v4, const char *
 /* All that was issued, of a network that has no record any more, or not yet. */
 int network_addresses_remove(const struct network *n, struct err *err);
 
+/* The name that it was announced by, whether a guest has come since or not; NULL: nobody has announced it. */
+const char *network_address_host(const json_t *file);
 /* What the files hold: an array, sorted by file name. */
 json_t *network_addresses(const struct network *n, struct err *err);
 /* The same of the one that a MAC has; NULL: none. */

@@ -28,19 +28,31 @@ static int check_host_name(const char *name, const char *mac, const json_t *all,
 	for (char **guest = guests; *guest; guest++)
 		if (strcasecmp(*guest, name) == 0)
 			return err_set(err, ERR_REFUSED, "'%s' is the name of a guest", name);
-	json_array_foreach (all, i, file)
-		if (json_get_bool(file, "host", false) &&
-			strcasecmp(json_get_str(file, "guest", ""), name) == 0 &&
+	json_array_foreach (all, i, file) {
+		const char *host = network_address_host(file);
+		if (host && strcasecmp(host, name) == 0 &&
 			!str_eq(json_get_str(file, "mac", NULL), mac))
 			return err_set(err, ERR_REFUSED, "'%s' is the name of the host with %s",
 				name, json_get_str(file, "mac", ""));
+	}
 	return 0;
+}
+
+/* In the names of the network every host has one. */
+static char *name_by(const char *mac)
+{
+	char *name = str_fmt("host-%s", mac);
+	for (char *p = name; *p; p++)
+		*p = *p == ':' ? '-' : *p;
+	return name;
 }
 
 static int add(const struct network *n, const json_t *args, const json_t *all, json_t **ret,
 	struct err *err)
 {
-	const char *mac = json_get_str(args, "mac", ""), *name = json_get_str(args, "name", "");
+	const char *mac = json_get_str(args, "mac", "");
+	_cleanup_free_ char *made = name_by(mac);
+	const char *name = json_get_str(args, "name", made);
 	struct network_address got;
 	if (check_host_name(name, mac, all, err) < 0)
 		return err_prefix(err, "network '%s'", n->name);
@@ -59,13 +71,15 @@ static int drop(const struct network *n, const json_t *args, const json_t *all, 
 	size_t i;
 	json_t *file;
 	json_array_foreach (all, i, file) {
-		const char *its_mac = json_get_str(file, "mac", "");
-		if (!json_get_bool(file, "host", false) ||
-			(!str_eq(its_mac, mac) &&
-				strcasecmp(json_get_str(file, "guest", ""), name) != 0))
+		const char *its_mac = json_get_str(file, "mac", ""),
+			   *host = network_address_host(file);
+		if (!host || (!str_eq(its_mac, mac) && strcasecmp(host, name) != 0))
 			continue;
-		network_address_drop(n, json_get_str(file, "address", ""), its_mac);
-		*ret = json_incref(file);
+		if (network_address_drop_host(n, json_get_str(file, "address", ""), its_mac, err) <
+			0)
+			return -1;
+		*ret = json_copy(file);
+		json_object_set_new(*ret, "guest", json_string(host));
 		return 0;
 	}
 	err_set(err, ERR_NOT_FOUND, "network '%s' has no host '%s'", n->name, mac[0] ? mac : name);

@@ -512,7 +512,7 @@ const struct command supervisor_commands[] = {
 		plain_work},
 	{"roost-net-host", "Gives a name and an address to a host on a network that is no guest.",
 		ARGS(NETWORK, {"mac", ARG_STR, true, "its MAC address"},
-			{"name", ARG_STR, true, "its name"},
+			{"name", ARG_STR, true, "its name; default: made of the MAC address"},
 			{"address", ARG_STR, true, "the address; default: a free one"},
 			{"remove", ARG_BOOL, true, "takes both away; mac or name tell which"}),
 		CMD_CHANGING, plain_work},

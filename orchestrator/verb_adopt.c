@@ -59,8 +59,8 @@ static bool is_guests(const struct adopted *a, const json_t *host)
 	json_array_foreach (json_object_get(definition, "interfaces"), i, nic)
 		if (str_eq(json_get_str(nic, "mac", NULL), json_get_str(host, "mac", NULL)))
 			return true;
-	return strcasecmp(json_get_str(definition, "name", ""), json_get_str(host, "name", "")) ==
-	       0;
+	const char *name = json_get_str(host, "name", NULL);
+	return name && strcasecmp(json_get_str(definition, "name", ""), name) == 0;
 }
 
 /* Those that are none of these guests', before a guest is issued an address that is kept for one of them. */

@@ -4,6 +4,7 @@
  */
 #include "orchestrator/verbs.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 static int usage(struct err *err)
 {
 	err_set(err, ERR_USAGE, "roost net-update: what is to be added or deleted is not told");
-	return err_hint(err, "it is `add host MAC NAME [ADDRESS]`, `delete host NAME`, "
+	return err_hint(err, "it is `add host MAC [NAME] [ADDRESS]`, `delete host NAME`, "
 			     "`add publish GUEST [[ADDRESS:]PORT:]GUEST_PORT[/udp]`, "
 			     "or `delete publish` with the same");
 }
@@ -84,19 +85,28 @@ static int host_is_guest(const struct network *n, const char *guest, const char 
 
 /* ---- hosts ---------------------------------------------------------------------------------------- */
 
+static bool is_address(const char *word)
+{
+	struct in_addr address;
+	return inet_pton(AF_INET, word, &address) == 1;
+}
+
 static int add_host(const struct cli *cli, const struct network *n, json_t **reply, struct err *err)
 {
-	if (cli->count < 5)
-		return usage(err);
 	_cleanup_free_ char *mac = xstrdup(cli->operands[3]);
 	lower(mac);
-	const char *name = cli->operands[4], *address = cli->count > 5 ? cli->operands[5] : NULL;
+	const char *name = cli->count > 4 ? cli->operands[4] : NULL,
+		   *address = cli->count > 5 ? cli->operands[5] : NULL;
 	char guest[64];
+	if (name && !address && is_address(name)) {
+		address = name;
+		name = NULL;
+	}
 	guest_of(n, mac, guest);
 	if (guest[0] && address)
 		return host_is_guest(n, guest, mac, name, address, reply, err);
 	return supervisor_call("roost-net-host",
-		json_pack("{s:s, s:s, s:s, s:s*}", "network", n->name, "mac", mac, "name", name,
+		json_pack("{s:s, s:s, s:s*, s:s*}", "network", n->name, "mac", mac, "name", name,
 			"address", address),
 		reply, err);
 }
@@ -113,12 +123,15 @@ static int delete_host(
 	char guest[64] = "";
 	if (mac)
 		guest_of(n, word, guest);
-	if (guest[0])
-		return host_is_guest(n, guest, word, NULL, NULL, reply, err);
+	if (guest[0] && host_is_guest(n, guest, word, NULL, NULL, reply, err) < 0)
+		return -1;
+	_cleanup_json_ json_t *file = guest[0] ? network_address_of(n, word) : NULL;
+	if (guest[0] && !network_address_host(file))
+		return 0;
 	return supervisor_call("roost-net-host",
 		json_pack("{s:s, s:s, s:b}", "network", n->name, mac ? "mac" : "name", word,
 			"remove", 1),
-		reply, err);
+		guest[0] ? NULL : reply, err);
 }
 
 static int host(const struct cli *cli, const struct network *n, bool add, struct err *err)

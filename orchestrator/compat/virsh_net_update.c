@@ -65,8 +65,9 @@ static json_t *read_host(const char *xml, struct err *err)
 /* Who has what of the host is told; NULL: nobody. */
 static json_t *find(const struct network *n, const json_t *host)
 {
+	enum { BY_NAME = 1 }; /* a guest's own, or the one that it was announced by */
 	static const char *const keys[][2] = {
-		{"mac", "mac"}, {"name", "guest"}, {"address", "address"}};
+		{"mac", "mac"}, [BY_NAME] = {"name", "guest"}, {"address", "address"}};
 	struct err ignored = ERR_INIT;
 	_cleanup_json_ json_t *all = network_addresses(n, &ignored);
 	size_t i;
@@ -76,7 +77,9 @@ static json_t *find(const struct network *n, const json_t *host)
 		for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
 			const char *wanted = json_get_str(host, keys[k][0], NULL);
 			same = same &&
-			       (!wanted || str_eq(wanted, json_get_str(file, keys[k][1], "")));
+			       (!wanted || str_eq(wanted, json_get_str(file, keys[k][1], "")) ||
+				       (k == BY_NAME &&
+					       str_eq(wanted, network_address_host(file))));
 		}
 		if (same)
 			return json_incref(file);
@@ -93,13 +96,8 @@ static int add(const char *network, const json_t *host, json_t **answer, struct 
 	words_add(&w, "add");
 	words_add(&w, "host");
 	words_add(&w, mac);
-	if (name) {
+	if (name)
 		words_add(&w, name);
-	} else { /* every host has a name here */
-		words_fmt(&w, "host-%s", mac);
-		for (char *p = w.list[w.count - 1]; *p; p++)
-			*p = *p == ':' ? '-' : *p;
-	}
 	if (address)
 		words_add(&w, address);
 	return words_ask(&w, "net-update", answer, err);

@@ -62,8 +62,19 @@ for name in c d; do
 done
 check_eq "they have the addresses that were announced" "192.168.122.83/24 192.168.122.84/24" \
 	"$(for name in c d; do roost domifaddr $name --json | jq -r '.[] | select(.protocol == "ipv4") | "\(.address)/\(.prefix)"'; done | xargs)"
+fails "network 'default': 52:54:00:aa:bb:07 is the MAC address of guest 'd'; the network knows it by that name" \
+	update add "<host mac='52:54:00:aa:bb:07' name='web' ip='192.168.122.84'/>"
+says "$all" update delete "<host name='host-52-54-00-aa-bb-06'/>"
 roost undefine c >/dev/null
 roost undefine d >/dev/null
+web="<host mac='52:54:00:aa:bb:07' name='web' ip='192.168.122.84'/>"
+check_eq "who was announced outlives the guest, unless it was taken away meanwhile" "$web" "$(hosts | grep -v "name='b'")"
+roost define "$TMPDIR/d.yaml" >/dev/null
+roost domrename d e >/dev/null
+roost undefine e >/dev/null
+check_eq "again" "$web" "$(hosts | grep -v "name='b'")"
+check_eq "what is announced is no left-over" "[]" "$(roost gc --json)"
+says "$all" update delete "$web"
 need pico.raw
 cat >"$TMPDIR/b.yaml" <<-END
 	name: b

@@ -136,6 +136,16 @@ static void full(void **state)
 	refused(&n, MAC_B, "later", NULL, "no address left: 5 are issued");
 }
 
+static void expect_host(
+	const struct network *n, const char *mac, const char *name, const char *address)
+{
+	_cleanup_json_ json_t *file = network_address_of(n, mac);
+	assert_true(json_get_bool(file, "host", false));
+	assert_string_equal(json_get_str(file, "guest", ""), name);
+	assert_string_equal(json_get_str(file, "address", ""), address);
+	assert_false(network_address_is_void(file));
+}
+
 static void hosts(void **state)
 {
 	(void)state;
@@ -165,10 +175,50 @@ static void hosts(void **state)
 		_cleanup_json_ json_t *file = network_address_of(&n, MAC_A);
 		assert_false(json_get_bool(file, "host", false));
 		assert_string_equal(json_get_str(file, "uuid", ""), UUID(1));
+		assert_string_equal(network_address_host(file), names[i]);
+		refused(&n, MAC_B, names[i], NULL, "is the name of the host with " MAC_A);
+		/* the guest is gone, the host is not */
 		network_address_drop(&n, "10.4.4.7", MAC_A);
+		expect_host(&n, MAC_A, names[i], "10.4.4.7");
+		assert_int_equal(network_address_drop_host(&n, "10.4.4.7", MAC_A, &err), 0);
+		assert_null(network_address_of(&n, MAC_A));
 	}
 	/* nobody has that name any more */
 	taken(&n, "52:54:00:00:00:0c", names[1], UUID(2), NULL);
+}
+
+/* A guest in the place of a host: killed, moved, and no longer announced. */
+static void announced(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	struct network n = network("announced", "10.6.6.1/24");
+	struct network_address a;
+	assert_int_equal(network_address_take_host(&n, MAC_A, "web", "10.6.6.7", &a, &err), 0);
+	taken_by_another(&n, MAC_A, NULL); /* never recorded, by a process that has ended */
+	expect_host(&n, MAC_A, "web", "10.6.6.7");
+	refused(&n, MAC_B, "thief", "10.6.6.7", "is the address of host 'web'");
+	refused(&n, MAC_B, "web", NULL, "'web' is the name of the host with " MAC_A);
+	assert_string_equal(taken(&n, MAC_A, "a6", UUID(6), NULL).v4, "10.6.6.7");
+	const struct network_claim nobodys = {MAC_A, "a6", UUID(6), 0, -1};
+	assert_int_equal(network_address_take(&n, &nobodys, "10.6.6.8", &a, &err), 0);
+	guest("a6", UUID(6), MAC_A, "10.6.6.8");
+	network_address_drop(&n, "10.6.6.7", MAC_A);
+	assert_int_equal(network_address_rename(&n, "10.6.6.8", MAC_A, "b6", &err), 0);
+	refused(&n, MAC_B, "web", NULL, "'web' is the name of the host with " MAC_A);
+	assert_int_equal(rename("guests/a6", "gone"), 0);
+	expect_host(&n, MAC_A, "web", "10.6.6.8");
+	_cleanup_json_ json_t *all = network_addresses(&n, &err);
+	assert_int_equal(json_array_size(all), 1);
+	/* announced no longer, while a guest has its place: that keeps it */
+	assert_string_equal(taken(&n, MAC_A, "b6", UUID(6), NULL).v4, "10.6.6.8");
+	assert_int_equal(network_address_drop_host(&n, "10.6.6.8", MAC_A, &err), 0);
+	_cleanup_json_ json_t *file = network_address_of(&n, MAC_A);
+	assert_string_equal(json_get_str(file, "guest", ""), "b6");
+	assert_null(network_address_host(file));
+	network_address_drop(&n, "10.6.6.8", MAC_A);
+	assert_null(network_address_of(&n, MAC_A));
+	taken(&n, MAC_B, "web", UUID(2), NULL);
 }
 
 /* The processes wait for each other, so that all of them are at work, and are there until all have been counted. */
@@ -240,6 +290,7 @@ int main(void)
 		cmocka_unit_test(one_guest),
 		cmocka_unit_test(full),
 		cmocka_unit_test(hosts),
+		cmocka_unit_test(announced),
 		cmocka_unit_test(a_race),
 	};
 	return cmocka_run_group_tests_name("network_address", tests, enter, scratch_leave);
