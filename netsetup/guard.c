@@ -168,14 +168,14 @@ static void add_bridge_table(
 }
 
 /* Who comes by the uplink, unasked. */
-static void add_from(
-	struct buf *text, const struct guard_network *network, const struct prefix *from)
+static void add_from(struct buf *text, const struct guard_network *network,
+	const struct prefix *from, const char *verdict)
 {
 	char net[ADDRESS_TEXT + 4];
 	if (from && from->family && network->uplink)
-		buf_fmt(text, "		iifname \"%s\" oifname \"%s\" %s saddr %s accept\n",
+		buf_fmt(text, "		iifname \"%s\" oifname \"%s\" %s saddr %s %s\n",
 			network->uplink, network->bridge, from->family == AF_INET ? "ip" : "ip6",
-			prefix_text(from, net));
+			prefix_text(from, net), verdict);
 }
 
 static void add_inet_table(struct buf *text, const char *table, const struct guard_network *network)
@@ -201,8 +201,8 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 			"		iifname \"%s\" oifname \"%s\" accept\n"
 			"		iifname \"%s\" oifname \"%s\" ct status dnat accept\n",
 			bridge, uplink, uplink, bridge);
-	add_from(text, network, network->from);
-	add_from(text, network, network->from6);
+	add_from(text, network, network->from, "accept");
+	add_from(text, network, network->from6, "accept");
 	buf_fmt(text,
 		"	}\n"
 		"	chain input {\n"
@@ -226,6 +226,8 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 	if (uplink && network->masquerade)
 		buf_fmt(text, "		iifname \"%s\" oifname \"%s\" masquerade\n", bridge,
 			uplink);
+	add_from(text, network, network->host, "masquerade");
+	add_from(text, network, network->host6, "masquerade");
 	buf_fmt(text, "	}\n"
 		      "}\n");
 }
@@ -269,18 +271,20 @@ static void add_change(struct buf *text, const struct guard *g, const char *verb
 	const struct guard_port *port, const json_t *drops)
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
-	buf_fmt(text, "%s element bridge %s ports { \"%s\" }\n", verb, g->table, port->tap);
-	buf_fmt(text, "%s element bridge %s macs { \"%s\" . %s }\n", verb, g->table, port->tap,
-		mac_text(&port->mac, mac));
 	if (port->address4)
 		buf_fmt(text, "%s element bridge %s addresses4 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address4, address));
-	if (port->strict6)
-		buf_fmt(text, "%s element bridge %s strict6 { \"%s\" }\n", verb, g->table,
-			port->tap);
 	if (port->strict6 && port->address6)
 		buf_fmt(text, "%s element bridge %s addresses6 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address6, address));
+	if (port->also)
+		return;
+	buf_fmt(text, "%s element bridge %s ports { \"%s\" }\n", verb, g->table, port->tap);
+	buf_fmt(text, "%s element bridge %s macs { \"%s\" . %s }\n", verb, g->table, port->tap,
+		mac_text(&port->mac, mac));
+	if (port->strict6)
+		buf_fmt(text, "%s element bridge %s strict6 { \"%s\" }\n", verb, g->table,
+			port->tap);
 	if (port->isolated)
 		buf_fmt(text, "%s element bridge %s isolated { \"%s\" }\n", verb, g->table,
 			port->tap);
@@ -464,15 +468,17 @@ static void want(json_t *wanted, const char *tap, const char *value)
 static void want_of(json_t *wanted, const char *set, const struct guard_port *p)
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
-	if (strcmp(set, "ports") == 0 || (strcmp(set, "strict6") == 0 && p->strict6) ||
-		(strcmp(set, "isolated") == 0 && p->isolated))
-		want(wanted, p->tap, NULL);
-	else if (strcmp(set, "macs") == 0)
-		want(wanted, p->tap, mac_text(&p->mac, mac));
-	else if (strcmp(set, "addresses4") == 0 && p->address4)
+	if (strcmp(set, "addresses4") == 0 && p->address4)
 		want(wanted, p->tap, prefix_address_text(p->address4, address));
 	else if (strcmp(set, "addresses6") == 0 && p->strict6 && p->address6)
 		want(wanted, p->tap, prefix_address_text(p->address6, address));
+	else if (p->also)
+		return;
+	else if (strcmp(set, "ports") == 0 || (strcmp(set, "strict6") == 0 && p->strict6) ||
+		 (strcmp(set, "isolated") == 0 && p->isolated))
+		want(wanted, p->tap, NULL);
+	else if (strcmp(set, "macs") == 0)
+		want(wanted, p->tap, mac_text(&p->mac, mac));
 }
 
 static int check_set(struct guard *g, const char *set, const struct guard_port *ports, size_t count,

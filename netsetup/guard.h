@@ -53,6 +53,11 @@ struct guard_network {
 	bool masquerade;              /* what leaves by the uplink gets its address */
 	/* who may begin connections to guests by the uplink; NULL: only to published ports */
 	const struct prefix *from, *from6;
+	/*
+	 * Who of them calls under the gateway's address, so that the answer comes back by this network, whatever other networks the
+	 * guest is on, and whether it has a default route or not; NULL: nobody.
+	 */
+	const struct prefix *host, *host6;
 };
 
 struct guard_port {
@@ -62,6 +67,7 @@ struct guard_port {
 	const struct prefix *address6; /* wanted with `strict6` alone */
 	bool strict6;
 	bool isolated; /* exchanges nothing with other guests */
+	bool also; /* not a port, but what one may say besides: from these addresses, another interface's of the same guest */
 };
 /*
  * Both tables anew with these guests, in one transaction: nobody who is connected already is unguarded meanwhile. What was

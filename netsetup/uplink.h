@@ -52,6 +52,8 @@ struct uplink_inside {
 	bool masquerade;       /* the guards must: up0's address is all that the other side knows */
 	/* who may begin connections to guests by the uplink; of family 0: nobody */
 	struct prefix from, from6;
+	/* who calls guests under the gateway's address: the host; of family 0: nobody */
+	struct prefix host, host6;
 	bool leads6; /* IPv6 goes further than the host */
 	/* where names are asked: those of the file, which may change, or, if there is none, the servers */
 	char resolv_file[64];

@@ -217,14 +217,16 @@ static int plan_veth(struct uplink *u, struct err *err)
 {
 	if (refuse_taken(u, err) < 0 || choose_transfer(u, err) < 0)
 		return -1;
-	u->inside.from = u->ends[0];
-	u->inside.from.bits = 32;
+	u->inside.host = u->ends[0];
+	u->inside.host.bits = 32;
+	u->inside.from = u->inside.host;
 	if (u->mode == UPLINK_ROUTED)
 		u->inside.from = (struct prefix){.family = AF_INET};
 	if (u->address6.family) {
 		choose_transfer6(u);
-		u->inside.from6 = u->ends6[0];
-		u->inside.from6.bits = 128;
+		u->inside.host6 = u->ends6[0];
+		u->inside.host6.bits = 128;
+		u->inside.from6 = u->inside.host6;
 		if (u->mode == UPLINK_ROUTED)
 			u->inside.from6 = (struct prefix){.family = AF_INET6};
 	}

@@ -110,7 +110,9 @@ static int guard_own(struct holder *h, struct err *err)
 		.uplink = way->interface,
 		.masquerade = way->masquerade,
 		.from = way->from.family ? &way->from : NULL,
-		.from6 = way->from6.family ? &way->from6 : NULL};
+		.from6 = way->from6.family ? &way->from6 : NULL,
+		.host = way->host.family ? &way->host : NULL,
+		.host6 = way->host6.family ? &way->host6 : NULL};
 	return ports_guard(h, &guards, err);
 }
 

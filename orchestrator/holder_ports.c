@@ -93,6 +93,51 @@ static struct guard_port guard_of(const struct port *p)
 		.isolated = json_get_bool(p->told, "isolated", false)};
 }
 
+/*
+ * With two interfaces on one network a guest answers by either of them for both (Linux does: arp_ignore and rp_filter of
+ * ip-sysctl), so each may use the other's addresses.
+ */
+static bool are_of_one_guest(const struct port *a, const struct port *b)
+{
+	return a != b &&
+	       str_eq(json_get_str(a->told, "guest", ""), json_get_str(b->told, "guest", ""));
+}
+
+static struct guard_port guard_besides(const struct port *p, const struct port *other)
+{
+	return (struct guard_port){.tap = p->tap,
+		.address4 = other->has4 ? &other->address4 : NULL,
+		.address6 = other->has6 ? &other->address6 : NULL,
+		.strict6 = p->strict6,
+		.also = true};
+}
+
+static int share(struct holder *h, const struct port *p,
+	int (*change)(struct guard *, const struct guard_port *, struct err *), struct err *err)
+{
+	for (const struct port *other = h->ports; other; other = other->next) {
+		struct guard_port one = guard_besides(p, other), two = guard_besides(other, p);
+		if (are_of_one_guest(p, other) &&
+			(change(h->guard, &one, err) < 0 || change(h->guard, &two, err) < 0))
+			return -1;
+	}
+	return 0;
+}
+
+static int start_guards(struct holder *h, const struct port *p, struct err *err)
+{
+	struct guard_port guard = guard_of(p);
+	return guard_add(h->guard, &guard, err) < 0 ? -1 : share(h, p, guard_add, err);
+}
+
+static void end_guards(struct holder *h, const struct port *p)
+{
+	struct err ignored = ERR_INIT;
+	struct guard_port guard = guard_of(p);
+	share(h, p, guard_remove, &ignored);
+	guard_remove(h->guard, &guard, &ignored);
+}
+
 /* ---- a port comes and goes ------------------------------------------------------------------------ */
 
 static int join(struct holder *h, const struct port *p, struct err *err)
@@ -160,7 +205,6 @@ int port_write(const struct holder *h, const struct port *p, struct err *err)
 int port_add(struct holder *h, const json_t *args, const struct sock_peer *peer, int *fds,
 	size_t *count, struct err *err)
 {
-	struct err ignored = ERR_INIT;
 	_cleanup_(port_cleanup) struct port *p = read_port(h, args, err);
 	int64_t queues = json_get_int(args, "queues", 1);
 	if (!p)
@@ -171,11 +215,11 @@ int port_add(struct holder *h, const json_t *args, const struct sock_peer *peer,
 	ports_look(h); /* a former one of that name may just have gone */
 	if (port_find(h, p->tap))
 		return err_set(err, ERR_REFUSED, "the tap '%s' is there already", p->tap);
-	struct guard_port guard = guard_of(p);
 	tell_asker(p, peer);
-	if ((h->dhcp && names_add(h, args, err) < 0) || guard_add(h->guard, &guard, err) < 0)
+	if (h->dhcp && names_add(h, args, err) < 0)
 		return -1;
-	if (port_write(h, p, err) == 0 && tap_open(p->tap, (unsigned)queues, fds, err) == 0) {
+	if (start_guards(h, p, err) == 0 && port_write(h, p, err) == 0 &&
+		tap_open(p->tap, (unsigned)queues, fds, err) == 0) {
 		*count = (size_t)queues;
 		if (connect_tap(h, p, err) == 0) {
 			keep(h, TAKE(p));
@@ -184,14 +228,12 @@ int port_add(struct holder *h, const json_t *args, const struct sock_peer *peer,
 		close_all(fds, *count);
 	}
 	unlinkat(h->ports_dir, p->tap, 0);
-	guard_remove(h->guard, &guard, &ignored);
+	end_guards(h, p);
 	return -1;
 }
 
 void port_drop(struct holder *h, struct port *p)
 {
-	struct err ignored = ERR_INIT;
-	struct guard_port guard = guard_of(p);
 	for (struct port **at = &h->ports; *at; at = &(*at)->next) {
 		if (*at != p)
 			continue;
@@ -199,7 +241,7 @@ void port_drop(struct holder *h, struct port *p)
 		break;
 	}
 	publish_drop(h, p->tap);
-	guard_remove(h->guard, &guard, &ignored);
+	end_guards(h, p);
 	unlinkat(h->ports_dir, p->tap, 0);
 	port_free(p);
 }
@@ -250,13 +292,18 @@ int ports_find(struct holder *h, struct err *err)
 /* Freed by the caller. */
 static struct guard_port *all_guards(const struct holder *h, size_t *count)
 {
-	size_t i = 0;
+	struct guard_port *guards = NULL;
 	*count = 0;
-	for (const struct port *p = h->ports; p; p = p->next)
-		(*count)++;
-	struct guard_port *guards = xcalloc(*count + 1, sizeof(*guards));
-	for (const struct port *p = h->ports; p; p = p->next)
-		guards[i++] = guard_of(p);
+	for (const struct port *p = h->ports; p; p = p->next) {
+		guards = xrealloc(guards, (*count + 1) * sizeof(*guards));
+		guards[(*count)++] = guard_of(p);
+		for (const struct port *other = h->ports; other; other = other->next) {
+			if (!are_of_one_guest(p, other))
+				continue;
+			guards = xrealloc(guards, (*count + 1) * sizeof(*guards));
+			guards[(*count)++] = guard_besides(p, other);
+		}
+	}
 	return guards;
 }
 

@@ -107,6 +107,10 @@ db = Guest(holder, "db", "52:54:00:00:00:02", "10.77.0.12", address6="fd77::12")
 send_all(web, db)
 plugged = Guest(holder, "web", "52:54:00:00:00:03", "10.77.0.13", nic=100, address6="fd77::13")
 send_all(plugged, db)
+for g, address in ((plugged, web.address), (web, plugged.address)):
+    for frame in (ethernet(db.mac, g.mac, 0x800, ip4(address, db.address, 17, udp(1, 9))), ethernet(BROADCAST, g.mac, 0x806, arp(g.mac, address))):
+        g.send(frame)
+        assert arrives(db, frame, 1.0 * PATIENCE), "a guest answers by one of its interfaces for the other"
 text = roost("net-guard", NAME)
 assert " web     nic0        mac " in text and " web     nic100      mac " in text, text
 
@@ -158,11 +162,15 @@ while True:
     time.sleep(0.02)
 PID = holder.call("net-status")["pid"]
 assert dropped(web) == was, "%s instead of %s" % (dropped(web), was)
+assert not holder.call("net-check"), holder.call("net-check")
 none_arrives(one, web, "fd77::11")
 web.send(ethernet(db.mac, bytes.fromhex("525400666666"), 0x800, ip4(web.address, db.address, 17, udp(1, 9))))
 assert dropped(web)["mac"] == was["mac"] + 1
 holder.call("net-untap", tap=plugged.tap)
 assert plugged.tap not in roost("net-guard", NAME, "--json")
+web.send(ethernet(db.mac, web.mac, 0x800, ip4(plugged.address, db.address, 17, udp(1, 9))))
+assert dropped(web)["ipv4"] == was["ipv4"] + 1, "what it no longer has is no longer its own"
+assert not holder.call("net-check"), holder.call("net-check")
 
 say("%d interfaces: the last one costs what the first one does" % MANY)
 

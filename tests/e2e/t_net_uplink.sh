@@ -28,7 +28,7 @@ guest_begin() {
 	guest ip route add default via 192.168.122.1
 	guest ip -6 route replace default via "${prefix6}1"
 	# shellcheck disable=SC2016 # it is socat's
-	nsenter -t $guest -n socat TCP-LISTEN:7,fork,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' &
+	nsenter -t $guest -n socat TCP6-LISTEN:7,fork,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR' &
 	guest_server=$!
 	guest ip link set lo up
 	wait_until 5 guest socat -u /dev/null TCP:127.0.0.1:7
@@ -50,7 +50,7 @@ to=203.0.113.7
 most=5 # seconds
 call() {
 	"$@" socat -T 2 -u "TCP:$to:7,connect-timeout=$most" - 2>/dev/null | 
-		sed 's/[][]//g;s/.*:ffff:c633:6402/198.51.100.2/;s/.*:ffff:c0a8:7a4d/192.168.122.77/' | grep . || echo nobody
+		sed 's/[][]//g;s/.*:ffff:c633:640/198.51.100./;s/.*:ffff:c0a8:7a4d/192.168.122.77/;s/.*:ffff:c0a8:7a01/192.168.122.1/' | grep . || echo nobody
 }
 # what the host has of the network's
 on_host() {
@@ -116,7 +116,13 @@ check_match "forwarding" 'forwarding of IPv4 was off on this host: it has been s
 guest_begin
 check_eq "by IPv4" 198.51.100.2 "$(call guest)"
 check_match "by IPv6" "$host6" "$(to="[2001:db8:2::7]" call guest)"
-check_match "the host" '^100\.' "$(to=192.168.122.77 call)"
+check_eq "the host, as one of the network's own" 192.168.122.1 "$(to=192.168.122.77 call)"
+guest ip route del default
+guest ip -6 route del default
+check_eq "so a guest whose default route is elsewhere answers" 192.168.122.1 "$(to=192.168.122.77 call)"
+check_match "by IPv6, too" '^(fd|0*:)' "$(to="[${prefix6}77]" call)"
+guest ip route add default via 192.168.122.1
+guest ip -6 route replace default via "${prefix6}1"
 check_eq "the world" nobody "$(to=192.168.122.77 most=1 call world)"
 nft flush ruleset
 check_eq "whoever flushes all rules flushes not ours" 198.51.100.2 "$(call guest)"
@@ -264,7 +270,8 @@ roost net-define "$TMPDIR/default.yaml"
 ip route add 100.64.0.0/10 dev eth0
 start
 guest_begin
-check_match "the way to it avoids the host's routes" '^10\.' "$(to=192.168.122.77 call)"
+check_match "the way to it avoids the host's routes" 'inet 10\.' "$(ip -o address show dev "$(printf %s "$uplink" | jq -r .host)")"
+check_eq "the host" 192.168.122.1 "$(to=192.168.122.77 call)"
 check_eq "out" 192.168.122.77 "$(call guest)"
 check_eq "in" 198.51.100.1 "$(to=192.168.122.77 call world)"
 guest_end
