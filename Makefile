@@ -84,7 +84,7 @@ roost  += verb_net_define verb_net_look verb_net_exec verb_net_update
 roostd += op_managed connect logout saving saved media
 # the old names
 roost  += compat/compat compat/virsh compat/virsh_parse compat/virsh_life compat/virsh_list compat/virsh_other
-roost  += compat/virsh_agent compat/virsh_guestinfo compat/virsh_net_update compat/virsh_refused compat/virsh_host
+roost  += compat/virsh_agent compat/virsh_guestinfo compat/virsh_net_update compat/virsh_refused compat/virsh_help compat/virsh_host
 roost  += compat/virsh_event compat/virsh_lines
 roost  += compat/virsh_look compat/virsh_size compat/virsh_disk compat/virsh_nic compat/virsh_snapshot compat/virsh_misc compat/virsh_net compat/storage
 ssh    := roost-ssh ssh_authorize ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \

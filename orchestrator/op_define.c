@@ -398,6 +398,8 @@ int define_another(struct definition *d, const struct definition *like, define_f
 	int result = define_new(d, like, first, about, err);
 	if (result < 0)
 		nics_release(d, NULL);
+	else
+		worker_tell_definition("ROOST_DEFINED", d->name, "added");
 	return result;
 }
 
@@ -414,6 +416,7 @@ static int define_anew(
 	if (done) {
 		nics_release(old, d);
 		unlinkat(dir, RECORD_UNDEFINED, 0); /* it is to stay after all */
+		worker_tell_definition("ROOST_DEFINED", d->name, "updated");
 	} else {
 		nics_release(d, old);
 	}

@@ -92,6 +92,8 @@ int op_rename(const json_t *args, json_t **ret, struct err *err)
 		event_command(to, "roost-rename", json_incref(json_object_get(args, "by"))));
 	json_object_set_new(json_object_get(event, "data"), "old-name", json_string(name));
 	event_log_append_as(dir, d->issued.keeper_uid, event);
+	worker_tell_definition("ROOST_UNDEFINED", name, "renamed");
+	worker_tell_definition("ROOST_DEFINED", to, "renamed");
 	*ret = json_pack("{s:s, s:s, s:s?}", "name", to, "old-name", name, "hostname",
 		d->cloud_init.hostname);
 	return 0;

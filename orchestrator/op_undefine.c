@@ -172,6 +172,7 @@ int op_undefine(const json_t *args, json_t **ret, struct err *err)
 	}
 	if (d)
 		nics_release(d, NULL);
+	worker_tell_definition("ROOST_UNDEFINED", name, "removed");
 	bases_sweep(SWEEP, NULL, NULL, &none); /* it was a clone, perhaps the last one */
 	*ret = json_pack("{s:o}", "kept", kept);
 	return 0;

@@ -152,6 +152,8 @@ typedef int worker_fn(const json_t *args, json_t **ret, struct err *err);
 /* Runs `work` in a child; its result answers the request. */
 int worker_start(struct supervisor *s, worker_fn *work, struct request *request, struct err *err);
 void workers_look(struct supervisor *s);
+/* For a worker: what has become of a guest's definition, told to all clients: ROOST_DEFINED, ROOST_UNDEFINED. */
+void worker_tell_definition(const char *event, const char *guest, const char *how);
 /*
  * For a worker: how far it has come with a "guest" or an "image", told to all clients as ROOST_PROGRESS, but
  * not more than some times a second.

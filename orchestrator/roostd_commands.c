@@ -125,7 +125,14 @@ static int undefine(
 	struct keeper *k = json_get_bool(args, "running", false) ? keeper_find(self, name) : NULL;
 	if (!k)
 		return work_when_off(self, name, op_undefine, r, err);
-	return keeper_follow(k, r) ? 1 : undefine_mark(args, ret, err);
+	if (keeper_follow(k, r))
+		return 1;
+	if (undefine_mark(args, ret, err) < 0)
+		return -1;
+	server_event(((struct supervisor *)self)->server,
+		event_new("ROOST_UNDEFINED",
+			json_pack("{s:s, s:s}", "guest", name, "how", "removed")));
+	return 0;
 }
 
 /* What makes a guest of another name out of one: it gets that name, or a clone has it. */

@@ -55,6 +55,20 @@ static int settle_files(int out, struct request *r)
 
 static int told = -1; /* the pipe, in a worker */
 
+static void tell(const json_t *event)
+{
+	_cleanup_free_ char *text = json_line(event);
+	_cleanup_free_ char *line = str_fmt("%s\n", text);
+	write_all(told, line, strlen(line));
+}
+
+void worker_tell_definition(const char *event, const char *guest, const char *how)
+{
+	_cleanup_json_ json_t *o =
+		event_new(event, json_pack("{s:s, s:s}", "guest", guest, "how", how));
+	tell(o);
+}
+
 void worker_progress(
 	const char *kind, const char *name, const char *step, int64_t done, int64_t total)
 {
@@ -65,9 +79,7 @@ void worker_progress(
 	_cleanup_json_ json_t *event = event_new(
 		"ROOST_PROGRESS", json_pack("{s:s, s:s, s:I, s:I}", kind, name, "step", step,
 					  "done", (json_int_t)done, "total", (json_int_t)total));
-	_cleanup_free_ char *text = json_line(event);
-	_cleanup_free_ char *line = str_fmt("%s\n", text);
-	write_all(told, line, strlen(line));
+	tell(event);
 }
 
 /* What changes a guest, so that it has it for itself; `off`: one that does not run. */

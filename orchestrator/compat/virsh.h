@@ -21,7 +21,9 @@ enum virsh_kind {
 	V_TEXT,     /* may be there; by place, too */
 	V_INT,
 	V_NAMED, /* by its name alone */
+	V_NAMED_INT,
 	V_MANY,  /* all words that are left; the last option of its row */
+	V_REST,  /* the same, whose name is no option in libvirt's help */
 	V_WORDS, /* the same, at least one */
 };
 
@@ -75,6 +77,10 @@ extern const struct virsh_command virsh_life[], virsh_lists[], virsh_looks[], vi
 	virsh_disks[], virsh_nics[], virsh_snapshots[], virsh_misc[], virsh_agents[],
 	virsh_guestinfos[], virsh_networks[], virsh_net_updates[], virsh_hosts[], virsh_events[],
 	virsh_others[];
+/* Is the word in a list, its words with spaces between and perhaps a * at the end of each? */
+bool virsh_is_among(const char *list, const char *word);
+/* `help`, of the <command> if that is told. virsh_help.c */
+int virsh_help(const struct virsh *v);
 /* What libvirt has and roost has not, with the sentence that says what to use; NULL if it is unknown. */
 const char *virsh_refusal(const char *command);
 /* The same of an option of a command that is there. */
@@ -145,5 +151,11 @@ int virsh_do(struct virsh *v, const struct found *f, const struct words *w, cons
 void virsh_fact(int width, const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void virsh_table(const struct virsh *v, const json_t *rows);
+/* A set of CPUs as a list, "0-3,5". virsh_guestinfo.c */
+char *virsh_cpu_list(const bool *in, size_t count);
+/* The same as it is printed: that list, or a letter for each, "y" or "-". */
+void virsh_print_cpus(const bool *in, size_t count, bool as_list);
+/* Has the guest, by its agent, use so many of its CPUs; -1, printed. */
+int virsh_guest_use_vcpus(const struct found *f, int64_t count);
 
 #endif

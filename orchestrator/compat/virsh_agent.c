@@ -366,7 +366,7 @@ const struct virsh_command virsh_agents[] = {
 		{V_DOMAIN, {"user", V_NEED}, {"password", V_NEED}, {"encrypted", V_FLAG}},
 		run_password, "set the user password inside the domain", NULL, true},
 	{"qemu-agent-command",
-		{V_DOMAIN, {"timeout", V_NAMED}, {"block", V_FLAG}, {"pretty", V_FLAG},
+		{V_DOMAIN, {"timeout", V_NAMED_INT}, {"block", V_FLAG}, {"pretty", V_FLAG},
 			{"cmd", V_WORDS}},
 		run_agent_command, "QEMU Guest Agent Command", NULL, true},
 	{"qemu-monitor-command", {V_DOMAIN, {"pretty", V_FLAG}, {"cmd", V_WORDS}},

@@ -64,7 +64,7 @@ static bool is_two(const char *event)
 }
 
 /* One state may mean two events: it was started, and is paused; the guest is off, and QEMU has ended. */
-static void take(struct watch *w, const json_t *data)
+static void take_state(struct watch *w, const json_t *data)
 {
 	const char *guest = json_get_str(data, "guest", ""),
 		   *state = json_get_str(data, "state", ""),
@@ -85,6 +85,31 @@ static void take(struct watch *w, const json_t *data)
 		if (!is_two(meanings[i].event) || (str_eq(meanings[i].event, "Started") && !paused))
 			return;
 	}
+}
+
+/* Of a definition. */
+static void take_definition(struct watch *w, const json_t *data, const char *event)
+{
+	static const char *const details[][2] = {{"added", "Added"}, {"updated", "Updated"},
+		{"renamed", "Renamed"}, {"removed", "Removed"}};
+	const char *guest = json_get_str(data, "guest", ""), *how = json_get_str(data, "how", "");
+	if ((w->only && !str_eq(w->only, guest)) || (w->received && !w->loop))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(details); i++)
+		if (str_eq(details[i][0], how))
+			print(w, guest, event, details[i][1]);
+}
+
+static void take(struct watch *w, const json_t *event)
+{
+	const json_t *data = json_object_get(event, "data");
+	const char *name = json_get_str(event, "event", "");
+	if (str_eq(name, "ROOST_STATE"))
+		take_state(w, data);
+	else if (str_eq(name, "ROOST_DEFINED"))
+		take_definition(w, data, "Defined");
+	else if (str_eq(name, "ROOST_UNDEFINED"))
+		take_definition(w, data, "Undefined");
 }
 
 /* As they are before anything is heard. */
@@ -110,9 +135,9 @@ static int watch(struct watch *w, int64_t deadline)
 	if (!q || !(w->states = states_now(&err)))
 		return virsh_reason(&err);
 	while (!w->received || w->loop) {
-		_cleanup_json_ json_t *event = qmp_wait_event(q, "ROOST_STATE", deadline, &err);
+		_cleanup_json_ json_t *event = qmp_wait_event(q, NULL, deadline, &err);
 		if (event)
-			take(w, json_object_get(event, "data"));
+			take(w, event);
 		else if (deadline_left(deadline))
 			return virsh_reason(&err);
 		else

@@ -146,22 +146,30 @@ static int run_guestinfo(struct virsh *v)
 enum { GUEST_VCPUS_MAX = 1024 };
 
 /* "0-2,4" */
-static char *list_text(const bool *in)
+char *virsh_cpu_list(const bool *in, size_t count)
 {
 	struct buf text = {0};
 	buf_str(&text, "");
-	for (int i = 0; i < GUEST_VCPUS_MAX; i++) {
-		int last = i;
+	for (size_t i = 0; i < count; i++) {
+		size_t last = i;
 		if (!in[i])
 			continue;
-		while (last + 1 < GUEST_VCPUS_MAX && in[last + 1])
+		while (last + 1 < count && in[last + 1])
 			last++;
-		buf_fmt(&text, "%s%d", text.len ? "," : "", i);
+		buf_fmt(&text, "%s%zu", text.len ? "," : "", i);
 		if (last > i)
-			buf_fmt(&text, "-%d", last);
+			buf_fmt(&text, "-%zu", last);
 		i = last;
 	}
 	return text.data;
+}
+
+void virsh_print_cpus(const bool *in, size_t count, bool as_list)
+{
+	_cleanup_free_ char *list = as_list ? virsh_cpu_list(in, count) : NULL;
+	for (size_t i = 0; i < count && !list; i++)
+		putchar(in[i] ? 'y' : '-');
+	fputs(list ? list : "", stdout);
 }
 
 /* The same read; -1, printed, if it is none. */
@@ -187,23 +195,72 @@ static int list_read(const char *text, bool *in)
 	return 0;
 }
 
+static void add_switch(json_t *list, int64_t id, bool online)
+{
+	json_array_append_new(
+		list, json_pack("{s:I, s:b}", "logical-id", (json_int_t)id, "online", online));
+}
+
+/* All of a list, or it has failed. */
+static int switch_all(const struct found *f, json_t *list)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	if (virsh_agent_ask(
+		    f, "guest-set-vcpus", json_pack("{s:O}", "vcpus", list), &answer, NULL) < 0)
+		return -1;
+	if ((size_t)json_integer_value(answer) < json_array_size(list))
+		return virsh_error("internal error: failed to set state of cpu via guest agent");
+	return 0;
+}
+
 static int switch_vcpus(const struct virsh *v, const struct found *f, bool online)
 {
 	bool in[GUEST_VCPUS_MAX] = {0};
-	_cleanup_json_ json_t *list = json_array(), *answer = NULL;
+	_cleanup_json_ json_t *list = json_array();
 	if (list_read(virsh_text(v, "cpulist"), in) < 0)
 		return -1;
 	for (int i = 0; i < GUEST_VCPUS_MAX; i++)
 		if (in[i])
-			json_array_append_new(
-				list, json_pack("{s:i, s:b}", "logical-id", i, "online", online));
-	size_t wanted = json_array_size(list);
-	if (virsh_agent_ask(
-		    f, "guest-set-vcpus", json_pack("{s:O}", "vcpus", list), &answer, NULL) < 0)
+			add_switch(list, i, online);
+	return switch_all(f, list);
+}
+
+/* The first that are off are put to use, or the last that may be are taken out of it. */
+static json_t *choose_vcpus(const json_t *cpus, int64_t count)
+{
+	size_t i, all = json_array_size(cpus);
+	int64_t online = 0;
+	json_t *c, *list = json_array();
+	json_array_foreach (cpus, i, c)
+		online += json_get_bool(c, "online", false);
+	json_array_foreach (cpus, i, c)
+		if (online < count && !json_get_bool(c, "online", false)) {
+			add_switch(list, json_get_int(c, "logical-id", 0), true);
+			online++;
+		}
+	while (all-- > 0 && online > count) {
+		c = json_array_get(cpus, all);
+		if (!json_get_bool(c, "online", false) || !json_get_bool(c, "can-offline", false))
+			continue;
+		add_switch(list, json_get_int(c, "logical-id", 0), false);
+		online--;
+	}
+	if (online == count)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+int virsh_guest_use_vcpus(const struct found *f, int64_t count)
+{
+	_cleanup_json_ json_t *cpus = NULL, *list = NULL;
+	if (virsh_agent_ask(f, "guest-get-vcpus", NULL, &cpus, NULL) < 0)
 		return -1;
-	if ((size_t)json_integer_value(answer) < wanted)
-		return virsh_error("internal error: failed to set state of cpu via guest agent");
-	return 0;
+	if (count > (int64_t)json_array_size(cpus))
+		return virsh_error("invalid argument: guest agent reports less cpu than requested");
+	if (!(list = choose_vcpus(cpus, count)))
+		return virsh_error("invalid argument: Cannot offline enough CPUs");
+	return json_array_size(list) ? switch_all(f, list) : 0;
 }
 
 static int run_guestvcpus(struct virsh *v)
@@ -238,7 +295,7 @@ static int run_guestvcpus(struct virsh *v)
 		in[2][id] = json_get_bool(c, "can-offline", false);
 	}
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_free_ char *text = list_text(in[i]);
+		_cleanup_free_ char *text = virsh_cpu_list(in[i], GUEST_VCPUS_MAX);
 		printf("%-15s: %s\n", names[i], text);
 	}
 	return 0;

@@ -26,23 +26,23 @@ static int run_maxvcpus(struct virsh *v)
 static int run_nodecpumap(struct virsh *v)
 {
 	struct err err = ERR_INIT;
-	_cleanup_buf_ struct buf online = {0}, map = {0};
+	_cleanup_buf_ struct buf online = {0};
 	long present = sysconf(_SC_NPROCESSORS_CONF), count = 0;
-	(void)v;
+	_cleanup_free_ bool *in = xcalloc((size_t)present + 1, sizeof(*in));
 	if (file_read(AT_FDCWD, "/sys/devices/system/cpu/online", TEXT_MAX, &online, &err) < 0)
 		return virsh_error("Unable to get cpu map"), virsh_reason(&err);
-	for (long i = 0; i < present; i++)
-		buf_str(&map, "-");
 	for (const char *p = online.data; *p >= '0' && *p <= '9'; p += *p == ',') { /* "0-3,5" */
 		char *end;
 		long first = strtol(p, &end, 10),
 		     last = *end == '-' ? strtol(end + 1, &end, 10) : first;
 		for (long i = first; i <= last && i < present; i++, count++)
-			map.data[i] = 'y';
+			in[i] = true;
 		p = end;
 	}
-	printf("%-15s %ld\n%-15s %ld\n%-15s %s\n", "CPUs present:", present, "CPUs online:", count,
-		"CPU map:", map.data ? map.data : "");
+	printf("%-15s %ld\n%-15s %ld\n%-15s ", "CPUs present:", present, "CPUs online:", count,
+		"CPU map:");
+	virsh_print_cpus(in, (size_t)present, virsh_flag(v, "pretty"));
+	putchar('\n');
 	return 0;
 }
 
@@ -185,7 +185,7 @@ static int run_freecell(struct virsh *v)
 
 const struct virsh_command virsh_hosts[] = {
 	{"maxvcpus", {{"type", V_TEXT}}, run_maxvcpus, "connection vcpu maximum", NULL, false},
-	{"nodecpumap", {{0}}, run_nodecpumap, "node cpu map", NULL, false},
+	{"nodecpumap", {{"pretty", V_FLAG}}, run_nodecpumap, "node cpu map", NULL, false},
 	{"nodecpustats", {{"cpu", V_INT}, {"percent", V_FLAG}}, run_nodecpustats,
 		"Prints cpu stats of the node.", NULL, false},
 	{"nodememstats", {{"cell", V_INT}}, run_nodememstats, "Prints memory stats of the node.",

@@ -255,21 +255,27 @@ static int run_vcpucount(struct virsh *v)
 	return 0;
 }
 
-static void print_affinity(const json_t *cpus)
+/* Of the host's CPUs those that it may run on; all, where nothing is told. */
+static void print_affinity(const json_t *cpus, bool pretty)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_json_ json_t *node = NULL;
-	_cleanup_buf_ struct buf map = {0};
 	size_t i;
 	json_t *cpu;
 	if (compat_ask("nodeinfo", NULL, &node, &ignored) < 0)
 		return;
-	for (int64_t n = json_get_int(node, "cpus", 1); n > 0; n--)
-		buf_str(&map, cpus ? "-" : "y");
+	size_t count = (size_t)json_get_int(node, "cpus", 1);
+	_cleanup_free_ bool *in = xcalloc(count + 1, sizeof(*in));
+	for (i = 0; i < count; i++)
+		in[i] = !cpus;
 	json_array_foreach (cpus, i, cpu)
-		if ((size_t)json_integer_value(cpu) < map.len)
-			map.data[json_integer_value(cpu)] = 'y';
-	virsh_fact(16, "CPU Affinity:", "%s", map.data ? map.data : "");
+		if ((size_t)json_integer_value(cpu) < count)
+			in[json_integer_value(cpu)] = true;
+	printf("%-16s", "CPU Affinity:");
+	virsh_print_cpus(in, count, pretty);
+	if (pretty)
+		printf(" (out of %zu)", count);
+	putchar('\n');
 }
 
 static int run_vcpuinfo(struct virsh *v)
@@ -293,7 +299,7 @@ static int run_vcpuinfo(struct virsh *v)
 			virsh_fact(16, "State:", "N/A");
 			virsh_fact(16, "CPU time", "N/A");
 		}
-		print_affinity(json_object_get(c, "affinity"));
+		print_affinity(json_object_get(c, "affinity"), virsh_flag(v, "pretty"));
 	}
 	return 0;
 }
@@ -443,15 +449,16 @@ const struct virsh_command virsh_looks[] = {
 		{V_DOMAIN, {"maximum", V_FLAG}, {"active", V_FLAG}, {"live", V_FLAG},
 			{"config", V_FLAG}, {"current", V_FLAG}, {"guest", V_FLAG}},
 		run_vcpucount, "domain vcpu counts", NULL, false},
-	{"vcpuinfo", {V_DOMAIN}, run_vcpuinfo, "detailed domain vcpu information", NULL, false},
-	{"dommemstat", {V_DOMAIN, {"period", V_NAMED}, V_CURRENT}, run_dommemstat,
+	{"vcpuinfo", {V_DOMAIN, {"pretty", V_FLAG}}, run_vcpuinfo,
+		"detailed domain vcpu information", NULL, false},
+	{"dommemstat", {V_DOMAIN, {"period", V_NAMED_INT}, V_CURRENT}, run_dommemstat,
 		"get memory statistics for a domain", NULL, false},
 	{"domstats",
 		{{"state", V_FLAG}, {"cpu-total", V_FLAG}, {"balloon", V_FLAG}, {"vcpu", V_FLAG},
 			{"interface", V_FLAG}, {"block", V_FLAG}, {"list-active", V_FLAG},
 			{"list-inactive", V_FLAG}, {"list-running", V_FLAG},
 			{"list-paused", V_FLAG}, {"list-shutoff", V_FLAG}, {"list-other", V_FLAG},
-			{"raw", V_FLAG}, {"nowait", V_FLAG}, {"domain", V_MANY}},
+			{"raw", V_FLAG}, {"nowait", V_FLAG}, {"domain", V_REST}},
 		run_domstats, "get statistics about one or multiple domains", NULL, false},
 	{"vncdisplay", {V_DOMAIN}, run_vncdisplay, "vnc display", NULL, false},
 	{"domdisplay", {V_DOMAIN, {"include-password", V_FLAG}, {"type", V_NAMED}, {"all", V_FLAG}},

@@ -95,7 +95,8 @@ static int run_domjobabort(struct virsh *v)
 }
 
 const struct virsh_command virsh_misc[] = {
-	{"send-key", {V_DOMAIN, {"codeset", V_NAMED}, {"holdtime", V_NAMED}, {"keycode", V_WORDS}},
+	{"send-key",
+		{V_DOMAIN, {"codeset", V_NAMED}, {"holdtime", V_NAMED_INT}, {"keycode", V_WORDS}},
 		run_send_key, "Send keycodes to the guest", NULL, true},
 	{"inject-nmi", {V_DOMAIN}, run_inject_nmi, "Inject NMI to the guest", NULL, true},
 	{"screenshot", {V_DOMAIN, {"file", V_TEXT}}, run_screenshot,

@@ -203,7 +203,7 @@ static int run_update(struct virsh *v)
 const struct virsh_command virsh_net_updates[] = {
 	{"net-update",
 		{V_NETWORK, {"command", V_NEED}, {"section", V_NEED}, {"xml", V_NEED},
-			{"parent-index", V_NAMED}, V_CURRENT},
+			{"parent-index", V_NAMED_INT}, V_CURRENT},
 		run_update, "update parts of an existing network's configuration", NULL, true},
 	{0},
 };

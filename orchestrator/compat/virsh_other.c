@@ -10,32 +10,7 @@
 
 static int run_help(struct virsh *v)
 {
-	static const char *const places[] = {[V_FLAG] = "[--%s]",
-		[V_NEED] = "<%s>",
-		[V_NEED_INT] = "<%s>",
-		[V_TEXT] = "[--%s <string>]",
-		[V_INT] = "[--%s <number>]",
-		[V_NAMED] = "[--%s <string>]",
-		[V_MANY] = "[[--%s] <string>]...",
-		[V_WORDS] = "{[--%s] <string>}..."};
-	const char *name = virsh_text(v, "command");
-	if (!name) {
-		for (size_t i = 0; virsh_row(i); i++)
-			printf("    %-30s %s\n", virsh_row(i)->name, virsh_row(i)->doc);
-		return 0;
-	}
-	const struct virsh_command *c = virsh_find(name);
-	const char *refusal = virsh_refusal(name);
-	if (!c)
-		return refusal ? virsh_error("%s", refusal)
-			       : virsh_error("command '%s' doesn't exist", name);
-	printf("  NAME\n    %s - %s\n\n  SYNOPSIS\n    %s", c->name, c->doc, c->name);
-	for (int i = 0; i < VIRSH_OPTIONS_MAX && c->options[i].name; i++) {
-		const char *form = places[c->options[i].kind], *at = strchr(form, '%');
-		printf(" %.*s%s%s", (int)(at - form), form, c->options[i].name, at + 2);
-	}
-	puts("\n");
-	return 0;
+	return virsh_help(v);
 }
 
 static int run_version(struct virsh *v)
@@ -140,7 +115,7 @@ const struct virsh_command virsh_others[] = {
 	{"uri", {{0}}, run_uri, "print the hypervisor canonical URI", NULL, false},
 	{"hostname", {{0}}, run_hostname, "print the hypervisor hostname", NULL, false},
 	{"nodeinfo", {{0}}, run_nodeinfo, "node information", NULL, false},
-	{"echo", {{"shell", V_FLAG}, {"string", V_MANY}}, run_echo, "echo arguments", NULL, false},
+	{"echo", {{"shell", V_FLAG}, {"string", V_REST}}, run_echo, "echo arguments", NULL, false},
 	{"cd", {{"dir", V_TEXT}}, run_cd, "change the current directory", NULL, false},
 	{"pwd", {{0}}, run_pwd, "print the current directory", NULL, false},
 	{"quit", {{0}}, run_quit, "quit this interactive terminal", NULL, false},

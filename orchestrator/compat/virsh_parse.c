@@ -30,7 +30,7 @@ static int no_option(const struct virsh_command *c, const char *word, size_t len
 
 static bool is_many(enum virsh_kind kind)
 {
-	return kind == V_MANY || kind == V_WORDS;
+	return kind == V_MANY || kind == V_REST || kind == V_WORDS;
 }
 
 /* --NAME, --NAME=VALUE, --NAME VALUE at words[*at]. */
@@ -52,7 +52,9 @@ static int take_option(struct virsh *v, const char *const *words, size_t count, 
 	}
 	if (!equals && *at + 1 >= count)
 		return virsh_error("expected syntax: --%s <%s>", o->name,
-			o->kind == V_NEED_INT || o->kind == V_INT ? "number" : "string");
+			o->kind == V_NEED_INT || o->kind == V_INT || o->kind == V_NAMED_INT
+				? "number"
+				: "string");
 	v->values[i] = equals ? equals + 1 : words[++*at];
 	if (is_many(o->kind))
 		v->many[v->many_count++] = v->values[i];
@@ -64,7 +66,8 @@ static int take_bare(struct virsh *v, const char *word)
 {
 	for (int i = 0; i < VIRSH_OPTIONS_MAX && v->command->options[i].name; i++) {
 		enum virsh_kind kind = v->command->options[i].kind;
-		if (kind == V_FLAG || kind == V_NAMED || (v->values[i] && !is_many(kind)))
+		if (kind == V_FLAG || kind == V_NAMED || kind == V_NAMED_INT ||
+			(v->values[i] && !is_many(kind)))
 			continue;
 		v->values[i] = word;
 		if (is_many(kind) && v->many_count == VIRSH_WORDS_MAX)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Is `word` one of the words of `list`, of which "vol-*" stands for all that begin so? */
-static bool is_among(const char *list, const char *word)
+bool virsh_is_among(const char *list, const char *word)
 {
 	for (const char *p = list; *p; p += strspn(p, " ")) {
 		size_t len = strcspn(p, " ");
@@ -107,7 +107,7 @@ static const struct {
 const char *virsh_refusal(const char *command)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-		if (is_among(refused[i].commands, command))
+		if (virsh_is_among(refused[i].commands, command))
 			return refused[i].sentence;
 	return NULL;
 }
@@ -188,15 +188,13 @@ static const struct {
 	{"undefine", "storage", "--remove-all-storage removes the disks that are the guest's own"},
 	{"undefine", "wipe-storage", "use shred on the file before"},
 	{"undefine", "delete-storage-volume-snapshots", "roost has no volumes"},
-	{"vcpuinfo", "pretty", "one CPU is one letter of the affinity"},
-	{"nodecpumap", "pretty", "one CPU is one letter"},
 };
 
 const char *virsh_option_refusal(const char *command, const char *option)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refused_options); i++)
-		if (is_among(refused_options[i].commands, command) &&
-			is_among(refused_options[i].options, option))
+		if (virsh_is_among(refused_options[i].commands, command) &&
+			virsh_is_among(refused_options[i].options, option))
 			return refused_options[i].why;
 	return NULL;
 }

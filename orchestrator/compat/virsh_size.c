@@ -107,8 +107,8 @@ static int run_setvcpus(struct virsh *v)
 	int64_t count = 0;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *info = NULL;
-	if (virsh_flag(v, "guest"))
-		return virsh_error("--guest is not there: setvcpus has the guest use what it gets");
+	if (virsh_flag(v, "guest") && virsh_flag(v, "config"))
+		return virsh_error("Options --guest and --config are mutually exclusive");
 	if (virsh_flag(v, "maximum") && !virsh_flag(v, "config"))
 		return virsh_error("Option --config is required by option --maximum");
 	if (virsh_flag(v, "maximum") && virsh_flag(v, "live"))
@@ -119,6 +119,9 @@ static int run_setvcpus(struct virsh *v)
 		return virsh_error("Can't set 0 processors for a VM");
 	if (!guest_runs(&f) && wants_running(v))
 		return virsh_error("%s", not_running);
+	if (virsh_flag(v, "guest"))
+		return guest_runs(&f) ? virsh_guest_use_vcpus(&f, count)
+				      : virsh_error("%s", not_running);
 	if (look(&f, &info) < 0 || check_vcpus(v, &f, info, count) < 0)
 		return -1;
 	words_add(&w, f.name);

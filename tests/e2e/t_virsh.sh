@@ -45,7 +45,30 @@ mistake "undefine has no --storage here: --remove-all-storage removes the disks 
 			print command, substr(rest, RSTART, RLENGTH) }' >"$TMPDIR/options"
 	cat "$TMPDIR/commands" "$TMPDIR/options" | virsh -q >/dev/null 2>"$TMPDIR/stderr"
 	check_eq "unknown here" "" "$(grep -E "unknown|doesn't" "$TMPDIR/stderr" | sort -u)"
+	# what an option is called in the help of its command, and what it takes
+	forms() {
+		sed -En '/^  SYNOPSIS/{n;s/^ *([^ ]*).*/\1/;h}
+			/^    ([<[]?--|<)/{s/^ *(<[a-z]+>|[^ ]+( <[a-z]+>)?) .*[^ ]$/\1/;G;s/\n/ of /;p}' | sort
+	}
+	virsh -q help | awk '{ print "help", $1 }' >"$TMPDIR/commands"
+	virsh "$(paste -s -d ';' "$TMPDIR/commands")" | forms >"$TMPDIR/ours"
+	/usr/bin/virsh "$(paste -s -d ';' "$TMPDIR/commands")" 2>/dev/null | forms >"$TMPDIR/theirs"
+	[ "$(wc -l <"$TMPDIR/ours")" -gt 300 ] || fail "no options in the help of virsh's commands"
+	check_eq "options that virsh's help has otherwise" "" "$(comm -23 "$TMPDIR/ours" "$TMPDIR/theirs")"
 }
+answers 0 virsh help domrename <<'E'
+  NAME$
+    domrename - rename a domain$
+$
+  SYNOPSIS$
+    domrename <domain> <new-name>$
+$
+  OPTIONS$
+    [--domain] <string>  a guest, by name, Id or UUID$
+    [--new-name] <string>  what it is called from now on$
+$
+$
+E
 
 say "one that does not run"
 pico vm01 "max_memory: 64M" "max_vcpus: 2" >/dev/null

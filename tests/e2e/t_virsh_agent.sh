@@ -8,6 +8,7 @@ export ROOST_ACCEL_FALLBACK=tcg
 cat >"$TMPDIR/a.yaml" <<-END
 	name: a
 	memory: 192M
+	vcpus: 2
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
 	disks: [{size: 64M}]
@@ -49,11 +50,17 @@ silent virsh domfstrim a
 check_match "guestinfo" '^os\.id               : tiny$' "$(virsh guestinfo a --os)"
 check_match "all of it" '^hostname            : tiny$' "$(virsh guestinfo a)"
 answers 0 virsh guestvcpus a <<'E2'
-vcpus          : 0$
-online         : 0$
-offlinable     : $
+vcpus          : 0-1$
+online         : 0-1$
+offlinable     : 1$
 $
 E2
+silent virsh setvcpus a 1 --guest
+check_eq "the guest uses one" "1 0" "$(virsh -q vcpucount a --guest) $(virsh guestvcpus a | sed -n 's/^online *: //p')"
+silent virsh setvcpus a 2 --guest
+check_eq "both" 2 "$(virsh -q vcpucount a --guest)"
+refuses "invalid argument: guest agent reports less cpu than requested" virsh setvcpus a 3 --guest
+refuses "Options --guest and --config are mutually exclusive" virsh setvcpus a 1 --guest --config
 refuses "Option --cpulist is required by option --enable" virsh guestvcpus a --enable
 check_match "a command of one's own" '^\{"return":\{.*"id":"tiny"' \
 	"$(virsh qemu-agent-command a '{"execute":"guest-get-osinfo"}')"

@@ -52,6 +52,9 @@ says "Job type:         None        " virsh domjobinfo a
 check_match "cpu-stats" '^	cpu_time            +[0-9]+\.[0-9]{9} seconds$' "$(virsh cpu-stats a)"
 check_match "maxvcpus" '^[0-9]+$' "$(virsh maxvcpus)"
 check_match "nodecpumap" "^CPU map:        [y-]{$(nproc --all)}\$" "$(virsh nodecpumap)"
+cpus=$(virsh nodecpumap --pretty | sed -n 's/^CPU map:        //p')
+check_match "as a list" '^[0-9][-,0-9]*$' "$cpus"
+check_match "vcpuinfo" "^CPU Affinity:   [-,0-9]+ \\(out of $(nproc --all)\\)\$" "$(virsh vcpuinfo a --pretty)"
 check_match "nodecpustats" '^user:           +[0-9]+$' "$(virsh nodecpustats)"
 check_match "nodememstats" "^total  : +$(awk '/^MemTotal/ { print $2 }' /proc/meminfo) KiB\$" "$(virsh nodememstats)"
 check_match "freecell" '^Total: [0-9]+ KiB$' "$(virsh freecell)"
@@ -122,5 +125,42 @@ Started Booted$
 Suspended Paused$
 Stopped Destroyed$
 E2
+
+say "definitions"
+pico d >/dev/null
+virsh event --event lifecycle --loop --timeout 60 >"$TMPDIR/definitions" 2>&1 &
+definitions=$!
+hears() {
+	[ "$(find /proc/"$definitions"/fd -lname 'socket:*' | wc -l)" -gt 0 ]
+}
+wait_until 10 hears
+wait_until 10 roost list
+roost dumpxml d >"$TMPDIR/d.xml"
+virsh -q define "$TMPDIR/d.xml"
+virsh -q domrename d e
+virsh -q start e 2>/dev/null
+virsh -q undefine e
+virsh -q destroy e
+pico f >/dev/null
+roost clone f g --full >/dev/null
+virsh -q undefine f
+is_heard() {
+	grep -q "'f': Undefined" "$TMPDIR/definitions"
+}
+wait_until 10 is_heard
+kill "$definitions"
+sed "s/^event 'lifecycle' for domain //" "$TMPDIR/definitions" >"$TMPDIR/heard"
+answers 0 cat "$TMPDIR/heard" <<'E2'
+'d': Defined Updated$
+'d': Undefined Renamed$
+'e': Defined Renamed$
+'e': Started Booted$
+'e': Undefined Removed$
+'e': Stopped Destroyed$
+'f': Defined Added$
+'g': Defined Added$
+'f': Undefined Removed$
+E2
+
 check_match "the first of all" "^[-0-9]+ [0-9:.]+\+0000: event 'lifecycle' for domain 'b': Started Booted\$" "$(cat "$TMPDIR/one")"
 check_match "and no more" "^events received: 1\$" "$(cat "$TMPDIR/one")"
