@@ -10,6 +10,7 @@
 #include "orchestrator/network_address.h"
 #include "orchestrator/network_call.h"
 #include "orchestrator/network_up.h"
+#include "orchestrator/nic_tap.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 #include "orchestrator/status.h"
@@ -124,6 +125,35 @@ static void look_at_addresses(struct doctor *d, const struct network *n)
 	}
 }
 
+/* ---- what a network has issued that is no more ------------------------------------------------------------ */
+
+static void look_at_issued(struct doctor *d, int folder, const char *name)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *record =
+		str_fmt("%.*s.json", (int)(strlen(name) - strlen(".addresses")), name);
+	_cleanup_free_ char *path = str_fmt("%s/networks/%s", paths_state(&err), name);
+	_cleanup_close_ int lock = networks_lock(&err);
+	if (lock < 0 || str_eq(name, NETWORK_DEFAULT ".addresses") ||
+		faccessat(folder, record, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return;
+	if (doctor_unowned(d, "addresses", path, "the network that issued them is no more"))
+		doctor_removed(d, dir_remove(folder, name, &err), &err);
+}
+
+static void look_at_all_issued(struct doctor *d)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	_cleanup_free_ char *path = str_fmt("%s/networks", paths_state(&ignored));
+	_cleanup_close_ int folder = dir_open(AT_FDCWD, path, &ignored);
+	if (folder < 0 || dir_names(folder, &names, NULL, &ignored) < 0)
+		return;
+	for (char **name = names; *name; name++)
+		if (str_ends(*name, ".addresses"))
+			look_at_issued(d, folder, *name);
+}
+
 /* ---- on the host -------------------------------------------------------------------------------------- */
 
 /* As long as the link is there, somebody lives in the network's namespace: a guest, perhaps. */
@@ -188,6 +218,92 @@ static void look_at(struct doctor *d, const char *name, json_t *known)
 	look_at_addresses(d, &n);
 }
 
+/* Those of bridges that the host has: they have no record, so it is their holders that tell of them. */
+static void look_at_bridges(struct doctor *d, json_t *known)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_free_ char *path = str_fmt("%s/n", paths_run(&ignored));
+	_cleanup_close_ int folders = dir_open(AT_FDCWD, path, &ignored);
+	if (folders < 0 || dir_names(folders, &ids, NULL, &ignored) < 0)
+		return;
+	for (char **id = ids; *id; id++) {
+		_cleanup_free_ char *file = str_fmt("%s/holder", *id);
+		_cleanup_json_ json_t *holder = json_file_read(folders, file, &ignored);
+		const char *name = json_get_str(holder, "name", "");
+		if (str_starts(name, NETWORK_OF_BRIDGE))
+			look_at(d, name, known);
+	}
+}
+
+/* ---- guests' interfaces --------------------------------------------------------------------------------- */
+
+/* A guest that runs, and whose other end of the cable is nowhere. */
+static void look_at_nic(
+	struct doctor *d, const json_t *known, const struct nic_def *n, const struct nic_of *of)
+{
+	struct err ignored = ERR_INIT;
+	struct network network;
+	char tap[NIC_TAP_MAX];
+	if (n->kind == NIC_USER || nic_network(n, &network, &ignored) < 0)
+		return;
+	nic_tap_name(of, tap);
+	d->looked++;
+	bool active = network_active(&network);
+	_cleanup_free_ char *file = str_fmt("ports/%s", tap);
+	_cleanup_free_ char *path = network_run_path(&network, file, &ignored);
+	if (active ? access(path, F_OK) == 0 : json_object_get(known, network.id) != NULL)
+		return;
+	_cleanup_free_ char *name = str_fmt("%s, nic%zu", of->guest, of->index);
+	_cleanup_free_ char *why = str_fmt(active ? "it is cut off: its tap is not on network '%s'"
+						  : "it is cut off: its network '%s' is not active",
+		network.name);
+	_cleanup_free_ char *remedy =
+		active ? str_fmt("`roost shutdown %s`, `roost start %s`", of->guest, of->guest)
+		       : str_fmt("`roost net-start %s`", network.name);
+	doctor_tell(d, "interface", name, why, remedy);
+}
+
+static void look_at_nics(struct doctor *d, const json_t *known, const char *id, int run)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
+	_cleanup_definition_ struct definition *def = record_read_running(run, &ignored);
+	_cleanup_json_ json_t *plugged = json_file_read(run, "attached", &ignored);
+	size_t i;
+	json_t *entry;
+	if (!def || status_read(run, "status", &s, &ignored) < 0 || !status_of_this_boot(&s) ||
+		s.state == GUEST_STARTING || !proc_lives(s.qemu_pid, s.qemu_start))
+		return;
+	for (i = 0; i < def->nic_count; i++)
+		look_at_nic(d, known, &def->nics[i],
+			&(struct nic_of){.guest = s.name, .id = id, .index = i});
+	json_array_foreach (json_object_get(plugged, "attached"), i, entry) {
+		struct nic_def n = {0};
+		if (str_eq(json_get_str(entry, "kind", ""), "interface") &&
+			nic_from_json(json_object_get(entry, "interface"), &n, &ignored) == 0)
+			look_at_nic(d, known, &n,
+				&(struct nic_of){.guest = s.name,
+					.id = id,
+					.index = NIC_PLUGGED +
+						 (size_t)json_get_int(entry, "port", 0)});
+	}
+}
+
+static void look_at_guests(struct doctor *d, const json_t *known)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **ids = NULL;
+	_cleanup_close_ int runs = runs_open(&ignored);
+	if (runs < 0 || dir_names(runs, &ids, NULL, &ignored) < 0)
+		return;
+	for (char **id = ids; *id; id++) {
+		_cleanup_close_ int run = dir_open(runs, *id, &ignored);
+		if (run >= 0)
+			look_at_nics(d, known, *id, run);
+	}
+}
+
 void doctor_networks(struct doctor *d)
 {
 	struct err err = ERR_INIT;
@@ -199,5 +315,8 @@ void doctor_networks(struct doctor *d)
 	}
 	for (char **name = names; *name; name++)
 		look_at(d, *name, known);
+	look_at_bridges(d, known);
+	look_at_guests(d, known);
+	look_at_all_issued(d);
 	look_at_traces(d, known);
 }

@@ -91,7 +91,7 @@ json_t *outer_hear(int outer, int64_t ms, struct err *err);
 /* The network's guards, anew. */
 int holder_guard(struct holder *h, struct err *err);
 /*
- * What is not as it should be: [{"kind", "name", "why"}], as guard_check() tells it, and of kinds "bridge" and "tap".
+ * What is not as it should be: [{"kind", "name", "why"}], as guard_check() tells it, and of kinds "bridge", "tap", "uplink", "names" and "leases".
  * holder_check.c
  */
 json_t *holder_check(struct holder *h, struct err *err);

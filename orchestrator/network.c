@@ -108,7 +108,9 @@ int network_load_recorded(const char *name, struct network *out, struct err *err
 	if (o ? read_record(o, name, out, &why) == 0 : why.kind == ERR_NOT_FOUND)
 		return o ? 0 : 1;
 	*err = why;
-	return o ? broken(name, err) : err_prefix(err, "network '%s'", name);
+	/* no JSON at all, or none of a network's */
+	return o || why.kind == ERR_USAGE ? broken(name, err)
+					  : err_prefix(err, "network '%s'", name);
 }
 
 static int make_default(struct network *out, struct err *err)

@@ -68,6 +68,15 @@ jq -n '{mac: "52:54:00:00:00:99", guest: "gone", uuid: "none", nic: 0, address: 
 finds address '192\.168\.122\.250'
 check_json "removed" 'length == 1 and all(.[]; .removed)' "$(roost gc --yes --json)"
 check_status 0 roost doctor
+mkdir "$ROOST_STATE/networks/gone.addresses"
+finds addresses '/networks/gone\.addresses'
+check_json "removed" 'length == 1 and all(.[]; .removed)' "$(roost gc --yes --json)"
+echo '{' >"$ROOST_STATE/networks/torn.json"
+finds network torn
+check_status 5 roost net-start torn
+check_match "what to do" "mend or remove $ROOST_STATE/networks/torn.json" "$out"
+rm "$ROOST_STATE/networks/torn.json"
+check_status 0 roost doctor
 kill_and_wait KILL "$(cat "$ROOST_RUN"/n/*/holder | jq .pid)"
 wait_until 5 roost doctor
 
@@ -98,7 +107,21 @@ for harm in "flush ruleset" "flush chain bridge roost look" "delete table inet r
 done
 inside ip link set "$tap" nomaster
 finds tap "default, $tap"
+folder=$(echo "$ROOST_RUN"/n/*)
+rm "$folder"/ports/* "$folder"/dns/* "$folder/leases"
+echo '192.168.122.9 ghost' >"$folder/dhcp/ghost"
+finds tap "default, $tap"
+finds names 'default, dhcp/ghost'
+check_match "the same" "^names default, dns/52:54:00:.*guest 'n' gets no name" "$out"
+check_match "the same" '^leases default, leases: ' "$out"
+inside ip address del "$(roost net-info default --json | jq -r .address)" dev br0
+finds bridge "default, br0"
+inside ip link set br0 down
+inside ip link set "$tap" down
+finds bridge "default, br0"
+check_match "the same" "^tap default, $tap: it is down" "$out"
 roost net-destroy default >/dev/null
+finds interface "n, nic0"
 roost net-start default >/dev/null
 check_status 0 roost doctor
 inside ip link del br0
