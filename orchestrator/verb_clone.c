@@ -71,6 +71,19 @@ static int make_all_files(const struct cli *cli, struct files *f, struct err *er
 	return 0;
 }
 
+/* Is the clone there with them, although he who made it has died before he could say so? */
+static bool are_used(const struct files *f, const char *guest)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_definition_ struct definition *d = record_read(guest, &ignored);
+	for (size_t i = 0; d && i < d->disk_count; i++)
+		for (size_t k = 0; k < f->count; k++)
+			if (str_eq(d->disks[i].path,
+				    json_string_value(json_array_get(f->paths, k))))
+				return true;
+	return false;
+}
+
 static void files_end(struct files *f)
 {
 	for (size_t i = 0; i < f->count; i++) {
@@ -135,8 +148,10 @@ static int run_clone(const struct cli *cli, struct err *err)
 			    "files", files.count ? files.paths : NULL, "uuid", uuid, "macs", macs,
 			    "shared", shared, "as-is", files.as_is, "reflink",
 			    cli_flag(cli, "reflink"), "preallocate", cli_flag(cli, "preallocate")),
-		    files.fds, files.count, cli->json, &reply, err) < 0)
+		    files.fds, files.count, cli->json, &reply, err) < 0) {
+		files.kept = are_used(&files, to);
 		return -1;
+	}
 	files.kept = true;
 	if (cli->json) {
 		cli_print_json(reply);

@@ -340,3 +340,61 @@ for point in clone-into clone-disks; do
 	check_eq "no file of it is left" "" "$(find "$TMPDIR" -name 'd[01].qcow2')"
 	check_eq "the original is as it was" "$had" "$(content a)"
 done
+
+say "kill -9 with files of one's own"
+qemu-img create -q -f qcow2 "$TMPDIR/k.qcow2" 1M
+qemu-img create -q -f raw "$TMPDIR/k.raw" 1M
+printf 'name: k\ninterfaces: []\ndisks: [{path: "%s/k.qcow2", format: qcow2}, {path: "%s/k.raw", format: raw}]\n' \
+	"$TMPDIR" "$TMPDIR" >"$TMPDIR/k.yaml"
+roost define "$TMPDIR/k.yaml"
+# either_at POINT FILE OPTION...: a clone of the guest `of` is there, with that file and what the first has, or neither is
+either_at() {
+	either_point=$1
+	either_file=$2
+	shift 2
+	die_at "$either_point"
+	check_status 7 roost clone "$of" d --file "$either_file" "$@"
+	has_died "$either_point"
+	wait_until 10 no_folder_is_left
+	if roost domstate d >/dev/null 2>&1; then
+		check_eq "$either_point: it is made" clone-done "$either_point"
+		check_eq "its file" "$either_file" "$(of '.disks[0].path' d | tr -d '"')"
+		qemu-img compare -q "$first" "$either_file"
+		roost undefine d >/dev/null
+	else
+		check_eq "$either_point: its file" "$before" "$(stat -c %i "$either_file" 2>/dev/null || echo none)"
+	fi
+	qemu-img check -q "$TMPDIR/k.qcow2"
+}
+of=k
+first=$TMPDIR/k.qcow2
+for point in clone-folder clone-into clone-disks clone-done; do
+	before=none
+	either_at $point "$TMPDIR/k2.qcow2" --share vdb --preallocate
+	rm -f "$TMPDIR/k2.qcow2"
+done
+cp "$first" "$TMPDIR/k3.qcow2"
+before=$(stat -c %i "$TMPDIR/k3.qcow2")
+for point in clone-folder clone-disks clone-done; do
+	either_at $point "$TMPDIR/k3.qcow2" --share vdb --as-is
+	[ -e "$TMPDIR/k3.qcow2" ] || fail "$point: the file that was there is gone"
+done
+if [ "$(id -u)" -eq 0 ] && command -v mkfs.xfs >/dev/null; then
+	at_end() {
+		umount "$TMPDIR/xfs" 2>/dev/null
+	}
+	truncate -s 400M "$TMPDIR/xfs.img"
+	mkfs.xfs -q "$TMPDIR/xfs.img"
+	mkdir "$TMPDIR/xfs"
+	mount -o loop "$TMPDIR/xfs.img" "$TMPDIR/xfs" 2>/dev/null || exit 0
+	first=$TMPDIR/xfs/l.raw
+	cp "$GUESTS/pico.raw" "$first"
+	printf 'name: l\ndisks: [{path: %s, format: raw}]\ninterfaces: []\n' "$first" >"$TMPDIR/l.yaml"
+	roost define "$TMPDIR/l.yaml"
+	of=l
+	before=none
+	for point in clone-folder clone-disks clone-done; do
+		either_at $point "$TMPDIR/xfs/l2.raw" --reflink
+		rm -f "$TMPDIR/xfs/l2.raw"
+	done
+fi
