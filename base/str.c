@@ -252,11 +252,10 @@ const char *str_nearest(const char *word, const char *const *names)
 	unsigned limit = 1 + (unsigned)strlen(word) / 3;
 	for (; *names; names++) {
 		unsigned d = distance(word, *names);
-		if (d <= limit) {
+		bool begins = str_starts(*names, word); /* a word that was cut short */
+		if (d < limit || (d == limit && (!best || (begins && !str_starts(best, word))))) {
 			best = *names;
-			limit = d ? d - 1 : 0;
-			if (!d)
-				break;
+			limit = d;
 		}
 	}
 	return best;

@@ -7,6 +7,7 @@
  */
 #include "orchestrator/verbs.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,7 +27,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/guest_text.h"
 
-enum { REPLAY = 4096, ESCAPE = 0x1d /* ^] */, JSON_LINE_MOST = 65536 };
+enum { REPLAY = 4096, JSON_LINE_MOST = 65536 };
 
 /* ---- following a log ------------------------------------------------------------------------------ */
 
@@ -245,7 +246,7 @@ static void make_terminal_raw(void)
 }
 
 /* What was typed goes into the FIFO; true when the user leaves. */
-static bool type(int fifo, bool *input)
+static bool type(int fifo, bool *input, char leaves)
 {
 	char typed[1024];
 	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
@@ -253,14 +254,15 @@ static bool type(int fifo, bool *input)
 		*input = false; /* the end of a script's input: keep showing */
 		return !isatty(STDOUT_FILENO) && n < 0;
 	}
-	char *escape = memchr(typed, ESCAPE, (size_t)n);
+	char *escape = memchr(typed, leaves, (size_t)n);
 	size_t len = escape ? (size_t)(escape - typed) : (size_t)n;
 	/* full: the guest does not read its line; like a real one, it drops */
 	(void)!write(fifo, typed, len);
 	return escape != NULL;
 }
 
-static void attend_console(const struct found *f, int fd, int fifo, int watch, off_t at)
+static void attend_console(
+	const struct found *f, int fd, int fifo, int watch, off_t at, char leaves)
 {
 	bool input = true;
 	struct sink out = {0}; /* a terminal's, whatever is asked for */
@@ -270,7 +272,7 @@ static void attend_console(const struct found *f, int fd, int fifo, int watch, o
 			{.fd = fifo}};
 		poll(fds, ARRAY_SIZE(fds), 1000);
 		drain(watch);
-		if (fds[1].revents && type(fifo, &input))
+		if (fds[1].revents && type(fifo, &input, leaves))
 			return;
 		/* that QEMU has ended, even if the guest has another one already */
 		if (fds[2].revents & POLLERR) {
@@ -280,13 +282,26 @@ static void attend_console(const struct found *f, int fd, int fifo, int watch, o
 	}
 }
 
+/* The character that "^A" or "x" means. */
+static int escape_of(const char *text, char *out, struct err *err)
+{
+	size_t len = strlen(text);
+	if (len != 1 && !(len == 2 && text[0] == '^'))
+		return err_set(
+			err, ERR_USAGE, "--escape %s: it is a character, or ^ and one", text);
+	*out = (char)(len == 1 ? text[0] : toupper((unsigned char)text[1]) ^ 0x40);
+	return 0;
+}
+
 static int run_console(const struct cli *cli, struct err *err)
 {
 	struct found f;
+	char leaves = 0;
+	const char *escape = cli_value(cli, "escape", "^]");
 	_cleanup_status_ struct status s = {0};
 	char log[24], in[24];
-	if (guest_find(cli->operands[0], &f, err) < 0 || guest_look(&f, &s, err) < 0 ||
-		console_file_of(cli, f.name, "log", log, err) < 0 ||
+	if (escape_of(escape, &leaves, err) < 0 || guest_find(cli->operands[0], &f, err) < 0 ||
+		guest_look(&f, &s, err) < 0 || console_file_of(cli, f.name, "log", log, err) < 0 ||
 		console_file_of(cli, f.name, "in", in, err) < 0)
 		return -1;
 	if (!s.number)
@@ -305,11 +320,11 @@ static int run_console(const struct cli *cli, struct err *err)
 	off_t end = lseek(fd, 0, SEEK_END), at = cli_flag(cli, "replay") ? from : end;
 	if (!cli_flag(cli, "replay") && end - from > 0)
 		at = end - from > REPLAY ? end - REPLAY : from;
-	if (isatty(STDIN_FILENO))
-		fprintf(stderr, "Connected to guest '%s'\nEscape character is ^] (Ctrl + ])\n",
-			f.name);
+	if (isatty(STDIN_FILENO) && !cli_flag(cli, "quiet"))
+		fprintf(stderr, "Connected to guest '%s'\nEscape character is %s\n", f.name,
+			escape);
 	make_terminal_raw();
-	attend_console(&f, fd, fifo, watch, at);
+	attend_console(&f, fd, fifo, watch, at, leaves);
 	restore_terminal();
 	if (isatty(STDIN_FILENO))
 		fputc('\n', stderr);
@@ -321,6 +336,9 @@ const struct verb verb_console = {"console", "NAME",
 	{{"devname", "CONSOLE", 0, "another one than serial0: serial1, hvc0, ..."},
 		{"replay", NULL, 0,
 			"all since this boot, not only the last lines; of others than serial0 all that is kept"},
+		{"escape", "CHAR", 'e',
+			"what leaves it: a character, or ^ and one; ^] unless said"},
+		{"quiet", NULL, 'q', "do not say where one is, and how one leaves"},
 		{"read-only", NULL, 'r', "look, type nothing"}},
 	run_console, "roost console web1", GROUP_ACCESS, GUESTS_RUNNING};
 const struct verb verb_logs = {"logs", "NAME", "Shows what a guest wrote on its console.", 1, 1,

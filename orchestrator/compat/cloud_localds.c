@@ -103,11 +103,10 @@ static int make(const struct asked *a, const char *output, struct err *err)
 	words_option(&w, "dsmode", a->dsmode);
 	words_option(&w, "network-config", a->network);
 	words_option(&w, "vendor-data", a->vendor);
-	words_add(&w, "--");
-	words_add(&w, output);
-	words_add(&w, a->user_data);
+	words_text(&w, output);
+	words_text(&w, a->user_data);
 	if (a->meta_data)
-		words_add(&w, a->meta_data);
+		words_text(&w, a->meta_data);
 	return words_ask(&w, "seed", NULL, err);
 }
 

@@ -32,16 +32,29 @@ const struct old_name *old_name_find(const char *argv0)
 
 /* ---- words ------------------------------------------------------------------------------------------- */
 
-static void take(struct words *w, char *word)
+/* Before the last `behind` words. */
+static void take(struct words *w, size_t behind, char *word)
 {
+	size_t at = w->count - behind;
 	w->list = xrealloc(w->list, (w->count + 2) * sizeof(*w->list));
-	w->list[w->count++] = word;
-	w->list[w->count] = NULL;
+	memmove(w->list + at + 1, w->list + at, behind * sizeof(*w->list));
+	w->list[at] = word;
+	w->list[++w->count] = NULL;
 }
 
 void words_add(struct words *w, const char *word)
 {
-	take(w, xstrdup(word));
+	take(w, w->texts, xstrdup(word));
+}
+
+void words_text(struct words *w, const char *text)
+{
+	if (!w->texts) {
+		take(w, 0, xstrdup("--"));
+		w->texts = 1;
+	}
+	take(w, 0, xstrdup(text));
+	w->texts++;
 }
 
 void words_fmt(struct words *w, const char *fmt, ...)
@@ -52,7 +65,7 @@ void words_fmt(struct words *w, const char *fmt, ...)
 	if (vasprintf(&word, fmt, args) < 0)
 		abort();
 	va_end(args);
-	take(w, word);
+	take(w, w->texts, word);
 }
 
 void words_option(struct words *w, const char *name, const char *value)
@@ -78,7 +91,12 @@ int words_ask(const struct words *w, const char *verb, json_t **answer, struct e
 
 int compat_ask(const char *verb, const char *word, json_t **answer, struct err *err)
 {
-	return verb_ask(verb, (const char *const[]){word, NULL}, answer, err) < 0 ? -1 : 0;
+	_cleanup_words_ struct words w = {0};
+	if (word && word[0] == '-')
+		words_text(&w, word);
+	else if (word)
+		words_add(&w, word);
+	return words_ask(&w, verb, answer, err);
 }
 
 /* ---- how libvirt says it ----------------------------------------------------------------------------- */

@@ -40,8 +40,11 @@ int cloud_localds_main(int argc, char **argv);
 struct words {
 	char **list;
 	size_t count;
+	size_t texts; /* how many at its end are "--" and what words_text() has added */
 };
 void words_add(struct words *w, const char *word);
+/* What somebody has typed, and no option is, whatever it begins with: behind "--", and all that words_add() adds. */
+void words_text(struct words *w, const char *text);
 void words_fmt(struct words *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* --NAME VALUE, unless the value is NULL. */
 void words_option(struct words *w, const char *name, const char *value);
@@ -50,7 +53,7 @@ void words_free(struct words *w);
 
 /* verb_ask() with these words; 0 or -1: an exit code of the verb's own is no failure. */
 int words_ask(const struct words *w, const char *verb, json_t **answer, struct err *err);
-/* The same with one word, or none if it is NULL. */
+/* The same with one word that is no option, or none if it is NULL. */
 int compat_ask(const char *verb, const char *word, json_t **answer, struct err *err);
 
 /* ---- how libvirt says it ----------------------------------------------------------------------------- */

@@ -76,3 +76,18 @@ json_t *storage_remove(const json_t *disks)
 	}
 	return list;
 }
+
+json_t *storage_users_own(const json_t *disks)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_free_ char *ours = str_fmt("%s/", paths_state(&ignored));
+	json_t *paths = json_array(), *disk;
+	size_t i;
+	json_array_foreach (disks, i, disk) {
+		const char *path = json_get_str(disk, "below", json_get_str(disk, "source", NULL));
+		if (path && str_eq(json_get_str(disk, "device", "disk"), "disk") &&
+			!str_starts(path, ours))
+			json_array_append_new(paths, json_string(path));
+	}
+	return paths;
+}

@@ -20,4 +20,7 @@ char *storage_folder(struct err *err);
  */
 json_t *storage_remove(const json_t *disks);
 
+/* Paths of the disks of `domblklist --json` that are the user's own files: `undefine` tells of the others. */
+json_t *storage_users_own(const json_t *disks);
+
 #endif

@@ -77,9 +77,15 @@ int tool_fail_for(const char *head, const struct err *err)
 	return tool_fail(head, "%s", why);
 }
 
+bool tool_lacks_guest(const char *guest, const struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	return err->kind == ERR_NOT_FOUND && compat_ask("domid", guest, NULL, &ignored) < 0;
+}
+
 int tool_fail_guest(const char *head, const char *guest, const struct err *err)
 {
-	if (err->kind != ERR_NOT_FOUND)
+	if (!tool_lacks_guest(guest, err))
 		return tool_fail_for(head, err);
 	return tool_fail(head,
 		"no libvirt domain called ‘%s’: Domain not found: no domain with matching name '%s'",

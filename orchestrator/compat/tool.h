@@ -23,6 +23,8 @@ char *tool_reason(const struct err *err);
 int tool_fail(const char *head, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with the reason of *err. */
 int tool_fail_for(const char *head, const struct err *err);
+/* Is it the guest that is not there, and not a file? */
+bool tool_lacks_guest(const char *guest, const struct err *err);
 /* As libguestfs says it: a guest that is not there in its words, else the reason of *err. */
 int tool_fail_guest(const char *head, const char *guest, const struct err *err);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
@@ -201,6 +202,8 @@ int virsh_domain(const struct virsh *v, struct found *f)
 {
 	struct err err = ERR_INIT;
 	const char *name = virsh_text(v, "domain");
+	if (!name[0])
+		return virsh_error("Failed to get option 'domain': Option argument is empty");
 	if (guest_find(name, f, &err) == 0)
 		return check_definition(v, f);
 	return err.kind == ERR_NOT_FOUND || err.kind == ERR_USAGE
@@ -229,6 +232,8 @@ int virsh_network(const struct virsh *v, json_t **facts)
 {
 	struct err err = ERR_INIT;
 	const char *name = virsh_text(v, "network");
+	if (!name[0])
+		return virsh_error("Failed to get option 'network': Option argument is empty");
 	if (compat_ask("net-info", name, facts, &err) == 0)
 		return 0;
 	if (err.kind != ERR_NOT_FOUND && err.kind != ERR_USAGE)
@@ -259,20 +264,31 @@ int virsh_do(struct virsh *v, const struct found *f, const struct words *w, cons
 
 /* ---- commands, one after the other ---------------------------------------------------------------------- */
 
+/* --current is either of the two, whichever is the case. */
+static int check_when(const struct virsh *v)
+{
+	static const char *const others[] = {"live", "config"};
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (virsh_flag(v, "current") && virsh_flag(v, others[i]))
+			return virsh_error(
+				"Options --current and --%s are mutually exclusive", others[i]);
+	return 0;
+}
+
 /* 0 or -1; what comes of the command is printed, and the blank line behind it. */
 static int run(const struct virsh *as, const char *const *words, size_t count)
 {
-	struct virsh v = {.quiet = as->quiet,
-		.readonly = as->readonly,
-		.interactive = as->interactive,
-		.uri = as->uri};
+	struct virsh v = *as;
+	int64_t since = clock_us();
 	if (virsh_parse(&v, words, count) < 0)
 		return -1;
 	if (v.readonly && v.command->changes) {
 		virsh_error("operation forbidden: read only access prevents %s", v.command->name);
 		return -1;
 	}
-	int result = v.command->run(&v);
+	int result = check_when(&v) < 0 ? -1 : v.command->run(&v);
+	if (v.timing)
+		printf("\n(Time: %.3f ms)\n", (double)(clock_us() - since) / 1000);
 	if (!v.quiet)
 		putchar('\n');
 	return result;
@@ -343,9 +359,11 @@ static int usage(void)
 	puts("\nvirsh [options]... [<command_string>]\nvirsh [options]... <command> [args...]\n\n"
 	     "  options:\n"
 	     "    -c | --connect=URI      hypervisor connection URI\n"
+	     "    -e | --escape=CHAR      what ends a console: ^] unless said\n"
 	     "    -h | --help             this help\n"
 	     "    -q | --quiet            quiet mode\n"
 	     "    -r | --readonly         connect readonly\n"
+	     "    -t | --timing           print how long each command took\n"
 	     "    -v                      short version\n"
 	     "    -V                      long version\n\n"
 	     "answered by roost " ROOST_VERSION "; 'virsh help' lists the commands");
@@ -376,6 +394,16 @@ static int connect_to(const struct virsh *v)
 		v->uri + strlen("qemu://"), geteuid() == 0 ? "system" : "session");
 }
 
+/* "^A", or a character. */
+static int take_escape(struct virsh *v, const char *text)
+{
+	size_t len = strlen(text);
+	if (len != 1 && !(len == 2 && text[0] == '^'))
+		return virsh_error("Invalid string '%s' for escape sequence", text);
+	v->escape = text;
+	return 0;
+}
+
 static int lacks_argument(const struct option *options)
 {
 	while (options->name && options->val != optopt)
@@ -393,13 +421,13 @@ int virsh_main(int argc, char **argv)
 		{"keepalive-count", required_argument, NULL, 'K'},
 		{"log", required_argument, NULL, 'l'},
 		{"no-pkttyagent", no_argument, NULL, 'd' + 256}, {"quiet", no_argument, NULL, 'q'},
-		{"readonly", no_argument, NULL, 'r'}, {"version", optional_argument, NULL, 'v'},
-		{0}};
+		{"readonly", no_argument, NULL, 'r'}, {"timing", no_argument, NULL, 't'},
+		{"version", optional_argument, NULL, 'v'}, {0}};
 	struct virsh v = {.uri = getenv("VIRSH_DEFAULT_CONNECT_URI")};
 	int letter;
 	if (!v.uri)
 		v.uri = getenv("LIBVIRT_DEFAULT_URI");
-	while ((letter = getopt_long(argc, argv, "+:c:d:e:hk:K:l:qrvV", options, NULL)) >= 0) {
+	while ((letter = getopt_long(argc, argv, "+:c:d:e:hk:K:l:qrtvV", options, NULL)) >= 0) {
 		switch (letter) {
 		case 'c':
 			v.uri = optarg;
@@ -412,6 +440,19 @@ int virsh_main(int argc, char **argv)
 		case 'r':
 			v.readonly = true;
 			break;
+		case 't':
+			v.timing = true;
+			break;
+		case 'e':
+			if (take_escape(&v, optarg) < 0)
+				return 1;
+			break;
+		case 'd':
+		case 'l':
+			virsh_error(
+				"option '-%c' is not there: no log is written; `roost events` tells what happens",
+				letter);
+			return 1;
 		case 'v':
 		case 'V':
 			return version(letter == 'V' || (optarg && str_eq(optarg, "long")));
@@ -420,7 +461,7 @@ int virsh_main(int argc, char **argv)
 		case '?':
 			virsh_error("unsupported option '%s'. See --help.", argv[optind - 1]);
 			return 1;
-		default: /* of the connection to libvirtd, which there is none of */
+		default: /* a connection that need not be kept alive */
 			break;
 		}
 	}

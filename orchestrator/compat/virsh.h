@@ -58,6 +58,8 @@ struct virsh {
 	bool quiet;    /* -q */
 	bool readonly; /* -r */
 	bool interactive;
+	bool timing;        /* -t */
+	const char *escape; /* -e: what ends a console, "^A" or a character; NULL: ^] */
 	const char *uri;
 };
 

@@ -31,9 +31,9 @@ static int call(
 		json_object_set_new(request, "arguments", args);
 	char *text = json_line(request);
 	words_add(&w, f->name);
-	words_add(&w, text);
+	words_text(&w, text);
 	int result = words_ask(&w, "agent", answer, err);
-	explicit_bzero(w.list[1], strlen(text));
+	explicit_bzero(w.list[w.count - 1], strlen(text));
 	explicit_bzero(text, strlen(text));
 	free(text);
 	return result;
@@ -163,7 +163,6 @@ static int set_time(const struct virsh *v, const struct found *f)
 static int run_time(struct virsh *v)
 {
 	static const char *const either[] = {"time", "now", "sync"};
-	static const char failed[] = "Unable to get current time";
 	struct found f;
 	_cleanup_json_ json_t *ns = NULL;
 	const char *seen = NULL;
@@ -175,11 +174,11 @@ static int run_time(struct virsh *v)
 				"Options --%s and --%s are mutually exclusive", seen, either[i]);
 		seen = either[i];
 	}
-	if (virsh_awake(v, &f, seen ? NULL : failed) < 0)
+	if (virsh_awake(v, &f, NULL) < 0)
 		return -1;
 	if (seen)
 		return set_time(v, &f);
-	if (virsh_agent_ask(&f, "guest-get-time", NULL, &ns, failed) < 0)
+	if (virsh_agent_ask(&f, "guest-get-time", NULL, &ns, NULL) < 0)
 		return -1;
 	time_t seconds = (time_t)(json_integer_value(ns) / NS);
 	struct tm parts;
@@ -319,7 +318,7 @@ static int run_agent_command(struct virsh *v)
 	if (virsh_running(v, &f) < 0)
 		return -1;
 	words_add(&w, f.name);
-	words_add(&w, text);
+	words_text(&w, text);
 	if (virsh_flag(v, "block"))
 		seconds = 86400;
 	if (seconds)
@@ -339,7 +338,7 @@ static int run_monitor_command(struct virsh *v)
 	if (virsh_running(v, &f) < 0)
 		return -1;
 	words_add(&w, f.name);
-	words_add(&w, text);
+	words_text(&w, text);
 	if (virsh_ask(v, NULL, &w, "qmp", &answer) < 0)
 		return -1;
 	print_raw(v, answer);

@@ -163,6 +163,10 @@ static int run_domblkstat(struct virsh *v)
 {
 	static const char *const keys[] = {"rd_req", "rd_bytes", "wr_req", "wr_bytes",
 		"flush_operations", "rd_total_times", "wr_total_times", "flush_total_times"};
+	static const char *const for_people[] = {"number of read operations:",
+		"number of bytes read:", "number of write operations:", "number of bytes written:",
+		"number of flush operations:", "total duration of reads (ns):",
+		"total duration of writes (ns):", "total duration of flushes (ns):"};
 	struct found f;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *stats = NULL, *list = NULL;
@@ -176,8 +180,15 @@ static int run_domblkstat(struct virsh *v)
 		words_add(&w, device);
 	if (virsh_ask(v, NULL, &w, "domblkstat", &stats) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		printf("%s %s %lld\n", device, keys[i], (long long)json_get_int(stats, keys[i], 0));
+	if (virsh_flag(v, "human"))
+		printf("Device: %s\n", device);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		long long count = (long long)json_get_int(stats, keys[i], 0);
+		if (virsh_flag(v, "human"))
+			printf(" %-31s %lld\n", for_people[i], count);
+		else
+			printf("%s %s %lld\n", device, keys[i], count);
+	}
 	return 0;
 }
 
@@ -259,7 +270,7 @@ static int run_attach_disk(struct virsh *v)
 		       virsh_error("Cannot access storage file '%s': %m", source);
 	if (format_of(v, source, &format) < 0)
 		return -1;
-	words_add(&w, source);
+	words_text(&w, source);
 	words_option(&w, "format", format);
 	words_option(&w, "target", target);
 	words_option(&w, "bus", virsh_text(v, "targetbus"));
@@ -311,7 +322,7 @@ static int run_change_media(struct virsh *v)
 	words_add(&w, f.name);
 	words_add(&w, json_get_str(disk, "target", ""));
 	if (source)
-		words_add(&w, source);
+		words_text(&w, source);
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		if (virsh_flag(v, same[i]))
 			words_fmt(&w, "--%s", same[i]);

@@ -35,7 +35,13 @@ static int console(struct virsh *v, const struct found *f)
 		return virsh_error("Cannot run interactive console without a controlling TTY");
 	words_add(&w, f->name);
 	words_option(&w, "devname", virsh_text(v, "devname"));
-	virsh_say(v, "Connected to domain '%s'\nEscape character is ^] (Ctrl + ])", f->name);
+	words_option(&w, "escape", v->escape);
+	words_add(&w, "--quiet");
+	virsh_say(v, "Connected to domain '%s'", f->name);
+	if (v->escape && v->escape[0] == '^')
+		virsh_say(v, "Escape character is %s (Ctrl + %c)", v->escape, v->escape[1]);
+	else
+		virsh_say(v, "Escape character is %s", v->escape ? v->escape : "^] (Ctrl + ])");
 	fflush(stdout);
 	return verb_call("console", (const char *const *)w.list, &err) < 0 ? virsh_reason(&err) : 0;
 }
@@ -188,7 +194,7 @@ static int run_save(struct virsh *v)
 	if (virsh_awake(v, &f, failed) < 0)
 		return -1;
 	words_add(&w, f.name);
-	words_add(&w, file);
+	words_text(&w, file);
 	if (save(v, &w, failed, "Save") < 0)
 		return -1;
 	virsh_say(v, "\nDomain '%s' saved to %s", f.name, file);
@@ -205,7 +211,7 @@ static int run_restore(struct virsh *v)
 		virsh_error("Failed to restore domain from %s", file);
 		return virsh_error("Failed to open file '%s': %s", file, strerror(error));
 	}
-	words_add(&w, file);
+	words_text(&w, file);
 	if (virsh_flag(v, "running"))
 		words_add(&w, "--running");
 	if (virsh_flag(v, "paused"))
@@ -248,8 +254,10 @@ static int run_managedsave_remove(struct virsh *v)
 		virsh_say_last(v, "Domain '%s' has no manage save image; removal skipped", f.name);
 		return 0;
 	}
-	return virsh_do(
-		v, &f, &w, "managedsave-remove", "Removed managedsave image for domain '%s'");
+	if (virsh_ask(v, f.name, &w, "managedsave-remove", NULL) < 0)
+		return -1;
+	virsh_say_last(v, "Removed managedsave image for domain '%s'", f.name);
+	return 0;
 }
 
 static int run_console(struct virsh *v)
@@ -270,7 +278,7 @@ static int run_define(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	if (access(file, R_OK) < 0)
 		return virsh_error("Failed to open file '%s': %m", file);
-	words_add(&w, file);
+	words_text(&w, file);
 	if (words_ask(&w, "define", &answer, &err) < 0) {
 		virsh_error("Failed to define domain from %s", file);
 		return virsh_reason(&err);
@@ -337,16 +345,11 @@ static void remove_storage(const struct virsh *v, const json_t *disks)
 /* Disks of the user's own; of others `undefine` itself tells where they are. */
 static void tell_kept(const struct virsh *v, const json_t *disks)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_free_ char *ours = str_fmt("%s/", paths_state(&ignored));
+	_cleanup_json_ json_t *paths = storage_users_own(disks);
 	size_t i;
-	json_t *disk;
-	json_array_foreach (disks, i, disk) {
-		const char *path = json_get_str(disk, "below", json_get_str(disk, "source", NULL));
-		if (path && str_eq(json_get_str(disk, "device", "disk"), "disk") &&
-			!str_starts(path, ours))
-			virsh_say(v, "kept: %s", path);
-	}
+	json_t *path;
+	json_array_foreach (paths, i, path)
+		virsh_say(v, "kept: %s", json_string_value(path));
 }
 
 static int run_undefine(struct virsh *v)
@@ -422,7 +425,7 @@ static int run_domrename(struct virsh *v)
 	if (str_eq(f.name, virsh_text(v, "new-name")))
 		return virsh_error(
 			"Requested operation is not valid: Can't rename domain to itself");
-	words_add(&w, virsh_text(v, "new-name"));
+	words_text(&w, virsh_text(v, "new-name"));
 	return virsh_do(v, &f, &w, "domrename", "Domain successfully renamed");
 }
 
@@ -448,7 +451,7 @@ static int run_desc(struct virsh *v)
 	if (title)
 		words_add(&w, "--title");
 	for (size_t i = 0; i < v->many_count; i++)
-		words_add(&w, v->many[i]);
+		words_text(&w, v->many[i]);
 	if (virsh_ask(v, f.name, &w, "desc", &answer) < 0)
 		return -1;
 	const char *text = json_get_str(answer, title ? "title" : "description", "");

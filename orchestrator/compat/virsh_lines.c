@@ -50,7 +50,7 @@ static void add_names(struct words *w, const char *verb, const char *text)
 	_cleanup_json_ json_t *list = NULL;
 	size_t i;
 	json_t *o;
-	compat_ask(verb, "--all", &list, &none);
+	verb_ask(verb, (const char *const[]){"--all", NULL}, &list, &none);
 	json_array_foreach (list, i, o)
 		add(w, json_get_str(o, "name", ""), text);
 }

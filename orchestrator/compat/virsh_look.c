@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { SHUT_OFF = 5 /* libvirt's number for it, in domstats */ };
+
+static const char not_running[] = "Requested operation is not valid: domain is not running";
+
 /* The answer of a verb about <domain>. */
 static int look(const struct virsh *v, const char *verb, json_t **answer)
 {
@@ -155,8 +159,11 @@ static int run_cpu_stats(struct virsh *v)
 	struct found f;
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *list = NULL;
-	if (virsh_running(v, &f) < 0)
+	if (virsh_domain(v, &f) < 0)
 		return -1;
+	if (!guest_runs(&f))
+		return virsh_error("Failed to retrieve CPU statistics for domain '%s'", f.name),
+		       virsh_error("%s", not_running);
 	words_add(&w, "--cpu-total");
 	words_add(&w, f.name);
 	if (virsh_ask(v, NULL, &w, "domstats", &list) < 0)
@@ -180,7 +187,7 @@ static int run_domjobinfo(struct virsh *v)
 	struct found f;
 	struct err err = ERR_INIT;
 	_cleanup_status_ struct status s = {0};
-	if (virsh_domain(v, &f) < 0)
+	if (virsh_running(v, &f) < 0)
 		return -1;
 	if (guest_look(&f, &s, &err) < 0)
 		return virsh_reason(&err);
@@ -240,7 +247,7 @@ static int run_vcpucount(struct virsh *v)
 	if (look(v, "vcpucount", &counts) < 0)
 		return -1;
 	if (live && !json_object_get(json_object_get(counts, "current"), "live"))
-		return virsh_error("Requested operation is not valid: domain is not running");
+		return virsh_error("%s", not_running);
 	if (!maximum && !active) {
 		print_count(counts, "maximum", "config");
 		print_count(counts, "maximum", "live");
@@ -355,15 +362,16 @@ static const json_t *as_virsh_has_it(const json_t *guest, const char *key, const
 	return other && (json_is_string(other) || json_integer_value(other)) ? other : value;
 }
 
-/* Of roost's numbers those that libvirt has, too. */
+/* Of roost's numbers those that libvirt has, too; of interfaces those of a guest that runs. */
 static void print_stats(const json_t *guest, bool first)
 {
 	static const char *const ours[] = {".mac", ".tap", ".highest", "state.name"};
+	bool off = json_get_int(guest, "state.state", 0) == SHUT_OFF;
 	const char *key;
 	json_t *v;
 	printf("%sDomain: '%s'\n", first ? "" : "\n", json_get_str(guest, "name", ""));
 	json_object_foreach ((json_t *)guest, key, v) {
-		bool is_ours = str_eq(key, "name");
+		bool is_ours = str_eq(key, "name") || (off && str_starts(key, "net."));
 		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 			is_ours = is_ours || str_ends(key, ours[i]);
 		if (is_ours)
@@ -389,9 +397,9 @@ static int run_domstats(struct virsh *v)
 			!str_eq(v->command->options[j].name, "nowait"))
 			words_fmt(&w, "--%s", v->command->options[j].name);
 	for (size_t j = 0; j < v->many_count; j++)
-		words_add(&w, v->many[j]);
+		words_text(&w, v->many[j]);
 	if (words_ask(&w, "domstats", &list, &err) < 0)
-		return err.kind == ERR_NOT_FOUND && v->many_count == 1
+		return (err.kind == ERR_NOT_FOUND || err.kind == ERR_USAGE) && v->many_count == 1
 			       ? virsh_error("failed to get domain '%s'", v->many[0])
 			       : virsh_reason(&err);
 	json_array_foreach (list, i, guest)

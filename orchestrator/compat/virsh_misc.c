@@ -17,17 +17,17 @@ static void add_key(struct words *w, const char *key)
 		{"KEY_SYSRQ", "sysrq"}, {"KEY_CAPSLOCK", "caps_lock"}, {"KEY_SLASH", "slash"}};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcasecmp(names[i].theirs, key) == 0) {
-			words_add(w, names[i].ours);
+			words_text(w, names[i].ours);
 			return;
 		}
 	if (strncasecmp(key, "KEY_", 4) != 0) {
-		words_add(w, key);
+		words_text(w, key);
 		return;
 	}
 	_cleanup_free_ char *small = xstrdup(key + 4);
 	for (char *p = small; *p; p++)
 		*p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
-	words_add(w, small);
+	words_text(w, small);
 }
 
 static int run_send_key(struct virsh *v)
@@ -77,7 +77,7 @@ static int run_screenshot(struct virsh *v)
 		file = made = str_fmt("%s-%s.png", f.name, when);
 	}
 	words_add(&w, f.name);
-	words_add(&w, file);
+	words_text(&w, file);
 	if (words_ask(&w, "screenshot", NULL, &err) < 0)
 		return virsh_error("could not take a screenshot of %s", f.name), virsh_reason(&err);
 	virsh_say_last(v, "Screenshot saved to %s, with type of image/png", file);

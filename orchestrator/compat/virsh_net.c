@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "netsetup/address.h"
+
 static bool is_active(const json_t *facts)
 {
 	return str_eq(json_get_str(facts, "state", ""), "active");
@@ -27,10 +29,14 @@ static int run_list(struct virsh *v)
 	struct err err = ERR_INIT;
 	_cleanup_json_ json_t *list = NULL, *rows = json_pack("[[s, s, s, s]]", "Name", "State",
 						    "Autostart", "Persistent");
-	bool table = !virsh_flag(v, "name") && !virsh_flag(v, "uuid");
+	int forms = virsh_flag(v, "name") + virsh_flag(v, "uuid");
+	bool table = !forms;
 	size_t i;
 	json_t *net;
-	if (compat_ask("net-list", "--all", &list, &err) < 0)
+	if (forms + virsh_flag(v, "table") > 1)
+		return virsh_error(
+			"Only one argument from --table, --name and --uuid may be specified.");
+	if (verb_ask("net-list", (const char *const[]){"--all", NULL}, &list, &err) < 0)
 		return virsh_error("Failed to list networks"), virsh_reason(&err);
 	json_array_foreach (list, i, net) {
 		if (!passes(v, net))
@@ -79,14 +85,20 @@ static int run_leases(struct virsh *v)
 				      "MAC address", "Protocol", "IP address", "Hostname",
 				      "Client ID or DUID");
 	_cleanup_words_ struct words w = {0};
+	struct err err = ERR_INIT;
+	struct mac bytes;
+	const char *mac = virsh_text(v, "mac");
 	size_t i;
 	json_t *l;
 	if (virsh_network(v, &facts) < 0)
 		return -1;
 	const char *name = json_get_str(facts, "name", "");
 	words_add(&w, name);
-	if (virsh_text(v, "mac"))
-		words_add(&w, virsh_text(v, "mac"));
+	if (mac && mac_parse(mac, &bytes, &err) < 0)
+		return virsh_error("Failed to get leases info for %s", name),
+		       virsh_error("invalid MAC address: %s", mac);
+	if (mac)
+		words_add(&w, mac);
 	if (is_active(facts) && virsh_ask(v, NULL, &w, "net-dhcp-leases", &list) < 0)
 		return -1;
 	json_array_foreach (list, i, l) {

@@ -1,8 +1,11 @@
 /* virsh's net-update: of a network's XML the hosts of its DHCP, which `roost net-update` has, too. */
 #include "orchestrator/compat/virsh.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "orchestrator/libvirt_ask.h"
@@ -55,9 +58,13 @@ static json_t *read_host(const char *xml, struct err *err)
 		return NULL;
 	_cleanup_json_ json_t *answer = libvirt_ask(&text, "the XML", err);
 	const char *kind = json_get_str(answer, "kind", "");
+	const json_t *note = json_array_get(json_object_get(answer, "notes"), 0);
+	_cleanup_free_ char *unknown = note ? libvirt_note_text(note) : NULL;
 	if (answer && !str_eq(kind, "host"))
 		err_set(err, ERR_USAGE, "XML error: it is a <%s>, and a <host> is wanted", kind);
-	else if (answer && libvirt_check_notes(answer, "the XML", err) == 0)
+	else if (unknown)
+		err_set(err, ERR_USAGE, "XML error: %s", unknown);
+	else if (answer)
 		return json_incref(json_object_get(answer, "definition"));
 	return NULL;
 }
@@ -95,11 +102,11 @@ static int add(const char *network, const json_t *host, json_t **answer, struct 
 	words_add(&w, network);
 	words_add(&w, "add");
 	words_add(&w, "host");
-	words_add(&w, mac);
+	words_text(&w, mac);
 	if (name)
-		words_add(&w, name);
+		words_text(&w, name);
 	if (address)
-		words_add(&w, address);
+		words_text(&w, address);
 	return words_ask(&w, "net-update", answer, err);
 }
 
@@ -142,10 +149,14 @@ static int update(
 		mac && what != 'D' ? json_pack("{s:s}", "mac", mac) : NULL;
 	if (what != 'D' && !mac)
 		return err_set(err, ERR_USAGE, "XML error: a <host> needs its mac");
+	if (what != 'D' && !json_object_get(host, "address"))
+		return err_set(err, ERR_USAGE,
+			"XML error: Missing IP address in static host definition for network '%s'",
+			n->name);
 	_cleanup_json_ json_t *file = find(n, same_mac ? same_mac : host);
 	if (what == 'A' && file && json_get_bool(file, "host", false))
 		return err_set(err, ERR_REFUSED,
-			"there is an existing dhcp host entry in network '%s' that matches "
+			"Requested operation is not valid: there is an existing dhcp host entry in network '%s' that matches "
 			"\"<host mac='%s' name='%s' ip='%s'/>\"",
 			n->name, mac, json_get_str(file, "guest", ""),
 			json_get_str(file, "address", ""));
@@ -153,11 +164,14 @@ static int update(
 		return add(n->name, host, answer, err);
 	if (!file && what == 'M')
 		return err_set(err, ERR_NOT_FOUND,
-			"couldn't locate an existing dhcp host entry with \"mac='%s'\" in network '%s'",
+			"Requested operation is not valid: couldn't locate an existing dhcp host "
+			"entry with \"mac='%s'\" in network '%s'",
 			mac, n->name);
 	if (!file)
 		return err_set(err, ERR_NOT_FOUND,
-			"couldn't locate a matching dhcp host entry in network '%s'", n->name);
+			"Requested operation is not valid: couldn't locate a matching dhcp host "
+			"entry in network '%s'",
+			n->name);
 	return what == 'M' ? replace(n->name, host, file, answer, err)
 			   : drop(n->name, file, answer, err);
 }
@@ -168,7 +182,7 @@ static int run_update(struct virsh *v)
 	struct err err = ERR_INIT;
 	struct network n;
 	int64_t parent = -1;
-	const char *command = virsh_text(v, "command");
+	const char *command = virsh_text(v, "command"), *xml = virsh_text(v, "xml");
 	char what = what_of(command);
 	_cleanup_json_ json_t *facts = NULL, *host = NULL, *answer = NULL;
 	if (!what)
@@ -176,9 +190,6 @@ static int run_update(struct virsh *v)
 	if (check_section(virsh_text(v, "section")) < 0 ||
 		virsh_number(v, "parent-index", -1, 0, &parent) < 0)
 		return -1;
-	if (virsh_flag(v, "current") && (virsh_flag(v, "live") || virsh_flag(v, "config")))
-		return virsh_error("Options --current and --%s are mutually exclusive",
-			virsh_flag(v, "live") ? "live" : "config");
 	if (virsh_network(v, &facts) < 0)
 		return -1;
 	const char *name = json_get_str(facts, "name", "");
@@ -187,16 +198,18 @@ static int run_update(struct virsh *v)
 		virsh_error("Failed to update network %s", name);
 		return virsh_error("Requested operation is not valid: network is not running");
 	}
-	if (network_find(name, &n, &err) < 0 || !(host = read_host(virsh_text(v, "xml"), &err)) ||
+	if (xml[0] != '<' && access(xml, R_OK) < 0)
+		return virsh_error("Failed to open file '%s': %s", xml, strerror(errno));
+	if (network_find(name, &n, &err) < 0 || !(host = read_host(xml, &err)) ||
 		update(&n, what, host, &answer, &err) < 0)
 		return virsh_error("Failed to update network %s", name), virsh_reason(&err);
-	virsh_say(v,
-		active ? "Updated network %s persistent config and live state"
-		       : "Updated network %s persistent config",
-		name);
 	if (json_get_bool(answer, "next_start", false))
 		virsh_say(v, "Domain '%s' has the address from its next start on",
 			json_get_str(answer, "guest", ""));
+	virsh_say_last(v,
+		active ? "Updated network %s persistent config and live state"
+		       : "Updated network %s persistent config",
+		name);
 	return 0;
 }
 

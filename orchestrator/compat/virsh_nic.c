@@ -145,16 +145,18 @@ static int run_domifaddr(struct virsh *v)
 	return 0;
 }
 
-/* The interface that <interface> names, as roost calls it. */
-static int named(const struct virsh *v, const struct found *f, struct words *w)
+/* The interface that <interface> names, as roost calls it; `unknown`: what is said if there is none, or NULL. */
+static int named(const struct virsh *v, const struct found *f, const char *unknown, struct words *w)
 {
 	_cleanup_json_ json_t *nics = NULL;
 	const char *word = virsh_text(v, "interface");
 	if (nics_of(f, &nics) < 0)
 		return -1;
 	const json_t *nic = nic_of(nics, word);
+	if (!nic && unknown)
+		return virsh_error("%s", unknown);
 	words_add(w, f->name);
-	words_add(w, nic ? json_get_str(nic, "interface", word) : word);
+	words_text(w, nic ? json_get_str(nic, "interface", word) : word);
 	return 0;
 }
 
@@ -171,7 +173,7 @@ static int run_domifstat(struct virsh *v)
 		return -1;
 	_cleanup_free_ char *failed =
 		str_fmt("Failed to get interface stats %s %s", f.name, interface);
-	if (virsh_awake(v, &f, failed) < 0 || named(v, &f, &w) < 0)
+	if (virsh_awake(v, &f, failed) < 0 || named(v, &f, NULL, &w) < 0)
 		return -1;
 	if (words_ask(&w, "domifstat", &stats, &err) < 0)
 		return virsh_error("%s", failed),
@@ -193,7 +195,8 @@ static int run_getlink(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *answer = NULL;
 	const char *interface = virsh_text(v, "interface");
-	if (virsh_domain(v, &f) < 0 || named(v, &f, &w) < 0 ||
+	_cleanup_free_ char *unknown = str_fmt("Interface (dev: %s) not found.", interface);
+	if (virsh_domain(v, &f) < 0 || named(v, &f, unknown, &w) < 0 ||
 		virsh_ask(v, NULL, &w, "domif-getlink", &answer) < 0)
 		return -1;
 	printf("%s %s", interface, json_get_str(answer, "link", ""));
@@ -209,9 +212,11 @@ static int run_setlink(struct virsh *v)
 		return -1;
 	if (!str_eq(state, "up") && !str_eq(state, "down"))
 		return virsh_error("invalid link state '%s'", state);
-	if (named(v, &f, &w) < 0)
+	_cleanup_free_ char *unknown =
+		str_fmt("interface '%s' not found", virsh_text(v, "interface"));
+	if (named(v, &f, unknown, &w) < 0)
 		return -1;
-	words_add(&w, state);
+	words_text(&w, state);
 	if (virsh_flag(v, "config"))
 		words_add(&w, "--config");
 	if (virsh_ask(v, NULL, &w, "domif-setlink", NULL) < 0)
@@ -250,7 +255,7 @@ static int run_attach(struct virsh *v)
 		return virsh_error("No support for %s in command 'attach-interface'", type);
 	words_add(&w, f.name);
 	words_add(&w, type);
-	words_add(&w, virsh_text(v, "source"));
+	words_text(&w, virsh_text(v, "source"));
 	words_option(&w, "mac", virsh_text(v, "mac"));
 	words_option(&w, "model", virsh_text(v, "model"));
 	if (take_when(v, &f, &w) < 0)
@@ -293,7 +298,7 @@ static int run_detach(struct virsh *v)
 	if (take_when(v, &f, &w) < 0)
 		return virsh_error("Failed to detach interface"), virsh_error("%s", not_running);
 	if (later)
-		words_add(&w, mac);
+		words_text(&w, mac);
 	else if (!nic)
 		virsh_error("No interface found whose type is %s", type);
 	else if (!mac && count > 1)

@@ -81,16 +81,17 @@ static int take_bare(struct virsh *v, const char *word)
 
 static int lacking(const struct virsh *v)
 {
+	int result = 0;
 	for (int i = 0; i < VIRSH_OPTIONS_MAX && v->command->options[i].name; i++) {
 		const struct virsh_option *o = &v->command->options[i];
 		bool needed = o->kind == V_NEED || o->kind == V_NEED_INT || o->kind == V_WORDS;
 		if (v->values[i] || !needed)
 			continue;
-		return virsh_error(o->kind != V_NEED_INT ? "command '%s' requires <%s> option"
-							 : "command '%s' requires --%s option",
+		result = virsh_error(o->kind != V_NEED_INT ? "command '%s' requires <%s> option"
+							   : "command '%s' requires --%s option",
 			v->command->name, o->name);
 	}
-	return 0;
+	return result;
 }
 
 static int no_command(const char *name)

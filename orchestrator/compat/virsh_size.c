@@ -48,6 +48,8 @@ static int run_setmem(struct virsh *v)
 	const char *most = is_live(v, &f) ? "current_max_memory" : "max_memory";
 	if (bytes > (uint64_t)json_get_int(info, most, 0))
 		return virsh_error("invalid argument: cannot set memory higher than max memory");
+	if (!bytes)
+		return virsh_error("memory in virDomainSetMemoryFlags must not be zero");
 	if (bytes <
 		LEAST_MEMORY) /* libvirt takes it, and the guest is dead: KiB were MiB in a head */
 		return virsh_error("invalid argument: %" PRIu64

@@ -85,7 +85,10 @@ static int named(const struct virsh *v, struct found *f, struct words *w)
 	if (!name && !virsh_flag(v, "current"))
 		return virsh_error("--snapshotname or --current is required");
 	words_add(w, f->name);
-	words_add(w, name ? name : "--current");
+	if (name)
+		words_text(w, name);
+	else
+		words_add(w, "--current");
 	return 0;
 }
 

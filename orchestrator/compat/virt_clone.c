@@ -114,6 +114,9 @@ static int choose_name(struct asked *a)
 	if (a->name && str_eq(a->name, a->original))
 		return fail(
 			"Invalid name for new guest: '%s' is the guest that is cloned.", a->name);
+	struct err err = ERR_INIT;
+	if (a->name && name_check(a->name, "Invalid name for new guest", &err) < 0)
+		return fail_for(&err);
 	if (a->name && !a->replace && exists(a->name))
 		return fail(
 			"Invalid name for new guest: Guest name '%s' is already in use.", a->name);
@@ -122,22 +125,46 @@ static int choose_name(struct asked *a)
 	return a->name ? 0 : fail("there are too many clones of '%s'", a->original);
 }
 
-/* Ends and forgets it. Its disks stay, and where they are is told. */
-static int remove_old(const char *name)
+static int not_removed(const char *name, const struct err *err)
+{
+	_cleanup_free_ char *why = tool_reason(err);
+	return fail("Could not remove old vm '%s': %s", name, why);
+}
+
+static int rename_guest(const char *from, const char *to, struct err *err)
+{
+	return verb_ask("domrename", (const char *const[]){from, to, NULL}, NULL, err);
+}
+
+/* Ends it, and gives it another name, `*aside`, until the clone is there; it stays NULL if there is none. */
+static int set_aside(const char *name, char **aside)
 {
 	struct err err = ERR_INIT;
-	_cleanup_json_ json_t *answer = NULL, *state = NULL;
-	size_t i;
-	json_t *path;
+	_cleanup_json_ json_t *state = NULL;
+	_cleanup_free_ char *other = str_fmt("replaced-%d", (int)getpid());
 	if (compat_ask("domstate", name, &state, &err) < 0)
-		return 0; /* there is none */
+		return 0;
 	if ((!str_eq(compat_state(json_get_str(state, "state", "")), "shut off") &&
 		    compat_ask("destroy", name, NULL, &err) < 0) ||
-		compat_ask("undefine", name, &answer, &err) < 0) {
-		_cleanup_free_ char *why = tool_reason(&err);
-		return fail("Could not remove old vm '%s': %s", name, why);
-	}
-	json_array_foreach (json_object_get(answer, "kept"), i, path)
+		rename_guest(name, other, &err) < 0)
+		return not_removed(name, &err);
+	*aside = TAKE(other);
+	return 0;
+}
+
+/* Its disks stay, and where they are is told. */
+static int remove_old(const char *name, const char *aside)
+{
+	struct err err = ERR_INIT;
+	_cleanup_json_ json_t *answer = NULL, *disks = NULL;
+	size_t i;
+	json_t *path;
+	if (compat_ask("domblklist", aside, &disks, &err) < 0 ||
+		compat_ask("undefine", aside, &answer, &err) < 0)
+		return not_removed(name, &err);
+	_cleanup_json_ json_t *kept = storage_users_own(disks);
+	json_array_extend(kept, json_object_get(answer, "kept"));
+	json_array_foreach (kept, i, path)
 		fprintf(stderr, "kept: %s\n", json_string_value(path));
 	return 0;
 }
@@ -271,10 +298,17 @@ static int make_clone(const struct asked *a)
 	words_option(&w, "uuid", a->uuid);
 	words_add(&w, a->original);
 	words_add(&w, a->name);
-	if (a->replace && remove_old(a->name) < 0)
+	_cleanup_free_ char *aside = NULL;
+	if (a->replace && set_aside(a->name, &aside) < 0)
 		return -1;
-	if (words_ask(&w, "clone", NULL, &err) < 0)
+	if (words_ask(&w, "clone", NULL, &err) < 0) {
+		struct err none = ERR_INIT;
+		if (aside)
+			rename_guest(aside, a->name, &none);
 		return fail_for(&err);
+	}
+	if (aside && remove_old(a->name, aside) < 0)
+		return -1;
 	if (!a->quiet)
 		tell_made(a);
 	return 0;
@@ -286,10 +320,10 @@ static char *absolute(const char *path)
 	return here ? str_fmt("%s/%s", here, path) : xstrdup(path);
 }
 
-/* What the clone would be; nothing is made. */
-static int print_clone(const struct asked *a, const struct definition *d)
+/* What it would be, or NULL. */
+static struct definition *clone_of(
+	const struct asked *a, const struct definition *d, struct err *err)
 {
-	struct err err = ERR_INIT;
 	_cleanup_json_ json_t *json = definition_to_json(d);
 	size_t file = 0;
 	definition_make_another(json, a->name);
@@ -298,7 +332,7 @@ static int print_clone(const struct asked *a, const struct definition *d)
 	for (size_t i = 0; i < a->macs.count; i++)
 		json_object_set_new(json_array_get(json_object_get(json, "interfaces"), i), "mac",
 			json_string(a->macs.list[i]));
-	_cleanup_definition_ struct definition *clone = definition_from_json(json, &err);
+	struct definition *clone = definition_from_json(json, err);
 	for (size_t i = 0; clone && i < clone->disk_count; i++) {
 		struct disk_def *disk = &clone->disks[i];
 		if (!is_copied(a, &d->disks[i]) || file == a->files.count)
@@ -308,7 +342,16 @@ static int print_clone(const struct asked *a, const struct definition *d)
 		disk->source = DISK_PATH;
 		disk->format = d->disks[i].format;
 	}
-	_cleanup_free_ char *xml = clone ? libvirt_domain_xml(clone, &err) : NULL;
+	for (size_t i = 0; clone && i < clone->nic_count; i++)
+		if (!clone->nics[i].mac[0])
+			mac_new(clone->nics[i].mac);
+	return clone;
+}
+
+static int print_clone(const struct definition *clone)
+{
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *xml = libvirt_domain_xml(clone, &err);
 	return xml ? (fputs(xml, stdout), 0) : fail_for(&err);
 }
 
@@ -333,7 +376,11 @@ static int run(struct asked *a)
 	a->original = d->name;
 	if (choose_name(a) < 0 || choose_files(a, d) < 0)
 		return -1;
-	return a->print_xml ? print_clone(a, d) : make_clone(a);
+	/* also where it is not printed: what was mistyped is found before anything is replaced */
+	_cleanup_definition_ struct definition *clone = clone_of(a, d, &err);
+	if (!clone)
+		return fail_for(&err);
+	return a->print_xml ? print_clone(clone) : make_clone(a);
 }
 
 /* ---- options ------------------------------------------------------------------------------------------------ */

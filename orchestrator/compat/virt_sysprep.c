@@ -112,7 +112,7 @@ struct asked {
 
 static int fail(const struct asked *a, const struct err *err)
 {
-	if (a->guest && err->kind == ERR_NOT_FOUND)
+	if (a->guest && tool_lacks_guest(a->guest, err))
 		tool_fail_guest("virt-sysprep: error: libguestfs error: ", a->guest, err);
 	else
 		tool_fail_for(error, err);
@@ -299,6 +299,8 @@ static int take_option(int letter, int which, struct asked *a, char **argv)
 		a->uri = optarg;
 		break;
 	case 'd':
+		if (a->guest)
+			return tool_fail(error, "--domain option can only be given once"), 1;
 		a->guest = optarg;
 		break;
 	case 'F':

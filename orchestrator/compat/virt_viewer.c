@@ -78,8 +78,7 @@ int virt_viewer_main(int argc, char **argv)
 			argc == optind ? "which guest?" : "one guest at a time");
 		return 1;
 	}
-	words_add(&w, "--");
-	words_add(&w, argv[optind]);
+	words_text(&w, argv[optind]);
 	if (tool_connect(uri, &err) == 0 &&
 		verb_call("viewer", (const char *const *)w.list, &err) >= 0)
 		return compat_end(0);

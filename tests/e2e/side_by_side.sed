@@ -24,5 +24,7 @@ s/^1| [0-9-]\{10\} [0-9:]\{8\} /1| EXPIRES /
 # figures of a guest's memory and disks, each its own: the keys must be the same
 s/^\(1|[a-z_]*\) [0-9][0-9]*\$$/\1 N/
 s/^\(1|vd[a-z] [a-z_]*_total_times\) [0-9]*\$$/\1 N/
+s/^\(1| total duration of .*:\) *[0-9]*\$$/\1 N/
+s/^\(1| number of .*:\) *[0-9]*\$$/\1 N/
 # at which terminal QEMU has the console
 s,^1|/dev/pts/[0-9]*\$$,1|TERMINAL,

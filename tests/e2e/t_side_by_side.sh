@@ -226,7 +226,7 @@ same virsh
 same virsh -q
 input=/dev/null
 for command in 'snapshot-info a x' 'snapshot-info a --current' 'snapshot-revert a x' 'snapshot-delete a x' 'snapshot-current a' \
-	'domblkstat a vdz' 'domifstat a nosuch' 'blockresize a vdz 2M' 'attach-interface a bogus default' 'save nosuch x' \
+	'domblkstat a vdz' 'domblkstat a vda --human' 'domif-getlink a nosuch' 'domif-setlink a nosuch up' 'domifstat a nosuch' 'blockresize a vdz 2M' 'attach-interface a bogus default' 'save nosuch x' \
 	'managedsave-remove a' 'restore /nonexistent'; do
 	# shellcheck disable=SC2086
 	same virsh $command
@@ -245,6 +245,14 @@ same virsh setvcpus a 2 --maximum
 same virsh setvcpus a
 same virsh setmem a 1G
 same virsh setmem a 1Q
+same virsh setmem a 0
+same virsh setmem a 32M --config --current
+same virsh setvcpus a 1 --live --current
+same virsh domid ''
+same virsh net-info ''
+same virsh net-update
+same virsh net-list --uuid --name
+same virsh net-dhcp-leases default nosuch
 same virsh setmem a
 same virsh setmaxmem a 128M
 same virsh shutdown a --mode bogus
@@ -302,7 +310,7 @@ same virsh domblkinfo a vda
 same virsh vcpucount a
 same virsh vcpucount a --live
 same virsh vcpuinfo a
-for command in suspend resume reboot reset shutdown destroy domifaddr dommemstat console; do
+for command in suspend resume reboot reset shutdown destroy domifaddr dommemstat console domtime cpu-stats domjobinfo; do
 	same virsh $command a
 done
 same virsh setvcpus a 1

@@ -26,6 +26,12 @@ mistake "unexpected data 'extra'" virsh list extra
 mistake "option --all already seen" virsh list --all --all
 mistake "command 'start' requires <domain> option" virsh start
 mistake "command 'setmem' requires --size option" virsh setmem a
+answers 1 virsh setvcpus a --conf <<'E'
+2|error: command 'setvcpus' doesn't support option --conf$
+2|error: did you mean --config?$
+E
+mistake "option '-l' is not there: no log is written; \`roost events\` tells what happens" virsh -l /tmp/x list
+mistake "Invalid string 'ab' for escape sequence" virsh -e ab list
 answers 1 virsh -c foo:///x list <<'E'
 2|error: failed to connect to the hypervisor$
 2|error: no connection driver available for foo:///x$
@@ -96,6 +102,14 @@ $
 2|error: Requested operation is not valid: domain is not running$
 E
 refuses "The domain is not running" virsh console vm01
+check_match "how long it took" '^\(Time: [0-9]+\.[0-9]{3} ms\)$' "$(virsh -t domid vm01)"
+
+say "what is typed is no option of roost's"
+refuses "guest '--json': the name may not begin with '-'; names are letters, digits, '.', '_' and '-', and begin with a letter or digit" \
+	virsh domrename vm01 -- --json
+refuses "failed to get domain '--state'" virsh domstats -- --state
+echo 'Domain description updated successfully$' | answers 0 virsh desc vm01 -- --json
+echo '--json$' | answers 0 virsh desc vm01
 answers 0 virsh vcpucount vm01 <<'E'
 maximum      config         2$
 current      config         1$

@@ -139,6 +139,16 @@ check_eq "replaced" 0 $both_status
 [ "$(roost domuuid inside2)" != "$old" ] || fail "it is the old one"
 kept=$(sed -n 's/^kept: //p' stderr)
 [ -f "$kept" ] || fail "the old one's disk '$kept' is gone"
+both virt-clone -o vm01 -n old --file old.raw
+old=$(roost domuuid old)
+refused "interfaces[0].mac: 'zz' is not a MAC address; leave it out and one is made, or write 52:54:00:XX:XX:XX" \
+	-o vm01 -n old --auto-clone --replace --mac zz
+refused "cannot make 'kept.raw': File exists" -o vm01 -n old --file kept.raw --replace
+check_eq "what could not be replaced is still there" "$old" "$(roost domuuid old)"
+both virt-clone -o vm01 -n old --file new.raw --replace
+check_eq "now it is" "$TMPDIR/new.raw kept: $TMPDIR/old.raw 0" "$(source_of old 0) $errors $both_status"
+refused "Invalid name for new guest 'a/b': the name may not contain '/'; names are letters, digits, '.', '_' and '-', and begin with a letter or digit" \
+	-o vm01 -n a/b --auto-clone
 printf 'name: mixed\ndisks: [{size: 8M}, {path: %s/kept.raw, format: raw}]\ninterfaces: []\n' "$TMPDIR" >mixed.yaml
 roost define mixed.yaml
 both virt-clone -o mixed --auto-clone
@@ -152,6 +162,8 @@ check_match "its identity" "52:54:00:00:00:09" "$out"
 check_match "its identity" "<uuid>$uuid</uuid>" "$out"
 check_status 3 roost domstate paper
 [ ! -e paper.raw ] || fail "its file was made"
+both virt-clone -o vm01 -n paper --file paper.raw --print-xml
+check_match "a MAC address" "<mac address='52:54:00:[0-9a-f:]{8}'/>" "$out"
 
 say "one that runs, and one that ends"
 cp "$GUESTS/pico.raw" screen.raw

@@ -37,6 +37,10 @@ printf 'name: third\ndisks: [{path: third.raw, format: raw}]\ninterfaces: []\n' 
 roost define third.yaml
 
 say "what is asked for"
+both virt-sysprep -d third --root-password file:/nonexistent
+check_match "of a file, not of the guest" "^virt-sysprep: error: .*/nonexistent.*No such file or directory" "$errors"
+both virt-sysprep -d third -d nosuch
+check_eq "one guest" "virt-sysprep: error: --domain option can only be given once" "$errors"
 both virt-sysprep -d nosuch
 check_match "no such guest" "virt-sysprep: error: libguestfs error: no libvirt domain called ‘nosuch’" "$errors"
 both virt-sysprep

@@ -76,6 +76,8 @@ static void nearest(void **state)
 	assert_string_equal(str_nearest("memroy", keys), "memory");
 	assert_string_equal(str_nearest("vcpu", keys), "vcpus");
 	assert_null(str_nearest("zebra", keys));
+	static const char *const options[] = {"count", "config", NULL};
+	assert_string_equal(str_nearest("conf", options), "config"); /* cut short */
 }
 
 static int scratch(char path[64])
