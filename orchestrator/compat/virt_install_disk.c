@@ -51,6 +51,32 @@ static char *absolute(const char *path)
 	return real ? real : here ? str_fmt("%s/%s", here, path) : xstrdup(path);
 }
 
+/* The guest that writes to that file; NULL: none. Freed by the caller. */
+static char *user_of(const char *path)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_names_ char **names = NULL;
+	if (guests_names(&names, NULL, &ignored) < 0)
+		return NULL;
+	for (char **n = names; *n; n++) {
+		_cleanup_definition_ struct definition *d = record_read(*n, &ignored);
+		for (size_t i = 0; d && i < d->disk_count; i++)
+			if (d->disks[i].source == DISK_PATH && !d->disks[i].readonly &&
+				str_eq(d->disks[i].path, path))
+				return xstrdup(*n);
+	}
+	return NULL;
+}
+
+/* It was kept by undefine, or virt-install was killed before there was a guest: nobody else would tell of it. */
+static void tell_left(const struct install_ask *a, const char *path)
+{
+	_cleanup_free_ char *user = user_of(path);
+	if (!user)
+		warn(a, "Disk %s is there already and no guest has it: it is left alone, and another is made. `--disk path=%s` takes it, `rm` frees its room.",
+			path, path);
+}
+
 /* NAME.qcow2, or NAME-1.qcow2 and so on. */
 static char *new_path(const struct install_ask *a, const char *suffix, struct err *err)
 {
@@ -64,8 +90,11 @@ static char *new_path(const struct install_ask *a, const char *suffix, struct er
 		bool planned = false;
 		for (size_t i = 0; i < a->made_count; i++)
 			planned = planned || str_eq(a->made[i].path, path);
-		if (!planned && access(path, F_OK) < 0)
+		if (planned)
+			continue;
+		if (access(path, F_OK) < 0)
 			return TAKE(path);
+		tell_left(a, path);
 	}
 	if (folder)
 		err_set(err, ERR_REFUSED, "'%s' is full of disks of that name", folder);
@@ -95,24 +124,14 @@ static int check_backing(const char *path, const json_t *look, struct err *err)
 /* Told all the same where it is not to stop it. */
 static int check_users(const struct install_ask *a, const char *path, struct err *err)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_names_ char **names = NULL;
-	if (guests_names(&names, NULL, &ignored) < 0)
+	_cleanup_free_ char *user = user_of(path);
+	if (!user)
 		return 0;
-	for (char **n = names; *n; n++) {
-		_cleanup_definition_ struct definition *d = record_read(*n, &ignored);
-		for (size_t i = 0; d && i < d->disk_count; i++) {
-			if (d->disks[i].source != DISK_PATH || d->disks[i].readonly ||
-				!str_eq(d->disks[i].path, path))
-				continue;
-			if (a->check_use)
-				return err_set(err, ERR_BUSY,
-					"Disk %s is already in use by other guests ['%s']. (Use --check path_in_use=off or --check all=off to override)",
-					path, *n);
-			warn(a, "Disk %s is already in use by other guests ['%s'].", path, *n);
-			return 0;
-		}
-	}
+	if (a->check_use)
+		return err_set(err, ERR_BUSY,
+			"Disk %s is already in use by other guests ['%s']. (Use --check path_in_use=off or --check all=off to override)",
+			path, user);
+	warn(a, "Disk %s is already in use by other guests ['%s'].", path, user);
 	return 0;
 }
 

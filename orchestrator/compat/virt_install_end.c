@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "orchestrator/failpoint.h"
 #include "orchestrator/installing.h"
 #include "orchestrator/network.h"
 #include "orchestrator/paths.h"
@@ -147,6 +148,7 @@ static int create(struct install_ask *a, struct err *err)
 		return err_set(err, ERR_REFUSED, "Guest name '%s' is already in use.", a->name);
 	if (check_networks(a, err) < 0 || disks_make(a, err) < 0)
 		return -1;
+	failpoint("virt-install-disks");
 	_cleanup_definition_ struct definition *d = ask_definition(a, true, err);
 	tell(a, "\r%-60s|    0 B  00:00     \n", "Creating domain...");
 	if (!d || installing_define(d, err) < 0)

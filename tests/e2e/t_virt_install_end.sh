@@ -158,3 +158,28 @@ for word in 'qemu64,\+x2apic' 'maxcpus=3' '"e1000".*"mac": ?"52:54:00:11:22:33"'
 	check_match "QEMU's $word" "$word" "$argv"
 done
 check_no_match "and not" 'virtio-rng' "$argv"
+
+say "killed when it has made the disk: the next one tells of it"
+failing=$TOP/build/fail/bin/roost
+[ -x "$failing" ] || {
+	echo "not tried for want of build/fail: kill -9 in between"
+	exit 0
+}
+mkdir "$TMPDIR/failing"
+ln -s "$failing" "$TMPDIR/failing/virt-install"
+die_at virt-install-disks
+status=0
+"$TMPDIR/failing/virt-install" --name half --memory 32 --network none --disk size=0.004 --import --noreboot \
+	>/dev/null 2>&1 || status=$?
+has_died virt-install-disks
+check_eq "it was killed" 137 $status
+check_status 3 roost domstate half
+qemu-img check -q "$TMPDIR/images/half.qcow2"
+vi --name half --disk size=0.004 --import --noreboot --graphics none
+check_match "told" "^WARNING  Disk $TMPDIR/images/half.qcow2 is there already and no guest has it: it is left alone" \
+	"$(cat "$TMPDIR/err")"
+check_eq "another" "$TMPDIR/images/half-1.qcow2" "$(roost dominfo half --json | jq -r '.disks[0].path')"
+roost undefine half >/dev/null
+vi --name half --disk "path=$TMPDIR/images/half.qcow2" --import --noreboot --graphics none
+check_eq "or that one" "" "$(cat "$TMPDIR/err")"
+roost undefine half >/dev/null
