@@ -8,6 +8,9 @@
 #include "orchestrator/definition.h"
 #include "orchestrator/definition_keys.h"
 
+/* Of a network and of an interface: what IPv4 needs, and the most that a tap takes (Linux's 65535, without the Ethernet header). */
+enum { MTU_MIN = 576, MTU_MAX = 65521 };
+
 /* One text: definition_text.c. */
 int check_name(const char *text, const struct node *n, struct err *err);
 int check_title(const char *text, const struct node *n, struct err *err);

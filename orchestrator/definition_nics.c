@@ -245,7 +245,7 @@ static const struct key nic_rows[] = {
 		.doc = "it may use no IPv6 address but the issued one (breaks privacy addresses)"},
 	{"queues", KEY_NUMBER, KEY_SPARSE, AT(queues), .min = 1, .max = QUEUES_MAX,
 		.doc = "how many vCPUs may send at the same time (virtio)"},
-	{"mtu", KEY_NUMBER, KEY_SPARSE, AT(mtu), .min = 576, .max = 65535,
+	{"mtu", KEY_NUMBER, KEY_SPARSE, AT(mtu), .min = MTU_MIN, .max = MTU_MAX,
 		.doc = "the largest packet, in bytes; default the network's"},
 	{"link", KEY_OWN, .read = read_link, .write = write_link, .there = is_down,
 		.doc = "`down`: its cable is not plugged in"},

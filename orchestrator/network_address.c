@@ -125,7 +125,7 @@ static int make_file(const struct asking *a, struct err *err)
 	static const char aside[] = ".new"; /* nobody else's, for we have the lock */
 	_cleanup_json_ json_t *o = new_file(a);
 	if (json_file_write(a->dir, aside, o, true, err) < 0)
-		return -1;
+		return err_prefix(err, "cannot issue %s", a->out.v4);
 	int result = linkat(a->dir, aside, a->dir, a->out.v4, 0), why = errno;
 	unlinkat(a->dir, aside, 0);
 	errno = why;

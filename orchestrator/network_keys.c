@@ -280,7 +280,7 @@ static const struct key network_rows[] = {
 		.aux = offsetof(struct network, dns_server_count), .max = NETWORK_DNS_SERVERS_MAX,
 		.item = &dns_server_item, .size = sizeof(((struct network *)0)->dns_servers[0]),
 		.doc = "who is asked for other names; default: whom the host asks"},
-	{"mtu", KEY_NUMBER, KEY_SPARSE, AT(mtu), .min = 576, .max = 65535,
+	{"mtu", KEY_NUMBER, KEY_SPARSE, AT(mtu), .min = MTU_MIN, .max = MTU_MAX,
 		.doc = "the largest packet; default 1500"},
 	{"autostart", KEY_BOOL, AT(autostart), .doc = "started by `roost boot`"},
 };

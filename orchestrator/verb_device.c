@@ -292,7 +292,7 @@ static int set_number(json_t *o, const struct cli *cli, const char *key, struct 
 	if (!text)
 		return 0;
 	_cleanup_free_ char *option = str_fmt("--%s", key);
-	if (str_parse_u64(text, 1, 65535, option, &number, err) < 0)
+	if (str_parse_u64(text, 1, UINT32_MAX, option, &number, err) < 0)
 		return -1;
 	json_object_set_new(o, key, json_integer((json_int_t)number));
 	return 0;

@@ -8,6 +8,7 @@
 #include "orchestrator/look_net.h"
 #include "orchestrator/network_call.h"
 #include "orchestrator/network_leases.h"
+#include "orchestrator/publish.h"
 
 /* ---- domifaddr ------------------------------------------------------------------------------------ */
 
@@ -132,7 +133,8 @@ static void print_address(const json_t *row)
 {
 	const char *address = json_get_str(row, "address", "");
 	if (json_object_get(row, "port"))
-		printf("%s:%lld->%lld\n", address, (long long)json_get_int(row, "port", 0),
+		printf("%s->%lld\n",
+			publish_host_text(address, (unsigned)json_get_int(row, "port", 0)),
 			(long long)json_get_int(row, "guest_port", 0));
 	else
 		printf("%s/%lld\n", address, (long long)json_get_int(row, "prefix", 0));

@@ -41,6 +41,9 @@ printf 'name: lab\nmode: isolatet\n' >bad.yaml
 check_status 2 roost net-define bad.yaml
 check_match "its line" "bad.yaml:2: mode: 'isolatet' is unknown" "$out"
 check_match "its hint" "did you mean 'isolated'" "$out"
+printf 'name: lab\nmtu: 65535\n' >bad.yaml
+check_status 2 roost net-define bad.yaml
+check_match "what a tap takes" "65535 is not between 576 and 65521" "$out"
 printf 'name: lab\naddress: 192.168.122.9/16\n' >bad.yaml
 check_status 5 roost net-define bad.yaml
 check_match "why" "the network 'default' has a part of" "$out"

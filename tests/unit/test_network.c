@@ -81,6 +81,7 @@ static void what_is_refused(void **state)
 	bad("name: lab\nbridge: a/b\n", "not the name of a bridge");
 	bad("name: lab\ndns_servers: [nowhere]\n", "'nowhere' is not an address");
 	bad("name: lab\ndomain: a..b\n", "not a domain");
+	bad("name: lab\nmtu: 65522\n", "mtu: 65522 is not between 576 and 65521");
 	bad("name: lab\nmtu: 1000\naddress6: \"fd00::1/64\"\n", "IPv6 needs 1280");
 }
 
