@@ -142,6 +142,11 @@ static json_t *dump_address(const void *base)
 	return nic->address_fixed ? json_string(nic->address) : NULL;
 }
 
+static int check_network_name(const char *text, const struct node *n, struct err *err)
+{
+	return name_check(text, "network", err) < 0 ? node_locate(n, err) : 0;
+}
+
 static int check_bridge(const char *text, const struct node *n, struct err *err)
 {
 	if (strlen(text) < IFNAMSIZ && !strpbrk(text, "/: \t\n") && !str_eq(text, ".") &&
@@ -220,7 +225,7 @@ static const struct keys user_net_keys = {user_net_rows, ARRAY_SIZE(user_net_row
 static const struct key nic_rows[] = {
 	{"user", KEY_MAP, KEY_BARE, .keys = &user_net_keys, .there = is_user,
 		.doc = "QEMU's own user networking: no privilege, reached by forwarded ports"},
-	{"network", KEY_CHARS, KEY_CASE, AT(network), .max = 63, .check = check_name,
+	{"network", KEY_CHARS, KEY_CASE, AT(network), .max = 63, .check = check_network_name,
 		.there = is_network,
 		.doc = "a network of roost's, `default` for one: `roost net-list --all`"},
 	{"bridge", KEY_CHARS, KEY_CASE, AT(network), .max = 63, .check = check_bridge,
