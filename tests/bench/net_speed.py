@@ -44,15 +44,13 @@ def speed(address):
     return got / took / 1e6
 
 
+# the guest would ask for a lease on what is plugged, and take the address away again: this folder says that it has been done
+inside("mkdir /run/dhcp.eth1")
 keeper = Holder(SOCKET)
 keeper.call(
     "roost-attach-interface", fds=[bare_tap()], interface={"bridge": "bare0", "mac": "52:54:00:99:00:02", "model": "virtio"}, port=0, forwards=[]
 )
-# under another name: the guest asks for a lease on an eth1, and would take the address away again
-inside(
-    "until ip link show eth1; do usleep 50000; done; ip link set eth1 down; ip link set eth1 name bare &&"
-    " ip addr flush dev bare && ip addr add 10.99.0.2/24 dev bare && ip link set bare up"
-)
+inside("until ip addr add 10.99.0.2/24 dev eth1; do usleep 50000; done; ip link set eth1 up")
 # busybox's httpd sends a file by sendfile(): the guest's own share of the time stays small under TCG
 inside("mkdir /run/www && dd if=/dev/zero of=/run/www/zeros bs=1M count=%d && httpd -p 8000 -h /run/www" % MIB)
 speeds = {ADDRESS: [], "10.99.0.2": []}
