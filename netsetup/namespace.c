@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -86,5 +87,51 @@ int namespace_of_tap(int tap, struct err *err)
 		return err_errno(err, "cannot enter the user namespace of a tap");
 	if (setns(net, CLONE_NEWNET) < 0)
 		return err_errno(err, "cannot enter the network namespace of a tap");
+	return 0;
+}
+
+/* ---- steering ------------------------------------------------------------------------------------- */
+
+/* A sysfs shows the interfaces of the namespace that it was mounted in: this one is of here, and mounted nowhere. */
+static int open_sysfs(struct err *err)
+{
+	_cleanup_close_ int fs = fsopen("sysfs", FSOPEN_CLOEXEC);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return err_errno(err, "cannot open the namespace's sysfs");
+	int fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	return fd < 0 ? err_errno(err, "cannot mount the namespace's sysfs") : fd;
+}
+
+/* As the kernel reads a bitmap: groups of 32 bits, the highest first. */
+static void add_mask(struct buf *text, const cpu_set_t *cpus)
+{
+	bool begun = false;
+	for (size_t group = CPU_SETSIZE / 32; group-- > 0;) {
+		uint32_t bits = 0;
+		for (size_t i = 0; i < 32; i++)
+			if (CPU_ISSET(group * 32 + i, cpus))
+				bits |= UINT32_C(1) << i;
+		if (begun || bits)
+			buf_fmt(text, begun ? ",%08x" : "%x", bits);
+		begun = begun || bits;
+	}
+}
+
+int namespace_steer(const char *interface, struct err *err)
+{
+	_cleanup_buf_ struct buf mask = {0};
+	_cleanup_free_ char *path = str_fmt("class/net/%s/queues/rx-0/rps_cpus", interface);
+	cpu_set_t cpus;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+		return err_errno(err, "cannot tell which CPUs are free to use");
+	if (CPU_COUNT(&cpus) == 1)
+		return 0;
+	_cleanup_close_ int sysfs = open_sysfs(err);
+	if (sysfs < 0)
+		return -1;
+	add_mask(&mask, &cpus);
+	_cleanup_close_ int fd = openat(sysfs, path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, mask.data, mask.len) < 0)
+		return err_errno(err, "cannot write '%s' to '%s' of sysfs", mask.data, path);
 	return 0;
 }

@@ -18,4 +18,11 @@ int namespace_of_tap(int tap, struct err *err);
 /* Writes a setting of this namespace, "net/ipv4/ip_forward"; one that this kernel does not have is success. */
 int namespace_set(const char *setting, const char *value, struct err *err);
 
+/*
+ * What `interface` of this namespace receives is worked on by all CPUs that this process may use (receive packet
+ * steering: Documentation/networking/scaling.rst of Linux): else all is done by the one CPU that brings a guest's frames,
+ * within a write of QEMU's, while its guest waits. An error where the kernel has no such thing, or shows no sysfs.
+ */
+int namespace_steer(const char *interface, struct err *err);
+
 #endif

@@ -173,6 +173,15 @@ static int open_sender(const struct uplink *u, const struct prefix *from, struct
 	return TAKE_FD(fd);
 }
 
+/* Only an address of this host's own can be bound: what is sent to one of those passes on to nowhere. */
+static bool is_own(const struct prefix *address)
+{
+	struct sockaddr_storage to;
+	socklen_t len = socket_address(&to, address, 0);
+	_cleanup_close_ int fd = socket(address->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && bind(fd, (struct sockaddr *)&to, len) == 0;
+}
+
 /* Where a packet to the world goes: an address that nobody has (RFC 5737, RFC 3849), by the default route. */
 static bool proof_target(const struct uplink *u, int family, struct prefix *out)
 {
@@ -190,6 +199,8 @@ static bool proof_target(const struct uplink *u, int family, struct prefix *out)
 	if (!u->ways.leads && u->ways.somewhere.family) {
 		*out = net_of(u->ways.somewhere);
 		out->address[3]++;
+		if (is_own(out))
+			out->address[3]++;
 	}
 	return u->ways.leads || u->ways.somewhere.family;
 }

@@ -62,6 +62,8 @@ static int set_all(const struct holder *h, struct err *err)
 {
 	const char *routes = h->way->interface ? "1" : "0";
 	struct err ignored = ERR_INIT;
+	/* one CPU does it all where this cannot be had */
+	namespace_steer(HOLDER_BRIDGE, &ignored);
 	/* not in every kernel a namespace's own; the guards do without */
 	namespace_set("net/bridge/bridge-nf-call-iptables", "0", &ignored);
 	namespace_set("net/bridge/bridge-nf-call-ip6tables", "0", &ignored);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "netsetup/guard.h"
+#include "netsetup/namespace.h"
 #include "netsetup/netlink.h"
 #include "netsetup/tap.h"
 #include "tests/unit/lacking.h"
@@ -481,6 +483,31 @@ static void refuses_what_is_there(void **state)
 	clear(&s);
 }
 
+static void steers_what_the_bridge_receives(void **state)
+{
+	(void)state;
+	struct set s = begun(false, false);
+	struct err err = ERR_INIT;
+	char said[64] = "";
+	cpu_set_t cpus;
+	if (namespace_steer("br0", &err) < 0)
+		fail_msg("%s", err.message);
+	FILE *out = popen(
+		"unshare --mount sh -c 'mount -t sysfs none /sys && cat /sys/class/net/br0/queues/rx-0/rps_cpus'",
+		"r");
+	assert_non_null(out);
+	assert_non_null(fgets(said, sizeof(said), out));
+	pclose(out);
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	int steered = 0;
+	for (const char *digit = said; *digit; digit++)
+		if (*digit != ',' && *digit != '\n')
+			steered += __builtin_popcountl(strtoul((char[]){*digit, 0}, NULL, 16));
+	assert_int_equal(steered, CPU_COUNT(&cpus) > 1 ? CPU_COUNT(&cpus) : 0);
+	assert_int_equal(namespace_steer("no-such", &err), CPU_COUNT(&cpus) > 1 ? -1 : 0);
+	clear(&s);
+}
+
 static bool take_one(const struct neighbour *found, void *context)
 {
 	*(struct neighbour *)context = *found;
@@ -541,7 +568,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(reads_addresses),
 		cmocka_unit_test(guards_frames), cmocka_unit_test(keeps_to_issued_ipv6),
 		cmocka_unit_test(learns_on_a_foreign_bridge), cmocka_unit_test(isolates),
-		cmocka_unit_test(refuses_what_is_there), cmocka_unit_test(finds_neighbours),
-		cmocka_unit_test(reads_routes)};
+		cmocka_unit_test(refuses_what_is_there),
+		cmocka_unit_test(steers_what_the_bridge_receives),
+		cmocka_unit_test(finds_neighbours), cmocka_unit_test(reads_routes)};
 	return cmocka_run_group_tests(tests, go_alone, NULL);
 }
