@@ -44,8 +44,8 @@ def speed(address):
     return got / took / 1e6
 
 
-# the guest would ask for a lease on what is plugged, and take the address away again: this folder says that it has been done
-inside("mkdir /run/dhcp.eth1")
+# the guest would ask for a lease on what is plugged, and take the bare tap's address away again
+inside("kill $(pidof uevent); while [ -e /sys/class/net/eth1 ]; do usleep 50000; done; kill $(cat /run/dhcp.eth1/pid) || true")
 keeper = Holder(SOCKET)
 keeper.call(
     "roost-attach-interface", fds=[bare_tap()], interface={"bridge": "bare0", "mac": "52:54:00:99:00:02", "model": "virtio"}, port=0, forwards=[]
