@@ -247,6 +247,18 @@ for name in one other; do
 	roost net-undefine $name >/dev/null
 done
 
+say "the only way that the host has is its own first address's"
+if ip link add d9 type veth peer d8 2>/dev/null; then # root
+	ip addr add 10.99.0.1/24 dev d9
+	ip link set d9 up && ip link set d8 up
+	echo "name: one" | roost net-define - >/dev/null
+	roost net-start one >/dev/null 2>&1
+	check_json "the path is proven" '.uplink.works and (.uplink | has("problem") | not)' "$(roost net-info one --json)"
+	roost net-destroy one >/dev/null
+	roost net-undefine one >/dev/null
+	ip link del d9
+fi
+
 say "killed between record and addresses"
 # shellcheck disable=SC2046 # several words are meant
 kill_and_wait TERM $(roostd_pids)
