@@ -21,13 +21,15 @@ PR_SET_PTRACER = 0x59616D61
 ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
 
 BROADCAST = b"\xff" * 6
+# how much longer it may take here until what must come has come
+PATIENCE = int(os.environ.get("E2E_PATIENCE", "1"))
 HEADER = bytes(10)  # struct virtio_net_hdr
 
 
 class Holder:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(5)
+        self.socket.settimeout(5 * PATIENCE)
         self.socket.connect(path)
         self.buffer = b""
         self.fds = []
@@ -131,7 +133,7 @@ class Guest:
 
         if address not in self.macs:
             self.arp(1, bytes(6), address, BROADCAST)
-            self.macs[address] = self.next(told)
+            self.macs[address] = self.next(told, 1.0 * PATIENCE)
         return self.macs[address]
 
     def udp(self, mac, source, target, source_port, target_port, data):
@@ -153,7 +155,7 @@ class Guest:
 
     # ---- what guests do
 
-    def reaches(self, other, seconds=0.2):
+    def reaches(self, other, seconds=0.2 * PATIENCE):
         """By MAC, as one that has talked with it before: nothing but the bridge and the guards is asked."""
         for one, two, text in ((self, other, b"ping"), (other, self, b"pong")):
             one.udp(two.mac, one.address, two.address, 7007, 7007, text)
@@ -166,7 +168,7 @@ class Guest:
         options = b"\x63\x82\x53\x63\x35\x01" + bytes([kind]) + more + b"\x37\x06\x01\x03\x06\x0f\x0c\x1a\xff"
         self.udp(BROADCAST, "0.0.0.0", "255.255.255.255", 68, 67, message + options)
         # the answers to others are broadcast, too
-        data = self.received(68, 0.3, lambda data: data[28:34] == self.mac)
+        data = self.received(68, 0.3 * PATIENCE, lambda data: data[28:34] == self.mac)
         if data is None:
             return None
         told, at = {"address": socket.inet_ntoa(data[16:20])}, 240
@@ -194,15 +196,18 @@ class Guest:
         }
 
     def resolve(self, name, kind, server):
-        """The answers' texts, sorted; None if no answer comes."""
+        """The answers' texts, sorted; None if no answer comes, asked as often as resolvers do."""
         types = {"A": 1, "AAAA": 28, "PTR": 12}
         question = struct.pack("!HHHHHH", 77, 0x100, 1, 0, 0, 0) + name_bytes(name) + struct.pack("!HH", types[kind], 1)
         mac = self.mac_of(server)
         if mac is None:
             return None
-        self.udp(mac, self.address, server, 5353, 53, question)
-        data = self.received(5353)
-        if data is None:
+        for _ in range(PATIENCE):
+            self.udp(mac, self.address, server, 5353, 53, question)
+            data = self.received(5353)
+            if data is not None:
+                break
+        else:
             return None
         at, answers = skip_name(data, 12) + 4, []
         for _ in range(struct.unpack_from("!H", data, 6)[0]):

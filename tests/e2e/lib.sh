@@ -68,21 +68,28 @@ check_json() {
 	printf '%s\n' "$3" | jq -e "$2" >/dev/null || fail "$1: '$2' does not hold in $3"
 }
 
+# of a clock that nobody sets, to 10 ms
 now_ms() {
-	echo $(($(date +%s%N) / 1000000))
+	read -r now_up _ </proc/uptime
+	echo "${now_up%.*}${now_up#*.}0"
 }
 # check_time WHAT MOST_MS SINCE_MS: patient on slow machines
 check_time() {
 	check_time_took=$(($(now_ms) - $3))
 	[ $check_time_took -le $(($2 * E2E_PATIENCE)) ] || fail "$1: took $check_time_took ms, $2 are allowed"
 }
-# wait_until SECONDS COMMAND...: until it succeeds
+# wait_until SECONDS COMMAND...: until it succeeds. A machine that was stopped for minutes and goes on has not waited meanwhile.
 wait_until() {
-	wait_until_end=$(($(now_ms) + $1 * 1000 * E2E_PATIENCE))
+	wait_until_last=$(now_ms)
+	wait_until_end=$((wait_until_last + $1 * 1000 * E2E_PATIENCE))
 	wait_until_seconds=$1
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ "$(now_ms)" -lt $wait_until_end ] || fail "not within $wait_until_seconds s: $*"
+		wait_until_now=$(now_ms)
+		[ $((wait_until_now - wait_until_last)) -lt 120000 ] ||
+			wait_until_end=$((wait_until_end + wait_until_now - wait_until_last))
+		[ "$wait_until_now" -lt $wait_until_end ] || fail "not within $wait_until_seconds s: $*"
+		wait_until_last=$wait_until_now
 		sleep 0.05
 	done
 }
@@ -144,6 +151,10 @@ held_at() {
 	done
 	[ -n "${held-}" ]
 }
+# has_heard: who is held there is to end, as soon as he goes on: SIGTERM waits for him
+has_heard() {
+	grep -q '^ShdPnd:.*[4-7c-f]...$' "/proc/$held/status"
+}
 # has_died POINT: somebody did
 has_died() {
 	[ ! -s "$ROOST_RUN/fail" ] || fail "nobody came by $1"
@@ -198,7 +209,7 @@ see() {
 }
 # boot_number NAME: what the pico guest has counted on its disk
 boot_number() {
-	console_log "$1" | grep -ao 'boot=[0-9a-f]*' | tail -n 1
+	console_log "$1" | grep -ao 'boot=[0-9a-f]\{4\}' | tail -n 1
 }
 
 state() {
@@ -263,9 +274,21 @@ ticks() {
 	printf '%d\n' "0x$(tail -c "+$((ticks_from + 1))" "$ROOST_STATE/guests/$1/console.log" |
 		grep -ao 'PICO-UP\|tick=[0-9a-f]\{4\}' | tail -n 1 | sed -n 's/tick=//p')"
 }
-# boots NAME: how often it has come up, as its console tells
+# boots NAME: how often it has come up, as its console tells; a line that is still being written does not count
 boots() {
-	console_log "$1" | grep -ac PICO-UP || :
+	console_log "$1" | grep -ac 'PICO-UP boot=[0-9a-f]\{4\}' || :
+}
+# saves NAME: the pico guest writes its boot counter to its disk again. It echoes the command first, and ticks only when it has done so.
+saves() {
+	saves_before=$(saves_count "$1")
+	type_to "$1" w
+	wait_until 20 saves_more "$1"
+}
+saves_count() {
+	console_log "$1" | grep -ac 'wtick=[0-9a-f]' || :
+}
+saves_more() {
+	[ "$(saves_count "$1")" -gt "$saves_before" ]
 }
 is_up() {
 	[ "$(ticks "$1")" -gt 0 ]
@@ -319,12 +342,22 @@ ended() {
 		[ ! -d "/proc/$ended_pid" ] || grep -q '^State:[[:space:]]*Z' "/proc/$ended_pid/status" || return 1
 	done
 }
-# kill_and_wait SIGNAL PID...
+# kill_and_wait SIGNAL PID...: who ended in the moment since he was looked for, as a child of roostd's may, needs none
 kill_and_wait() {
 	kill_signal=$1
 	shift
-	kill "-$kill_signal" "$@"
+	for kill_pid; do
+		kill "-$kill_signal" "$kill_pid" || ended "$kill_pid"
+	done
 	wait_until 10 ended "$@"
+}
+
+# listens_to PID SERVER: that one has reached the other and waits for what it tells: both sleep, so nothing is left to be answered
+listens_to() {
+	[ -n "$(find "/proc/$1/fd" -lname 'socket:*')" ] || return
+	for listens_pid in "$1" "$2" "$1"; do
+		grep -q '^State:[[:space:]]*S' "/proc/$listens_pid/status" || return
+	done
 }
 
 # how_things_stood: what a test that failed tells: how its guests fare or have ended, then the ends of their files

@@ -89,7 +89,7 @@ class Stream:
         while not self.over:
             self.source.udp(self.target.mac, self.source.address, self.target.address, 9009, 9009, b"%d" % self.sent)
             self.sent += 1
-            self.got += self.target.received(9009, 0.5) is not None
+            self.got += self.target.received(9009, 0.5 * PATIENCE) is not None
             time.sleep(0.005)
 
     def stop(self):
@@ -217,9 +217,9 @@ def ours():
     found = []
     for path in glob.glob("/proc/[0-9]*"):
         try:
-            with open(path + "/cmdline", encoding="utf8") as file:
+            with open(path + "/cmdline", encoding="utf8", errors="replace") as file:
                 line = file.read()
-            with open(path + "/environ", encoding="utf8") as file:
+            with open(path + "/environ", encoding="utf8", errors="replace") as file:
                 environment = file.read()
         except OSError:
             continue

@@ -34,7 +34,7 @@ def read(path):
 def stat_of(pid):
     """(name, state, parent), or None"""
     try:
-        with open("/proc/%d/stat" % pid, encoding="utf8") as file:
+        with open("/proc/%d/stat" % pid, encoding="utf8", errors="replace") as file:
             head, tail = file.read().rsplit(")", 1)
     except OSError:
         return None
@@ -85,7 +85,8 @@ def namespace(pid):
 def all_there_is():
     """What must be the same before and after: processes by name, links, tables, files."""
     here = {namespace(os.getpid()), namespace(read(HOME + "/holder")["pid"]), namespace(read(STATUS)["qemu_pid"])} - {None}
-    names = collections.Counter(stat_of(pid)[0] for pid in pids() if namespace(pid) in here and lives(pid))
+    stats = [stat_of(pid) for pid in pids() if namespace(pid) in here]
+    names = collections.Counter(stat[0] for stat in stats if stat and stat[1] != "Z")
     names["namespaces"] = len({namespace(pid) for pid in pids() if is_ours(pid)} | here)
     names["links"] = len(socket.if_nameindex())
     if os.geteuid() == 0:
@@ -124,7 +125,11 @@ def differs(killed):
 PORT = read(STATUS)["forwards"][0]["port"]
 wanted = set(ours().values())
 assert differs(set()) is None, differs(set())
-before = all_there_is()
+
+# what is there for good: not a proxy of the connection that was just made
+before = None
+while before != (before := all_there_is()):
+    time.sleep(0.5)
 say("seed %s, %d kills of %s" % (SEED, STEPS, ", ".join(sorted(wanted))))
 chance = random.Random(SEED)
 longest = 0

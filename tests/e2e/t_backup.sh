@@ -256,18 +256,12 @@ fi
 
 say "whoever keeps what QEMU had open changes nothing"
 # what QEMU has of it, which has no name
+qemu=$(of_status p qemu_pid)
 kept() {
-	for fd in "/proc/$(of_status p qemu_pid)/fd"/*; do
-		case $(readlink "$fd") in
-		"$TMPDIR"/*deleted*)
-			exec 8<>"$fd"
-			return 0
-			;;
-		esac
-	done
-	return 1
+	fd=$(find "/proc/$qemu/fd" -lname "$TMPDIR/*deleted*" | head -n 1)
+	[ -n "$fd" ] && exec 8<>"$fd"
 }
-roost backup p "$TMPDIR/b11" --bandwidth 16M >"$TMPDIR/said" 2>&1 &
+roost backup p "$TMPDIR/b11" --bandwidth 8M >"$TMPDIR/said" 2>&1 &
 backup=$!
 wait_until 10 kept
 wait $backup
@@ -315,6 +309,7 @@ if [ -x "$TOP/build/fail/bin/roost" ]; then
 			wait_until 20 held_at
 			kill -$signal $restoring
 			[ $signal != KILL ] || wait $restoring || :
+			wait_until 20 has_heard
 			kill -CONT "$held"
 			held=
 			status=0

@@ -217,9 +217,6 @@ roost blockcommit a vdb >"$TMPDIR/said" 2>&1 &
 slow=$!
 wait_until 20 held_at
 kill -TERM $slow
-has_heard() {
-	grep -q '^ShdPnd:.*[4-7c-f]...$' "/proc/$held/status"
-}
 wait_until 20 has_heard
 kill -CONT "$held"
 ! wait $slow || fail "it was not cancelled"

@@ -87,7 +87,8 @@ Guest 'g05' started
 Guest 'g11' started" "$out"
 check_eq "started in their order" "g03 g07 g01 g05 g11" "$(in_order)"
 waited g03 g07 1200 || fail "g03's delay was not waited: $(started g03), $(started g07)"
-! waited g07 g01 1200 || fail "a delay that nobody has asked for"
+# a busy machine may take as long for one, but not for each
+waited g07 g01 1200 && waited g01 g05 1200 && waited g05 g11 1200 && fail "a delay that nobody has asked for"
 
 say "two more boots at the same time harm nothing"
 number=$(of_status g07 number)
@@ -192,12 +193,13 @@ cat >"$TMPDIR/hangs.yaml" <<-END
 END
 now define "$TMPDIR/hangs.yaml"
 since=$(now_ms)
-check_status 1 now boot --timeout 3s
+bound=$((2 * E2E_PATIENCE + 1))
+check_status 1 now boot --timeout ${bound}s
 check_time "bounded" 12000 "$since"
 check_eq "how many lines" 6 "$(printf '%s\n' "$out" | grep -c '^Guest ')"
 check_match "no disk" "^Guest 'g03' failed: .*g03.raw" "$out"
 check_match "no record" "^Guest 'g01' failed: is broken" "$out"
-check_match "hangs" "^Guest 'hangs' failed: has not started within 3 s$" "$out"
+check_match "hangs" "^Guest 'hangs' failed: has not started within $bound s$" "$out"
 for guest in g07 g05 g11; do
 	check_match "$guest" "^Guest '$guest' started" "$out"
 	check_match "$guest" "^running" "$(state_of $guest)"

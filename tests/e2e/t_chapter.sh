@@ -70,7 +70,7 @@ virsh change-media ubuntu-vm1 sda "$images/answers.iso" --config >/dev/null
 
 # in_guest ADDRESS COMMAND: as `username`; nothing of it is shown
 in_guest() {
-	su - alice -c "ssh -o BatchMode=yes -o ConnectTimeout=3 -o StrictHostKeyChecking=accept-new username@$1 '$2'" </dev/null 2>/dev/null
+	su - alice -c "ssh -o BatchMode=yes -o ConnectTimeout=$((4 * E2E_PATIENCE)) -o StrictHostKeyChecking=accept-new username@$1 '$2'" </dev/null 2>/dev/null
 }
 # what makes it the one it is
 identity() {
@@ -89,7 +89,7 @@ address_of() {
 }
 # speaks ADDRESS: SSH does
 speaks() {
-	[ "$(timeout 3 socat -u "TCP:$1:22" - 2>/dev/null | head -c 4)" = SSH- ]
+	[ "$(timeout 3 socat -u "TCP:$1:22,readbytes=4" - 2>/dev/null)" = SSH- ]
 }
 
 say "start, and its address"
@@ -126,7 +126,7 @@ check_eq "it goes on" "$boot" "$(boot_id)"
 say "a viewer"
 line 'virt-viewer --connect qemu:///system ubuntu-vm1'
 socket=$(echo "$out" | sed -n 's/.*ssh -N -L [0-9]*:\([^ ]*\) .*/\1/p')
-check_eq "VNC is behind the way that it tells" "RFB" "$(timeout 3 socat -u "UNIX:$socket" - | head -c 3)"
+check_eq "VNC is behind the way that it tells" "RFB" "$(timeout $((3 * E2E_PATIENCE)) socat -u "UNIX:$socket,readbytes=3" -)"
 
 # --- clones and templates -----------------------------------------------------------------------------------------------
 say "a clone, right after the button was pressed"
@@ -209,7 +209,10 @@ wait_until 60 is_state ubuntu-vm1 "shut off"
 line 'virsh start ubuntu-vm1'
 wait_until 90 speaks "$address"
 line "virsh setvcpus ubuntu-vm1 $more"
-check_eq "inside" $more "$(in_guest "$address" nproc)"
+has_more() {
+	[ "$(in_guest "$address" nproc)" -eq "$more" ]
+}
+wait_until 10 has_more # as its kernel brings it online
 line 'virsh dominfo ubuntu-vm1'
 check_match "its maximum" '^Max memory: +3145728 KiB$' "$out"
 

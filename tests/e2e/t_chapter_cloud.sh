@@ -64,7 +64,7 @@ check_match "its address" '^192\.168\.122\.[0-9]+$' "$address"
 
 # in_guest COMMAND: by the key of its user-data; nothing of it is shown
 in_guest() {
-	su - alice -c "ssh -i $here/first-key -o BatchMode=yes -o ConnectTimeout=3 -o StrictHostKeyChecking=no \
+	su - alice -c "ssh -i $here/first-key -o BatchMode=yes -o ConnectTimeout=$((4 * E2E_PATIENCE)) -o StrictHostKeyChecking=no \
 		-o UserKnownHostsFile=/dev/null username@$address '$1'" </dev/null 2>/dev/null
 }
 cloud_init_is_done() {

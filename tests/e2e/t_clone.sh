@@ -88,7 +88,7 @@ roost start a
 roost start b
 wait_until 30 is_up a
 wait_until 30 is_up b
-type_to a w # it writes its boot counter
+saves a
 ticks_go_on a b
 roost destroy a
 roost destroy b

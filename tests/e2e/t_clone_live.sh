@@ -36,8 +36,7 @@ say "a guest that runs"
 roost start a
 wait_until 30 is_up a
 booted=$(boots a)
-type_to a w # it writes its boot counter
-ticks_go_on a
+saves a
 was=$(content a)
 check_eq "told" "Clone 'b' created successfully." "$(roost clone a b)"
 ticks_go_on a
@@ -47,13 +46,13 @@ check_eq "no snapshot is told" "" "$(roost snapshot-list a --name)"
 roost reset a
 again() { [ "$(boots a)" -gt "$booted" ]; }
 wait_until 30 again
-type_to a w
-ticks_go_on a
+wait_until 30 is_up a
+saves a
 [ "$(content a)" != "$was" ] || fail "the original has not written"
 check_eq "what is written since is not the clone's" "$was" "$(content b)"
 roost start b # beside the original, on what that has open
 wait_until 30 is_up b
-type_to b w
+saves b
 ticks_go_on a b
 all_clean
 
@@ -75,8 +74,7 @@ check_eq "no layer" "$had" "$(ls "$guests/a")"
 check_eq "no guest" "a b c" "$(names)"
 
 say "--full of one that runs"
-type_to a w
-ticks_go_on a
+saves a
 was=$(content a)
 roost clone --full a e
 ticks_go_on a

@@ -31,6 +31,10 @@ own=--mount
 # shellcheck disable=SC2016,SC2086 # expanded in there; several words
 unshare $own sh -c 'mount --bind "$TMPDIR/other" "$ROOST_STATE" && exec "$TMPDIR/bin/swtpm" 300 9>"$ROOST_STATE/tpm-state"' &
 others=$!
+runs_others() {
+	[ "$(cat "/proc/$others/comm")" = swtpm ]
+}
+wait_until 10 runs_others
 finds half-made '/guests/\.new-b'
 finds run-folder '/g/0123456789ab'
 finds base '/bases/0123456789ab/disk0.qcow2'
@@ -81,8 +85,12 @@ kill_and_wait KILL "$(cat "$ROOST_RUN"/n/*/holder | jq .pid)"
 wait_until 5 roost doctor
 
 say "a network is not as its holder made it"
-rm "$ROOST_RUN"/n/*/net.sock
-finds network default
+# it makes its socket anew in a second, so that is told of one that has just gone
+lost() {
+	rm -f "$ROOST_RUN"/n/*/net.sock
+	roost doctor | grep "^network [^:]*default[^:]*: ."
+}
+wait_until 10 lost
 wait_until 5 roost doctor
 pico n >/dev/null
 sed -i 's/^interfaces: .*/interfaces: [{network: default}]/' "$TMPDIR/n.yaml"

@@ -71,10 +71,12 @@ kill_and_wait KILL $(roostd_pids)
 kill_and_wait KILL "$orphaned"
 stop "$(of_status keeper keeper_pid)"
 since=$(now_ms)
-check_status 0 roost halt --timeout 5s --json
+# time for a button and for another keeper on a busy machine; for the whole of it those wait that do not obey
+bound=$((2 + 3 * E2E_PATIENCE))
+check_status 0 roost halt --timeout ${bound}s --json
 took=$(($(now_ms) - since))
 say "it took $took ms"
-check_time "halt --timeout 5s" 22000 "$since"
+check_time "halt --timeout ${bound}s" 22000 "$since"
 check_eq "all are told, by name" "a deaf keeper orphan panicked qemu sleeper unborn" \
 	"$(printf '%s\n' "$out" | jq -r '[.guests[].name] | join(" ")')"
 for guest in a sleeper orphan; do
@@ -87,7 +89,7 @@ for guest in deaf panicked qemu keeper unborn; do
 done
 check_match "why deaf" "has not acted on the ACPI button" "$(result deaf error.desc)"
 check_match "why panicked" "crashed" "$(result panicked error.desc)"
-check_match "why qemu" "unresponsive|has not acted" "$(result qemu error.desc)"
+check_match "why qemu" "unresponsive|has not acted|no answer" "$(result qemu error.desc)"
 check_match "why keeper" "." "$(result keeper error.desc)"
 check_match "why unborn" "never run" "$(result unborn error.desc)"
 check_match "sleeper did it itself" PICO-POWEROFF "$(console_log sleeper)"
@@ -98,7 +100,7 @@ say "one that does not obey is not destroyed if that is the wish"
 again deaf a
 deafen deaf
 pid=$(of_status deaf qemu_pid)
-check_status 1 roost halt --timeout 2s --no-destroy
+check_status 1 roost halt --timeout $((2 * E2E_PATIENCE))s --no-destroy
 check_match "told" "^Guest 'deaf' still runs: has not acted on the ACPI button" "$out"
 check_match "the other" "^Guest 'a' is shut off" "$out"
 check_eq "it goes on" "$pid" "$(of_status deaf qemu_pid)"
@@ -127,7 +129,7 @@ say "roostd and the keeper die on the ladder: it is climbed again"
 again a deaf
 deafen deaf
 roost suspend a
-roost halt --timeout 10s --json >"$TMPDIR/halt" 2>&1 &
+roost halt --timeout $((6 + 2 * E2E_PATIENCE))s --json >"$TMPDIR/halt" 2>&1 &
 halting=$!
 wait_until 10 is_state deaf "in shutdown"
 # shellcheck disable=SC2046 # several words are meant
@@ -150,9 +152,9 @@ nothing_runs
 say "another is shutting it down at the same time"
 again a deaf
 deafen deaf
-roost shutdown deaf --timeout 4s >/dev/null 2>&1 &
+roost shutdown deaf --timeout $((2 + E2E_PATIENCE))s >/dev/null 2>&1 &
 wait_until 10 is_state deaf "in shutdown"
-check_status 0 roost halt --timeout 6s --json
+check_status 0 roost halt --timeout $((3 + 2 * E2E_PATIENCE))s --json
 check_eq "told" destroyed "$(result deaf result)"
 check_eq "the other" "shut off" "$(result a result)"
 nothing_runs
@@ -162,7 +164,7 @@ say "roostd is stopped dead: bounded all the same"
 again a
 stop "$(roostd_pids)"
 since=$(now_ms)
-check_status 0 roost halt --timeout 5s
+check_status 0 roost halt --timeout $((5 * E2E_PATIENCE))s
 check_time "halt" 12000 "$since"
 check_match "told" "^Guest 'a' is shut off: guest poweroff" "$out"
 at_end

@@ -163,7 +163,8 @@ wait_until 20 logged serial1 'from ttyS1'
 wait_until 20 logged hvc1 'from hvc1'
 check_no_match "each has its own" 'from ttyS1|from hvc1' "$(roost logs dog --devname hvc0)"
 wait_until 20 logged serial0 'TINY-READY'
-guest dog 'stty -F /dev/hvc0 raw -echo; head -n 1 /dev/hvc0 >/root/typed &' 
+# open from here on: what came while nobody has it open would be lost
+guest dog 'exec 3</dev/hvc0; stty -F /dev/hvc0 raw -echo; head -n 1 <&3 >/root/typed &'
 typed() {
 	[ "$(guest dog cat /root/typed)" = 'typed here' ]
 }
@@ -182,9 +183,9 @@ guest dog 'echo still there >/dev/hvc1'
 wait_until 20 logged hvc1 'still there'
 
 say "a watchdog pauses"
-# hangs NAME: has the watchdog wait for 4 s, feeds it once, and not again for long
+# hangs NAME: has the watchdog wait for 4 s, feeds it once, and not again for long; when we have logged out again
 hangs() {
-	guest "$1" 'watchdog -T 4 -t 1000 /dev/watchdog'
+	guest "$1" '(sleep 2; exec watchdog -T 4 -t 1000 /dev/watchdog) >/dev/null 2>&1 </dev/null &'
 }
 hangs dog
 wait_until 30 is_reason dog '^paused \(watchdog\)'

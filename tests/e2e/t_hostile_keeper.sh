@@ -18,7 +18,7 @@ untouched() {
 }
 # refused WHAT REGEX: the guest does not start
 refused() {
-	check_status 5 timeout 20 roost start a
+	check_status 5 timeout $((20 * E2E_PATIENCE)) roost start a
 	check_match "$1" "$2" "$out"
 	untouched "$1"
 }
@@ -73,7 +73,7 @@ for name in qmp.log qemu.err; do
 	refused "a hard link, $name" "$name' belongs to uid 0"
 	wait_until 5 no_run_folder
 	in_run mkfifo "$ROOST_RUN/g/$id/$name"
-	check_status 7 timeout 20 roost start a
+	check_status 7 timeout $((20 * E2E_PATIENCE)) roost start a
 	check_match "a FIFO, $name" "cannot open '$name'" "$out"
 done
 wait_until 5 no_run_folder

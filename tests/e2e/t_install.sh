@@ -101,7 +101,7 @@ say "from the kernel of the same medium; whoever waits is told"
 install two --location "$iso" --extra-args "console=ttyS0 sure" --graphics none --wait 60s >"$TMPDIR/waits" &
 waits=$!
 wait_until 30 is_installing two
-check_match "its command line" "INSTALLER-UP console=ttyS0 sure" "$(console_log two)"
+wait_until 10 console_has two "INSTALLER-UP console=ttyS0 sure" # its command line
 check_match "the medium is there, too" "$iso" "$(roost domblklist two)"
 qemu=$(of_status two qemu_pid)
 type_to two i

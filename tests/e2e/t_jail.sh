@@ -12,6 +12,12 @@ of_process() {
 fds() {
 	find "/proc/$1/fd" -type l -printf '%l\n'
 }
+# lasting_fds PID: what it has open for longer than a moment: each second it writes its status file, and looks
+lasting_fds() {
+	fds "$1" | sort >"$TMPDIR/fds.before"
+	sleep 0.3
+	fds "$1" | sort | comm -12 - "$TMPDIR/fds.before"
+}
 
 pico one
 pico two
@@ -70,14 +76,14 @@ say "open files"
 # connected
 allowed="^(/dev/null|/dev/urandom|anon_inode:\\[?[a-z]+\\]?|socket:\\[[0-9]+\\]|$TMPDIR/one.raw"
 allowed="$allowed|$run/(qemu.err|qmp.log)|$ROOST_STATE/guests/one/console.(in|log))\$"
-fds "$qemu" >"$TMPDIR/fds"
+lasting_fds "$qemu" >"$TMPDIR/fds"
 check_no_match "QEMU's files" . "$(grep -Ev "$allowed" "$TMPDIR/fds")"
 for file in "$TMPDIR/one.raw" "$run/qmp.log" "$ROOST_STATE/guests/one/console.in" "$ROOST_STATE/guests/one/console.log"; do
 	grep -qxF "$file" "$TMPDIR/fds" || fail "QEMU does not have $file open: is the list above true at all?"
 done
 sockets=$(grep -c '^socket:' "$TMPDIR/fds")
 [ "$sockets" -le 3 ] || fail "QEMU has $sockets sockets open"
-fds "$keeper" >"$TMPDIR/fds"
+lasting_fds "$keeper" >"$TMPDIR/fds"
 allowed="^(/dev/null|anon_inode:\\[?[a-z]+\\]?|socket:\\[[0-9]+\\]|$TMPDIR/one.raw|$run|$ROOST_STATE/guests/one"
 allowed="$allowed|$run/(lock|qmp.log)|$ROOST_STATE/guests/one/(console.log|events.jsonl))\$"
 check_no_match "the keeper's files" . "$(grep -Ev "$allowed" "$TMPDIR/fds")"

@@ -121,7 +121,7 @@ cat >"$TMPDIR/tiny.yaml" <<-END
 	display: vga
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
-	cmdline: console=ttyS0 console=tty0
+	cmdline: console=ttyS0 console=tty0 no_timer_check
 	interfaces: []
 	on_crash: pause
 END

@@ -43,7 +43,10 @@ check_status 5 roost start kvm
 check_match "the reason" "KVM is asked for but not proven: .*/dev/kvm" "$out"
 check_match "the way out" "accel_fallback: tcg" "$out"
 check_eq "its state" "shut off" "$(state kvm)"
-wait_until 2 test "$before" = "$(find "$ROOST_RUN/g" | sort)"
+as_before() {
+	[ "$(find "$ROOST_RUN/g" | sort)" = "$before" ]
+}
+wait_until 2 as_before
 check_eq "guests that run" "" "$(roost list --name)"
 
 say "fallback: by the environment of who asks, not of who started roostd"

@@ -137,9 +137,9 @@ roost destroy p
 roost undefine p
 
 say "its keeper is killed: no packet is lost"
-inside two "ping -c 15 -i 0.2 -W 2 $one" >"$TMPDIR/ping" &
+inside two "ping -c 15 -i 0.2 -W 10 $one" >"$TMPDIR/ping" &
 pinging=$!
-wait_until 10 inside two "pidof ping" >/dev/null
+wait_until 10 grep -q 'bytes from' "$TMPDIR/ping"
 keeper=$(of_status one keeper_pid)
 kill_and_wait KILL "$keeper"
 wait $pinging || fail "ping: $(cat "$TMPDIR/ping")"

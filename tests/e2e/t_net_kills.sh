@@ -11,7 +11,7 @@ name: web
 memory: 192M
 kernel: $GUESTS/tiny-vmlinux
 initrd: $GUESTS/tiny-initrd
-cmdline: console=ttyS0 quiet
+cmdline: console=ttyS0 no_timer_check quiet
 interfaces: [{network: default, publish: ["22"]}]
 cloud_init: {hostname: web}
 END

@@ -15,7 +15,7 @@ done
 # --- a guest, as far as its network sees it: a namespace on the bridge, 192.168.122.77, that tells the same -------------
 guest_begin() {
 	inner=$(jq .pid "$ROOST_RUN"/n/*/holder)
-	$as_user "$TOP/build/bin/roost" net-exec default unshare --net sleep 300 &
+	$as_user "$TOP/build/bin/roost" net-exec default unshare --net sleep infinity &
 	guest=$!
 	wait_until 5 elsewhere $guest
 	wait_until 5 elsewhere $guest "$inner"
@@ -49,7 +49,7 @@ at_end() {
 to=203.0.113.7
 most=5 # seconds
 call() {
-	"$@" socat -T 2 -u "TCP:$to:7,connect-timeout=$most" - 2>/dev/null | 
+	"$@" socat -T $((2 * E2E_PATIENCE)) -u "TCP:$to:7,connect-timeout=$most" - 2>/dev/null | 
 		sed 's/[][]//g;s/.*:ffff:c633:640/198.51.100./;s/.*:ffff:c0a8:7a4d/192.168.122.77/;s/.*:ffff:c0a8:7a01/192.168.122.1/' | grep . || echo nobody
 }
 # what the host has of the network's

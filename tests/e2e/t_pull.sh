@@ -45,7 +45,7 @@ images=$ROOST_STATE/images
 
 # pull ARGUMENT...: quietly
 pull() {
-	roost image pull --timeout 3s "$@"
+	roost image pull --timeout $((3 * E2E_PATIENCE))s "$@"
 }
 # entered NAME: it is there, and what was served
 entered() {

@@ -73,7 +73,8 @@ check_match "evidence of attempts" '\| (tcp|banner): .* times' "$out"
 check_match "evidence of the console" '\| console: .*tick=' "$out"
 type_to deaf "$(printf '\033[2JXYZ')"
 wait_until 20 console_has deaf XYZ
-check_status 8 roost wait deaf --for banner --timeout 2s
+# of its console the last lines are shown, and it writes one a second
+check_status 8 roost wait deaf --for banner --timeout 1s
 check_match "a guest's escape sequences are shown" '\| console: .*\\x1b\[2JXYZ' "$out"
 check_no_match "and not sent to the terminal" "$(printf '\033')" "$out"
 since=$(now_ms)
@@ -88,9 +89,13 @@ net_pico_ready() { # changes what a wait reads
 	roost define "$TMPDIR/$1.new" >/dev/null
 }
 net_pico_ready deaf '{deadlines: {banner: 60s}}'
+# climbs: who waits has begun to
+climbs() {
+	pgrep -P "$waiting" -x roost-ssh
+}
 roost wait -q deaf --for login --timeout 12s >"$TMPDIR/orphan" 2>&1 &
 waiting=$!
-sleep 1
+wait_until 5 climbs
 kill_and_wait KILL "$(of_status deaf keeper_pid)"
 sleep 4
 ticks_of() { # CPU time in hundredths of a second
@@ -107,7 +112,7 @@ check_eq "unharmed" running "$(state deaf)"
 say "it powers off while it is waited for"
 roost wait -q deaf --for banner --timeout 60s >"$TMPDIR/off" 2>&1 &
 waiting=$!
-sleep 1
+wait_until 5 climbs
 since=$(now_ms)
 roost shutdown deaf --mode acpi
 status=0
@@ -120,7 +125,7 @@ say "QEMU is killed while it is waited for"
 roost start deaf
 roost wait -q deaf --for banner --timeout 60s >"$TMPDIR/killed" 2>&1 &
 waiting=$!
-sleep 1
+wait_until 5 climbs
 kill -9 "$(of_status deaf qemu_pid)"
 status=0
 wait "$waiting" || status=$?

@@ -135,6 +135,7 @@ cat >tiny.yaml <<-END
 	accel: tcg
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
+	cmdline: no_timer_check
 	disks: [{path: told.qcow2, format: qcow2, readonly: true}]
 	interfaces: []
 END

@@ -179,7 +179,7 @@ cat >pico-fails.yaml <<-END
 	        timeout: 20s
 	  - name: test-timeout
 	    file: pico.yaml
-	    timeout: 3s
+	    timeout: $((3 * E2E_PATIENCE))s
 	    steps: [{console: never, timeout: 30s}]
 	  - name: boot
 	    file: pico.yaml
@@ -230,10 +230,10 @@ why reboot "^step 1, up again: guest 'smoke-[0-9a-f]{6}-[0-9]+-reboot' did not r
 why host-status "^step 1, host 'echo why >&2; exit 3': expected exit status 0, got 3 and 'why'$"
 why host-output "^step 1, host '.*': expected output equal to 'paused', got 'running'$"
 why host-late "^step 1, host '.*': expected exit status 0, but it has not ended within 1 s$"
-check_eq "what it started has ended" "" "$(pgrep -x -f 'sleep 77' || :)"
+check_eq "what it started has ended" "" "$(pgrep --ns $$ --nslist net -x -f 'sleep 77' || :)"
 why max-boot "^step 1, max_boot: expected 'console' within 0\.00 s of the start, got it after [0-9.]+ s$"
 why gone "^step 2, console 'never': expected 'never' on the console: the guest is shut off"
-why test-timeout "^the test's 3 s were over during console 'never'$"
+why test-timeout "^the test's $((3 * E2E_PATIENCE)) s were over during console 'never'$"
 why boot "^boot: guest 'smoke-[0-9a-f]{6}-[0-9]+-boot' did not reach 'console': it writes nothing"
 why define "^define: machine: this QEMU knows no machine 'pc-q35-0.1'$"
 why fine '^$'

@@ -138,6 +138,10 @@ say "cancelled, or nobody waits for it any more: it is ended, and nothing has ha
 qemu_of() { # GUEST
 	pgrep -f "guest=$1( |\$)" --ns $$ --nslist net >/dev/null
 }
+# it is logged in to as soon as it lets us, which takes some seconds yet
+waits_for_login() {
+	pgrep -x roost-ssh --ns $$ --nslist net
+}
 no_qemu_of() {
 	! qemu_of "$1"
 }
@@ -147,8 +151,7 @@ check_match "nothing to cancel" "nothing is at work on guest 'a' that could be c
 for how in cancel kill; do
 	roost sysprep a --boot >said 2>&1 &
 	sysprep=$!
-	wait_until 30 qemu_of a
-	sleep 1 # it boots for some seconds yet
+	wait_until 30 waits_for_login
 	case $how in
 	cancel) check_eq "it is told" "Guest 'a': roost-sysprep is being cancelled" "$(roost cancel a)" ;;
 	kill) kill -KILL $sysprep ;;

@@ -24,8 +24,7 @@ layers() {
 say "of a guest that does not run"
 roost start t
 wait_until 30 is_up t
-type_to t w # it writes its boot counter
-ticks_go_on t
+saves t
 check_status 5 roost template t
 check_match "running" "guest 't' is running" "$out"
 roost destroy t
@@ -55,7 +54,7 @@ roost start a
 roost start b
 wait_until 30 is_up a
 wait_until 30 is_up b
-type_to a w
+saves a
 ticks_go_on a b
 roost destroy a
 roost destroy b

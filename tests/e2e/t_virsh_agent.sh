@@ -11,6 +11,7 @@ cat >"$TMPDIR/a.yaml" <<-END
 	vcpus: 2
 	kernel: $GUESTS/tiny-vmlinux
 	initrd: $GUESTS/tiny-initrd
+	cmdline: no_timer_check
 	disks: [{size: 64M}]
 	agent: true
 	interfaces: []

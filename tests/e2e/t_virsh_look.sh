@@ -32,11 +32,10 @@ E2
 virsh event a lifecycle --loop --timeout 60 >"$TMPDIR/of-a" 2>&1 &
 of_a=$!
 virsh event --event lifecycle --timestamp >"$TMPDIR/one" 2>&1 &
-listens() {
-	[ "$(find /proc/"$of_a"/fd -lname 'socket:*' | wc -l)" -gt 0 ]
-}
-wait_until 10 listens
-wait_until 10 roost list # roostd has taken both
+one=$!
+roostd=$(roostd_pids)
+wait_until 10 listens_to "$of_a" "$roostd"
+wait_until 10 listens_to "$one" "$roostd"
 virsh -q start b 2>/dev/null
 virsh -q start a 2>/dev/null
 virsh -q suspend a

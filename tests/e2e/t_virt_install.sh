@@ -82,7 +82,10 @@ check_eq "vCPUs can be plugged up to the host's" "$(nproc)" "$(record_of ubuntu-
 wait_until 30 console_has ubuntu-vm1 INSTALLER-UP
 type_to ubuntu-vm1 i
 wait_until 30 console_has ubuntu-vm1 PICO-UP
-check_match "the ISO is out" "^ sda +-$" "$(roost domblklist ubuntu-vm1)"
+is_out() {
+	roost domblklist ubuntu-vm1 | grep -Eq '^ sda +-$'
+}
+wait_until 10 is_out # the ISO
 errs 1 "ERROR    Guest name 'ubuntu-vm1' is already in use." --name ubuntu-vm1 --disk none --import
 check_match "the four lines" "virsh --connect qemu:///.* start ubuntu-vm1" "$(cat "$TMPDIR/err")"
 errs 1 "ERROR    Disk $TMPDIR/images/ubuntu-vm1.qcow2 is already in use by other guests ['ubuntu-vm1']. (Use --check path_in_use=off or --check all=off to override)" \

@@ -30,7 +30,7 @@ gone() {
 }
 # as it was said, with the times masked
 said() {
-	sed 's/^\[ *0\.[0-9]\] Ex/[ 0.0] Ex/; s/^\[ *[0-9]*\.[0-9]\] P/[ N.N] P/' "$TMPDIR/stdout"
+	sed 's/^\[ *[0-9]*\.[0-9]\] Ex/[ 0.0] Ex/; s/^\[ *[0-9]*\.[0-9]\] P/[ N.N] P/' "$TMPDIR/stdout"
 }
 image third.raw
 printf 'name: third\ndisks: [{path: third.raw, format: raw}]\ninterfaces: []\n' >third.yaml
@@ -82,7 +82,7 @@ both virt-sysprep -d third --operations ssh-hostkeys,machine-id
 check_eq "what it says" '[ 0.0] Examining the guest ...
 [ N.N] Performing "machine-id" ...
 [ N.N] Performing "ssh-hostkeys" ...' "$(said)"
-check_match "stamped so" '^\[   0\.[0-9]\] Examining' "$out"
+check_match "stamped so" '^\[ {1,3}[0-9]+\.[0-9]\] Examining' "$out"
 check_eq "not a word besides" " 0" "$errors $both_status"
 gone third.raw /etc/ssh/ssh_host_rsa_key
 check_eq "the rest stays" "old x" "$(holds third.raw /root/.ssh/authorized_keys) $(holds third.raw /etc/some.conf)"

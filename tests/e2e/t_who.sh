@@ -54,14 +54,21 @@ check_match "its command line" qemu-system "$(as alice roost dominfo one --argv)
 check_match "logs" PICO-UP "$(as alice roost logs one)"
 check_match "its events" ROOST_STATE "$(as alice roost logs one --events)"
 check_json "qmp" '.status == "running"' "$(as alice roost qmp one query-status)"
-as alice timeout 20 roost events one --count 1 >"$TMPDIR/events" &
-events=$!
-printf z | as alice timeout 3 roost console one >"$TMPDIR/console" || :
-check_match "what alice typed comes back" z "$(cat "$TMPDIR/console")"
+# shellcheck disable=SC2016 # for the inner shell
+as alice sh -c 'echo $$ >"$0" && exec roost events one --count 1' "$TMPDIR/home/alice/events" >"$TMPDIR/events" &
+wait_until 10 test -s "$TMPDIR/home/alice/events"
+events=$(cat "$TMPDIR/home/alice/events")
+wait_until 10 listens_to "$events" "$(of_status one keeper_pid)"
+# shellcheck disable=SC2016 # for the inner shell
+printf z | as alice sh -c 'echo $$ >"$0" && exec roost console one' "$TMPDIR/home/alice/pid" >"$TMPDIR/console" &
+typing=$!
+wait_until 20 grep -q z "$TMPDIR/console" # what alice typed comes back
+kill "$(cat "$TMPDIR/home/alice/pid")"
+wait $typing || :
 
 say "a member changes"
 as alice roost suspend one
-wait "$events" || fail "alice heard no event"
+wait_until 20 ended "$events" # alice has heard an event
 check_eq "suspended" paused "$(state one)"
 as alice roost resume one
 as alice roost destroy one
