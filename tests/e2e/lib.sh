@@ -220,10 +220,9 @@ is_state() {
 }
 # run_dir NAME: $ROOST_RUN/g/ID of a running guest
 run_dir() {
-	for run_dir in "$ROOST_RUN"/g/*/; do
-		[ -r "$run_dir/status" ] && [ "$(jq -r .name "$run_dir/status")" = "$1" ] && echo "${run_dir%/}" && return
-	done
-	return 1
+	# by grep, for jq would run once for each guest, and this is asked all the time
+	run_dir=$(grep -lE "^(\{|  )\"name\": ?\"$1\"" "$ROOST_RUN"/g/*/status 2>/dev/null | head -n 1)
+	[ -n "$run_dir" ] && echo "${run_dir%/status}"
 }
 # the guests' folders, which roostd removes when their keepers have ended
 run_is_empty() {

@@ -366,7 +366,7 @@ script -qec "roost image pull '$at/drip/a.qcow2' --name bar --sha256 $sum" /dev/
 check_match "a bar, a rate, the time left" "bar  ?\[#+> *\] +[0-9]+ %  .* MiB of .* MiB  .*/s  0:0[0-9] left" "$(tr '\r' '\n' <"$TMPDIR/terminal")"
 entered bar
 roost image pull "$at/drip/a.qcow2" --name plain --sha256 "$sum" >/dev/null 2>"$TMPDIR/plain"
-check_match "a line" "^plain: +[0-9]+ %  .* MiB of .* MiB" "$(cat "$TMPDIR/plain")"
+check_match "a line" "^plain: +[0-9]+ %  .* [KM]iB of .* MiB" "$(cat "$TMPDIR/plain")"
 check_no_match "without control characters" "$(printf '\r|\033')" "$(cat "$TMPDIR/plain")"
 entered plain
 roost image pull -q "$at/drip/a.qcow2" --name silent --sha256 "$sum" 2>&1 >/dev/null | grep . && fail "it was to be quiet"

@@ -138,7 +138,7 @@ static void real_waiting(void **state)
 	int64_t began = clock_ms();
 	assert_int_equal(agent_ping(a, deadline_in(30), &err), -1);
 	expect_error(&err, ERR_TIMEOUT, "guest-ping");
-	assert_in_range(clock_ms() - began, 30, 500);
+	assert_in_range(clock_ms() - began, 30, 10000);
 	agent_close(a);
 	peer_end(&p);
 }

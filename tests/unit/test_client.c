@@ -545,7 +545,7 @@ static void a_silent_peer_is_a_timeout(void **state)
 	assert_null(qmp_open(fd, deadline_in(50), &err));
 	assert_string_equal(err.message, "no answer to qmp_capabilities came in time");
 	peer_end(&p);
-	assert_in_range(clock_ms() - began, 100, 1000);
+	assert_in_range(clock_ms() - began, 100, 10000);
 	assert_int_equal(open_fds(), before);
 }
 
@@ -562,7 +562,7 @@ static void blocking_calls_end_at_their_deadline(void **state)
 	peer_say(&t.peer, "{\"event\":\"A\"}");
 	assert_null(qmp_wait_event(t.q, "B", deadline_in(30), &err));
 	assert_int_equal(err.kind, ERR_TIMEOUT);
-	assert_in_range(clock_ms() - began, 60, 1000);
+	assert_in_range(clock_ms() - began, 60, 10000);
 	wire_close(&t.peer.wire);
 	assert_int_equal(qmp_call(t.q, "cont", NULL, deadline_in(1000), NULL, &err), -1);
 	assert_int_equal(err.kind, ERR_GONE);

@@ -148,7 +148,7 @@ static void test_cancel(void **state)
 	script("hangs", "exec sleep 1000");
 	struct tool_run run = {.argv = argv, .program = "./hangs"};
 	signal(SIGALRM, on_alarm);
-	const struct itimerval soon = {.it_value = {.tv_usec = 100000}};
+	const struct itimerval soon = {.it_value = {.tv_usec = 500000}};
 	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
 	assert_int_equal(tool_run(&run, NULL, &err), -1);
 	assert_int_equal(err.kind, ERR_GONE);
