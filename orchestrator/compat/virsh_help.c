@@ -275,5 +275,5 @@ int virsh_help(const struct virsh *v)
 		return 0;
 	}
 	return refusal ? virsh_error("%s", refusal)
-		       : virsh_error("command '%s' doesn't exist", name);
+		       : virsh_error("command or command group '%s' doesn't exist", name);
 }

@@ -87,11 +87,20 @@ static int run_screenshot(struct virsh *v)
 static int run_domjobabort(struct virsh *v)
 {
 	struct found f;
+	struct err err = ERR_INIT;
+	_cleanup_status_ struct status s = {0};
 	_cleanup_words_ struct words w = {0};
 	if (virsh_domain(v, &f) < 0)
 		return -1;
+	if (!guest_runs(&f))
+		return virsh_error("Requested operation is not valid: domain is not running");
 	words_add(&w, f.name);
-	return virsh_ask(v, NULL, &w, "cancel", NULL);
+	if (words_ask(&w, "cancel", NULL, &err) == 0)
+		return 0;
+	if (err.kind == ERR_REFUSED && guest_look(&f, &s, &err) == 0 && !s.busy[0])
+		return virsh_error(
+			"Requested operation is not valid: no job is active on the domain");
+	return virsh_reason(&err);
 }
 
 const struct virsh_command virsh_misc[] = {

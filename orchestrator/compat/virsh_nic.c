@@ -261,7 +261,12 @@ static int run_attach(struct virsh *v)
 	if (take_when(v, &f, &w) < 0)
 		return virsh_error("Failed to attach interface"), virsh_error("%s", not_running);
 	if (words_ask(&w, "attach-interface", NULL, &err) < 0)
-		return virsh_error("Failed to attach interface"), virsh_reason(&err);
+		return virsh_error("Failed to attach interface"),
+		       err.kind == ERR_NOT_FOUND && str_eq(type, "network")
+			       ? virsh_error(
+					 "Network not found: no network with matching name '%s'",
+					 virsh_text(v, "source"))
+			       : virsh_reason(&err);
 	virsh_say(v, "Interface attached successfully");
 	return 0;
 }

@@ -226,7 +226,7 @@ same virsh
 same virsh -q
 input=/dev/null
 for command in 'snapshot-info a x' 'snapshot-info a --current' 'snapshot-revert a x' 'snapshot-delete a x' 'snapshot-current a' \
-	'domblkstat a vdz' 'domblkstat a vda --human' 'domif-getlink a nosuch' 'domif-setlink a nosuch up' 'domifstat a nosuch' 'blockresize a vdz 2M' 'attach-interface a bogus default' 'save nosuch x' \
+	'help nosuch' 'attach-interface a network nosuch' 'domjobabort a' 'domblkstat a vdz' 'domblkstat a vda --human' 'domif-getlink a nosuch' 'domif-setlink a nosuch up' 'domifstat a nosuch' 'blockresize a vdz 2M' 'attach-interface a bogus default' 'save nosuch x' \
 	'managedsave-remove a' 'restore /nonexistent'; do
 	# shellcheck disable=SC2086
 	same virsh $command
@@ -310,7 +310,7 @@ same virsh domblkinfo a vda
 same virsh vcpucount a
 same virsh vcpucount a --live
 same virsh vcpuinfo a
-for command in suspend resume reboot reset shutdown destroy domifaddr dommemstat console domtime cpu-stats domjobinfo; do
+for command in suspend resume reboot reset shutdown destroy domifaddr dommemstat console domtime cpu-stats domjobinfo domjobabort; do
 	same virsh $command a
 done
 same virsh setvcpus a 1
