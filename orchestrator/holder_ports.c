@@ -56,8 +56,8 @@ static int read_address(const struct network *n, const json_t *args, const char 
 	if (prefix_parse(whole, out, err) < 0)
 		return -1;
 	if (net && !prefix_has(net, out->family, out->address)) {
-		err_set(err, ERR_REFUSED, "network '%s' runs with %s: %s is not an address there",
-			n->name, out->family == AF_INET ? n->address : n->address6, text);
+		err_set(err, ERR_REFUSED, "address %s is not of this network: '%s' runs with %s",
+			text, n->name, out->family == AF_INET ? n->address : n->address6);
 		return err_hint(err,
 			"if it was changed while it is active, `roost net-destroy %s` and `roost net-start %s` let that take effect",
 			n->name, n->name);

@@ -122,7 +122,7 @@ check_eq "net-dhcp-leases" " Expiry Time   MAC address   Protocol   IP address  
 check_match "a change waits" "it takes effect at its next start" "$(EDITOR='sed -i s/^mode:.*/mode:\ nat/' roost net-edit lab)"
 check_match "and is told" '^Until it ends:  mode: isolated$' "$(roost net-info lab)"
 check_json "as JSON" '.mode == "nat" and .until_it_ends == {"mode": "isolated"}' "$(roost net-info lab --json)"
-check_json "an address of what it will be" '.desc | test("network .lab. runs with 192.168.123.1/24: 10.9.8.7 is not")' \
+check_json "an address of what it will be" '.desc | test("address 10.9.8.7 is not of this network: .lab. runs with 192.168.123.1/24")' \
 	"$(qmp "$(echo "$ROOST_RUN"/n/*/net.sock)" net-tap '{"tap":"t9","guest":"x","nic":0,"mac":"52:54:00:00:00:09","address":"10.9.8.7"}' 2>&1)"
 check_status 5 roost net-undefine lab
 check_match "why" "network 'lab' is active" "$out"
@@ -237,7 +237,8 @@ if ip link add br8 type bridge 2>/dev/null; then # root
 	ip link del br9 || fail "the bridge has gone"
 fi
 
-say "two at once, on a host that has no other way than to them"
+say "two at once, on a host that has no other way than to them, and to a network that it is the first of"
+ip link add br7 type bridge 2>/dev/null && ip address add 10.55.0.1/24 dev br7 && ip link set br7 up
 for name in one other; do
 	echo "name: $name" | roost net-define - >/dev/null
 	check_match "net-start" "Network '$name' started" "$(roost net-start $name 2>&1)"
@@ -246,6 +247,7 @@ for name in one other; do
 	roost net-destroy $name >/dev/null
 	roost net-undefine $name >/dev/null
 done
+ip link del br7 2>/dev/null || :
 
 say "the only way that the host has is its own first address's"
 if ip link add d9 type veth peer d8 2>/dev/null; then # root
