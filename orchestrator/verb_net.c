@@ -65,6 +65,18 @@ static int rows_of_leases(const struct network *n, const json_t *nic, json_t *ro
 	return leases ? 0 : -1;
 }
 
+/* On a bridge of the host's both the host and the guards may have seen it. */
+static bool is_told(const json_t *rows, const char *interface, const char *address)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach (rows, i, row)
+		if (str_eq(json_get_str(row, "interface", ""), interface) &&
+			str_eq(json_get_str(row, "address", ""), address))
+			return true;
+	return false;
+}
+
 static int rows_of_neighbours(
 	const struct network *n, const json_t *nic, json_t *rows, struct err *err)
 {
@@ -75,10 +87,12 @@ static int rows_of_neighbours(
 		    err) < 0)
 		return -1;
 	json_array_foreach (seen, i, one) {
-		const char *address = json_get_str(one, "address", "");
+		const char *address = json_get_str(one, "address", ""),
+			   *name = json_get_str(nic, "interface", "");
 		bool six = strchr(address, ':');
-		if (strcasecmp(json_get_str(one, "mac", ""), json_get_str(nic, "mac", "")) == 0)
-			add_row(rows, "arp", json_get_str(nic, "interface", ""), nic,
+		if (strcasecmp(json_get_str(one, "mac", ""), json_get_str(nic, "mac", "")) == 0 &&
+			!is_told(rows, name, address))
+			add_row(rows, "arp", name, nic,
 				json_pack("{s:s, s:s, s:i}", "protocol", six ? "ipv6" : "ipv4",
 					"address", address, "prefix", six ? 128 : 32));
 	}

@@ -33,6 +33,7 @@ check_match "domiflist" '^ nic0 +bridge +br9 +virtio ' "$(roost domiflist a)"
 check_json "its counters" '.rx_packets > 0 and .tx_packets > 0' "$(roost domifstat a nic0 --json)"
 check_status 5 roost domifaddr a --source lease
 check_match "roost ssh" '^a$' "$(roost ssh a hostname)"
+check_eq "once, though host and guards have seen it" 1 "$(roost domifaddr a --source arp | grep -c " $address/32\$")"
 check_match "it is a network" '^ bridge-br9 +active ' "$(roost net-list)"
 
 say "ports of the host do not lead there"
