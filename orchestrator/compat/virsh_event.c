@@ -1,9 +1,12 @@
 /* virsh's event: what becomes of guests, as roostd hears it from their keepers. */
 #include "orchestrator/compat/virsh.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -128,22 +131,49 @@ static json_t *states_now(struct err *err)
 	return states;
 }
 
+/* ^C ends the wait, and not all of virsh: what is waited for breaks off. */
+static volatile sig_atomic_t interrupted;
+static int heard_from;
+
+static void on_interrupt(int number)
+{
+	int saved = errno;
+	(void)number;
+	interrupted = 1;
+	shutdown(heard_from, SHUT_RDWR);
+	errno = saved;
+}
+
+/* Until there was one, or for ever; -1: roostd has gone. */
+static int hear(struct watch *w, struct qmp *q, int64_t deadline, struct err *err)
+{
+	while (!w->received || w->loop) {
+		_cleanup_json_ json_t *event = qmp_wait_event(q, NULL, deadline, err);
+		if (event)
+			take(w, event);
+		else
+			return interrupted || !deadline_left(deadline) ? 0 : -1;
+	}
+	return 0;
+}
+
 static int watch(struct watch *w, int64_t deadline)
 {
 	struct err err = ERR_INIT;
+	struct sigaction action = {.sa_handler = on_interrupt}, before;
 	_cleanup_qmp_ struct qmp *q = supervisor_connect(&err);
 	if (!q || !(w->states = states_now(&err)))
 		return virsh_reason(&err);
-	while (!w->received || w->loop) {
-		_cleanup_json_ json_t *event = qmp_wait_event(q, NULL, deadline, &err);
-		if (event)
-			take(w, event);
-		else if (deadline_left(deadline))
-			return virsh_reason(&err);
-		else
-			break;
-	}
-	if (!deadline_left(deadline))
+	heard_from = qmp_fd(q);
+	interrupted = 0;
+	sigaction(SIGINT, &action, &before);
+	int result = hear(w, q, deadline, &err);
+	sigaction(SIGINT, &before, NULL);
+	if (result < 0)
+		return virsh_reason(&err);
+	if (interrupted)
+		puts("event loop interrupted");
+	else if (!deadline_left(deadline))
 		puts("event loop timed out");
 	printf("events received: %" PRId64 "\n", w->received);
 	return w->received ? 0 : -1;

@@ -29,6 +29,18 @@ event loop timed out$
 events received: 0$
 $
 E2
+catches_interrupt() {
+	grep -q '^SigCgt:.*[2367abef]$' "/proc/$1/status"
+}
+# a shell has what it starts in the background ignore it; virsh does not
+virsh event --all --loop >"$TMPDIR/interrupted" &
+listener=$!
+wait_until 10 catches_interrupt $listener
+kill -INT $listener
+listener_status=0
+wait $listener || listener_status=$?
+check_eq "^C ends its wait alone" "event loop interrupted,events received: 0, 1" \
+	"$(paste -s -d , "$TMPDIR/interrupted") $listener_status"
 virsh event a lifecycle --loop --timeout 60 >"$TMPDIR/of-a" 2>&1 &
 of_a=$!
 virsh event --event lifecycle --timestamp >"$TMPDIR/one" 2>&1 &
