@@ -1,7 +1,7 @@
 #!/bin/sh
 # virt-install from the start of the guest to its end: at a terminal, with a viewer, when it waits, when the guest powers off
 # instead of a reboot, and what reaches QEMU.
-# limit: 120
+# limit: 150
 . "$TOP/tests/e2e/lib.sh"
 need pico.raw pico-installer.iso
 iso=$(realpath "$GUESTS/pico-installer.iso")
@@ -158,6 +158,44 @@ for word in 'qemu64,\+x2apic' 'maxcpus=3' '"e1000".*"mac": ?"52:54:00:11:22:33"'
 	check_match "QEMU's $word" "$word" "$argv"
 done
 check_no_match "and not" 'virtio-rng' "$argv"
+
+# one of both is enough: it takes the firmware three times
+if [ "$(id -u)" -eq 0 ] && [ -r /usr/share/OVMF/OVMF_CODE_4M.fd ] && command -v mkfs.vfat mcopy genisoimage >/dev/null; then
+	say "UEFI: from the medium, then from the disk, then from the disk that the firmware remembers"
+	# efi FILE TEXT [reset]: a file system whose boot loader is that program
+	efi() {
+		efi_image=$1
+		shift
+		python3 "$TOP/tests/e2e/efi_program.py" "$TMPDIR/boot.efi" "$@"
+		truncate -s 4M "$efi_image"
+		mkfs.vfat "$efi_image" >/dev/null
+		mmd -i "$efi_image" ::/EFI ::/EFI/BOOT
+		mcopy -i "$efi_image" "$TMPDIR/boot.efi" ::/EFI/BOOT/BOOTX64.EFI
+	}
+	mkdir "$TMPDIR/cd"
+	efi "$TMPDIR/cd/efi.img" EFI-INSTALLER reset
+	genisoimage -quiet -R -e efi.img -no-emul-boot -o "$TMPDIR/efi.iso" "$TMPDIR/cd"
+	efi "$TMPDIR/images/u1.img" EFI-DISK
+	vi --name u1 --memory 128 --disk "path=$TMPDIR/images/u1.img" --cdrom "$TMPDIR/efi.iso" --boot uefi --graphics none \
+		--noautoconsole
+	wait_until 60 console_has u1 EFI-DISK
+	# starts: what the firmware has started, and what has said so
+	starts() {
+		tr '\r\033' '\n ' <"$ROOST_STATE/guests/u1/console.log" | sed -n 's/.*BdsDxe: starting \(Boot[0-9]*\).*/\1/p; /^EFI-/p' |
+			paste -s -d ' ' -
+	}
+	check_eq "the installer, then the disk" "Boot0001 EFI-INSTALLER Boot0002 EFI-DISK" "$(starts)"
+	check_eq "the medium is out" - "$(virsh -q domblklist u1 | awk '$1 == "sda" { print $2 }')"
+	roost destroy u1
+	roost start u1
+	is_started_again() {
+		[ "$(starts)" = "Boot0001 EFI-INSTALLER Boot0002 EFI-DISK Boot0002 EFI-DISK" ]
+	}
+	wait_until 60 is_started_again # 0002: with new variables it would be the first
+	roost destroy u1
+	qemu-img check -q "$ROOST_STATE/guests/u1/vars.qcow2"
+	roost undefine u1 >/dev/null
+fi
 
 say "killed when it has made the disk: the next one tells of it"
 failing=$TOP/build/fail/bin/roost
