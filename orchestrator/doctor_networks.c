@@ -68,6 +68,16 @@ static void look_inside(struct doctor *d, const struct network *n)
 	}
 }
 
+/* What an uplink's start switches on: netsetup/uplink.h */
+#define FORWARDING "/proc/sys/net/ipv4/ip_forward"
+static bool is_off(const char *setting)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_buf_ struct buf text = {0};
+	return file_read(AT_FDCWD, setting, 64, &text, &ignored) == 0 && text.len &&
+	       text.data[0] == '0';
+}
+
 static void look_at_active(struct doctor *d, const struct network *n)
 {
 	struct err err = ERR_INIT;
@@ -84,6 +94,10 @@ static void look_at_active(struct doctor *d, const struct network *n)
 	const char *problem = json_get_str(uplink, "problem", NULL);
 	if (problem)
 		doctor_tell(d, "uplink", n->name, problem, json_get_str(uplink, "hint", ""));
+	if (str_eq(json_get_str(uplink, "kind", ""), "veth") && is_off(FORWARDING))
+		doctor_tell(d, "uplink", n->name,
+			"somebody has switched forwarding of IPv4 off on this host: guests do not reach the world",
+			"`sysctl net.ipv4.ip_forward=1`");
 	if (n->mode != NETWORK_BRIDGE && !json_get_int(status, "dnsmasq", 0))
 		doctor_tell(d, "dnsmasq", n->name, "it does not run: nobody gets an address",
 			"its holder starts it again; `roost net-info` tells why it does not");

@@ -128,6 +128,10 @@ inside ip link set br0 down
 inside ip link set "$tap" down
 finds bridge "default, br0"
 check_match "the same" "^tap default, $tap: it is down" "$out"
+[ "$(id -u)" -ne 0 ] || {
+	echo 0 >/proc/sys/net/ipv4/ip_forward
+	finds uplink default
+}
 roost net-destroy default >/dev/null
 finds interface "n, nic0"
 roost net-start default >/dev/null
