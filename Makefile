@@ -14,7 +14,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 
 # ---- sources -------------------------------------------------------------------------------------
 
-base   := err mem str json fs new_file clock sock proc signals answer crc32 call_filter
+base   := err mem str json fs new_file clock sock proc signals answer ask crc32 call_filter
 netsetup := address netlink tap guard namespace link_watch dhcp
 netsetup += uplink uplink_plan uplink_veth host_firewall legacy_firewall slirp nft_watch confine
 # of it, what needs no library: every program may have it
@@ -34,7 +34,7 @@ shared := definition_dump definition_nics \
 	ssh_params ssh_words access event_log publish port_holder reach
 
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
-	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child verb_help \
+	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child ssh_entry guest_agent verb_help \
 	validate validate_hardware validate_networks qemu_caps verb_validate verb_autostart verb_boot verb_halt children
 roostd := roostd roostd_listen roostd_home roostd_networks roostd_reap roostd_commands roostd_keepers roostd_workers op_define op_undefine op_rename qemu_caps \
 	seed_make
@@ -45,7 +45,7 @@ roost  += verb_keys keys verb_screenshot verb_agent verb_cancel
 roost  += complete verb_completion man man_pages editor verb_edit verb_rename
 roost  += look look_block look_cpu look_net table verb_block verb_ids verb_net verb_nodeinfo verb_vcpu verb_domstats \
 	verb_domcapabilities
-roostd += op_capabilities op_disk_size
+roostd += op_capabilities op_disk_size op_host_key
 keeper += guest_ask consoles op_link
 shared += usage disk_size userdata_check userdata_parts mime
 shared += smoke_suite smoke_step_keys guest_text smoke_expect smoke_report
@@ -87,7 +87,7 @@ roost  += compat/compat compat/virsh compat/virsh_parse compat/virsh_life compat
 roost  += compat/virsh_agent compat/virsh_guestinfo compat/virsh_net_update compat/virsh_refused compat/virsh_help compat/virsh_host
 roost  += compat/virsh_event compat/virsh_lines
 roost  += compat/virsh_look compat/virsh_size compat/virsh_disk compat/virsh_nic compat/virsh_snapshot compat/virsh_misc compat/virsh_net compat/storage
-ssh    := roost-ssh ssh_authorize ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_report ssh_scp \
+ssh    := roost-ssh ssh_authorize ssh_climb ssh_copy ssh_dial ssh_exec ssh_files ssh_keys ssh_login ssh_report ssh_scp \
 	ssh_session ssh_sftp ssh_terminal ssh_watch
 image  := roost-image seed_vfat seed_password installer
 disk   := roost-disk

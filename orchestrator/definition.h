@@ -283,7 +283,7 @@ struct identity {
 	char id[13];      /* 12 hex digits: folder in $RUN */
 	uid_t keeper_uid; /* root instance only; else our own uid */
 	uid_t qemu_uid;
-	char *host_key; /* public, "ssh-ed25519 AAAA..."; NULL without cloud_init */
+	char *host_key; /* what it is known by: public, "ssh-ed25519 AAAA..."; NULL: not yet */
 	bool template;  /* it never runs, others are cloned of it: op_template.c */
 };
 

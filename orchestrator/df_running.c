@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "orchestrator/guest_agent.h"
 #include "orchestrator/look_net.h"
 #include "orchestrator/smoke_ssh.h"
 #include "orchestrator/guest_text.h"
@@ -101,48 +102,12 @@ json_t *df_parse(const char *text)
 
 /* ---- by the agent ------------------------------------------------------------------------------------ */
 
-/* `args` stolen; the answer's "return", owned. */
-static json_t *ask_agent(
-	struct look *l, const char *command, json_t *args, int64_t ms, struct err *err)
-{
-	_cleanup_json_ json_t *reply = NULL;
-	json_t *call = json_pack("{s:s, s:I}", "command", command, "timeout-ms", (json_int_t)ms);
-	if (args)
-		json_object_set_new(call, "arguments", args);
-	if (guest_call(l->f.name, "roost-agent", call, &reply, err) < 0)
-		return NULL;
-	return json_incref(json_object_get(reply, "return"));
-}
-
-static int sextet(char c)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
-/* Base64, as the agent has it; ends at what is none. */
-static void decode(const char *text, struct buf *out)
-{
-	unsigned bits = 0, value = 0;
-	for (int s; (s = sextet(*text)) >= 0 && out->len < TEXT_MAX; text++) {
-		value = value << 6 | (unsigned)s;
-		bits += 6;
-		if (bits < 8)
-			continue;
-		bits -= 8;
-		char byte = (char)(value >> bits);
-		buf_add(out, &byte, 1);
-	}
-}
-
 /* Until it has ended, which no event tells. */
 static json_t *follow(struct look *l, int64_t pid, struct err *err)
 {
 	int64_t deadline = deadline_in(EXEC_MS);
 	for (;;) {
-		json_t *status = ask_agent(l, "guest-exec-status",
+		json_t *status = guest_agent_call(l->f.name, "guest-exec-status",
 			json_pack("{s:I}", "pid", (json_int_t)pid), AGENT_LOOK_MS, err);
 		if (!status || json_get_bool(status, "exited", false))
 			return status;
@@ -158,7 +123,7 @@ static json_t *follow(struct look *l, int64_t pid, struct err *err)
 static json_t *by_agent(struct look *l, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
-	_cleanup_json_ json_t *started = ask_agent(l, "guest-exec",
+	_cleanup_json_ json_t *started = guest_agent_call(l->f.name, "guest-exec",
 		json_pack("{s:s, s:[s, s], s:b}", "path", "/bin/sh", "arg", "-c", COMMAND,
 			"capture-output", 1),
 		AGENT_LOOK_MS, err);
@@ -167,7 +132,7 @@ static json_t *by_agent(struct look *l, struct err *err)
 	_cleanup_json_ json_t *status = follow(l, json_get_int(started, "pid", -1), err);
 	if (!status)
 		return NULL;
-	decode(json_get_str(status, "out-data", ""), &text);
+	guest_agent_decode(json_get_str(status, "out-data", ""), TEXT_MAX, &text);
 	json_t *list = df_parse(text.data ? text.data : "");
 	if (json_array_size(list))
 		return list;
@@ -204,7 +169,8 @@ static void add_account(json_t *list, const json_t *fs)
 
 static json_t *by_account(struct look *l, struct err *err)
 {
-	_cleanup_json_ json_t *all = ask_agent(l, "guest-get-fsinfo", NULL, AGENT_LOOK_MS, err);
+	_cleanup_json_ json_t *all =
+		guest_agent_call(l->f.name, "guest-get-fsinfo", NULL, AGENT_LOOK_MS, err);
 	if (!all)
 		return NULL;
 	json_t *list = json_array(), *fs;

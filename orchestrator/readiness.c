@@ -412,7 +412,7 @@ static const char *best_rung(const struct definition *d)
 {
 	if (d->ready.rung)
 		return d->ready.rung;
-	if (reach_defined(d, 22) && d->issued.host_key)
+	if (reach_defined(d, 22) && d->issued.host_key && d->cloud_init.enabled)
 		return d->ready.probe_count ? "probes" : "login";
 	return d->console_count ? "console" : "running";
 }

@@ -2,7 +2,7 @@
  * roost-ssh: all that roost does over SSH, in a program of its own, because libssh blocks without
  * an fd to poll and costs a millisecond to link (DESIGN.md 1 and 3).
  *
- *	roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy|authorize
+ *	roost-ssh [--params-fd N] keygen|pubkey|scan|climb|exec|copy|authorize
  *
  * One JSON object of parameters is read to the end of standard input, or of fd N (the usual one is
  * 3; `exec` demands it, for its standard input is the user's). So no secret stands in argv.
@@ -28,12 +28,18 @@
  *	host_key     text    "TYPE BASE64 [COMMENT]", the key issued to the guest. The server's must be
  *	                     the same blob. null: no server is accepted, unless:
  *	trust        "first" with host_key null: accept any key; `climb` tells which one
+ *	guest        text    what people call it, in questions and hints
  *	user         text
  *	identities   [text]  private keys, tried in this order: PEM texts ("-----BEGIN ...") or paths.
  *	                     One that needs a passphrase is skipped and named if the login is refused.
- *	agent        bool    after them, the keys of SSH_AUTH_SOCK; default true. Never a password.
- *	connect_ms   number  exec, copy, authorize: from connect() to being logged in; default 15000
+ *	agent        bool    after them, the keys of SSH_AUTH_SOCK; default true
+ *	ask          bool    after them, if there is a terminal: passphrases, and what the server asks
+ *	                     (keyboard-interactive, password), three times each; default false
+ *	connect_ms   number  scan, exec, copy, authorize: from connect() to being logged in; default 15000
  *
+ *
+ * scan          which host key a server shows; nobody logs in
+ *	{"host_key": "TYPE BASE64", "fingerprint": "SHA256:..."}   or an error
  *
  * climb         the readiness ladder, rungs tcp, banner, hostkey, login, cloud-init, probes
  *	rungs        [text]  which of them to report and wait for. Those up to login that lie below the
@@ -87,7 +93,7 @@
  *	{"state": "authorized", "added": N, "present": N}   or an error
  *
  *
- * Files: ssh_session.c, ssh_keys.c, ssh_exec.c and ssh_sftp.c use libssh, in blocking calls that
+ * Files: ssh_session.c, ssh_login.c, ssh_keys.c, ssh_exec.c and ssh_sftp.c use libssh, in blocking calls that
  * ssh_watch.c bounds; ssh_dial.c connects; ssh_climb.c and ssh_copy.c (with ssh_files.c, ssh_scp.c)
  * are the long sub-commands; ssh_params.c and ssh_words.c read what comes in.
  */
@@ -142,6 +148,22 @@ static int run_pubkey(json_t *params)
 	if (!public)
 		return report_error(&err);
 	report(json_pack("{s:s}", "public", public));
+	return 0;
+}
+
+static int run_scan(json_t *params)
+{
+	struct err err = ERR_INIT;
+	struct remote remote;
+	enum reason why;
+	_cleanup_free_ char *key = NULL, *fingerprint = NULL;
+	if (scan_params(params, &remote, &err) < 0)
+		return report_error(&err);
+	watch_init(false);
+	watch_last_words(STDOUT_FILENO, stuck_line, err_exit_code(ERR_TIMEOUT));
+	if (session_scan(&remote, &key, &fingerprint, &why, &err) < 0)
+		return report_error(&err);
+	report(json_pack("{s:s, s:s}", "host_key", key, "fingerprint", fingerprint));
 	return 0;
 }
 
@@ -202,6 +224,7 @@ static const struct command {
 } commands[] = {
 	{"keygen", run_keygen, false},
 	{"pubkey", run_pubkey, false},
+	{"scan", run_scan, false},
 	{"climb", run_climb, false},
 	{"exec", run_exec, true},
 	{"copy", run_copy, false},
@@ -218,7 +241,7 @@ static const struct command *find_command(const char *name)
 
 static int usage(void)
 {
-	fputs("usage: roost-ssh [--params-fd N] keygen|pubkey|climb|exec|copy|authorize\n"
+	fputs("usage: roost-ssh [--params-fd N] keygen|pubkey|scan|climb|exec|copy|authorize\n"
 	      "Run by roost; the parameters are a JSON object on standard input or fd N.\n",
 		stderr);
 	return err_exit_code(ERR_USAGE);

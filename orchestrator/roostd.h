@@ -181,6 +181,7 @@ int op_define(const json_t *args, json_t **ret, struct err *err);
 int define_take_files(int dir, const struct definition *d, const void *args, struct err *err);
 int op_undefine(const json_t *args, json_t **ret, struct err *err);
 int op_disk_size(const json_t *args, json_t **ret, struct err *err);
+int op_host_key(const json_t *args, json_t **ret, struct err *err);
 int op_nic_issue(const json_t *args, json_t **ret, struct err *err);
 int op_nic_release(const json_t *args, json_t **ret, struct err *err);
 int op_doctor(const json_t *args, json_t **ret, struct err *err);

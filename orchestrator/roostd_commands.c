@@ -94,17 +94,6 @@ static int work_when_off(
 	return worker_start(s, work, r, err) < 0 ? -1 : 1;
 }
 
-static int plugged_nic(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	bool issue = str_eq(r->command, "roost-nic-issue");
-	(void)args, (void)ret;
-	if (may_change(self, r, err) < 0)
-		return -1;
-	json_object_set_new(r->args, "by", event_who(&r->peer));
-	return worker_start(self, issue ? op_nic_issue : op_nic_release, r, err) < 0 ? -1 : 1;
-}
-
 /* doctor, gc: the one looks, the other removes, too */
 static int look_round(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
@@ -208,13 +197,18 @@ static int plain_work(
 		{"roost-disk-size", op_disk_size},
 		{"roost-file-look", op_file_look},
 		{"roost-image-unrecorded", op_image_unrecorded},
+		{"roost-nic-issue", op_nic_issue},
+		{"roost-nic-release", op_nic_release},
+		{"roost-host-key", op_host_key},
 	};
 	size_t i = 0;
 	(void)args, (void)ret;
 	while (!str_eq(works[i].command, r->command))
 		i++;
-	return may_change(self, r, err) < 0 || worker_start(self, works[i].work, r, err) < 0 ? -1
-											     : 1;
+	if (may_change(self, r, err) < 0)
+		return -1;
+	json_object_set_new(r->args, "by", event_who(&r->peer));
+	return worker_start(self, works[i].work, r, err) < 0 ? -1 : 1;
 }
 
 static int block_job(
@@ -477,6 +471,11 @@ const struct command supervisor_commands[] = {
 			{"base", ARG_STR, true, "that file; without: the records are put right"},
 			{"above", ARG_INT, true, "how many files stay above those"}),
 		CMD_CHANGING, commit_record},
+	{"roost-host-key", "Records the SSH host key that a guest is known by from now on.",
+		ARGS({"name", ARG_STR, false, "the guest"},
+			{"key", ARG_STR, false, "public: TYPE BASE64"},
+			{"instead", ARG_STR, true, "what it is known by; default: none"}),
+		CMD_CHANGING, plain_work},
 	{"roost-template",
 		"Makes a template of a guest that does not run, or a guest of a template.",
 		ARGS({"name", ARG_STR, false, "the guest"},
@@ -578,12 +577,12 @@ const struct command supervisor_commands[] = {
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"interface", ARG_OBJECT, false, "as in guest.json"},
 			{"index", ARG_INT, true, "which one it will be"}),
-		CMD_CHANGING, plugged_nic},
+		CMD_CHANGING, plain_work},
 	{"roost-nic-release",
 		"Gives back the addresses of interfaces that were plugged, and are no longer.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"interfaces", ARG_ARRAY, false, "of each \"network\" and \"mac\""}),
-		CMD_CHANGING, plugged_nic},
+		CMD_CHANGING, plain_work},
 	{"roost-doctor", "Compares what the records tell with what is there.", NULL, CMD_QUICK,
 		look_round},
 	{"roost-gc", "Removes what nobody owns any more.", NULL, CMD_CHANGING, look_round},

@@ -100,6 +100,7 @@ static const struct change {
 	{"roost-blockpull", "flattened", true},
 	{"roost-blockcommit", "committed", true},
 	{"roost-commit-record", "committed", false},
+	{"roost-host-key", "given a host key", false},
 };
 
 static const struct change *change_of(const struct request *r)

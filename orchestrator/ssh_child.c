@@ -1,6 +1,8 @@
 #include "orchestrator/ssh_child.h"
 
 #include <fcntl.h>
+#include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +43,14 @@ json_t *ssh_identities(const struct definition *d, struct err *err)
 
 const char *ssh_user(const struct definition *d, const char *user)
 {
-	const char *who = user ? user : d->ready.user ? d->ready.user : d->cloud_init.user;
-	return who ? who : "root";
+	return user ? user : d->ready.user ? d->ready.user : d->cloud_init.user;
+}
+
+/* Of a guest where nobody is known, as ssh has it. */
+static const char *caller(void)
+{
+	const struct passwd *us = getpwuid(geteuid());
+	return us ? us->pw_name : "root";
 }
 
 json_t *ssh_params(
@@ -51,9 +59,10 @@ json_t *ssh_params(
 	struct reach r;
 	if (reach_find(d, s, SSH_PORT, &r, err) < 0)
 		return NULL;
-	json_t *params = json_pack("{s:s, s:i, s:s, s:o, s:s?}", "address", r.address, "port",
-		(int)r.port, "user", ssh_user(d, user), "identities", ssh_identities(d, err),
-		"host_key", d->issued.host_key);
+	const char *who = ssh_user(d, user);
+	json_t *params = json_pack("{s:s, s:i, s:s, s:s, s:o, s:s?}", "address", r.address, "port",
+		(int)r.port, "guest", d->name, "user", who ? who : caller(), "identities",
+		ssh_identities(d, err), "host_key", d->issued.host_key);
 	if (r.network[0])
 		json_object_update_new(
 			params, json_pack("{s:s, s:s}", "network", r.network, "instance",
@@ -85,12 +94,38 @@ int ssh_become(const char *subcommand, json_t *params, struct err *err)
 	return err_errno(err, "cannot run '%s'", path);
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	interrupted = number;
+}
+
+/* Who asks has set the terminal up and must put it back before anybody else goes on: ^C is his first. */
+static void leave_interrupts(const json_t *params)
+{
+	struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+	if (!json_get_bool(params, "ask", false))
+		return;
+	sigaction(SIGINT, &a, NULL);
+	sigaction(SIGQUIT, &a, NULL);
+}
+
+void ssh_ended(void)
+{
+	if (!interrupted)
+		return;
+	signal(interrupted, SIG_DFL);
+	raise(interrupted);
+}
+
 int ssh_start(const char *subcommand, json_t *params, struct child *out, struct err *err)
 {
 	char path[4096];
 	_cleanup_json_ json_t *owned = params;
 	_cleanup_free_ char *text = json_line(owned);
 	const char *argv[] = {path, subcommand, NULL};
+	leave_interrupts(owned);
 	if (find_program(path, err) < 0 || child_start(argv, true, out, err) < 0)
 		return -1;
 	if (write_all(out->in, text, strlen(text)) < 0) {
@@ -118,8 +153,10 @@ json_t *ssh_ask(const char *subcommand, json_t *params, int64_t ms, struct err *
 	if (find_program(path, err) < 0)
 		return NULL;
 	_cleanup_free_ char *text = json_line(owned);
+	leave_interrupts(owned);
 	json_t *answer = child_answer(argv, text, strlen(text), ms, err);
 	explicit_bzero(text, strlen(text));
 	wipe_texts(owned);
+	ssh_ended();
 	return answer;
 }

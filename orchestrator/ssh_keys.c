@@ -60,7 +60,7 @@ bool identity_is_text(const char *identity)
 	return strchr(identity, '\n') || str_starts(identity, "-----BEGIN");
 }
 
-ssh_key identity_load(const char *identity, struct err *err)
+ssh_key identity_load(const char *identity, const char *passphrase, struct err *err)
 {
 	ssh_key key = NULL;
 	bool asked = false;
@@ -70,7 +70,7 @@ ssh_key identity_load(const char *identity, struct err *err)
 	else if (file_read(AT_FDCWD, identity, IDENTITY_MAX, &pem, err) < 0)
 		return NULL;
 	int rc = ssh_pki_import_privkey_base64(
-		pem.data ? pem.data : "", NULL, no_passphrase, &asked, &key);
+		pem.data ? pem.data : "", passphrase, no_passphrase, &asked, &key);
 	if (pem.data)
 		explicit_bzero(pem.data, pem.len);
 	if (rc == SSH_OK)
@@ -89,7 +89,7 @@ char *key_public(const char *private_pem, struct err *err)
 		err_set(err, ERR_USAGE, "is no private key");
 		return NULL;
 	}
-	private = identity_load(private_pem, err);
+	private = identity_load(private_pem, NULL, err);
 	if (!private)
 		return NULL;
 	if (ssh_pki_export_privkey_to_pubkey(private, &public) == SSH_OK)

@@ -1,5 +1,5 @@
 /*
- * What the files that include libssh share: ssh_session.c, ssh_keys.c, ssh_exec.c and ssh_sftp.c.
+ * What the files that include libssh share: ssh_session.c, ssh_login.c, ssh_keys.c, ssh_exec.c and ssh_sftp.c.
  * No other file of roost sees a type of libssh.
  */
 #ifndef ORCHESTRATOR_SSH_LIBSSH_H
@@ -43,10 +43,10 @@ char *key_text(ssh_key key);
 /* The key that a text TYPE BASE64 holds; NULL if it holds none. */
 ssh_key key_of_text(const char *text);
 /*
- * A private key from PEM text or a file. Never asks for a passphrase: a key that needs one is
- * NULL with ERR_REFUSED.
+ * A private key from PEM text or a file. Never asks for a passphrase: without one (NULL) a key that needs it is NULL with
+ * ERR_REFUSED.
  */
-ssh_key identity_load(const char *identity, struct err *err);
+ssh_key identity_load(const char *identity, const char *passphrase, struct err *err);
 /* A text and no path, so that it must not be shown. */
 bool identity_is_text(const char *identity);
 

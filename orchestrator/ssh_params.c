@@ -45,7 +45,7 @@ static int rung_of(const char *name, enum rung *out, struct err *err)
 /* ---- checks that every sub-command shares ------------------------------------------------------ */
 
 static const char *const remote_keys[] = {"address", "port", "network", "instance", "host_key",
-	"trust", "user", "identities", "agent", "connect_ms", NULL};
+	"trust", "guest", "user", "identities", "agent", "ask", "connect_ms", NULL};
 
 static bool among(const char *key, const char *const *keys)
 {
@@ -119,7 +119,7 @@ static int check_host_key(const char *key, struct err *err)
 
 static int read_remote(json_t *o, struct remote *out, struct err *err)
 {
-	struct remote r = {.agent = true};
+	struct remote r = {.agent = true, .guest = "NAME"};
 	int64_t port = 22;
 	const char *trust = NULL;
 	if (json_str(o, "address", &r.address, err) < 0 ||
@@ -128,9 +128,11 @@ static int read_remote(json_t *o, struct remote *out, struct err *err)
 		json_str_opt(o, "instance", &r.instance, err) < 0 ||
 		json_str_opt(o, "host_key", &r.host_key, err) < 0 ||
 		json_str_opt(o, "trust", &trust, err) < 0 ||
+		json_str_opt(o, "guest", &r.guest, err) < 0 ||
 		json_str(o, "user", &r.user, err) < 0 ||
 		texts(o, "identities", &r.identities, err) < 0 ||
 		json_bool_opt(o, "agent", &r.agent, err) < 0 ||
+		json_bool_opt(o, "ask", &r.ask, err) < 0 ||
 		milliseconds(o, "connect_ms", 15000, &r.connect_ms, err) < 0 ||
 		check_address(r.address, err) < 0 || check_host_key(r.host_key, err) < 0)
 		return -1;
@@ -169,6 +171,12 @@ int pubkey_params(json_t *o, const char **private, struct err *err)
 	static const char *const own[] = {"private", NULL};
 	static const char *const none[] = {NULL};
 	return check_keys(o, own, none, err) < 0 ? -1 : json_str(o, "private", private, err);
+}
+
+int scan_params(json_t *o, struct remote *r, struct err *err)
+{
+	static const char *const own[] = {NULL};
+	return check_keys(o, own, remote_keys, err) < 0 ? -1 : read_remote(o, r, err);
 }
 
 /* ---- climb ------------------------------------------------------------------------------------- */

@@ -19,9 +19,11 @@ struct remote {
 	const char *instance; /* whose network that is: "system", "session" */
 	const char *host_key; /* "TYPE BASE64 [COMMENT]"; NULL when none was issued */
 	bool trust_first;     /* without an issued key: accept any, and tell which */
+	const char *guest;    /* what people call it */
 	const char *user;
 	json_t *identities; /* texts: private keys in PEM, or files that hold one; may be NULL */
 	bool agent;         /* ask the SSH agent after them */
+	bool ask;           /* then somebody at the terminal, if there is one */
 	int64_t connect_ms; /* from the first connect() to being logged in (exec, copy) */
 };
 
@@ -78,6 +80,7 @@ struct authorize_params {
 /* *passphrase: NULL for none. */
 int keygen_params(json_t *o, const char **comment, const char **passphrase, struct err *err);
 int pubkey_params(json_t *o, const char **private, struct err *err);
+int scan_params(json_t *o, struct remote *r, struct err *err);
 int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct err *err);
 int exec_params(json_t *o, struct remote *r, struct exec_params *out, struct err *err);
 int copy_params(json_t *o, struct remote *r, struct copy_params *out, struct err *err);

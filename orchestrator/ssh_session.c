@@ -120,129 +120,36 @@ int session_check_host(
 		FAIL(why, REASON_KEY_UNKNOWN, err, "unknown host key: %s %s",
 			ssh_key_type_to_char(ssh_key_type(got)), shown);
 		return err_hint(err,
-			"roost has issued none to it; `ssh -o ProxyCommand='roost dial GUEST 22' %.40s@GUEST` asks you about "
-			"it, and so does ssh-copy-id with that option",
-			r->user);
+			"roost has issued none to it; `roost ssh %s` asks you about it", r->guest);
 	}
 	_cleanup_key_ ssh_key issued = key_of_text(r->host_key);
 	_cleanup_free_ char *expected = issued ? key_fingerprint(issued) : xstrdup("unreadable");
-	return FAIL(why, REASON_KEY_MISMATCH, err, "host key mismatch: expected %s %s, got %s %s",
+	FAIL(why, REASON_KEY_MISMATCH, err, "host key mismatch: expected %s %s, got %s %s",
 		issued ? ssh_key_type_to_char(ssh_key_type(issued)) : "a key that is", expected,
 		ssh_key_type_to_char(ssh_key_type(got)), shown);
+	return err_hint(err,
+		"THE HOST KEY HAS CHANGED: another machine may be answering; if you know why, `roost ssh --forget-key %s` "
+		"takes the new one",
+		r->guest);
 }
 
-/* ---- who we are -------------------------------------------------------------------------------- */
+/* ---- both, and the login ------------------------------------------------------------------------ */
 
-static void add_item(struct buf *list, const char *fmt, const char *a, const char *b)
+int session_scan(
+	const struct remote *r, char **text, char **fingerprint, enum reason *why, struct err *err)
 {
-	buf_str(list, list->len ? ", " : "");
-	buf_fmt(list, fmt, a, b);
-}
-
-static void add_methods(struct buf *list, int bits)
-{
-	static const struct {
-		unsigned bit;
-		const char *name;
-	} methods[] = {
-		{SSH_AUTH_METHOD_PUBLICKEY, "publickey"},
-		{SSH_AUTH_METHOD_PASSWORD, "password"},
-		{SSH_AUTH_METHOD_INTERACTIVE, "keyboard-interactive"},
-		{SSH_AUTH_METHOD_HOSTBASED, "hostbased"},
-		{SSH_AUTH_METHOD_GSSAPI_MIC, "gssapi-with-mic"},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
-		if ((unsigned)bits & methods[i].bit)
-			add_item(list, "%s%s", methods[i].name, "");
-	if (!list->len)
-		buf_str(list, "nothing");
-}
-
-/* What was tried, for the error and for the one that worked. */
-struct login {
-	struct session *session;
-	struct buf offered, skipped;
-	char *method; /* what was accepted */
-};
-
-static void login_free(struct login *l)
-{
-	buf_free(&l->offered);
-	buf_free(&l->skipped);
-	free(l->method);
-}
-
-/* One identity. Returns an ssh_auth_e; a key that cannot be used counts as denied. */
-static int try_identity(struct login *l, size_t number, const char *identity)
-{
-	struct err err = ERR_INIT;
-	_cleanup_free_ char *label =
-		identity_is_text(identity) ? str_fmt("identity %zu", number) : xstrdup(identity);
-	_cleanup_key_ ssh_key key = identity_load(identity, &err);
-	if (!key) {
-		add_item(&l->skipped, "%s (%s)", label, err.message);
-		return SSH_AUTH_DENIED;
-	}
-	_cleanup_free_ char *fingerprint = key_fingerprint(key);
-	add_item(&l->offered, "%s (%s)", label, fingerprint);
-	struct session *s = l->session;
-	int rc = UNTIL_DONE(s, ssh_userauth_publickey(s->ssh, NULL, key), SSH_AUTH_AGAIN);
-	if (rc == SSH_AUTH_SUCCESS)
-		l->method = str_fmt("%s %s", ssh_key_type_to_char(ssh_key_type(key)), fingerprint);
-	return rc;
-}
-
-/* "none" first: it tells the methods, and some guests want no more. */
-static int try_all(struct login *l, const struct remote *r)
-{
-	json_t *item;
-	size_t i;
-	struct session *s = l->session;
-	int rc = UNTIL_DONE(s, ssh_userauth_none(s->ssh, NULL), SSH_AUTH_AGAIN);
-	if (rc == SSH_AUTH_SUCCESS)
-		l->method = xstrdup("nothing asked");
-	json_array_foreach (r->identities, i, item) {
-		if (rc != SSH_AUTH_DENIED && rc != SSH_AUTH_PARTIAL)
-			return rc;
-		rc = try_identity(l, i + 1, json_string_value(item));
-	}
-	const char *agent = getenv("SSH_AUTH_SOCK");
-	if ((rc == SSH_AUTH_DENIED || rc == SSH_AUTH_PARTIAL) && r->agent && agent && *agent) {
-		add_item(&l->offered, "%s%s", "the keys of the SSH agent", "");
-		rc = UNTIL_DONE(s, ssh_userauth_agent(s->ssh, NULL), SSH_AUTH_AGAIN);
-		if (rc == SSH_AUTH_SUCCESS)
-			l->method = xstrdup("a key of the SSH agent");
-	}
-	return rc;
-}
-
-static int login_failed(
-	struct login *l, int rc, const struct remote *r, enum reason *why, struct err *err)
-{
-	struct session *s = l->session;
-	bool too_many = strstr(ssh_get_error(s->ssh), "authentication failures");
-	if (watch_expired() || watch_signal() ||
-		(rc != SSH_AUTH_DENIED && rc != SSH_AUTH_PARTIAL && !too_many))
-		return session_fail(s, REASON_LOST, why, err, "login");
-	_cleanup_buf_ struct buf methods = {0};
-	add_methods(&methods, ssh_userauth_list(s->ssh, NULL));
-	return FAIL(why, REASON_LOGIN_REFUSED, err,
-		"login as '%s' was refused%s: the server accepts %s; offered: %s%s%s", r->user,
-		too_many                 ? " after too many keys"
-		: rc == SSH_AUTH_PARTIAL ? ", a key is not enough"
-					 : "",
-		methods.data, l->offered.len ? l->offered.data : "no key",
-		l->skipped.len ? "; skipped: " : "", l->skipped.len ? l->skipped.data : "");
-}
-
-int session_login(
-	struct session *s, const struct remote *r, char **method, enum reason *why, struct err *err)
-{
-	_cleanup_(login_free) struct login l = {.session = s};
-	int rc = try_all(&l, r);
-	if (rc != SSH_AUTH_SUCCESS)
-		return login_failed(&l, rc, r, why, err);
-	*method = TAKE(l.method);
+	struct remote anyone = *r;
+	int64_t deadline = deadline_in(r->connect_ms);
+	anyone.host_key = NULL;
+	anyone.trust_first = true;
+	int fd = dial(r, deadline, why, err);
+	if (fd < 0)
+		return -1;
+	_cleanup_session_ struct session *s = session_start(fd, deadline, &anyone, why, err);
+	if (!s || session_check_host(s, &anyone, text, why, err) < 0)
+		return -1;
+	_cleanup_key_ ssh_key key = key_of_text(*text);
+	*fingerprint = key_fingerprint(key);
 	return 0;
 }
 

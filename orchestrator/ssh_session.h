@@ -31,6 +31,9 @@ int session_check_host(
 /* *method says what was accepted: for people; freed by the caller. */
 int session_login(struct session *s, const struct remote *r, char **method, enum reason *why,
 	struct err *err);
+/* Connects to see the host key, whichever it is: its text and its "SHA256:...", both freed by the caller. */
+int session_scan(
+	const struct remote *r, char **text, char **fingerprint, enum reason *why, struct err *err);
 /* Connects, checks, logs in, within r->connect_ms. The watch has no deadline afterwards. */
 struct session *session_open(const struct remote *r, enum reason *why, struct err *err);
 void session_end(struct session *s);

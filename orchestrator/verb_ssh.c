@@ -7,31 +7,12 @@
 #include <unistd.h>
 
 #include "base/sock.h"
-#include "orchestrator/connect.h"
-#include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
-
-/* "[USER@]NAME" of a running guest. */
-static json_t *params_for(const char *word, const char *user, struct err *err)
-{
-	_cleanup_status_ struct status s = {0};
-	const char *at = strrchr(word, '@');
-	_cleanup_free_ char *before = at ? strndup(word, (size_t)(at - word)) : NULL;
-	struct found f;
-	if (guest_find(at ? at + 1 : word, &f, err) < 0 || guest_look(&f, &s, err) < 0)
-		return NULL;
-	if (!s.number) {
-		err_set(err, ERR_REFUSED, "guest '%s' is not running", f.name);
-		err_hint(err, "`roost start %s` starts it", f.name);
-		return NULL;
-	}
-	_cleanup_definition_ struct definition *d = record_read(f.name, err);
-	return d ? ssh_params(d, &s, before ? before : user, err) : NULL;
-}
+#include "orchestrator/ssh_entry.h"
 
 static int run_ssh(const struct cli *cli, struct err *err)
 {
-	json_t *params = params_for(cli->operands[0], cli_value(cli, "user", NULL), err);
+	json_t *params = ssh_entry(cli, cli->operands[0], cli_value(cli, "user", NULL), NULL, err);
 	_cleanup_buf_ struct buf command = {0};
 	if (!params)
 		return -1;
@@ -100,6 +81,8 @@ static int copy_shown(json_t *params, bool json, struct err *err)
 		fputs("\r\033[K", stderr);
 	if (in)
 		fclose(in);
+	child_end(&c);
+	ssh_ended();
 	if (json_object_get(last, "error")) {
 		json_to_err(json_object_get(last, "error"), err);
 		return -1;
@@ -122,7 +105,7 @@ static int run_scp(const struct cli *cli, struct err *err)
 	}
 	_cleanup_free_ char *name =
 		to_guest ? guest_of(cli, last, last + 1, err) : guest_of(cli, 0, last, err);
-	json_t *params = name ? params_for(name, NULL, err) : NULL, *local = json_array(),
+	json_t *params = name ? ssh_entry(cli, name, NULL, NULL, err) : NULL, *local = json_array(),
 	       *remote = json_array();
 	if (!params) {
 		json_decref(local);
@@ -144,11 +127,12 @@ static int run_scp(const struct cli *cli, struct err *err)
 const struct verb verb_ssh = {"ssh", "[USER@]NAME [COMMAND...]",
 	"Opens a shell in a guest, or runs a command there; exits with its status, or 255.", 1, -1,
 	true,
-	{{"user", "USER", 'l', "who logs in; default the definition's"},
+	{{"user", "USER", 'l', "who logs in; default the definition's user, else you"},
 		{"tty", NULL, 't', "a terminal for the command, too"},
-		{"no-tty", NULL, 'T', "none for the shell"}},
+		{"no-tty", NULL, 'T', "none for the shell"}, SSH_ENTRY_OPTIONS},
 	run_ssh, "roost ssh web1 uname -r", GROUP_ACCESS, GUESTS_RUNNING};
 const struct verb verb_scp = {"scp", "FROM... TO",
 	"Copies files to and from a guest; NAME:PATH is a path in it.", 2, -1, false,
-	{{"recursive", NULL, 'r', "folders, too"}, {"preserve", NULL, 'p', "keep modes and times"}},
+	{{"recursive", NULL, 'r', "folders, too"}, {"preserve", NULL, 'p', "keep modes and times"},
+		SSH_ENTRY_OPTIONS},
 	run_scp, "roost scp web1.yaml web1:/tmp/", GROUP_ACCESS, GUESTS_RUNNING};

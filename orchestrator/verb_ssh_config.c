@@ -29,7 +29,7 @@ int guest_of_host(const char *word, struct found *out, struct err *err)
 static void add_guest(json_t *list, const struct definition *d)
 {
 	_cleanup_free_ char *host = str_fmt("%s" HOST_SUFFIX, d->name);
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "name", d->name,
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s?, s:s?}", "name", d->name,
 					    "host", host, "user", ssh_user(d, NULL), "identity",
 					    d->ready.identity, "host_key", d->issued.host_key));
 }
@@ -84,12 +84,15 @@ static void print_guests(const json_t *guests)
 	json_t *g;
 	json_array_foreach (guests, i, g) {
 		const char *identity = json_get_str(g, "identity", NULL);
-		printf("Host %s\n\tUser %s\n", json_get_str(g, "host", ""),
-			json_get_str(g, "user", ""));
+		const char *user = json_get_str(g, "user", NULL);
+		printf("Host %s\n", json_get_str(g, "host", ""));
+		if (user)
+			printf("\tUser %s\n", user);
 		if (identity)
 			printf("\tIdentityFile \"%s\"\n", identity);
 		if (!json_get_str(g, "host_key", NULL))
-			printf("\t# no host key was issued for it (cloud_init does that): ssh will refuse it\n");
+			printf("\t# its host key is not known yet, so that ssh refuses it: `roost ssh %s` sees to that\n",
+				json_get_str(g, "name", ""));
 	}
 }
 
@@ -104,7 +107,7 @@ static char *config_word(const char *text)
 }
 
 /*
- * Where no key is known there is no trust on first use. The guests' keys come from their records, at each
+ * Where no key is known there is no trust on first use (`roost ssh` asks). The guests' keys come from their records, at each
  * connection: no file of the user's is written, and one that was made anew is known at once.
  */
 static int print_common(struct err *err)

@@ -10,12 +10,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ask.h"
 #include "base/fs.h"
-#include "orchestrator/connect.h"
-#include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
+#include "orchestrator/ssh_entry.h"
 
-enum { KEY_FILE_MAX = 65536, COPY_MS = 60000, KEYGEN_MS = 30000, PASSPHRASE_MAX = 1024 };
+enum {
+	KEY_FILE_MAX = 65536,
+	COPY_MS = 60000,
+	TYPING_MS = 3600000,
+	KEYGEN_MS = 30000,
+	PASSPHRASE_MAX = 1024
+};
 
 /* ---- ssh-copy-id ------------------------------------------------------------------------------------ */
 
@@ -65,24 +71,6 @@ static int take_usual(json_t *keys, struct err *err)
 			: "`roost keygen` makes one; -i names another");
 }
 
-static json_t *params_of(const char *word, char name[64], struct err *err)
-{
-	_cleanup_status_ struct status s = {0};
-	const char *at = strrchr(word, '@');
-	_cleanup_free_ char *user = at ? strndup(word, (size_t)(at - word)) : NULL;
-	struct found f;
-	if (guest_find(at ? at + 1 : word, &f, err) < 0 || guest_look(&f, &s, err) < 0)
-		return NULL;
-	snprintf(name, 64, "%s", f.name);
-	if (!s.number) {
-		err_set(err, ERR_REFUSED, "guest '%s' is not running", f.name);
-		err_hint(err, "`roost start %s` starts it", f.name);
-		return NULL;
-	}
-	_cleanup_definition_ struct definition *d = record_read(f.name, err);
-	return d ? ssh_params(d, &s, user, err) : NULL;
-}
-
 static void tell_added(const char *name, const json_t *answer)
 {
 	int64_t added = json_get_int(answer, "added", 0);
@@ -102,11 +90,12 @@ static int run_ssh_copy_id(const struct cli *cli, struct err *err)
 	_cleanup_json_ json_t *keys = json_array();
 	if ((file ? take_named(keys, file, err) : take_usual(keys, err)) < 0)
 		return -1;
-	json_t *params = params_of(cli->operands[0], name, err);
+	json_t *params = ssh_entry(cli, cli->operands[0], NULL, name, err);
 	if (!params)
 		return -1;
 	json_object_set(params, "keys", keys);
-	_cleanup_json_ json_t *answer = ssh_ask("authorize", params, COPY_MS, err);
+	_cleanup_json_ json_t *answer =
+		ssh_ask("authorize", params, ask_can() ? TYPING_MS : COPY_MS, err);
 	if (!answer && err->kind == ERR_TIMEOUT && !err->hint[0])
 		err_hint(err, "`roost wait %s` tells what it is at", name);
 	if (!answer)
@@ -235,8 +224,8 @@ static int run_keygen(const struct cli *cli, struct err *err)
 
 const struct verb verb_ssh_copy_id = {"ssh-copy-id", "[USER@]NAME",
 	"Lets a public key of yours into a running guest, unless it is there already.", 1, 1, false,
-	{{"identity", "FILE", 'i', "the key; default ~/.ssh/id_*.pub"}}, run_ssh_copy_id,
-	"roost ssh-copy-id web1", GROUP_ACCESS, GUESTS_RUNNING};
+	{{"identity", "FILE", 'i', "the key; default ~/.ssh/id_*.pub"}, SSH_ENTRY_OPTIONS},
+	run_ssh_copy_id, "roost ssh-copy-id web1", GROUP_ACCESS, GUESTS_RUNNING};
 const struct verb verb_keygen = {"keygen", "",
 	"Makes a pair of SSH keys (ed25519); asks at the terminal for a passphrase, which may be empty.",
 	0, 0, false,

@@ -32,14 +32,14 @@ if [ "${ROOST_SSH_TEST_INSIDE-}" != yes ]; then
 	chmod 755 "$folder"
 	trap 'rm -rf "$folder"' EXIT
 	trap 'exit 1' HUP INT TERM
-	for part in climb exec copy servers; do
+	for part in climb exec copy login servers; do
 		mkdir "$folder/$part"
 		ROOST_SSH_TEST_DIR=$folder/$part unshare --net --mount --pid --fork --kill-child --mount-proc \
 			sh "$here/t_ssh.sh" $part "$@" >"$folder/$part.log" 2>&1 &
 		echo $! >"$folder/$part.pid"
 	done
 	status=0
-	for part in climb exec copy servers; do
+	for part in climb exec copy login servers; do
 		wait "$(cat "$folder/$part.pid")" || status=$?
 		cat "$folder/$part.log"
 	done
@@ -58,7 +58,10 @@ chown 54321:54321 "$dir/home"
 cp -a /etc "$dir/etc"
 mount --bind "$dir/etc" /etc
 echo "tester:x:54321:54321:tester:$dir/home:/bin/sh" >>/etc/passwd
-echo "tester:*:19000::::::" >>/etc/shadow
+# "open sesame"
+echo 'tester:$6$roost$Cg31IAjkmp7WNt855O9aZ0Q7LBTipywwDV/A2HOB6VrCUUwy0U6Ma1cjAcIBQOl0PVLD.RDv0dlnvGePAvQpA/:19000::::::' >>/etc/shadow
+# asked by PAM, but with nothing that a host may have added to it
+printf 'auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n' >/etc/pam.d/sshd
 # the guest that this host plays has none of its own: what the tests want, they bring along
 if [ -e /usr/bin/cloud-init ]; then
 	: >"$dir/no-program"

@@ -176,21 +176,23 @@ def cpu_seconds(pid):
 
 
 class Terminal:
-    """roost-ssh exec at a terminal of its own."""
+    """roost-ssh at a terminal of its own: exec, or another verb without a command."""
 
-    def __init__(self, server, command, rows=33, columns=101, **more):
+    def __init__(self, server, command, rows=33, columns=101, verb="exec", **more):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
-        self.seen = b""
-        params = remote(server, command=command, **more)
+        self.seen = self.all = b""
+        params = remote(server, **more)
+        if verb == "exec":
+            params["command"] = command
 
         def own_session():
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-        self.process = start("exec", params, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_session)
+        self.process = start(verb, params, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_session)
 
     def expect(self, text, seconds=15):
         end = time.monotonic() + seconds * SLOW
@@ -198,14 +200,21 @@ class Terminal:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.master], [], [], left)[0]:
                 raise AssertionError(f"{text!r} did not come: {self.seen!r}")
-            self.seen += os.read(self.master, 65536)
+            self.read()
         self.seen = self.seen.split(text, 1)[1]
+
+    def read(self):
+        data = os.read(self.master, 65536)
+        self.seen += data
+        self.all += data
 
     def type(self, text):
         os.write(self.master, text)
 
     def end(self, status):
         eq(self.process.wait(15 * SLOW), status)
+        while select.select([self.master], [], [], 0)[0]:
+            self.read()
         eq(termios.tcgetattr(self.slave), self.before, "terminal:")
         os.close(self.slave)
         os.close(self.master)

@@ -60,7 +60,7 @@ class Daemon(Server):
 class Sshd(Daemon):
     """OpenSSH. `login`: public keys that may log in. `path`: the PATH of commands."""
 
-    def __init__(self, login, sftp=True, path="/usr/bin:/bin", host_key="host", extra=""):
+    def __init__(self, login, sftp=True, path="/usr/bin:/bin", host_key="host", extra="", pam=False):
         super().__init__()
         key, self.host_key = keygen(host_key)
         name = os.path.join(DIR, f"sshd-{self.port}")
@@ -72,10 +72,10 @@ class Sshd(Daemon):
 HostKey {key}
 AuthorizedKeysFile {name}.keys
 PidFile none
-UsePAM no
+UsePAM {"yes" if pam else "no"}
 StrictModes no
-PasswordAuthentication yes
-KbdInteractiveAuthentication no
+PasswordAuthentication {"no" if pam else "yes"}
+KbdInteractiveAuthentication {"yes" if pam else "no"}
 SetEnv PATH={path}
 AcceptEnv ROOST_*
 MaxStartups 100
