@@ -2,6 +2,7 @@
 # The way into a guest that roost has given neither host key nor user: whose key may be believed, asked at a terminal as ssh
 # asks, read by the guest's agent, changed; a password; and ssh-copy-id, after which nobody is asked for anything.
 # limit: 240
+# shellcheck disable=SC2016 # `roost ...` stands in messages
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinux tiny-initrd
 command -v python3 >/dev/null || lacking python3
