@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import termios
@@ -190,6 +191,8 @@ class Terminal:
 
         def own_session():
             os.setsid()
+            for number in (signal.SIGINT, signal.SIGQUIT):  # a shell may have had them ignored in what it runs beside it
+                signal.signal(number, signal.SIG_DFL)
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = start(verb, params, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_session)

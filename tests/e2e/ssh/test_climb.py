@@ -243,7 +243,7 @@ def test_climb_impostor():
         o = climb(s, ["login"], total=20000)
         last = fails(o, "hostkey", "host-key-unknown", status=5, within=3)
         has(last["error"]["desc"], "SHA256:")
-        has(last["error"]["hint"], "roost dial GUEST 22")
+        has(last["error"]["hint"], "roost ssh NAME")
         o = climb(s, ["hostkey", "login"], trust="first")
         eq(o.status, 0)
         eq(o.lines[0]["detail"].split()[:2], real.split()[:2])
