@@ -326,7 +326,7 @@ qmp() {
 	"$TOP/tests/e2e/qmp" "$@"
 }
 
-# The pids of our roostd, by its environment: not of anybody else's.
+# The pids of our roostd and its workers, by their environment: not of anybody else's.
 roostd_pids() {
 	roostd_net=$(readlink /proc/self/ns/net)
 	for roostd_proc in /proc/[0-9]*; do
@@ -335,6 +335,10 @@ roostd_pids() {
 		[ "$(readlink "$roostd_proc/ns/net")" = "$roostd_net" ] || continue
 		! grep -qzx "ROOST_RUN=$ROOST_RUN" "$roostd_proc/environ" 2>/dev/null || echo "${roostd_proc#/proc/}"
 	done
+}
+# supervisor: the one of them that has no parent among them: as its lock tells
+supervisor() {
+	jq .pid "$ROOST_RUN/roostd.lock"
 }
 ended() {
 	for ended_pid; do

@@ -162,7 +162,7 @@ wait
 
 say "roostd is stopped dead: bounded all the same"
 again a
-stop "$(roostd_pids)"
+stop "$(supervisor)"
 since=$(now_ms)
 check_status 0 roost halt --timeout $((5 * E2E_PATIENCE))s
 check_time "halt" 12000 "$since"

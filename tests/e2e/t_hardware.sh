@@ -164,7 +164,7 @@ wait_until 20 logged hvc1 'from hvc1'
 check_no_match "each has its own" 'from ttyS1|from hvc1' "$(roost logs dog --devname hvc0)"
 wait_until 20 logged serial0 'TINY-READY'
 # open from here on: what came while nobody has it open would be lost
-guest dog 'exec 3</dev/hvc0; stty -F /dev/hvc0 raw -echo; head -n 1 <&3 >/root/typed &'
+guest dog '(exec 3</dev/hvc0; stty -F /dev/hvc0 raw -echo; head -n 1 <&3 >/root/typed &)'
 typed() {
 	[ "$(guest dog cat /root/typed)" = 'typed here' ]
 }

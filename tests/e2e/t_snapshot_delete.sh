@@ -157,7 +157,7 @@ for step in ready changed change-recorded; do
 	guest=$(now)
 	qemu=$(of_status p qemu_pid)
 	die_at "snapdel-$step"
-	kill -STOP "$(roostd_pids)"
+	kill -STOP "$(supervisor)"
 	roost snapshot-delete p last >/dev/null 2>&1 &
 	deleting=$!
 	has_struck() {
@@ -165,7 +165,7 @@ for step in ready changed change-recorded; do
 	}
 	wait_until 20 has_struck
 	kill -9 "$qemu"
-	kill -CONT "$(roostd_pids)"
+	kill -CONT "$(supervisor)"
 	wait $deleting || :
 	has_died "$step"
 	has_ended() {

@@ -192,14 +192,14 @@ say "the keeper dies, and QEMU with it: what was planned holds"
 at=$(lasts)
 die_at snapshot-live-planned
 qemu=$(of_status p qemu_pid)
-kill -STOP "$(roostd_pids)"
+kill -STOP "$(supervisor)"
 roost snapshot-create-as p both >/dev/null 2>&1 &
 has_struck() {
 	[ ! -s "$ROOST_RUN/fail" ]
 }
 wait_until 20 has_struck
 kill -9 "$qemu"
-kill -CONT "$(roostd_pids)"
+kill -CONT "$(supervisor)"
 wait || :
 has_died snapshot-live-planned
 has_ended() {

@@ -58,7 +58,7 @@ say "what they run"
 boot=$(value ExecStart "$units/roost-guests.service")
 halt=$(value ExecStop "$units/roost-guests.service")
 check_eq "boot" "No guest is marked as autostarted" "$(sh -c "${boot#-}")"
-check_eq "its roostd" "$prefix/libexec/roost/roostd" "$(readlink "/proc/$(roostd_pids)/exe")"
+check_eq "its roostd" "$prefix/libexec/roost/roostd" "$(readlink "/proc/$(supervisor)/exe")"
 pico a "autostart: true"
 check_eq "boot" "Guest 'a' started" "$(sh -c "${boot#-}" 2>/dev/null)"
 wait_until 30 is_up a

@@ -45,7 +45,7 @@ virsh event a lifecycle --loop --timeout 60 >"$TMPDIR/of-a" 2>&1 &
 of_a=$!
 virsh event --event lifecycle --timestamp >"$TMPDIR/one" 2>&1 &
 one=$!
-roostd=$(roostd_pids)
+roostd=$(supervisor)
 wait_until 10 listens_to "$of_a" "$roostd"
 wait_until 10 listens_to "$one" "$roostd"
 virsh -q start b 2>/dev/null
