@@ -176,7 +176,8 @@ static void hosts(void **state)
 		assert_false(json_get_bool(file, "host", false));
 		assert_string_equal(json_get_str(file, "uuid", ""), UUID(1));
 		assert_string_equal(network_address_host(file), names[i]);
-		refused(&n, MAC_B, names[i], NULL, "is the name of the host with " MAC_A);
+		if (i) /* else it is another interface of that guest's */
+			refused(&n, MAC_B, names[i], NULL, "is the name of the host with " MAC_A);
 		/* the guest is gone, the host is not */
 		network_address_drop(&n, "10.4.4.7", MAC_A);
 		expect_host(&n, MAC_A, names[i], "10.4.4.7");
