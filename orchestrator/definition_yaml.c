@@ -9,6 +9,7 @@
 #include "orchestrator/definition_yaml.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -249,13 +250,24 @@ static char *folder_of(const char *file, struct err *err)
 	return NULL;
 }
 
-static int read_input(struct buf *out, struct err *err)
+int written_fd(const char *file)
+{
+	int fd = -1, end = 0;
+	if (str_eq(file, "-") || str_eq(file, "/dev/stdin"))
+		return STDIN_FILENO;
+	bool is_fd = sscanf(file, "/dev/fd/%9d%n", &fd, &end) == 1 ||
+		     sscanf(file, "/proc/self/fd/%9d%n", &fd, &end) == 1;
+	return is_fd && !file[end] && fcntl(fd, F_GETFD) >= 0 ? fd : -1;
+}
+
+static int read_input(int fd, struct buf *out, struct err *err)
 {
 	for (;;) {
 		buf_reserve(out, 4096);
-		ssize_t n = read(STDIN_FILENO, out->data + out->len, 4096);
+		ssize_t n = read(fd, out->data + out->len, 4096);
 		if (n < 0)
-			return err_errno(err, "cannot read the standard input");
+			return fd == STDIN_FILENO ? err_errno(err, "cannot read the standard input")
+						  : err_errno(err, "cannot read '/dev/fd/%d'", fd);
 		out->len += (size_t)n;
 		out->data[out->len] = '\0';
 		if (n == 0 || out->len > TEXT_MAX)
@@ -265,11 +277,14 @@ static int read_input(struct buf *out, struct err *err)
 
 int written_read(const char *file, struct buf *text, char **folder, struct err *err)
 {
-	_cleanup_free_ char *found = folder_of(file, err);
+	int fd = written_fd(file);
+	bool is_nothing = str_eq(file, "/dev/null");
+	_cleanup_free_ char *found = folder_of(fd >= 0 || is_nothing ? "-" : file, err);
 	if (!found)
 		return -1;
-	if ((str_eq(file, "-") ? read_input(text, err)
-			       : file_read(AT_FDCWD, file, TEXT_MAX, text, err)) < 0)
+	buf_reserve(text, 1); /* of nothing, too */
+	if (!is_nothing && (fd >= 0 ? read_input(fd, text, err)
+				    : file_read(AT_FDCWD, file, TEXT_MAX, text, err)) < 0)
 		return -1;
 	*folder = TAKE(found);
 	return 0;

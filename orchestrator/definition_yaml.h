@@ -16,9 +16,11 @@ struct node *node_from_yaml(
 /* The other way: a mapping in people's form, freed by the caller. definition_dump.c */
 char *json_to_yaml(const json_t *map);
 
+/* The descriptor that "-", "/dev/stdin" and a shell's "<(COMMAND)", "/dev/fd/63", stand for; -1: another file. */
+int written_fd(const char *file);
 /*
- * What stands in `file` ("-": standard input), at most 1 MiB, and the folder that its relative paths
- * are taken from, freed by the caller.
+ * What stands in `file` (or comes from what written_fd() knows, a pipe, too; nothing from /dev/null), at most 1 MiB, and
+ * the folder that its relative paths are taken from, freed by the caller.
  */
 int written_read(const char *file, struct buf *text, char **folder, struct err *err);
 

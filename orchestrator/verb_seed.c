@@ -24,7 +24,7 @@ static int read_text(
 {
 	_cleanup_free_ char *folder = NULL, *named = str_fmt("%s '%s'", what, file);
 	/* even an empty file is one; and of what is typed or piped in no copies stay behind */
-	buf_reserve(out, str_eq(file, "-") ? PIPED_SIZE : 1);
+	buf_reserve(out, written_fd(file) >= 0 ? PIPED_SIZE : 1);
 	if (written_read(file, out, &folder, err) < 0)
 		return err_prefix(err, "%s", what);
 	return seed_check_text(named, out, packed, err);

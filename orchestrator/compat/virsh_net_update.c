@@ -2,12 +2,11 @@
 #include "orchestrator/compat/virsh.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fs.h"
+#include "orchestrator/definition_yaml.h"
 #include "orchestrator/libvirt_ask.h"
 #include "orchestrator/network_address.h"
 
@@ -52,9 +51,10 @@ static char what_of(const char *command)
 static json_t *read_host(const char *xml, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
+	_cleanup_free_ char *folder = NULL;
 	if (xml[0] == '<')
 		buf_str(&text, xml);
-	else if (file_read(AT_FDCWD, xml, 1 << 20, &text, err) < 0)
+	else if (written_read(xml, &text, &folder, err) < 0)
 		return NULL;
 	_cleanup_json_ json_t *answer = libvirt_ask(&text, "the XML", err);
 	const char *kind = json_get_str(answer, "kind", "");

@@ -42,6 +42,13 @@ qemu-img convert -O raw q q.iso
 check_eq "with the same in it" "$(cat u)" "$(content user-data q.iso)"
 cloud-localds stdin.iso - <u
 check_eq "of standard input" "$(cat u)" "$(content user-data stdin.iso)"
+# as bash's <(COMMAND) names it
+cloud-localds pipe.iso /dev/fd/3 3<<E
+$(cat u)
+E
+check_eq "of a pipe" "$(cat u)" "$(content user-data pipe.iso)"
+cloud-localds none.iso /dev/null 2>/dev/null
+check_eq "of nothing" "" "$(content user-data none.iso)"
 cloud-localds -v - u >piped.iso 2>said
 check_eq "to standard output" "$(cat u)" "$(content user-data piped.iso)"
 check_eq "it says so" "wrote - with filesystem=iso9660 and diskformat=raw" "$(cat said)"

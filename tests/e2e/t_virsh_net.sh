@@ -54,6 +54,10 @@ fails "XML error: Missing IP address in static host definition for network 'defa
 	update add "<host mac='52:54:00:aa:bb:02' name='x'/>"
 fails "XML error: line 1: @adr: has no equivalent" \
 	update add "<host mac='52:54:00:aa:bb:02' adr='192.168.122.70' ip='192.168.122.71'/>"
+echo "<host mac='52:54:00:aa:bb:09' ip='192.168.122.72'/>" |
+	virsh -q net-update default add ip-dhcp-host /dev/stdin
+virsh -q net-update default delete ip-dhcp-host "<host ip='192.168.122.72'/>"
+virsh net-dumpxml default | virsh -q net-define /dev/stdin
 refuses "Failed to open file '/nonexistent.xml': No such file or directory" update add /nonexistent.xml
 refuses "Options --current and --live are mutually exclusive" update add "$printer" --live --current
 answers 1 virsh net-dhcp-leases default zz <<'E2'
