@@ -21,7 +21,8 @@ int namespace_set(const char *setting, const char *value, struct err *err);
 /*
  * What `interface` of this namespace receives is worked on by all CPUs that this process may use (receive packet
  * steering: Documentation/networking/scaling.rst of Linux): else all is done by the one CPU that brings a guest's frames,
- * within a write of QEMU's, while its guest waits. An error where the kernel has no such thing, or shows no sysfs.
+ * within a write of QEMU's, while its guest waits. An error where the kernel has no such thing, or shows no sysfs: it
+ * shows none in a user namespace, whose networks lead through slirp4netns and not by here to the host.
  */
 int namespace_steer(const char *interface, struct err *err);
 
