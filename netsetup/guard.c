@@ -187,7 +187,6 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 		"table inet %s\n"
 		"delete table inet %s\n"
 		"table inet %s {\n"
-		"	map published { type inet_proto . inet_service : ipv4_addr . inet_service; }\n"
 		"	chain forward {\n"
 		"		type filter hook forward priority filter; policy drop;\n"
 		"		iifname \"%s\" oifname \"%s\" ether daddr != %s accept\n"
@@ -198,9 +197,8 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 	if (uplink)
 		buf_fmt(text,
 			"		ct state invalid drop\n"
-			"		iifname \"%s\" oifname \"%s\" accept\n"
-			"		iifname \"%s\" oifname \"%s\" ct status dnat accept\n",
-			bridge, uplink, uplink, bridge);
+			"		iifname \"%s\" oifname \"%s\" accept\n",
+			bridge, uplink);
 	add_from(text, network, network->from, "accept");
 	add_from(text, network, network->from6, "accept");
 	buf_fmt(text,
@@ -215,14 +213,9 @@ static void add_inet_table(struct buf *text, const char *table, const struct gua
 		"		meta l4proto ipv6-icmp accept\n"
 		"		drop\n"
 		"	}\n"
-		"	chain arrive {\n"
-		"		type nat hook prerouting priority dstnat; policy accept;\n"
-		"		iifname != \"%s\" fib daddr type local dnat ip to meta l4proto . th dport map "
-		"@published\n"
-		"	}\n"
 		"	chain leave {\n"
 		"		type nat hook postrouting priority srcnat; policy accept;\n",
-		bridge, bridge);
+		bridge);
 	if (uplink && network->masquerade)
 		buf_fmt(text, "		iifname \"%s\" oifname \"%s\" masquerade\n", bridge,
 			uplink);
@@ -321,24 +314,6 @@ int guard_add(struct guard *g, const struct guard_port *port, struct err *err)
 int guard_remove(struct guard *g, const struct guard_port *port, struct err *err)
 {
 	return change(g, "delete", port, err);
-}
-
-int guard_publish(struct guard *g, const struct guard_publish *p, struct err *err)
-{
-	char address[ADDRESS_TEXT];
-	_cleanup_free_ char *text = str_fmt("add element inet %s published { %s . %u : %s . %u }\n",
-		g->table, p->udp ? "udp" : "tcp", p->port, prefix_address_text(p->guest, address),
-		p->guest_port);
-	_cleanup_free_ char *what = str_fmt("publish port %u", p->port);
-	return run(g, text, what, err);
-}
-
-int guard_unpublish(struct guard *g, const struct guard_publish *p, struct err *err)
-{
-	_cleanup_free_ char *text = str_fmt("delete element inet %s published { %s . %u }\n",
-		g->table, p->udp ? "udp" : "tcp", p->port);
-	_cleanup_free_ char *what = str_fmt("unpublish port %u", p->port);
-	return run(g, text, what, err);
 }
 
 /* ---- what was dropped, what was learned ------------------------------------------------------------ */

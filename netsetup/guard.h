@@ -9,7 +9,7 @@
  * is dropped. Every drop is counted by guest and reason, for as long as the guest has its tap. (What goes to the group addresses that no bridge hands on,
  * LLDP for one, ends in the bridge and is not seen here: IEEE 802.1D, table 7-10.)
  *
- * `inet roost` looks at what leaves the bridge: to the uplink and back, to published ports; to the namespace itself
+ * `inet roost` looks at what leaves the bridge: to the uplink and back; to the namespace itself
  * only what dnsmasq and ping want. What a guest sends to the gateway for another guest is dropped: neighbours
  * reach each other through the bridge, and who is isolated shall not come around by the router.
  *
@@ -51,7 +51,7 @@ struct guard_network {
 	const struct prefix *prefix6; /* NULL: no IPv6 but link-local */
 	const char *uplink;           /* an interface; NULL: none */
 	bool masquerade;              /* what leaves by the uplink gets its address */
-	/* who may begin connections to guests by the uplink; NULL: only to published ports */
+	/* who may begin connections to guests by the uplink; NULL: nobody */
 	const struct prefix *from, *from6;
 	/*
 	 * Who of them calls under the gateway's address, so that the answer comes back by this network, whatever other networks the
@@ -87,16 +87,6 @@ json_t *guard_check(struct guard *g, bool foreign, const struct guard_port *port
 	struct err *err);
 /* The same words as were added. */
 int guard_remove(struct guard *g, const struct guard_port *port, struct err *err);
-
-/* A port of this namespace that leads to one of a guest's. */
-struct guard_publish {
-	bool udp;
-	unsigned port;
-	const struct prefix *guest; /* IPv4 */
-	unsigned guest_port;
-};
-int guard_publish(struct guard *g, const struct guard_publish *p, struct err *err);
-int guard_unpublish(struct guard *g, const struct guard_publish *p, struct err *err);
 
 /*
  * What was dropped: [{"tap":, "reason":, "packets":, "bytes":}], only what was dropped at all. Reasons: "mac",
