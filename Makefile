@@ -92,9 +92,9 @@ ssh    := roost-ssh ssh_authorize ssh_climb ssh_copy ssh_dial ssh_exec ssh_files
 image  := roost-image seed_vfat seed_password installer
 disk   := roost-disk
 digest := roost-digest
-roostd += op_sysprep sysprep_boot disk_server argv launch ports ssh_child
+roostd += op_sysprep op_renew sysprep_off sysprep_boot disk_server argv launch ports ssh_child
 roost  += verb_sysprep sysprep_pack policy
-sysprep := roost-sysprep nbd cached_disk ext_volume ext_recover ext_file ext_tree ext_write sysprep_files sysprep_jail
+sysprep := roost-sysprep nbd cached_disk ext_volume ext_recover ext_file ext_tree ext_write sysprep_files sysprep_identity sysprep_jail
 images += sysprep_ops sysprep_script sysprep_stream sysprep_tar partition filesystem filesystem_ext filesystem_ext_file filesystem_ext_journal filesystem_fat \
 	disk_usage jbd2 crc32c
 shared += catalogue progress_bar

@@ -206,6 +206,15 @@ int ext_empty(struct ext_volume *v, ext2_ino_t ino, struct err *err)
 	return code ? ext_error(v, code, err, "cannot empty a file") : 1;
 }
 
+int ext_put_text(struct ext_volume *v, ext2_ino_t ino, const char *text, struct err *err)
+{
+	const struct buf content = {.data = (char *)text, .len = strlen(text)};
+	if (ext_empty(v, ino, err) < 0)
+		return -1;
+	errcode_t code = rewrite(v, ino, &content);
+	return code ? ext_error(v, code, err, "cannot write a file") : 0;
+}
+
 static bool begins(const char *line, const char *const *starts)
 {
 	line += strspn(line, " \t");

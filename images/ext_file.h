@@ -16,6 +16,8 @@ int ext_free(struct ext_volume *v, ext2_ino_t ino, bool folder, uint64_t *bytes,
 int ext_unlink_from(struct ext_volume *v, ext2_ino_t dir, size_t folders, struct err *err);
 /* The file stays, without content. 1: it had some. */
 int ext_empty(struct ext_volume *v, ext2_ino_t ino, struct err *err);
+/* The file gets another content; the one of before is zeroed. */
+int ext_put_text(struct ext_volume *v, ext2_ino_t ino, const char *text, struct err *err);
 /* What is no regular file, or larger than `max`, is read as nothing. */
 int ext_read(struct ext_volume *v, ext2_ino_t ino, size_t max, struct buf *out, struct err *err);
 /* Lines that begin with one of `starts` leave a file. 1: there were some. */

@@ -4,10 +4,11 @@
  *
  *	roost-sysprep PLAN	{"disks": [{"fd": 3, "name": "vda"}], "operations": ["logfiles", ...],
  *				 "delete": ["/etc/x*"],
- *				 "files": 4}	a stream to be copied in: sysprep_stream.h
+ *				 "files": 4,	a stream to be copied in: sysprep_stream.h
+ *				 "identity": 5}	new host keys come here: sysprep_identity.h
  *
  * The fds of disks are connections to an NBD server that has an export of that name. A line of JSON on
- * standard output is the answer: {"return": {...}}, or {"error": {...}}: then nothing on the disks counts. With
+ * standard output is the answer, the last one: {"return": {...}}, or {"error": {...}}: then nothing on the disks counts. With
  * "system": false in it there is no ext2, ext3 or ext4 with a system, and nothing was written.
  * Who started it gives it a uid and walls; it shuts itself off from all but its open files (seccomp).
  */
@@ -23,6 +24,7 @@
 #include "images/ext_tree.h"
 #include "images/partition.h"
 #include "images/sysprep_files.h"
+#include "images/sysprep_identity.h"
 #include "images/sysprep_jail.h"
 
 enum { DISKS = 16, VOLUMES = 64, FSTAB_MAX = 1 << 20 };
@@ -253,6 +255,13 @@ static int copy_in(struct job *j, struct err *err)
 	return 0;
 }
 
+static int renew_identity(struct job *j, struct err *err)
+{
+	int64_t keys = json_get_int(j->plan, "identity", -1);
+	struct ext_tree tree = {j->volumes, j->count, 0, 0, 0, 0};
+	return keys < 0 ? 0 : sysprep_identity(&tree, (int)keys, j->report, err);
+}
+
 static int close_all(struct job *j, struct err *err)
 {
 	json_t *list = json_array();
@@ -292,7 +301,7 @@ static int work(struct job *j, struct err *err)
 	if (!has_system(j))
 		return 0;
 	if (begin_all(j, err) < 0 || mount_all(j, err) < 0 || do_all(j, err) < 0 ||
-		copy_in(j, err) < 0)
+		copy_in(j, err) < 0 || renew_identity(j, err) < 0)
 		return -1;
 	return close_all(j, err) < 0 ? -1 : sync_all(j, err);
 }

@@ -322,6 +322,7 @@ static const struct key issued_rows[] = {
 	{"qemu_uid", KEY_NUMBER, AT(qemu_uid), .max = UINT32_MAX - 1},
 	{"host_key", KEY_TEXT, AT(host_key), .check = check_public_key},
 	{"template", KEY_BOOL, KEY_SPARSE, AT(template)},
+	{"renew", KEY_CHARS, KEY_SPARSE, AT(renew), .max = DISKS_MAX * 8 - 1},
 };
 #undef AT
 static const struct keys issued_keys = {issued_rows, ARRAY_SIZE(issued_rows), NULL, NULL};

@@ -285,6 +285,8 @@ struct identity {
 	uid_t qemu_uid;
 	char *host_key; /* what it is known by: public, "ssh-ed25519 AAAA..."; NULL: not yet */
 	bool template;  /* it never runs, others are cloned of it: op_template.c */
+	/* "vda vdb": disks of a clone whose system has still its original's identity: op_renew.c; "": none */
+	char renew[DISKS_MAX * 8];
 };
 
 struct definition {

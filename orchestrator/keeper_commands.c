@@ -106,9 +106,9 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 	}
 	restore_free(g);
 	install_free(g);
-	*ret = json_pack("{s:s, s:I, s:s, s:s}", "name", g->def->name, "number",
+	*ret = json_pack("{s:s, s:I, s:s, s:s, s:O*}", "name", g->def->name, "number",
 		(json_int_t)g->status.number, "accel", g->status.accel, "accel-said",
-		g->status.accel_said);
+		g->status.accel_said, "identity-said", json_object_get(args, "identity-said"));
 	return 0;
 }
 
@@ -439,6 +439,7 @@ const struct command keeper_commands[] = {
 			{"install", ARG_OBJECT, true,
 				"this time with an installer: {\"medium\": PATH, \"kernel\", \"initrd\": BOOL, \"cmdline\": TEXT, \"noreboot\": BOOL}; the files come along"},
 			{"force-boot", ARG_BOOL, true, "what was saved is given up"},
+			{"identity-said", ARG_STR, true, "what the answer says of its identity"},
 			{"by", ARG_OBJECT, true, "who has asked roostd for it"}),
 		CMD_CHANGING | CMD_UNTOLD, start},
 	{"roost-adopt", "Takes over a QEMU whose keeper has died.", NULL, CMD_CHANGING | CMD_UNTOLD,

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -243,6 +244,29 @@ static int check_new_name(const char *name, struct err *err)
 	return name_check_free(name, NULL, err);
 }
 
+/* No system fits into less. */
+#define SYSTEM_MIN ((uint64_t)8 << 20)
+
+/* On which of its own disks there may be a system, which is to get an identity of its own: op_renew.c. */
+static void mark(struct definition *d, const struct cloning *c)
+{
+	for (size_t i = 0; i < d->disk_count; i++) {
+		char *end = d->issued.renew + strlen(d->issued.renew);
+		if (c->parts[i].linked && c->parts[i].size >= SYSTEM_MIN)
+			snprintf(end, (size_t)(d->issued.renew + sizeof(d->issued.renew) - end),
+				"%s%s", d->issued.renew[0] ? " " : "", d->disks[i].target);
+	}
+}
+
+/* One with a seed of roost's has it by that; files that stay as they are keep theirs. */
+static void see_to_identity(struct definition *d, const struct cloning *c, bool keep)
+{
+	if (keep)
+		d->issued.host_key = xstrdup(c->from->issued.host_key);
+	else if (!d->cloud_init.enabled && !c->as_is)
+		mark(d, c);
+}
+
 /* `lock` is closed by who copies. */
 static int make(
 	struct cloning *c, const json_t *args, int *lock, struct definition **out, struct err *err)
@@ -259,6 +283,8 @@ static int make(
 	if (c->full) /* others need not wait for that */
 		cleanup_close(lock);
 	struct definition *d = definition_of_clone(c->from, to, args, err);
+	if (d)
+		see_to_identity(d, c, json_get_bool(args, "keep-identity", false));
 	if (!d || define_another(d, c->from, make_files, c, err) < 0) {
 		definition_free(d);
 		return -1;

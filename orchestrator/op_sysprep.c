@@ -1,195 +1,41 @@
 /*
  * Sysprep of a guest that does not run: what makes it one and no other is removed from its disks, so that it
- * can be copied. Runs in a worker of roostd.
- *
- * The disks get a new top each, of which nobody knows yet, and a QEMU in its jail serves them with these
- * (disk_server.h) to roost-sysprep, another child in a jail, which reads and changes the file systems.
- * that has gone well the new tops are the guest's, by one change of the record; then they are merged into
- * what they stand on. Until that change nothing has happened to the guest, whoever is killed.
+ * can be copied: offline (sysprep_off.h), or by its own shell (sysprep_boot.h). Runs in a worker of roostd.
  */
 #include "orchestrator/roostd.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/signals.h"
-#include "base/sock.h"
 #include "base/str.h"
 #include "images/sysprep_ops.h"
-#include "orchestrator/disk_server.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/failpoint.h"
-#include "orchestrator/launch.h"
-#include "orchestrator/paths.h"
-#include "orchestrator/snapshot_off.h"
+#include "orchestrator/record.h"
 #include "orchestrator/sysprep_boot.h"
+#include "orchestrator/sysprep_off.h"
 
-enum { WORK_MS = 300000, END_MS = 5000, ANSWER_MAX = 1 << 20 };
-
-struct sysprep {
-	struct off off;
-	struct disk_server server;
-	struct disk_def disks[DISKS_MAX]; /* borrowed */
-	size_t count;
-	json_t *answer; /* roost-sysprep's */
-};
-
-/* ---- what it works on ---------------------------------------------------------------------------------- */
-
-/* Each disk gets a new top, in which all changes are. */
-static int put_tops(struct sysprep *s, struct err *err)
-{
-	struct off *o = &s->off;
-	for (size_t i = 0; i < o->count; i++) {
-		const char *target = o->disks[i].target;
-		if (str_eq(target, SNAPSHOT_VARS))
-			continue;
-		s->disks[s->count++] = o->disks[i];
-		if (off_put_on_top(o, &o->disks[i], snapshot_top(o->record, target), err) < 0)
-			return -1;
-	}
-	failpoint("sysprep-layered");
-	return s->count ? 0 : err_set(err, ERR_REFUSED, "it has no disk that it writes to");
-}
-
-static int open_disk(
-	struct off *o, const struct disk_def *d, struct disk_files *out, struct err *err)
-{
-	const char *layers[CHAIN_MAX];
-	size_t count;
-	if (snapshot_chain(o->record, d, NULL, layers, &count, err) < 0)
-		return -1;
-	return disk_open_layers(d, o->dir, layers, count, out, err);
-}
-
-static int serve(struct sysprep *s, struct err *err)
-{
-	struct disk_files files[DISKS_MAX] = {0};
-	struct off *o = &s->off;
-	int result = 0;
-	for (size_t i = 0; i < s->count && result == 0; i++)
-		result = open_disk(o, &s->disks[i], &files[i], err);
-	if (result == 0)
-		result =
-			disk_server_start(&s->server, o->dir, o->d, s->disks, files, s->count, err);
-	for (size_t i = 0; i < s->count; i++)
-		disk_files_close(&files[i]);
-	return result;
-}
-
-/* ---- the program that does it -------------------------------------------------------------------------- */
-
-static const char *find_program(struct err *err)
-{
-	const char *path = libexec_path("roost-sysprep");
-	if (access(path, X_OK) == 0)
-		return path;
-	err_set(err, ERR_SYSTEM, "the program roost-sysprep is not installed");
-	err_hint(err, "build roost with libext2fs: `apt install libext2fs-dev`, then `make`");
-	return NULL;
-}
-
-/* Its fds come to it in the order in which they are added. */
-static json_t *plan(struct sysprep *s, struct launch *l, const json_t *args)
-{
-	json_t *disks = json_array();
-	for (size_t i = 0; i < s->count; i++)
-		json_array_append_new(disks,
-			json_pack("{s:i, s:s}", "fd", launch_fd(l, TAKE_FD(s->server.fds[i])),
-				"name", s->disks[i].target));
-	json_t *p = json_pack("{s:o, s:O, s:O*}", "disks", disks, "operations",
-		json_object_get(args, "operations"), "delete", json_object_get(args, "delete"));
-	int stream = sysprep_files_stream(args);
-	if (stream >= 0)
-		json_object_set_new(p, "files", json_integer(launch_fd(l, dup(stream))));
-	return p;
-}
-
-static int start(
-	struct sysprep *s, const json_t *args, struct proc *program, int *said, struct err *err)
-{
-	_cleanup_launch_ struct launch l = LAUNCH_NONE;
-	const char *path = find_program(err);
-	int ends[2];
-	if (!path)
-		return -1;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_errno(err, "cannot make a pipe");
-	*said = ends[0];
-	l.stderr_fd = ends[1];
-	l.uid = geteuid() == 0 ? s->off.d->issued.qemu_uid : 0;
-	l.dies_with_us = true;
-	launch_arg(&l, "%s", path);
-	launch_arg_json(&l, plan(s, &l, args));
-	return launch_run(&l, program, err);
-}
-
-/* Its answer, when it has ended. */
-static json_t *hear(struct proc *program, int said, struct err *err)
-{
-	_cleanup_buf_ struct buf text = {0};
-	int64_t deadline = deadline_in(WORK_MS);
-	int status = 0;
-	for (ssize_t n = 1; n > 0 && text.len < ANSWER_MAX;) {
-		int got = signals_or_readable(said, deadline, err);
-		if (got == 0)
-			err_set(err, ERR_TIMEOUT, "roost-sysprep does not end");
-		if (got <= 0)
-			return NULL;
-		buf_reserve(&text, 8192);
-		n = read(said, text.data + text.len, 8192);
-		text.len += n > 0 ? (size_t)n : 0;
-	}
-	if (proc_reap(program, deadline, &status, err) < 0)
-		return NULL;
-	_cleanup_json_ json_t *answer = json_text_parse(text.data ? text.data : "", text.len, err);
-	if (!answer)
-		err_set(err, ERR_SYSTEM, "roost-sysprep %s", proc_status_text(status));
-	else if (json_object_get(answer, "error"))
-		json_to_err(json_object_get(answer, "error"), err);
-	return json_incref(json_object_get(answer, "return"));
-}
-
-static void program_end(struct proc *p)
-{
-	struct err ignored = ERR_INIT;
-	int status;
-	if (p->pidfd >= 0 && proc_signal(p, SIGKILL, &ignored) == 0)
-		proc_reap(p, deadline_in(END_MS), &status, &ignored);
-	proc_close(p);
-}
-
-static int clean(struct sysprep *s, const json_t *args, struct err *err)
-{
-	_cleanup_(program_end) struct proc program = PROC_NONE;
-	_cleanup_close_ int said = -1;
-	if (start(s, args, &program, &said, err) < 0)
-		return -1;
-	failpoint("sysprep-started");
-	s->answer = hear(&program, said, err);
-	return s->answer ? 0 : -1;
-}
+/* ---- both ways ----------------------------------------------------------------------------------------- */
 
 /* 1; 0: there is no system on its disks that could be cleaned so; -1 */
 static int offline(struct sysprep *s, const json_t *args, struct err *err)
 {
-	if (serve(s, err) < 0)
+	int stream = sysprep_files_stream(args);
+	json_t *plan = json_pack("{s:O, s:O*}", "operations", json_object_get(args, "operations"),
+		"delete", json_object_get(args, "delete"));
+	if (sysprep_serve(s, err) < 0) {
+		json_decref(plan);
 		return -1;
-	failpoint("sysprep-served");
-	if (clean(s, args, err) < 0)
+	}
+	if (sysprep_run(s, plan, "files", stream < 0 ? -1 : dup(stream), NULL, NULL, err) < 0)
 		return -1;
 	bool system = json_get_bool(s->answer, "system", false);
 	json_object_del(s->answer, "system");
 	return system;
 }
-
-/* ---- both ways ----------------------------------------------------------------------------------------- */
 
 static int booted(struct sysprep *s, const json_t *args, struct err *err)
 {
@@ -226,33 +72,32 @@ static int choose_way(struct sysprep *s, const json_t *args, const char **way, s
 	if (!boot && !sysprep_can_boot(s->off.d))
 		return err_set(err, ERR_NOT_FOUND,
 			"there is no ext2, ext3 or ext4 with a system on its disks");
-	disk_server_end(&s->server);
-	json_decref(s->answer);
-	s->answer = NULL;
+	sysprep_end(s);
 	*way = "booted";
 	return booted(s, args, err);
 }
 
 /* ---- the change ---------------------------------------------------------------------------------------- */
 
-/* A top in which nothing was written is none. */
-static void drop_unchanged(struct sysprep *s)
+/*
+ * Its identity has been seen to: its first start need not (op_renew.c). A key that this had put there is the guest's no
+ * more.
+ */
+static int settle_record(struct sysprep *s, const json_t *args, struct err *err)
 {
-	json_t *changed = json_object_get(s->answer, "changed"), *name;
-	for (size_t i = 0; i < s->count; i++) {
-		const char *target = s->disks[i].target;
-		size_t at;
-		bool is = false;
-		json_array_foreach (changed, at, name)
-			is = is || str_eq(json_string_value(name), target);
-		const char *top = snapshot_top(s->off.record, target);
-		const json_t *layer =
-			json_object_get(json_object_get(s->off.record, "layers"), top);
-		if (!is)
-			snapshots_forget_layer(
-				s->off.record, &(struct loose_layer){top, target,
-						       json_get_str(layer, "over", "")});
-	}
+	struct definition *d = s->off.d;
+	const json_t *operations = json_object_get(args, "operations");
+	bool keys = json_has_text(operations, "ssh-hostkeys"),
+	     id = json_has_text(operations, "machine-id");
+	bool forget = keys && !d->cloud_init.enabled && d->issued.host_key;
+	bool seen_to = (keys || id) && d->issued.renew[0];
+	if (!forget && !seen_to)
+		return 0;
+	if (forget)
+		free(TAKE(d->issued.host_key));
+	if (seen_to)
+		d->issued.renew[0] = '\0';
+	return record_write(s->off.dir, d, err);
 }
 
 static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
@@ -261,7 +106,7 @@ static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 	if (s->off.d->issued.template)
 		return err_set(
 			err, ERR_REFUSED, "it is a template, which others are cloned of as it is");
-	if (off_tidy(&s->off, NULL, err) < 0 || put_tops(s, err) < 0 ||
+	if (off_tidy(&s->off, NULL, err) < 0 || sysprep_put_tops(s, NULL, err) < 0 ||
 		choose_way(s, args, &way, err) < 0)
 		return -1;
 	json_object_set_new(s->answer, "way", json_string(way));
@@ -271,14 +116,7 @@ static int sysprep(struct sysprep *s, const json_t *args, struct err *err)
 		return -1;
 	if (json_get_bool(args, "dry-run", false)) /* the new tops go, as when it fails */
 		return 0;
-	drop_unchanged(s);
-	snapshots_count_on(s->off.record);
-	/* until the change is made QEMU holds the disks: nobody starts the guest on what it was */
-	if (off_change(&s->off, err) < 0)
-		return -1;
-	disk_server_end(&s->server);
-	snapshots_sweep(s->off.dir, s->off.record);
-	return off_tidy(&s->off, NULL, err);
+	return sysprep_take(s, err) < 0 ? -1 : settle_record(s, args, err);
 }
 
 static void tell(const struct off *o, const json_t *args)
@@ -301,7 +139,7 @@ static int check_delete(const json_t *args, struct err *err)
 
 int op_sysprep(const json_t *args, json_t **ret, struct err *err)
 {
-	struct sysprep s = {.off = {.dir = -1}, .server = DISK_SERVER_NONE};
+	struct sysprep s = SYSPREP_NONE;
 	int64_t began = clock_ms();
 	bool dry = json_get_bool(args, "dry-run", false);
 	int result = check_delete(args, err) < 0
@@ -318,7 +156,7 @@ int op_sysprep(const json_t *args, json_t **ret, struct err *err)
 		json_object_set_new(s.answer, "ms", json_integer(clock_ms() - began));
 		*ret = json_incref(s.answer);
 	}
-	json_decref(s.answer);
+	sysprep_end(&s);
 	off_end(&s.off, dry ? -1 : result);
 	return result;
 }

@@ -12,9 +12,10 @@
  * class one of base/err.h, the exit status that of err_exit_code(). `exec` is different, see there.
  *
  *
- * keygen        {"comment": TEXT, "passphrase": TEXT}          or {}
- *	A fresh ed25519 pair, for a guest's host key, roost's own login or a user's:
- *	{"private": PEM in OpenSSH's format, "public": "ssh-ed25519 AAAA... COMMENT",
+ * keygen        {"type": TYPE, "comment": TEXT, "passphrase": TEXT}          or {}
+ *	A fresh pair, of ed25519 unless the type is "ssh-rsa" or "ecdsa-sha2-nistp256" (384, 521), for a
+ *	guest's host key, roost's own login or a user's:
+ *	{"private": PEM that OpenSSH reads, "public": "ssh-ed25519 AAAA... COMMENT",
  *	 "fingerprint": "SHA256:..."}
  *
  * pubkey        {"private": PEM}
@@ -123,14 +124,14 @@ static int run_keygen(json_t *params)
 {
 	struct err err = ERR_INIT;
 	struct key_pair pair = {0};
-	const char *comment, *passphrase;
-	if (keygen_params(params, &comment, &passphrase, &err) < 0 ||
-		keys_generate(comment, passphrase, &pair, &err) < 0)
+	struct keygen_params p;
+	if (keygen_params(params, &p, &err) < 0 ||
+		keys_generate(p.type, p.comment, p.passphrase, &pair, &err) < 0)
 		return report_error(&err);
 	report(json_pack("{s:s, s:s, s:s}", "private", pair.private_pem, "public", pair.public_text,
 		"fingerprint", pair.fingerprint));
-	if (passphrase) /* jansson's copy, of which nobody else has need */
-		explicit_bzero((char *)passphrase, strlen(passphrase));
+	if (p.passphrase) /* jansson's copy, of which nobody else has need */
+		explicit_bzero((char *)p.passphrase, strlen(p.passphrase));
 	explicit_bzero(pair.private_pem, strlen(pair.private_pem));
 	free(pair.private_pem);
 	free(pair.public_text);

@@ -158,16 +158,6 @@ static int cancel(void *self, const json_t *args, struct request *r, json_t **re
 	return 0;
 }
 
-static int template_guest(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	const char *name = json_get_str(args, "name", "");
-	(void)ret;
-	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
-		return -1;
-	return work_when_off(self, name, op_template, r, err);
-}
-
 static int change_image(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
@@ -211,16 +201,31 @@ static int plain_work(
 	return worker_start(self, works[i].work, r, err) < 0 ? -1 : 1;
 }
 
-static int block_job(
+/* What is done to a guest, or to its disks, while it does not run. */
+static int work_off(
 	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
+	static const struct {
+		const char *command;
+		worker_fn *work;
+	} works[] = {
+		{"roost-template", op_template},
+		{"roost-sysprep", op_sysprep},
+		{"roost-blockpull", op_blockpull_off},
+		{"roost-blockcommit", op_blockcommit_off},
+		{"roost-snapshot-create", op_snapshot_create},
+		{"roost-snapshot-revert", op_snapshot_revert},
+		{"roost-snapshot-tidy", op_snapshot_tidy},
+		{"roost-snapshot-delete", op_snapshot_delete},
+	};
 	const char *name = json_get_str(args, "name", "");
-	worker_fn *work =
-		str_eq(r->command, "roost-blockpull") ? op_blockpull_off : op_blockcommit_off;
+	size_t i = 0;
 	(void)ret;
+	while (!str_eq(works[i].command, r->command))
+		i++;
 	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
 		return -1;
-	return work_when_off(self, name, work, r, err);
+	return work_when_off(self, name, works[i].work, r, err);
 }
 
 /* The guest may run, or have ended just now. */
@@ -232,29 +237,6 @@ static int commit_record(
 		check_stays(self, json_get_str(args, "name", ""), err) < 0)
 		return -1;
 	return worker_start(self, op_commit_record, r, err) < 0 ? -1 : 1;
-}
-
-static int snapshot_guest(
-	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	const char *name = json_get_str(args, "name", "");
-	worker_fn *work = str_eq(r->command, "roost-snapshot-create")   ? op_snapshot_create
-			  : str_eq(r->command, "roost-snapshot-revert") ? op_snapshot_revert
-			  : str_eq(r->command, "roost-snapshot-tidy")   ? op_snapshot_tidy
-									: op_snapshot_delete;
-	(void)ret;
-	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
-		return -1;
-	return work_when_off(self, name, work, r, err);
-}
-
-static int sysprep(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
-{
-	const char *name = json_get_str(args, "name", "");
-	(void)ret;
-	if (may_change(self, r, err) < 0 || check_stays(self, name, err) < 0)
-		return -1;
-	return work_when_off(self, name, op_sysprep, r, err);
 }
 
 /* What a member of the group may not do himself. Another worker may be at the guest: keepers and roostd see to that. */
@@ -309,7 +291,11 @@ static int start(void *self, const json_t *args, struct request *r, json_t **ret
 			"`roost clone %s NAME` makes a guest of it; `roost template --undo %s` makes it one again",
 			name, name);
 	}
-	int result = keeper_start(self, d, args, r, err);
+	/* a clone's first: run again when that is done, with what is to be said of it */
+	bool renew = d->issued.renew[0] && !json_object_get(args, "restore") &&
+		     !json_object_get(args, "identity-said") && !keeper_find(self, name);
+	int result =
+		renew ? worker_start(self, op_renew, r, err) : keeper_start(self, d, args, r, err);
 	definition_free(d);
 	return result < 0 ? -1 : 1;
 }
@@ -409,21 +395,21 @@ const struct command supervisor_commands[] = {
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"snapshot", ARG_STR, false, "what it is called"},
 			{"description", ARG_STR, true, "for people"}),
-		CMD_CHANGING, snapshot_guest},
+		CMD_CHANGING, work_off},
 	{"roost-snapshot-revert", "Brings back the disks of a guest that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"snapshot", ARG_STR, false, "which one"}),
-		CMD_CHANGING, snapshot_guest},
+		CMD_CHANGING, work_off},
 	{"roost-snapshot-tidy",
 		"Merges and removes what no snapshot needs, of a guest that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"target", ARG_STR, true, "of this disk alone"}),
-		CMD_CHANGING, snapshot_guest},
+		CMD_CHANGING, work_off},
 	{"roost-snapshot-delete", "Removes snapshots of a guest that does not run.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"snapshot", ARG_STR, false, "which one"},
 			{"children", ARG_STR, true, "'too', or 'only': those that stand on it"}),
-		CMD_CHANGING, snapshot_guest},
+		CMD_CHANGING, work_off},
 	{"roost-clone", "Makes another guest of one.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"new-name", ARG_STR, false, "which no guest has"},
@@ -438,7 +424,9 @@ const struct command supervisor_commands[] = {
 			{"shared", ARG_ARRAY, true,
 				"targets of disks of the user's own that both have"},
 			{"uuid", ARG_STR, true, "the clone's"},
-			{"macs", ARG_ARRAY, true, "of its interfaces, in their order"}),
+			{"macs", ARG_ARRAY, true, "of its interfaces, in their order"},
+			{"keep-identity", ARG_BOOL, true,
+				"its system keeps the original's machine-id and host keys"}),
 		CMD_CHANGING, to_new_name},
 	{"roost-cancel",
 		"Cancels the making of a clone, or of a guest from a backup, the import of an image, a disk's being made to stand alone, or the merging of its layers.",
@@ -455,16 +443,16 @@ const struct command supervisor_commands[] = {
 				"folders in it, for files whose stream (sysprep_stream.h) comes along"},
 			{"delete", ARG_ARRAY, true, "patterns of files that are removed, too"},
 			{"dry-run", ARG_BOOL, true, "tell what would be done, and change nothing"}),
-		CMD_CHANGING, sysprep},
+		CMD_CHANGING, work_off},
 	{"roost-blockpull", "Makes a disk of a guest that does not run stand alone.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"}),
-		CMD_CHANGING, block_job},
+		CMD_CHANGING, work_off},
 	{"roost-blockcommit",
 		"Commits a disk of a guest that does not run, a chain of files, into one of those, which comes along.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, false, "the disk"},
 			{"base", ARG_STR, false, "that file"},
 			{"from", ARG_STR, true, "the uppermost; what is above comes along"}),
-		CMD_CHANGING, block_job},
+		CMD_CHANGING, work_off},
 	{"roost-commit-record",
 		"Records that a running guest's disk is to be committed into a file below, or that none is.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"target", ARG_STR, true, "the disk"},
@@ -480,7 +468,7 @@ const struct command supervisor_commands[] = {
 		"Makes a template of a guest that does not run, or a guest of a template.",
 		ARGS({"name", ARG_STR, false, "the guest"},
 			{"undo", ARG_BOOL, true, "it may run again"}),
-		CMD_CHANGING, template_guest},
+		CMD_CHANGING, work_off},
 	{"roost-image-import", "Takes an image, whose open file comes along, into the store.",
 		ARGS({"image", ARG_STR, false, "its name there"},
 			{"file", ARG_STR, true, "what errors call that file"},
@@ -555,7 +543,8 @@ const struct command supervisor_commands[] = {
 				"go on from what was saved: the file's facts; the file and plugged disks come along"},
 			{"install", ARG_OBJECT, true,
 				"this time with an installer: {\"medium\": PATH, \"kernel\", \"initrd\": BOOL, \"cmdline\": TEXT, \"noreboot\": BOOL}; the files come along"},
-			{"force-boot", ARG_BOOL, true, "what was saved is given up"}),
+			{"force-boot", ARG_BOOL, true, "what was saved is given up"},
+			{"identity-said", ARG_STR, true, "for roostd itself"}),
 		CMD_CHANGING, start},
 	{"roost-attend", "Makes sure that a keeper serves a running guest.",
 		ARGS({"name", ARG_STR, false, "the guest"}, {"id", ARG_STR, false, "its id"},

@@ -101,6 +101,7 @@ static const struct change {
 	{"roost-blockcommit", "committed", true},
 	{"roost-commit-record", "committed", false},
 	{"roost-host-key", "given a host key", false},
+	{"roost-start", "given an identity of its own", true},
 };
 
 static const struct change *change_of(const struct request *r)
@@ -259,6 +260,14 @@ static void answer(struct supervisor *s, struct worker *w)
 {
 	struct err err = ERR_INIT;
 	json_t *reply = json_text_parse(w->output.data ? w->output.data : "", w->output.len, &err);
+	json_t *done = json_object_get(reply, "return");
+	if (done && str_eq(w->request->command, "roost-start")) { /* that was only before it */
+		json_object_update(w->request->args, done);
+		json_decref(reply);
+		child_end(&w->child); /* and the guest is nobody's any more */
+		supervisor_run(s, w->request);
+		return;
+	}
 	if (reply) {
 		server_raw(s->server, w->request, reply);
 		return;
@@ -279,9 +288,9 @@ void workers_look(struct supervisor *s)
 			at = &w->next;
 			continue;
 		}
+		*at = w->next;
 		answer(s, w);
 		s->networks_due = 0; /* it may have started one */
-		*at = w->next;
 		child_end(&w->child);
 		buf_free(&w->output);
 		free(w);

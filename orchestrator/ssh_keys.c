@@ -120,12 +120,30 @@ static char *folded(const char *pem)
 	return buf_steal(&out);
 }
 
-int keys_generate(
-	const char *comment, const char *passphrase, struct key_pair *out, struct err *err)
+/* As many bits as ssh-keygen gives them. */
+static const struct {
+	const char *name;
+	enum ssh_keytypes_e type;
+	int bits;
+} key_types[] = {
+	{"ssh-ed25519", SSH_KEYTYPE_ED25519, 0},
+	{"ecdsa-sha2-nistp256", SSH_KEYTYPE_ECDSA_P256, 0},
+	{"ecdsa-sha2-nistp384", SSH_KEYTYPE_ECDSA_P384, 0},
+	{"ecdsa-sha2-nistp521", SSH_KEYTYPE_ECDSA_P521, 0},
+	{"ssh-rsa", SSH_KEYTYPE_RSA, 3072},
+};
+
+int keys_generate(const char *type, const char *comment, const char *passphrase,
+	struct key_pair *out, struct err *err)
 {
 	_cleanup_key_ ssh_key key = NULL;
 	char *pem = NULL;
-	if (ssh_pki_generate(SSH_KEYTYPE_ED25519, 0, &key) != SSH_OK ||
+	size_t t = 0;
+	while (t < ARRAY_SIZE(key_types) && strcmp(key_types[t].name, type) != 0)
+		t++;
+	if (t == ARRAY_SIZE(key_types))
+		return err_set(err, ERR_USAGE, "no keys of the type '%.40s' are made", type);
+	if (ssh_pki_generate(key_types[t].type, key_types[t].bits, &key) != SSH_OK ||
 		ssh_pki_export_privkey_base64(key, passphrase, NULL, NULL, &pem) != SSH_OK || !pem)
 		return err_set(err, ERR_SYSTEM, "cannot make a key: libssh failed");
 	_cleanup_free_ char *text = key_text(key);

@@ -150,19 +150,19 @@ static int read_remote(json_t *o, struct remote *out, struct err *err)
 
 /* ---- keygen ------------------------------------------------------------------------------------ */
 
-int keygen_params(json_t *o, const char **comment, const char **passphrase, struct err *err)
+int keygen_params(json_t *o, struct keygen_params *out, struct err *err)
 {
-	static const char *const own[] = {"comment", "passphrase", NULL};
+	static const char *const own[] = {"type", "comment", "passphrase", NULL};
 	static const char *const none[] = {NULL};
-	const char *text = "", *secret = "";
-	if (check_keys(o, own, none, err) < 0 || json_str_opt(o, "comment", &text, err) < 0 ||
+	const char *type = "ssh-ed25519", *text = "", *secret = "";
+	if (check_keys(o, own, none, err) < 0 || json_str_opt(o, "type", &type, err) < 0 ||
+		json_str_opt(o, "comment", &text, err) < 0 ||
 		json_str_opt(o, "passphrase", &secret, err) < 0)
 		return -1;
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ') /* it stands at the end of a line of authorized_keys */
 			return err_set(err, ERR_USAGE, "'comment' is not one line");
-	*comment = text;
-	*passphrase = secret[0] ? secret : NULL;
+	*out = (struct keygen_params){type, text, secret[0] ? secret : NULL};
 	return 0;
 }
 

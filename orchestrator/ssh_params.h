@@ -39,6 +39,11 @@ enum rung {
 };
 const char *rung_name(enum rung rung);
 
+struct keygen_params {
+	const char *type, *comment;
+	const char *passphrase; /* NULL for none */
+};
+
 struct climb_params {
 	bool wanted
 		[RUNG_MAX]; /* reported and waited for; lower ones up to LOGIN are needed anyway */
@@ -77,8 +82,7 @@ struct authorize_params {
  * Each reads its own keys and those of `remote` if it has one; an unknown key is an error. What they
  * return borrows from `o`.
  */
-/* *passphrase: NULL for none. */
-int keygen_params(json_t *o, const char **comment, const char **passphrase, struct err *err);
+int keygen_params(json_t *o, struct keygen_params *out, struct err *err);
 int pubkey_params(json_t *o, const char **private, struct err *err);
 int scan_params(json_t *o, struct remote *r, struct err *err);
 int climb_params(json_t *o, struct remote *r, struct climb_params *out, struct err *err);

@@ -65,14 +65,14 @@ void talk_close(struct talk *t);
 char *key_public(const char *private_pem, struct err *err);
 /* The key of a line "TYPE BASE64 [COMMENT]", without the comment; freed by the caller. NULL if it is none. */
 char *key_in_line(const char *line);
-/* A fresh ed25519 pair, the private half in OpenSSH's format: texts to be freed by the caller. */
+/* A fresh pair, the private half in a format that OpenSSH reads: texts to be freed by the caller. */
 struct key_pair {
 	char *private_pem; /* a secret */
 	char *public_text; /* the line for authorized_keys */
 	char *fingerprint; /* "SHA256:..." */
 };
-/* `passphrase` NULL: none. */
-int keys_generate(
-	const char *comment, const char *passphrase, struct key_pair *out, struct err *err);
+/* `type`: "ssh-ed25519", "ecdsa-sha2-nistp256" (384, 521) or "ssh-rsa"; `passphrase` NULL: none. */
+int keys_generate(const char *type, const char *comment, const char *passphrase,
+	struct key_pair *out, struct err *err);
 
 #endif

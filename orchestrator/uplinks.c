@@ -9,6 +9,14 @@
 #include "orchestrator/network_up.h"
 #include "orchestrator/record.h"
 
+void start_tell(const json_t *answer)
+{
+	static const char *const keys[] = {"accel-said", "identity-said"};
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (json_get_str(answer, keys[i], "")[0])
+			fprintf(stderr, "roost: %s\n", json_get_str(answer, keys[i], ""));
+}
+
 void uplink_tell(const json_t *uplink, const char *who, bool changes)
 {
 	size_t i;

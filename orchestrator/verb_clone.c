@@ -142,12 +142,13 @@ static int run_clone(const struct cli *cli, struct err *err)
 	if (make_all_files(cli, &files, err) < 0)
 		return -1;
 	if (long_call_supervisor((struct long_about){"guest", to}, "roost-clone",
-		    json_pack("{s:s, s:s, s:O*, s:b, s:O*, s:s*, s:O*, s:O*, s:b, s:b, s:b}",
+		    json_pack("{s:s, s:s, s:O*, s:b, s:O*, s:s*, s:O*, s:O*, s:b, s:b, s:b, s:b}",
 			    "name", f.name, "new-name", to, "layers",
 			    json_object_get(frozen, "layers"), "full", cli_flag(cli, "full"),
 			    "files", files.count ? files.paths : NULL, "uuid", uuid, "macs", macs,
 			    "shared", shared, "as-is", files.as_is, "reflink",
-			    cli_flag(cli, "reflink"), "preallocate", cli_flag(cli, "preallocate")),
+			    cli_flag(cli, "reflink"), "preallocate", cli_flag(cli, "preallocate"),
+			    "keep-identity", cli_flag(cli, "keep-identity")),
 		    files.fds, files.count, cli->json, &reply, err) < 0) {
 		files.kept = are_used(&files, to);
 		return -1;
@@ -175,5 +176,7 @@ const struct verb verb_clone = {"clone", "NAME NEW_NAME",
 		{"share", "TARGET" OPTION_REPEATS, 0,
 			"the clone has this disk, a file of your own, too: one of both runs at a time"},
 		{"mac", "MAC" OPTION_REPEATS, 0, "of its interfaces, in their order"},
-		{"uuid", "UUID", 0, "its UUID"}},
+		{"uuid", "UUID", 0, "its UUID"},
+		{"keep-identity", NULL, 0,
+			"its system keeps the machine-id and the SSH host keys of the original's"}},
 	run_clone, "roost clone web1 web3", GROUP_DEFINITION, GUESTS_ALL};

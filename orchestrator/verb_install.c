@@ -231,8 +231,8 @@ static int run_install(const struct cli *cli, struct err *err)
 	if (open_installer(cli, &how, err) < 0 || prepare(cli, &how, err) < 0 ||
 		installing_start(name, &how, !cli_flag(cli, "reinstall"), &reply, err) < 0)
 		return -1;
-	if (json_get_str(reply, "accel-said", "")[0] && !cli->json)
-		fprintf(stderr, "roost: %s\n", json_get_str(reply, "accel-said", ""));
+	if (!cli->json)
+		start_tell(reply);
 	if (guest_find(name, &f, err) < 0)
 		return -1;
 	logout_tell(&f);

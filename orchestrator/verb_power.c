@@ -29,9 +29,7 @@ static int run_start(const struct cli *cli, struct err *err)
 		(cli_flag(cli, "force-boot") ? supervisor_start_from(f.name, how, NULL, &reply, err)
 					     : supervisor_start(f.name, paused, &reply, err)) < 0)
 		return -1;
-	const char *said = json_get_str(reply, "accel-said", "");
-	if (said[0])
-		fprintf(stderr, "roost: %s\n", said);
+	start_tell(reply);
 	logout_tell(&f);
 	if (!cli->json)
 		uplinks_tell(&f);

@@ -211,8 +211,8 @@ static int run_run(const struct cli *cli, struct err *err)
 			json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err) < 0 ||
 		supervisor_start(d->name, false, &reply, err) < 0)
 		return -1;
-	if (json_get_str(reply, "accel-said", "")[0] && !cli->json)
-		fprintf(stderr, "roost: %s\n", json_get_str(reply, "accel-said", ""));
+	if (!cli->json)
+		start_tell(reply);
 	json_decref(reply);
 	if (guest_find(d->name, &f, err) < 0)
 		return -1;

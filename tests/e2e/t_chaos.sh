@@ -378,6 +378,7 @@ while read -r victim point <&7; do
 	commit-*) ;; # t_blockcommit
 	pull-*) ;; # t_blockpull
 	sysprep-*) ;; # t_sysprep
+	renew-*) ;; # t_clone_identity
 	template-*) ;; # t_template
 	snapshot-before-plan | snapshot-planned | snapshot-before-merge | snapshot-merged | snapshot-forgotten) ;; # t_snapshot
 	snapshot-merging) ;; # t_blockpull

@@ -283,18 +283,19 @@ static void keygen_parameters(void **state)
 {
 	(void)state;
 	struct err err = ERR_INIT;
-	const char *comment = NULL, *passphrase = NULL;
+	struct keygen_params p = {0};
 	_cleanup_json_ json_t *none = object("{}");
-	assert_int_equal(keygen_params(none, &comment, &passphrase, &err), 0);
-	assert_string_equal(comment, "");
-	assert_null(passphrase);
+	assert_int_equal(keygen_params(none, &p, &err), 0);
+	assert_string_equal(p.type, "ssh-ed25519");
+	assert_string_equal(p.comment, "");
+	assert_null(p.passphrase);
 	_cleanup_json_ json_t *secret = object("{\"passphrase\":\"hush\"}");
-	assert_int_equal(keygen_params(secret, &comment, &passphrase, &err), 0);
-	assert_string_equal(passphrase, "hush");
+	assert_int_equal(keygen_params(secret, &p, &err), 0);
+	assert_string_equal(p.passphrase, "hush");
 	_cleanup_json_ json_t *two = object("{\"comment\":\"a\\nssh-rsa AAAA\"}");
-	assert_int_equal(keygen_params(two, &comment, &passphrase, &err), -1);
+	assert_int_equal(keygen_params(two, &p, &err), -1);
 	_cleanup_json_ json_t *other = object("{\"address\":\"127.0.0.1\"}");
-	assert_int_equal(keygen_params(other, &comment, &passphrase, &err), -1);
+	assert_int_equal(keygen_params(other, &p, &err), -1);
 }
 
 static json_t *read_from_pipe(const char *text, struct err *err)
