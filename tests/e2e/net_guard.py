@@ -167,6 +167,7 @@ none_arrives(one, web, "fd77::11")
 web.send(ethernet(db.mac, bytes.fromhex("525400666666"), 0x800, ip4(web.address, db.address, 17, udp(1, 9))))
 assert dropped(web)["mac"] == was["mac"] + 1
 holder.call("net-untap", tap=plugged.tap)
+holder.call("net-unhost", mac="52:54:00:00:00:03")  # as roostd says it: its name and lease are nobody's now
 assert plugged.tap not in roost("net-guard", NAME, "--json")
 web.send(ethernet(db.mac, web.mac, 0x800, ip4(plugged.address, db.address, 17, udp(1, 9))))
 assert dropped(web)["ipv4"] == was["ipv4"] + 1, "what it no longer has is no longer its own"
