@@ -105,14 +105,14 @@ static void add_looks(struct buf *text, const struct guard_network *network)
 		"	chain look-arp {\n"
 		"		iifname . arp saddr ether != @macs goto drop-arp\n"
 		"		arp saddr ip 0.0.0.0 accept\n"
-		"		iifname . arp saddr ip @addresses4 accept\n"
+		"		iifname . ether saddr . arp saddr ip @addresses4 accept\n"
 		"		goto drop-arp\n"
 		"	}\n"
 		"	chain look-ipv4 {\n"
 		"		udp sport 67 goto drop-dhcp-server\n"
 		"		udp dport 68 goto drop-dhcp-server\n"
 		"		ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n"
-		"		iifname . ip saddr @addresses4 accept\n"
+		"		iifname . ether saddr . ip saddr @addresses4 accept\n"
 		"		goto drop-ipv4\n"
 		"	}\n"
 		"	chain look-ipv6 {\n"
@@ -142,7 +142,7 @@ static void add_bridge_table(
 		"	set strict6 { type ifname; }\n"
 		"	set isolated { type ifname; }\n"
 		"	set macs { type ifname . ether_addr; }\n"
-		"	set addresses4 { type ifname . ipv4_addr; }\n"
+		"	set addresses4 { type ifname . ether_addr . ipv4_addr; }\n"
 		"	set addresses6 { type ifname . ipv6_addr; }\n",
 		table, table, table);
 	add_drops(text);
@@ -152,6 +152,9 @@ static void add_bridge_table(
 		add_looks(text, network);
 	buf_fmt(text, "	chain look {\n"
 		      "		type filter hook prerouting priority -300; policy accept;\n"
+		      /* nearly all that guests send: by one look */
+		      "		ether type ip ip protocol != udp iifname . ether saddr . ip saddr "
+		      "@addresses4 accept\n"
 		      "		iifname != @ports accept\n"
 		      "		iifname . ether saddr != @macs goto drop-mac\n"
 		      "		ether type arp arp htype 1 arp ptype ip goto look-arp\n"
@@ -265,8 +268,9 @@ static void add_change(struct buf *text, const struct guard *g, const char *verb
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
 	if (port->address4)
-		buf_fmt(text, "%s element bridge %s addresses4 { \"%s\" . %s }\n", verb, g->table,
-			port->tap, prefix_address_text(port->address4, address));
+		buf_fmt(text, "%s element bridge %s addresses4 { \"%s\" . %s . %s }\n", verb,
+			g->table, port->tap, mac_text(&port->mac, mac),
+			prefix_address_text(port->address4, address));
 	if (port->strict6 && port->address6)
 		buf_fmt(text, "%s element bridge %s addresses6 { \"%s\" . %s }\n", verb, g->table,
 			port->tap, prefix_address_text(port->address6, address));
@@ -429,9 +433,14 @@ static char *element_text(const json_t *element)
 	const json_t *words = json_object_get(element, "concat");
 	if (!words)
 		return xstrdup(json_string_value(element) ? json_string_value(element) : "?");
-	const char *first = json_string_value(json_array_get(words, 0)),
-		   *second = json_string_value(json_array_get(words, 1));
-	return str_fmt("%s . %s", first ? first : "?", second ? second : "?");
+	_cleanup_buf_ struct buf text = {0};
+	size_t i;
+	const json_t *word;
+	json_array_foreach (words, i, word) {
+		const char *value = json_string_value(word);
+		buf_fmt(&text, "%s%s", i ? " . " : "", value ? value : "?");
+	}
+	return buf_steal(&text);
 }
 
 static void want(json_t *wanted, const char *tap, const char *value)
@@ -443,9 +452,11 @@ static void want(json_t *wanted, const char *tap, const char *value)
 static void want_of(json_t *wanted, const char *set, const struct guard_port *p)
 {
 	char mac[MAC_TEXT], address[ADDRESS_TEXT];
-	if (strcmp(set, "addresses4") == 0 && p->address4)
-		want(wanted, p->tap, prefix_address_text(p->address4, address));
-	else if (strcmp(set, "addresses6") == 0 && p->strict6 && p->address6)
+	if (strcmp(set, "addresses4") == 0 && p->address4) {
+		_cleanup_free_ char *both = str_fmt("%s . %s", mac_text(&p->mac, mac),
+			prefix_address_text(p->address4, address));
+		want(wanted, p->tap, both);
+	} else if (strcmp(set, "addresses6") == 0 && p->strict6 && p->address6)
 		want(wanted, p->tap, prefix_address_text(p->address6, address));
 	else if (p->also)
 		return;

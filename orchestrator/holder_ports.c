@@ -106,6 +106,7 @@ static bool are_of_one_guest(const struct port *a, const struct port *b)
 static struct guard_port guard_besides(const struct port *p, const struct port *other)
 {
 	return (struct guard_port){.tap = p->tap,
+		.mac = p->mac,
 		.address4 = other->has4 ? &other->address4 : NULL,
 		.address6 = other->has6 ? &other->address6 : NULL,
 		.strict6 = p->strict6,

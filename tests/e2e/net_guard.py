@@ -77,6 +77,7 @@ def frames_of(g, other):
         ("a router advertisement", ethernet(to, mac, 0x86DD, ip6(link, "ff02::1", 58, icmp6(134))), "router"),
         ("a redirect", ethernet(to, mac, 0x86DD, ip6(link, "ff02::1", 58, icmp6(137))), "router"),
         ("a VLAN tag", ethernet(to, mac, 0x8100, struct.pack("!HH", 5, 0x800) + ip4(own, other.address, 17, udp(1, 9))), "protocol"),
+        ("a VLAN tag before TCP", ethernet(to, mac, 0x8100, struct.pack("!HH", 5, 0x800) + ip4(own, other.address, 6, bytes(20))), "protocol"),
         ("spanning tree", ethernet(bytes.fromhex("0180c2000000"), mac, 38, bytes.fromhex("424203") + bytes(35)), "protocol"),
         ("an unknown protocol", ethernet(to, mac, 0x88B5, bytes(46)), "protocol"),
     ]
@@ -101,7 +102,7 @@ def send_all(g, other):
     assert dropped(g) == expected, "%s instead of %s" % (dropped(g), expected)
 
 
-say("twenty-two frames: only the legal ones arrive, and the counters say why not")
+say("twenty-three frames: only the legal ones arrive, and the counters say why not")
 web = Guest(holder, "web", "52:54:00:00:00:01", "10.77.0.11", address6="fd77::11")
 db = Guest(holder, "db", "52:54:00:00:00:02", "10.77.0.12", address6="fd77::12")
 send_all(web, db)

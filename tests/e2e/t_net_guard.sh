@@ -1,5 +1,5 @@
 #!/bin/sh
-# Guards of a network: twenty-two frames from a guest's side, the same through an interface that was plugged, isolation without a way
+# Guards of a network: twenty-three frames from a guest's side, the same through an interface that was plugged, isolation without a way
 # round, 300 interfaces; what is looked at takes under 10 ms with as many; and a real guest that lies about its MAC.
 . "$TOP/tests/e2e/lib.sh"
 need tiny-vmlinuz tiny-initrd
