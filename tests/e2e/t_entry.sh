@@ -146,6 +146,8 @@ check_status 5 alone roost ssh-copy-id root@own
 check_status 5 alone roost scp root@own:file "$TMPDIR/back"
 
 say "what its agent says"
+# the real one knows no such command
+wait_until 30 roost agent own '{"execute": "guest-lies"}' --timeout 2s
 check_status 255 alone roost ssh --forget-key --accept-new root@own true
 check_match "another key" "has a host key \(ED25519 SHA256:.*\) that is not the one on the guest's own disk" "$out"
 for lie in bytes much error; do
