@@ -24,6 +24,8 @@ mkdir kernel appliance
 (cd kernel && lz4 -dc "$GUESTS/tiny-initrd" | cpio -idm --quiet 'usr/lib/modules/*')
 kernel=$(ls kernel/usr/lib/modules)
 depmod -b kernel/usr "$kernel" 2>>log
+# the maker of the appliance wants this folder on the host, whatever is in it
+[ -d /lib/modules ] || { made=1 && mkdir /lib/modules; }
 # QEMU runs as nobody there; if that one may not open /dev/kvm, libvirtd probes QEMU anew for each command
 cp /etc/group group
 [ ! -e /dev/kvm ] || echo "kvm-users:x:$(stat -c %g /dev/kvm):nobody" >>group
@@ -33,6 +35,7 @@ unshare=$!
 # it does not hear TERM
 at_end() {
 	kill -KILL $unshare
+	[ -z "${made-}" ] || rmdir --ignore-fail-on-non-empty /lib/modules
 }
 # their COMMAND...: in the namespaces of their daemon
 their() {
