@@ -362,3 +362,10 @@ bool file_locked(int dir_fd, const char *name)
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
 }
+
+bool setting_is(const char *path, char value)
+{
+	char c = '\0';
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, &c, 1) == 1 && c == value;
+}

@@ -82,4 +82,7 @@ int file_lock_wait(int dir_fd, const char *name, struct err *err);
 /* Is somebody holding that lock? A missing file is not locked. */
 bool file_locked(int dir_fd, const char *name);
 
+/* Is that the first byte of the file? For settings below /proc/sys and /sys. */
+bool setting_is(const char *path, char value);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "netsetup/host_firewall.h"
 #include "netsetup/slirp.h"
+#include "base/fs.h"
 #include "netsetup/uplink.h"
 
 enum { UPLINK_NOTES_MAX = 6 };
@@ -56,8 +57,6 @@ void uplink_note(struct uplink *u, const char *fmt, ...) __attribute__((format(p
 int uplink_see_ways(struct uplink *u, struct err *err);
 /* Fills in u->inside and what goes with it. */
 int uplink_plan(struct uplink *u, struct err *err);
-/* Is that the first byte of the file? */
-bool setting_is(const char *path, char value);
 /* The network that an address lies in; of family 0 if it is. */
 struct prefix net_of(struct prefix p);
 extern const char setting_forward4[], setting_forward6[];

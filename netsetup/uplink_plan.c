@@ -13,13 +13,6 @@
 
 /* ---- the host's settings -------------------------------------------------------------------------- */
 
-bool setting_is(const char *path, char value)
-{
-	char c = '\0';
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && read(fd, &c, 1) == 1 && c == value;
-}
-
 const char setting_forward4[] = "/proc/sys/net/ipv4/ip_forward";
 const char setting_forward6[] = "/proc/sys/net/ipv6/conf/all/forwarding";
 

@@ -32,6 +32,9 @@ void doctor_store(struct doctor *d);
 void doctor_networks(struct doctor *d);
 void doctor_processes(struct doctor *d);
 
+/* What the holders of networks say of themselves, each as its lock's file tells it: network_up.h. */
+json_t *doctor_holders(void);
+
 /* Adds a finding of something that somebody has to do something about. `remedy` and `why` are formats' results, copied. */
 void doctor_tell(
 	struct doctor *d, const char *kind, const char *name, const char *why, const char *remedy);

@@ -68,16 +68,6 @@ static void look_inside(struct doctor *d, const struct network *n)
 	}
 }
 
-/* What an uplink's start switches on: netsetup/uplink.h */
-#define FORWARDING "/proc/sys/net/ipv4/ip_forward"
-static bool is_off(const char *setting)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
-	return file_read(AT_FDCWD, setting, 64, &text, &ignored) == 0 && text.len &&
-	       text.data[0] == '0';
-}
-
 static void look_at_active(struct doctor *d, const struct network *n)
 {
 	struct err err = ERR_INIT;
@@ -94,7 +84,8 @@ static void look_at_active(struct doctor *d, const struct network *n)
 	const char *problem = json_get_str(uplink, "problem", NULL);
 	if (problem)
 		doctor_tell(d, "uplink", n->name, problem, json_get_str(uplink, "hint", ""));
-	if (str_eq(json_get_str(uplink, "kind", ""), "veth") && is_off(FORWARDING))
+	if (str_eq(json_get_str(uplink, "kind", ""), "veth") &&
+		setting_is("/proc/sys/net/ipv4/ip_forward", '0'))
 		doctor_tell(d, "uplink", n->name,
 			"somebody has switched forwarding of IPv4 off on this host: guests do not reach the world",
 			"`sysctl net.ipv4.ip_forward=1`");
@@ -235,15 +226,10 @@ static void look_at(struct doctor *d, const char *name, json_t *known)
 /* Those of bridges that the host has: they have no record, so it is their holders that tell of them. */
 static void look_at_bridges(struct doctor *d, json_t *known)
 {
-	struct err ignored = ERR_INIT;
-	_cleanup_names_ char **ids = NULL;
-	_cleanup_free_ char *path = str_fmt("%s/n", paths_run(&ignored));
-	_cleanup_close_ int folders = dir_open(AT_FDCWD, path, &ignored);
-	if (folders < 0 || dir_names(folders, &ids, NULL, &ignored) < 0)
-		return;
-	for (char **id = ids; *id; id++) {
-		_cleanup_free_ char *file = str_fmt("%s/holder", *id);
-		_cleanup_json_ json_t *holder = json_file_read(folders, file, &ignored);
+	size_t i;
+	json_t *holder;
+	_cleanup_json_ json_t *holders = doctor_holders();
+	json_array_foreach (holders, i, holder) {
 		const char *name = json_get_str(holder, "name", "");
 		if (str_starts(name, NETWORK_OF_BRIDGE))
 			look_at(d, name, known);

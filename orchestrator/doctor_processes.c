@@ -45,18 +45,31 @@ static void know_guests(json_t *known)
 	}
 }
 
-/* Both halves of a network's holder, as its lock's file tells: network_up.h */
-static void know_networks(json_t *known)
+json_t *doctor_holders(void)
 {
 	struct err ignored = ERR_INIT;
+	json_t *out = json_array();
 	_cleanup_names_ char **ids = NULL;
 	_cleanup_free_ char *path = str_fmt("%s/n", paths_run(&ignored));
 	_cleanup_close_ int folders = dir_open(AT_FDCWD, path, &ignored);
 	if (folders < 0 || dir_names(folders, &ids, NULL, &ignored) < 0)
-		return;
+		return out;
 	for (char **id = ids; *id; id++) {
 		_cleanup_free_ char *file = str_fmt("%s/holder", *id);
-		_cleanup_json_ json_t *holder = json_file_read(folders, file, &ignored);
+		json_t *holder = json_file_read(folders, file, &ignored);
+		if (holder)
+			json_array_append_new(out, holder);
+	}
+	return out;
+}
+
+/* Both halves of a network's holder. */
+static void know_networks(json_t *known)
+{
+	size_t i;
+	json_t *holder;
+	_cleanup_json_ json_t *holders = doctor_holders();
+	json_array_foreach (holders, i, holder) {
 		know(known, json_get_int(holder, "pid", 0));
 		know(known, json_get_int(holder, "outer", 0));
 	}

@@ -40,14 +40,6 @@ void validate_dnsmasq(struct validate_row *r)
 			"install the package dnsmasq-base");
 }
 
-static bool forwards(void)
-{
-	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
-	return file_read(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", 16, &text, &ignored) == 0 &&
-	       str_starts(text.data, "1");
-}
-
 /* One that has no place for our rules may have some of its own that let the network pass: that is proven at its start. */
 static void tell_filters(struct validate_row *r, const json_t *filters)
 {
@@ -67,7 +59,9 @@ static void tell_filters(struct validate_row *r, const json_t *filters)
 	_cleanup_free_ char *detail = str_fmt("%s%s; forwarding %s",
 		opened ? opened : "nothing drops what guests of networks send to the world",
 		opened ? " gets a rule of ours for each network" : "",
-		forwards() ? "is on" : "is off, the first network switches it on");
+		setting_is("/proc/sys/net/ipv4/ip_forward", '1')
+			? "is on"
+			: "is off, the first network switches it on");
 	validate_say(r, VALIDATE_PASS, detail, "");
 }
 
