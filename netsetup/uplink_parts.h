@@ -7,9 +7,9 @@
 #include <net/if.h>
 #include <stdint.h>
 
+#include "base/fs.h"
 #include "netsetup/host_firewall.h"
 #include "netsetup/slirp.h"
-#include "base/fs.h"
 #include "netsetup/uplink.h"
 
 enum { UPLINK_NOTES_MAX = 6 };

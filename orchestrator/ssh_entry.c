@@ -7,8 +7,8 @@
 
 #include "base/ask.h"
 #include "base/str.h"
-#include "orchestrator/guest_agent.h"
 #include "orchestrator/connect.h"
+#include "orchestrator/guest_agent.h"
 #include "orchestrator/record.h"
 #include "orchestrator/ssh_child.h"
 #include "orchestrator/ssh_words.h"

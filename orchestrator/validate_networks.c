@@ -1,6 +1,5 @@
 #include "orchestrator/validate.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
