@@ -1,6 +1,6 @@
 """limit.py SECONDS COMMAND...: as `timeout -k 5 SECONDS COMMAND...`, but for a machine whose clocks jump while it is stopped: the
-seconds are counted one by one, so that of such a pause one counts. Ends as the command does, with 124 when it took too long, with
-137 when it had to be killed then.
+seconds are counted one by one, so that of such a pause one counts. Ends as the command does, and with 142, the shell's word for
+SIGALRM, when it took too long: a `timeout` in a test gives 124.
 """
 import os
 import select
@@ -33,8 +33,7 @@ for asked in signal.SIGHUP, signal.SIGINT, signal.SIGTERM:
 if waited(int(sys.argv[1])):
     sys.exit(process.returncode if process.returncode >= 0 else 128 - process.returncode)
 tell(signal.SIGTERM)
-if waited(5):
-    sys.exit(124)
-tell(signal.SIGKILL)
-process.wait()
-sys.exit(137)
+if not waited(5):
+    tell(signal.SIGKILL)
+    process.wait()
+sys.exit(142)
