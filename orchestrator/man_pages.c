@@ -298,7 +298,7 @@ int man_qmp(struct err *err)
 		{"ROOST_UNDEFINED",
 			"roostd's: there is none of that name now: `how`, removed or renamed."},
 		{"ROOST_RENEWED",
-			"Before its first start a clone was given an identity of its own: `renewed`; or why not: `reason`."},
+			"Before its first start or snapshot a clone was given an identity of its own: `renewed`; or why not: `reason`."},
 		{"ROOST_INSTALLED",
 			"Its installer has rebooted: the guest goes on, or `starts` anew, from its disk."},
 		{"ROOST_ENDED", "The guest's QEMU has ended: `state` and `reason`."},

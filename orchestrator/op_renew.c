@@ -1,5 +1,5 @@
 /*
- * Before the first start of a clone: its system gets an identity of its own (images/sysprep_identity.h), a new
+ * Before the first start or snapshot of a clone: its system gets an identity of its own (images/sysprep_identity.h), a new
  * machine-id and new SSH host keys. Guests with a seed of roost's have theirs by that. Runs in a worker of roostd.
  *
  * Until then the clone is its original's copy, byte for byte, and its record tells which disks are to be seen to:

@@ -27,11 +27,25 @@ static int check_disks(const struct off *o, struct err *err)
 	return 0;
 }
 
-static int create(struct off *o, const json_t *args, struct err *err)
+/*
+ * A clone that has never run has still its original's identity, and would have that again after a revert: it gets its own
+ * now. With a new key known, what `o` has read is old.
+ */
+static int renew_first(struct off *o, const json_t *args, json_t **ret, struct err *err)
+{
+	if (!o->d->issued.renew[0])
+		return 0;
+	off_end(o, 0);
+	*o = (struct off){.dir = -1};
+	return op_renew(args, ret, err) < 0 ? -1
+					    : off_begin(o, json_get_str(args, "name", ""), err);
+}
+
+static int create(struct off *o, const json_t *args, json_t **ret, struct err *err)
 {
 	const char *name = json_get_str(args, "snapshot", "");
 	if (snapshots_check_name(o->record, o->d->name, name, err) < 0 || check_disks(o, err) < 0 ||
-		off_tidy(o, NULL, err) < 0)
+		renew_first(o, args, ret, err) < 0 || off_tidy(o, NULL, err) < 0)
 		return -1;
 	snapshot_add(o->record, o->disks, o->count, name, json_get_str(args, "description", NULL),
 		"shutoff");
@@ -83,10 +97,9 @@ static int delete (struct off *o, const json_t *args, struct err *err)
 int op_snapshot_create(const json_t *args, json_t **ret, struct err *err)
 {
 	struct off o = {.dir = -1};
-	(void)ret;
 	int result = off_begin(&o, json_get_str(args, "name", ""), err);
 	if (result == 0)
-		result = create(&o, args, err);
+		result = create(&o, args, ret, err);
 	off_end(&o, result);
 	return result;
 }

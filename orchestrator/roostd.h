@@ -196,7 +196,7 @@ int op_snapshot_tidy(const json_t *args, json_t **ret, struct err *err);
 int op_snapshot_delete(const json_t *args, json_t **ret, struct err *err);
 int op_sysprep(const json_t *args, json_t **ret, struct err *err);
 int op_clone(const json_t *args, json_t **ret, struct err *err);
-/* Before a clone's first start; the answer's "identity-said" is for who starts it: "", or why nothing was done. */
+/* Before a clone's first start or snapshot; the answer's "identity-said" is for who asked: "", or why nothing was done. */
 int op_renew(const json_t *args, json_t **ret, struct err *err);
 int op_blockpull_off(const json_t *args, json_t **ret, struct err *err);
 int op_blockcommit_off(const json_t *args, json_t **ret, struct err *err);

@@ -4,7 +4,7 @@
 
 #include "orchestrator/connect.h"
 
-/* What is to be said of a start, by its answer: of what it runs on, and of its identity. */
+/* What is to be said of a start, or a clone's first snapshot, by its answer: of what it runs on, and of its identity. */
 void start_tell(const json_t *answer);
 /* What each lacks; of one that this process has had started also what was changed on this host for it. */
 void uplinks_tell(const struct found *f);

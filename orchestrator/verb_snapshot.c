@@ -18,6 +18,7 @@
 #include "orchestrator/guest_text.h"
 #include "orchestrator/snapshots.h"
 #include "orchestrator/table.h"
+#include "orchestrator/uplinks.h"
 
 /* The guest of the first operand, and the record of its snapshots. */
 static json_t *look(const struct cli *cli, struct found *f, struct err *err)
@@ -209,6 +210,7 @@ static int run_create(const struct cli *cli, struct err *err)
 			    description),
 		    &reply, err) < 0)
 		return -1;
+	start_tell(reply);
 	return told(cli, "Snapshot '%s' of guest '%s' created\n", name, f.name, reply);
 }
 

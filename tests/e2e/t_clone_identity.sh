@@ -171,6 +171,21 @@ roost sysprep cleaned --operations machine-id >/dev/null
 check_eq "seen to" "" "$(mark cleaned)"
 roost undefine cleaned --remove-all-storage
 
+say "a snapshot of one that has never run has its own, too"
+roost clone own early --full
+check_status 2 roost snapshot-create-as early ../no
+check_eq "nothing was made" vda "$(mark early)"
+check_eq "nothing need be said" "Snapshot 'first' of guest 'early' created" "$(roost snapshot-create-as early first 2>&1)"
+key=$(pinned early)
+check_eq "it is done" "" "$(mark early)"
+roost start early --paused
+roost destroy early
+roost snapshot-revert early first
+check_eq "known" "$key" "$(pinned early)"
+content early >/dev/null
+check_eq "the key that it had then" "$key" "$(holds content.raw /etc/ssh/ssh_host_ecdsa_key.pub)"
+roost undefine early --remove-all-storage --snapshots-metadata
+
 # --- what cannot be, and what need not --------------------------------------------------------------------------------
 say "what cannot be changed is told, once, and starts"
 cp own.raw bad.raw
