@@ -128,7 +128,7 @@ static int believe(
 	const char *why = word == AGENT_SAME ? "is the one on its disk, as its agent says"
 					     : "is new and was accepted";
 	if (word != AGENT_SAME && !(word == AGENT_SILENT && cli_flag(cli, "accept-new"))) {
-		if (!ask_can())
+		if (cli_flag(cli, "batch") || !ask_can())
 			return refuse(s, word, err);
 		if (ask_somebody(s, address, word, err) < 0)
 			return -1;
@@ -190,6 +190,6 @@ json_t *ssh_entry(
 	if ((!d->issued.host_key || cli_flag(cli, "forget-key")) &&
 		learn(cli, f.name, params, err) < 0)
 		return NULL;
-	json_object_set_new(params, "ask", json_true());
+	json_object_set_new(params, "ask", json_boolean(!cli_flag(cli, "batch")));
 	return TAKE(params);
 }

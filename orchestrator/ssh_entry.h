@@ -5,7 +5,7 @@
  *
  *	the guest's agent reads the same key on the guest's disk: what no network could have put there;
  *	--accept-new;
- *	somebody at the terminal says so, as with OpenSSH's ssh.
+ *	somebody at the terminal says so, as with OpenSSH's ssh; not with --batch.
  *
  * From then on it is known by that key as if it had been issued; `roost ssh-config` tells OpenSSH of it. Who logs in is
  * asked for a password by roost-ssh itself (ssh_login.c).
@@ -18,6 +18,7 @@
 #define SSH_ENTRY_OPTIONS                                                                                \
 	{"accept-new", NULL, 0,                                                                          \
 		"keep whatever host key it shows, if none is known (StrictHostKeyChecking=accept-new)"}, \
+		{"batch", NULL, 'B', "ask nothing, even at a terminal (BatchMode=yes)"},                 \
 	{                                                                                                \
 		"forget-key", NULL, 0,                                                                   \
 			"its host key has changed: forget the old one once the new one is accepted"      \

@@ -74,6 +74,11 @@ check_match "it ends there" "guest 'own': its host key was not accepted" "$out"
 at_terminal 130 expect "(yes/no/[fingerprint])?" type "$(printf '\003')" -- "$there" roost ssh root@own true
 check_eq "nothing is kept" "" "$(known)"
 
+say "a script at a terminal"
+at_terminal 255 -- "$there" roost ssh --batch root@own true
+check_match "it asks nothing" "its host key is not known: ED25519 SHA256:" "$out"
+check_no_match "it asks nothing" "yes/no" "$out"
+
 say "who knows the fingerprint; a password"
 at_terminal 3 expect "(yes/no/[fingerprint])?" type "$fingerprint$enter" expect "root@own's password: " type "wrong$enter" \
 	expect "Permission denied, please try again." expect "root@own's password: " type "tiny$enter" expect "hello of tiny" \
@@ -84,6 +89,10 @@ check_no_match "the password is not shown" 'password: .*(tiny|wrong)' "$out"
 check_status 255 alone roost ssh own true
 check_match "as whom" "login as '$(id -un)' was refused" "$out"
 check_match "what to do" "there is no terminal to ask for a password at; at one .roost ssh-copy-id $(id -un)@own. lets your key in" "$out"
+
+at_terminal 5 -- "$there" roost scp -B root@own:file "$TMPDIR/back"
+check_match "no password is asked for" "login as 'root' was refused" "$out"
+check_no_match "no password is asked for" "s password:" "$out"
 
 say "ssh-copy-id"
 at_terminal 0 expect "root@own's password: " type "tiny$enter" -- "$there" roost ssh-copy-id root@own
