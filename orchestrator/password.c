@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ask.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -14,13 +15,13 @@ enum { PASSWORD_MAX = 511 }; /* crypt(3)'s */
 
 static int ask(struct buf *out, struct err *err)
 {
+	char typed[PASSWORD_MAX + 2]; /* one too long is told as such */
 	if (!isatty(STDIN_FILENO))
 		return fd_read(STDIN_FILENO, "standard input", PASSWORD_MAX + 2, out, err);
-	char *typed = getpass("Password: ");
-	if (!typed)
-		return err_errno(err, "cannot ask for a password");
+	if (ask_line("Password: ", true, typed, sizeof(typed), err) < 0)
+		return -1;
 	buf_str(out, typed);
-	explicit_bzero(typed, strlen(typed));
+	explicit_bzero(typed, sizeof(typed));
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ask.h"
 #include "orchestrator/access.h"
 #include "orchestrator/display.h"
 #include "orchestrator/look.h"
@@ -77,12 +78,10 @@ static int run_display(const struct cli *cli, struct err *err)
 /* One line of standard input, without its end; never from the command line, which all can read. */
 static int read_password(char out[PASSWORD_MAX], struct err *err)
 {
-	if (isatty(STDIN_FILENO)) {
-		const char *typed = getpass("VNC password: ");
-		snprintf(out, PASSWORD_MAX, "%s", typed ? typed : "");
-	} else if (!fgets(out, PASSWORD_MAX, stdin)) {
+	if (isatty(STDIN_FILENO))
+		return ask_line("VNC password: ", true, out, PASSWORD_MAX, err);
+	if (!fgets(out, PASSWORD_MAX, stdin))
 		return err_set(err, ERR_USAGE, "there is no password on standard input");
-	}
 	out[strcspn(out, "\r\n")] = '\0';
 	return 0;
 }

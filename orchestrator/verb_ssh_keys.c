@@ -121,15 +121,16 @@ static char *user_at_host(void)
 /* Twice, at the terminal alone; without one there is none, as there is nobody to ask. */
 static int ask_passphrase(char out[PASSPHRASE_MAX], struct err *err)
 {
+	char again[PASSPHRASE_MAX] = "";
 	out[0] = '\0';
 	if (!isatty(STDIN_FILENO))
 		return 0;
-	char *typed = getpass("Enter passphrase (empty for no passphrase): ");
-	snprintf(out, PASSPHRASE_MAX, "%s", typed ? typed : "");
-	typed = getpass("Enter same passphrase again: ");
-	bool same = typed && str_eq(typed, out);
-	if (typed)
-		explicit_bzero(typed, strlen(typed));
+	if (ask_line("Enter passphrase (empty for no passphrase): ", true, out, PASSPHRASE_MAX,
+		    err) < 0 ||
+		ask_line("Enter same passphrase again: ", true, again, sizeof(again), err) < 0)
+		return -1;
+	bool same = str_eq(again, out);
+	explicit_bzero(again, sizeof(again));
 	return same ? 0 : err_set(err, ERR_USAGE, "the passphrases do not match");
 }
 
