@@ -32,23 +32,39 @@ static int issue(struct definition *d, size_t index, struct err *err)
 	return 0;
 }
 
-/* Those before `count`. */
-static void release(const struct definition *d, size_t count, const struct definition *kept)
+static void release(const struct nic_def *nic, const struct definition *kept)
 {
 	struct err ignored = ERR_INIT;
 	struct network n;
-	for (size_t i = 0; i < count; i++)
-		if (d->nics[i].kind == NIC_NETWORK && !has(kept, &d->nics[i]) &&
-			network_load(d->nics[i].network, &n, &ignored) == 0)
-			network_address_drop(&n, d->nics[i].address, d->nics[i].mac);
+	if (nic->kind == NIC_NETWORK && !has(kept, nic) &&
+		network_load(nic->network, &n, &ignored) == 0)
+		network_address_drop(&n, nic->address, nic->mac);
 }
 
+static bool is_announced(const struct nic_def *nic)
+{
+	struct err ignored = ERR_INIT;
+	struct network n;
+	if (network_load(nic->network, &n, &ignored) < 0)
+		return false;
+	_cleanup_json_ json_t *file = network_address_of(&n, nic->mac);
+	return json_get_bool(file, "host", false);
+}
+
+/* The interface by which it was announced first: then the name of that host is its own, and the others may have it, too. */
 int nics_issue(struct definition *d, const struct definition *old, struct err *err)
 {
-	for (size_t i = 0; i < d->nic_count; i++) {
-		if (d->nics[i].kind != NIC_NETWORK || issue(d, i, err) == 0)
+	size_t order[NICS_MAX], count = 0;
+	for (int announced = 1; announced >= 0; announced--)
+		for (size_t i = 0; i < d->nic_count; i++)
+			if (d->nics[i].kind == NIC_NETWORK &&
+				is_announced(&d->nics[i]) == announced)
+				order[count++] = i;
+	for (size_t k = 0; k < count; k++) {
+		if (issue(d, order[k], err) == 0)
 			continue;
-		release(d, i, old);
+		while (k-- > 0)
+			release(&d->nics[order[k]], old);
 		return err_prefix(err, "guest '%s'", d->name);
 	}
 	return 0;
@@ -56,7 +72,8 @@ int nics_issue(struct definition *d, const struct definition *old, struct err *e
 
 void nics_release(const struct definition *d, const struct definition *kept)
 {
-	release(d, d->nic_count, kept);
+	for (size_t i = 0; i < d->nic_count; i++)
+		release(&d->nics[i], kept);
 }
 
 static int rename_one(const struct nic_def *nic, const char *to, struct err *err)

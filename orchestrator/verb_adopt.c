@@ -99,48 +99,15 @@ static void take_hosts(struct adopting *all, bool quiet)
 	}
 }
 
-/* An address that is kept for its MAC must be free for the guest; `give_back` keeps it anew. */
-static void reserve(const struct definition *d, json_t *kept, bool give_back)
-{
-	for (size_t i = 0; i < d->nic_count; i++) {
-		const struct nic_def *nic = &d->nics[i];
-		struct err ignored = ERR_INIT;
-		json_t *reply = NULL;
-		if (nic->kind != NIC_NETWORK || !nic->address_fixed)
-			continue;
-		if (!give_back) {
-			if (supervisor_call("roost-net-host",
-				    json_pack("{s:s, s:s, s:b}", "network", nic->network, "mac",
-					    nic->mac, "remove", 1),
-				    &reply, &ignored) == 0)
-				json_object_set_new(kept, nic->mac, reply);
-			continue;
-		}
-		const json_t *was = json_object_get(kept, nic->mac);
-		if (was)
-			supervisor_call("roost-net-host",
-				json_pack("{s:s, s:s, s:s, s:s}", "network", nic->network, "mac",
-					nic->mac, "name", json_get_str(was, "guest", ""), "address",
-					json_get_str(was, "address", "")),
-				&reply, &ignored);
-		json_decref(reply);
-	}
-}
-
 static int take_guest(struct adopted *a, bool quiet, struct err *err)
 {
 	json_t *files = json_array(); /* that it is there tells roostd that the guest must be new */
-	_cleanup_json_ json_t *reply = NULL, *kept = json_object();
+	_cleanup_json_ json_t *reply = NULL;
 	for (size_t i = 0; i < a->file_count; i++)
 		json_array_append_new(files, json_string(a->file_names[i]));
-	reserve(a->guest, kept, false);
-	if (long_call_supervisor((struct long_about){"guest", a->guest->name}, "roost-define",
-		    json_pack("{s:o, s:o}", "definition", definition_to_json(a->guest), "files",
-			    files),
-		    a->files, a->file_count, quiet, &reply, err) == 0)
-		return 0;
-	reserve(a->guest, kept, true);
-	return -1;
+	return long_call_supervisor((struct long_about){"guest", a->guest->name}, "roost-define",
+		json_pack("{s:o, s:o}", "definition", definition_to_json(a->guest), "files", files),
+		a->files, a->file_count, quiet, &reply, err);
 }
 
 /* ---- telling it ---------------------------------------------------------------------------------------- */

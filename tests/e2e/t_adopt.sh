@@ -72,6 +72,19 @@ if [ -x "$TOP/build/fail/bin/roost" ]; then
 		has_died define-filled
 		check_match "it is told" "^Guest 'uefi' not taken: " "$out"
 		check_eq "no guest" "" "$(roost list --all --name)"
+		# the address that is kept for it stays so, and becomes its own when it is taken
+		sed "s|<name>default|<name>kept|; s|192.168.122|10.97.0|; s|virbr0|virbr7|; /<uuid>/d" "$etc/networks/default.xml" >"$TMPDIR/kept.xml"
+		sed "s|network='default'|network='kept'|" "$etc/two.xml" >"$TMPDIR/two.xml"
+		roost adopt "$TMPDIR/kept.xml"
+		die_at define-filled
+		check_status 5 roost adopt "$TMPDIR/two.xml"
+		has_died define-filled
+		check_match "it is kept still" "ip='10.97.0.77'" "$(roost net-dumpxml kept)"
+		roost adopt "$TMPDIR/two.xml"
+		check_eq "it is the guest's" 10.97.0.77 "$(defined two '.interfaces[1].address')"
+		roost undefine two
+		check_match "and kept again" "ip='10.97.0.77'" "$(roost net-dumpxml kept)"
+		roost net-undefine kept
 		# shellcheck disable=SC2046 # several pids
 		kill_and_wait TERM $(roostd_pids)
 	)
