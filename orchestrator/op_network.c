@@ -7,6 +7,7 @@
  */
 #include "orchestrator/roostd.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
@@ -53,15 +54,24 @@ static int check_name_free(const struct network *n, struct err *err)
 	return 0;
 }
 
+/* The subnet's own address, or its broadcast address. */
+static bool is_edge(const struct prefix *net, const struct prefix *host)
+{
+	uint32_t bits;
+	memcpy(&bits, host->address, sizeof(bits));
+	bits = ntohl(bits) & (0xffffffffU >> net->bits);
+	return net->family == AF_INET && (bits == 0 || bits == 0xffffffffU >> net->bits);
+}
+
 static bool fits(const char *subnet, const char *address)
 {
 	struct err ignored = ERR_INIT;
 	struct prefix net, host;
 	_cleanup_free_ char *whole = str_fmt("%s/%d", address, strchr(address, ':') ? 128 : 32);
-	return prefix_parse(subnet, &net, &ignored) == 0 &&
-	       prefix_parse(whole, &host, &ignored) == 0 &&
-	       prefix_has(&net, host.family, host.address) &&
-	       memcmp(net.address, host.address, net.family == AF_INET ? 4 : 16) != 0;
+	if (prefix_parse(subnet, &net, &ignored) < 0 || prefix_parse(whole, &host, &ignored) < 0)
+		return false;
+	bool gateways = memcmp(net.address, host.address, net.family == AF_INET ? 4 : 16) == 0;
+	return prefix_has(&net, host.family, host.address) && !gateways && !is_edge(&net, &host);
 }
 
 /* Guests keep the addresses that were issued to them. */
