@@ -71,6 +71,8 @@ int op_rename(const json_t *args, json_t **ret, struct err *err)
 	_cleanup_definition_ struct definition *d = record_read(name, err);
 	_cleanup_close_ int guests = d ? guests_open(err) : -1;
 	_cleanup_close_ int dir = guests < 0 ? -1 : guest_dir_open(name, err);
+	if (dir >= 0 && faccessat(guests, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return err_set(err, ERR_REFUSED, "guest '%s' exists already", to);
 	if (dir >= 0 && snapshots_saved(dir))
 		return err_set(err, ERR_REFUSED, "guest '%s' has been saved, under that name",
 			       name),
