@@ -227,6 +227,12 @@ static int check_nics(const struct definition *d, const struct node *root, struc
 			if (d->nics[i].mac[0] && str_eq(d->nics[i].mac, d->nics[k].mac))
 				return node_error(node_place(nic, "mac"), err,
 					"another interface has the MAC address %s", d->nics[i].mac);
+		for (size_t k = 0; k < i; k++)
+			if (d->nics[i].address[0] &&
+				str_eq(d->nics[i].address, d->nics[k].address) &&
+				str_eq(d->nics[i].network, d->nics[k].network))
+				return node_error(node_place(nic, "address"), err,
+					"another interface has the address %s", d->nics[i].address);
 		for (size_t f = 0; f < d->nics[i].forward_count; f++)
 			if (forward_taken(d, i, f))
 				return node_error(place_of_forward(nic, f), err,

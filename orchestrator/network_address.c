@@ -21,10 +21,10 @@
 struct asking {
 	struct network network;
 	int dir;
-	const char *mac, *guest, *uuid;
+	const char *mac, *guest, *uuid, *had;
 	size_t nic;
 	pid_t maker;
-	bool host;
+	bool host, may_move;
 	char before[16];    /* what the host had that this one takes the place of */
 	char announced[64]; /* of a guest: the name of the host that it was announced as */
 	struct network_address out;
@@ -176,6 +176,13 @@ static bool is_ours(const struct asking *a, const json_t *file)
 	return !a->host && str_eq(json_get_str(file, "uuid", NULL), a->uuid);
 }
 
+/* Another interface's of this guest: when that is defined anew, it may be this one's from then on. */
+static bool is_own_other(const struct asking *a, const json_t *file)
+{
+	return str_eq(json_get_str(file, "uuid", NULL), a->uuid) &&
+	       !json_get_str(file, "announced", NULL);
+}
+
 /* Of a guest that is there, or is being made, with another identity. */
 static bool is_taken(const struct asking *a, const json_t *file)
 {
@@ -263,8 +270,8 @@ static int take_any(struct asking *a, const struct prefix *p, struct err *err)
 		"undefine guests, or define a network with more of them: `address: 10.1.0.1/16`");
 }
 
-static int take_wanted(
-	struct asking *a, const struct prefix *p, const char *wanted, struct err *err)
+static int take_wanted(struct asking *a, const struct prefix *p, const char *wanted, bool may_move,
+	struct err *err)
 {
 	uint8_t address[4];
 	uint32_t bits;
@@ -284,9 +291,18 @@ static int take_wanted(
 	if (there <= 0)
 		return there;
 	_cleanup_json_ json_t *file = read_file(a->dir, a->out.v4);
-	if (is_taken(a, file))
+	if (is_taken(a, file) && !(may_move && is_own_other(a, file)))
 		return is_anothers(a, file, "address", a->out.v4, err);
 	return write_file(a, err);
+}
+
+/* The one that it had, if that is free: so a guest keeps it though its MAC leads to another one, or to none. */
+static int take_other(struct asking *a, const struct prefix *p, struct err *err)
+{
+	struct err ignored = ERR_INIT;
+	if (a->had && take_wanted(a, p, a->had, false, &ignored) == 0)
+		return 0;
+	return take_any(a, p, err);
 }
 
 static bool is_current(const struct asking *a, const json_t *file)
@@ -316,6 +332,9 @@ static int find(struct asking *a, const char *wanted, struct err *err)
 			strcpy(a->before, v4);
 		return 0;
 	}
+	/* of a change that was not finished */
+	if (!wanted && a->had && !str_eq(a->had, v4) && network_address_is_void(file))
+		return 0;
 	strcpy(a->out.v4, v4);
 	if (is_current(a, file) && !network_address_is_void(file))
 		return 1;
@@ -359,7 +378,7 @@ static int take(struct asking *a, const char *wanted, struct err *err)
 	int found = find(a, wanted, err);
 	if (found)
 		return found < 0 ? -1 : 0;
-	if ((wanted ? take_wanted(a, &p, wanted, err) : take_any(a, &p, err)) < 0)
+	if ((wanted ? take_wanted(a, &p, wanted, a->may_move, err) : take_other(a, &p, err)) < 0)
 		return -1;
 	point(a);
 	if (a->before[0]) /* a host has one address */
@@ -398,6 +417,8 @@ int network_address_take(const struct network *n, const struct network_claim *wh
 		.guest = who->guest,
 		.uuid = who->uuid,
 		.nic = who->nic,
+		.had = who->had && who->had[0] ? who->had : NULL,
+		.may_move = who->may_move,
 		.maker = who->maker ? who->maker : getpid()};
 	return take_and_tell(&a, wanted4, out, err);
 }
@@ -443,10 +464,20 @@ static void unlink_host(int dir, const json_t *file)
 	unlinkat(dir, name, 0);
 }
 
+/* Unless it has another one, by which it is known. */
+static void unpoint(const struct network *n, int dir, const char *v4, const char *mac)
+{
+	char name[20], pointed_to[16];
+	if (!pointed(dir, mac, pointed_to) || !str_eq(pointed_to, v4))
+		return;
+	mac_link(mac, name);
+	unlinkat(dir, name, 0);
+	tell(n, "net-unhost", json_pack("{s:s, s:s}", "mac", mac, "address", v4));
+}
+
 static void drop(const struct network *n, int dir, const char *v4, const char *mac, json_t *file)
 {
 	struct err ignored = ERR_INIT;
-	char name[80], pointed_to[16];
 	if (falls_back(dir, v4, file)) {
 		make_host(file);
 		json_file_write(dir, v4, file, true, &ignored);
@@ -456,11 +487,7 @@ static void drop(const struct network *n, int dir, const char *v4, const char *m
 	unlinkat(dir, v4, 0);
 	if (json_get_bool(file, "host", false))
 		unlink_host(dir, file);
-	if (!pointed(dir, mac, pointed_to) || !str_eq(pointed_to, v4))
-		return; /* it has another one, by which it is known */
-	mac_link(mac, name);
-	unlinkat(dir, name, 0);
-	tell(n, "net-unhost", json_pack("{s:s, s:s}", "mac", mac, "address", v4));
+	unpoint(n, dir, v4, mac);
 }
 
 void network_address_drop(const struct network *n, const char *v4, const char *mac)
@@ -468,8 +495,12 @@ void network_address_drop(const struct network *n, const char *v4, const char *m
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int dir = -1, lock = -1;
 	_cleanup_json_ json_t *file = open_file(n, v4, mac, &dir, &lock, &ignored);
+	/* of another interface by now: what its guest runs with is known until it ends */
+	_cleanup_json_ json_t *other = file || lock < 0 ? NULL : json_file_read(dir, v4, &ignored);
 	if (file && !network_address_runs(file))
 		drop(n, dir, v4, mac, file);
+	else if (other && !network_address_runs(other))
+		unpoint(n, dir, v4, mac);
 }
 
 int network_address_drop_host(
@@ -497,11 +528,11 @@ void network_address_unplugged(
 	_cleanup_json_ json_t *known = network_address_of(n, mac);
 	const char *v4 = json_get_str(known, "address", "");
 	_cleanup_json_ json_t *file = known ? open_file(n, v4, mac, &dir, &lock, &ignored) : NULL;
-	if (!str_eq(json_get_str(file, "guest", NULL), guest) ||
-		json_get_int(file, "nic", 0) < NIC_PLUGGED)
+	if (!str_eq(json_get_str(file, "guest", NULL), guest))
 		return;
-	/* one that is being plugged or restored is its maker's */
-	bool its = json_get_int(json_object_get(file, "maker"), "pid", 0) == asker;
+	/* one that is being plugged or restored is its maker's; one of the definition, too, stays as long as that has it */
+	bool its = json_get_int(file, "nic", 0) >= NIC_PLUGGED &&
+		   json_get_int(json_object_get(file, "maker"), "pid", 0) == asker;
 	if (its ? !network_address_runs(file) : network_address_is_void(file))
 		drop(n, dir, v4, mac, file);
 }

@@ -21,16 +21,14 @@ static bool maker_lives(const json_t *file)
 	return true;
 }
 
+/* Its MAC may be another by now, or yet: an address is of one network alone. */
 static bool has_interface(const json_t *record, const json_t *file)
 {
 	size_t i;
 	json_t *nic;
-	json_array_foreach (json_object_get(record, "interfaces"), i, nic) {
-		const char *address = json_get_str(nic, "address", NULL);
-		if (str_eq(json_get_str(nic, "mac", NULL), json_get_str(file, "mac", "")) &&
-			(!address || str_eq(address, json_get_str(file, "address", ""))))
+	json_array_foreach (json_object_get(record, "interfaces"), i, nic)
+		if (str_eq(json_get_str(nic, "address", NULL), json_get_str(file, "address", "")))
 			return true;
-	}
 	return false;
 }
 
@@ -61,13 +59,13 @@ static bool was_saved(const json_t *record)
 static bool runs_with(const json_t *record, const json_t *file)
 {
 	struct err ignored = ERR_INIT;
-	bool plugged = json_get_int(file, "nic", 0) >= NIC_PLUGGED;
 	const char *id = json_get_str(json_object_get(record, "issued"), "id", "");
 	_cleanup_close_ int run = id[0] ? run_dir_open(id, &ignored) : -1;
-	if (plugged)
-		return run < 0 ? was_saved(record) : is_plugged(run, file);
-	_cleanup_json_ json_t *running = run < 0 ? NULL : record_look(run, &ignored);
-	return running && has_interface(running, file);
+	if (run < 0)
+		return json_get_int(file, "nic", 0) >= NIC_PLUGGED && was_saved(record);
+	_cleanup_json_ json_t *running = record_look(run, &ignored);
+	/* one that was plugged may be in its definition, too */
+	return (running && has_interface(running, file)) || is_plugged(run, file);
 }
 
 /* Its record as it stands; *unknown: there is one that cannot be read. */

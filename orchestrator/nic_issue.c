@@ -16,13 +16,28 @@ static bool has(const struct definition *d, const struct nic_def *nic)
 	return false;
 }
 
-static int issue(struct definition *d, size_t index, struct err *err)
+/* In a record there is what was issued. */
+static const char *address_before(const struct nic_def *nic, const struct definition *old)
+{
+	for (size_t i = 0; old && i < old->nic_count && !nic->address[0]; i++)
+		if (old->nics[i].kind == NIC_NETWORK &&
+			str_eq(old->nics[i].network, nic->network) &&
+			str_eq(old->nics[i].mac, nic->mac))
+			return old->nics[i].address;
+	return nic->address;
+}
+
+static int issue(struct definition *d, size_t index, const struct definition *old, struct err *err)
 {
 	struct nic_def *nic = &d->nics[index];
 	struct network n;
 	struct network_address a;
-	const struct network_claim who = {
-		.mac = nic->mac, .guest = d->name, .uuid = d->uuid, .nic = index};
+	const struct network_claim who = {.mac = nic->mac,
+		.guest = d->name,
+		.uuid = d->uuid,
+		.nic = index,
+		.had = address_before(nic, old),
+		.may_move = true};
 	if (network_load(nic->network, &n, err) < 0 ||
 		network_address_take(&n, &who, nic->address_fixed ? nic->address : NULL, &a, err) <
 			0)
@@ -41,33 +56,84 @@ static void release(const struct nic_def *nic, const struct definition *kept)
 		network_address_drop(&n, nic->address, nic->mac);
 }
 
-static bool is_announced(const struct nic_def *nic)
+/* The host that it was announced as, before the guest takes its place: NULL if nobody has. */
+static json_t *announced(const struct nic_def *nic)
 {
 	struct err ignored = ERR_INIT;
 	struct network n;
-	if (network_load(nic->network, &n, &ignored) < 0)
-		return false;
+	if (nic->kind != NIC_NETWORK || network_load(nic->network, &n, &ignored) < 0)
+		return NULL;
 	_cleanup_json_ json_t *file = network_address_of(&n, nic->mac);
-	return json_get_bool(file, "host", false);
+	return json_get_bool(file, "host", false) ? json_incref(file) : NULL;
 }
 
-/* The interface by which it was announced first: then the name of that host is its own, and the others may have it, too. */
-int nics_issue(struct definition *d, const struct definition *old, struct err *err)
+/* What was there before is there again: the addresses of `old`, and the hosts. */
+static void put_back(
+	const struct definition *d, const struct definition *old, const struct nic_hosts *hosts)
 {
-	size_t order[NICS_MAX], count = 0;
-	for (int announced = 1; announced >= 0; announced--)
-		for (size_t i = 0; i < d->nic_count; i++)
-			if (d->nics[i].kind == NIC_NETWORK &&
-				is_announced(&d->nics[i]) == announced)
+	struct err ignored = ERR_INIT;
+	struct network n;
+	struct network_address a;
+	for (size_t i = 0; old && i < old->nic_count; i++) {
+		const struct nic_def *nic = &old->nics[i];
+		const struct network_claim who = {
+			.mac = nic->mac, .guest = old->name, .uuid = old->uuid, .nic = i};
+		if (nic->kind == NIC_NETWORK && nic->address[0] &&
+			network_load(nic->network, &n, &ignored) == 0)
+			network_address_take(&n, &who, nic->address, &a, &ignored);
+	}
+	for (size_t i = 0; i < d->nic_count; i++)
+		if (hosts->files[i] && network_load(d->nics[i].network, &n, &ignored) == 0)
+			network_address_take_host(&n, d->nics[i].mac,
+				json_get_str(hosts->files[i], "guest", ""),
+				json_get_str(hosts->files[i], "address", ""), &a, &ignored);
+}
+
+/*
+ * The interface by which it was announced first: then the name of that host is its own, and the others may have it, too.
+ * Then those whose address is asked for, which may be what another one has had.
+ */
+static size_t order_of(const struct definition *d, const struct nic_hosts *hosts, size_t *order)
+{
+	size_t count = 0;
+	for (int turn = 0; turn < 3; turn++)
+		for (size_t i = 0; i < d->nic_count; i++) {
+			int its = hosts->files[i] ? 0 : d->nics[i].address_fixed ? 1 : 2;
+			if (d->nics[i].kind == NIC_NETWORK && its == turn)
 				order[count++] = i;
+		}
+	return count;
+}
+
+int nics_issue(struct definition *d, const struct definition *old, struct nic_hosts *hosts,
+	struct err *err)
+{
+	size_t order[NICS_MAX];
+	for (size_t i = 0; i < d->nic_count; i++)
+		hosts->files[i] = announced(&d->nics[i]);
+	size_t count = order_of(d, hosts, order);
 	for (size_t k = 0; k < count; k++) {
-		if (issue(d, order[k], err) == 0)
+		if (issue(d, order[k], old, err) == 0)
 			continue;
 		while (k-- > 0)
 			release(&d->nics[order[k]], old);
+		put_back(d, old, hosts);
 		return err_prefix(err, "guest '%s'", d->name);
 	}
 	return 0;
+}
+
+void nics_undo(
+	const struct definition *d, const struct definition *old, const struct nic_hosts *hosts)
+{
+	nics_release(d, old);
+	put_back(d, old, hosts);
+}
+
+void nic_hosts_drop(struct nic_hosts *hosts)
+{
+	for (size_t i = 0; i < NICS_MAX; i++)
+		json_decref(hosts->files[i]);
 }
 
 void nics_release(const struct definition *d, const struct definition *kept)

@@ -393,11 +393,12 @@ static void tell_command(const struct definition *d, json_t *by)
 int define_another(struct definition *d, const struct definition *like, define_first_fn *first,
 	const void *about, struct err *err)
 {
-	if (issue_identity(d, NULL, err) < 0 || nics_issue(d, NULL, err) < 0)
+	_cleanup_nic_hosts_ struct nic_hosts hosts = {0};
+	if (issue_identity(d, NULL, err) < 0 || nics_issue(d, NULL, &hosts, err) < 0)
 		return -1;
 	int result = define_new(d, like, first, about, err);
 	if (result < 0)
-		nics_release(d, NULL);
+		nics_undo(d, NULL, &hosts);
 	else
 		worker_tell_definition("ROOST_DEFINED", d->name, "added");
 	return result;
@@ -408,8 +409,9 @@ static int define_anew(
 	struct definition *d, const struct definition *old, bool rebased, struct err *err)
 {
 	_cleanup_image_holds_ struct image_holds held = {0};
+	_cleanup_nic_hosts_ struct nic_hosts hosts = {0};
 	_cleanup_close_ int dir = guest_dir_open(d->name, err);
-	if (dir < 0 || nics_issue(d, old, err) < 0)
+	if (dir < 0 || nics_issue(d, old, &hosts, err) < 0)
 		return -1;
 	bool done = fill_folder(dir, d, old, rebased, &held, err) == 0 &&
 		    record_write(dir, d, err) == 0;
@@ -418,7 +420,7 @@ static int define_anew(
 		unlinkat(dir, RECORD_UNDEFINED, 0); /* it is to stay after all */
 		worker_tell_definition("ROOST_DEFINED", d->name, "updated");
 	} else {
-		nics_release(d, old);
+		nics_undo(d, old, &hosts);
 	}
 	return done ? 0 : -1;
 }
