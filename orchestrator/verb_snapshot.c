@@ -250,17 +250,16 @@ static bool is_child(const json_t *snapshot, const char *parent)
 	return str_eq(json_get_str(snapshot, "parent", NULL), parent);
 }
 
-/* Those under `parent`, as virsh draws them: each line behind `before`. */
-static void print_tree(const json_t *list, const char *parent, const char *before)
+/* Those under `parent`, and how many there are, as virsh draws them: each line behind `before`, one without a word at the end. */
+static size_t print_tree(const json_t *list, const char *parent, const char *before)
 {
 	size_t i, left = 0;
 	json_t *s;
 	json_array_foreach (list, i, s)
 		left += is_child(s, parent);
-	if (left && parent)
+	size_t count = left;
+	if (count && parent)
 		printf("%s  |\n", before);
-	if (!left)
-		return;
 	json_array_foreach (list, i, s) {
 		const char *name = json_get_str(s, "name", "");
 		if (!is_child(s, parent))
@@ -269,10 +268,10 @@ static void print_tree(const json_t *list, const char *parent, const char *befor
 		_cleanup_free_ char *below =
 			parent ? str_fmt("%s  %s", before, left ? "| " : "  ") : xstrdup("");
 		printf("%s%s%s\n", before, parent ? "  +- " : "", name);
-		print_tree(list, name, below);
-		if (!parent)
-			putchar('\n');
+		if (!print_tree(list, name, below) && (!left || !parent))
+			printf("%s\n", below);
 	}
+	return count;
 }
 
 static size_t count_under(const json_t *list, const char *parent, bool all)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 enum { KIB = 1024 };
 
@@ -40,13 +40,14 @@ static int disks_of_next_start(const struct found *f, json_t **list)
 		const char *target = json_get_str(d, "target", ""),
 			   *path = json_get_str(d, "path", NULL);
 		const json_t *used = disk_of(now, target);
-		bool same = used && (!path || str_eq(json_get_str(used, "source", ""), path) ||
-					    str_eq(json_get_str(used, "below", ""), path));
-		json_array_append_new(
-			*list, same ? json_deep_copy(used)
-				    : json_pack("{s:s, s:s, s:s}", "target", target, "source",
-					      path ? path : "-", "device",
-					      json_get_bool(d, "cdrom", false) ? "cdrom" : "disk"));
+		bool drive = json_get_bool(d, "cdrom", false); /* without a path it is empty */
+		bool same = used &&
+			    ((!path && !drive) || str_eq(json_get_str(used, "source", ""), path) ||
+				    str_eq(json_get_str(used, "below", ""), path));
+		json_array_append_new(*list,
+			same ? json_deep_copy(used)
+			     : json_pack("{s:s, s:s, s:s}", "target", target, "source",
+				       path ? path : "-", "device", drive ? "cdrom" : "disk"));
 	}
 	return 0;
 }
@@ -199,6 +200,13 @@ static bool attaches(const struct virsh *v)
 	return str_eq(v->command->name, "attach-disk");
 }
 
+/* Those that the command is about: with --config alone the ones of the next start. */
+static int disks_meant(const struct virsh *v, const struct found *f, json_t **list)
+{
+	bool next = virsh_flag(v, "config") && !virsh_flag(v, "live") && guest_runs(f);
+	return next ? disks_of_next_start(f, list) : virsh_disks_of(f, list);
+}
+
 /* --persistent, --config, --live, --current as roost has them: now, at the next start, or both. */
 static int take_when(const struct virsh *v, const struct found *f, struct words *w)
 {
@@ -234,6 +242,29 @@ static int format_of(const struct virsh *v, const char *path, const char **forma
 	return 0;
 }
 
+/* The bus that a disk is on whose target says it; NULL: roost's own choice. */
+static const char *bus_of(const struct virsh *v)
+{
+	const char *target = virsh_text(v, "target"), *bus = virsh_text(v, "targetbus");
+	return bus                        ? bus
+	       : str_starts(target, "sd") ? "scsi"
+	       : str_starts(target, "hd") ? "ide"
+					  : NULL;
+}
+
+/* A file or a block device that is there. */
+static int check_source(const char *source)
+{
+	struct stat st;
+	if (stat(source, &st) < 0)
+		return virsh_error("Failed to attach disk"),
+		       virsh_error("Cannot access storage file '%s': %m", source);
+	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+		return 0;
+	virsh_error("Failed to attach disk");
+	return virsh_error("'%s' is neither a file nor a block device", source);
+}
+
 static int run_attach_disk(struct virsh *v)
 {
 	struct found f;
@@ -243,7 +274,7 @@ static int run_attach_disk(struct virsh *v)
 	const char *source = virsh_text(v, "source"), *target = virsh_text(v, "target"), *format;
 	const char *type = virsh_text(v, "type"), *mode = virsh_text(v, "mode");
 	const char *driver = virsh_text(v, "driver");
-	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || disks_meant(v, &f, &list) < 0)
 		return -1;
 	words_add(&w, f.name);
 	if (driver && !str_eq(driver, "qemu"))
@@ -265,15 +296,12 @@ static int run_attach_disk(struct virsh *v)
 			"XML error: target '%s' duplicated for disk sources '%s' and '%s'", target,
 			json_get_str(taken, "source", ""), source);
 	}
-	if (access(source, F_OK) < 0)
-		return virsh_error("Failed to attach disk"),
-		       virsh_error("Cannot access storage file '%s': %m", source);
-	if (format_of(v, source, &format) < 0)
+	if (check_source(source) < 0 || format_of(v, source, &format) < 0)
 		return -1;
 	words_text(&w, source);
 	words_option(&w, "format", format);
 	words_option(&w, "target", target);
-	words_option(&w, "bus", virsh_text(v, "targetbus"));
+	words_option(&w, "bus", bus_of(v));
 	words_option(&w, "cache", virsh_text(v, "cache"));
 	words_option(&w, "serial", virsh_text(v, "serial"));
 	if (mode)
@@ -291,7 +319,7 @@ static int run_detach_disk(struct virsh *v)
 	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *list = NULL;
 	const char *target = virsh_text(v, "target");
-	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || disks_meant(v, &f, &list) < 0)
 		return -1;
 	const json_t *disk = disk_of(list, target);
 	if (!disk)
@@ -314,11 +342,13 @@ static int run_change_media(struct virsh *v)
 	_cleanup_json_ json_t *list = NULL;
 	const char *path = virsh_text(v, "path"), *source = virsh_text(v, "source");
 	bool eject = virsh_flag(v, "eject"), insert = virsh_flag(v, "insert");
-	if (virsh_domain(v, &f) < 0 || virsh_disks_of(&f, &list) < 0)
+	if (virsh_domain(v, &f) < 0 || disks_meant(v, &f, &list) < 0)
 		return -1;
 	const json_t *disk = disk_of(list, path);
 	if (!disk || str_eq(json_get_str(disk, "device", "disk"), "disk"))
 		return virsh_error("No disk found whose source path or target is %s", path);
+	if (!eject && !source)
+		return virsh_error("New disk media source was not specified");
 	words_add(&w, f.name);
 	words_add(&w, json_get_str(disk, "target", ""));
 	if (source)

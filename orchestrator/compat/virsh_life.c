@@ -380,7 +380,9 @@ static int run_undefine(struct virsh *v)
 		if (virsh_flag(v, same[j]))
 			words_fmt(&w, "--%s", same[j]);
 	words_add(&w, "--running");
-	bool storage = virsh_flag(v, "remove-all-storage") && !guest_runs(&f);
+	bool storage = virsh_flag(v, "remove-all-storage");
+	if (storage && guest_runs(&f))
+		return virsh_error("Storage volume deletion is supported only on stopped domains");
 	if (compat_ask("domblklist", f.name, &disks, &none) < 0 && storage)
 		return virsh_reason(&none);
 	if (virsh_ask(v, f.name, &w, "undefine", &answer) < 0)

@@ -5,8 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+/* An older name, which libvirt's virsh takes and does not tell of. */
+static bool is_older(const struct virsh_command *c, const char *name, size_t len)
+{
+	static const char kilobytes[] = "kilobytes";
+	return (str_eq(c->name, "setmem") || str_eq(c->name, "setmaxmem")) &&
+	       len == sizeof(kilobytes) - 1 && strncmp(name, kilobytes, len) == 0;
+}
+
 static int option_of(const struct virsh_command *c, const char *name, size_t len)
 {
+	if (is_older(c, name, len))
+		return option_of(c, "size", sizeof("size") - 1);
 	for (int i = 0; i < VIRSH_OPTIONS_MAX && c->options[i].name; i++)
 		if (strlen(c->options[i].name) == len &&
 			strncmp(c->options[i].name, name, len) == 0)

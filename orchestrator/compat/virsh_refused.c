@@ -125,6 +125,7 @@ static const struct {
 	{"attach-disk detach-disk attach-interface detach-interface change-media domif-setlink "
 	 "snapshot-create-as",
 		"print-xml", "nothing is done by XML here; dumpxml shows what a guest is"},
+	{"attach-disk", "shareable", "a disk is of one guest, or --mode readonly"},
 	{"attach-interface", "target",
 		"roost names the interface in the network's namespace: domiflist tells"},
 	{"attach-interface", "script", "roost runs no scripts for interfaces"},
@@ -187,7 +188,7 @@ static const struct {
 	{"snapshot-list", "from current descendants topological", "use --tree, or snapshot-info"},
 	{"undefine", "storage", "--remove-all-storage removes the disks that are the guest's own"},
 	{"undefine", "wipe-storage", "use shred on the file before"},
-	{"undefine", "delete-storage-volume-snapshots", "roost has no volumes"},
+	{"undefine", "delete-storage-volume-snapshots delete-snapshots", "roost has no volumes"},
 };
 
 const char *virsh_option_refusal(const char *command, const char *option)

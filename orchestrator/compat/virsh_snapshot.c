@@ -164,15 +164,18 @@ static int run_change(struct virsh *v)
 		"running", "paused", "force", "children", "children-only"};
 	bool delete = str_eq(v->command->name, "snapshot-delete");
 	struct found f;
-	struct err err = ERR_INIT;
+	struct err err = ERR_INIT, none = ERR_INIT;
 	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *current = NULL;
 	if (named(v, &f, &w) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		if (virsh_flag(v, same[i]))
 			words_fmt(&w, "--%s", same[i]);
-	const char *name =
-		virsh_text(v, "snapshotname") ? virsh_text(v, "snapshotname") : "(current)";
+	compat_ask("snapshot-current", f.name, &current, &none);
+	const char *name = virsh_text(v, "snapshotname");
+	if (!name)
+		name = json_get_str(current, "name", "(current)");
 	if (words_ask(&w, v->command->name, NULL, &err) < 0) {
 		if (delete &&err.kind != ERR_NOT_FOUND)
 			virsh_error("Failed to delete snapshot %s", name);

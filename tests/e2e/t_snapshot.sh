@@ -42,7 +42,8 @@ check_eq "as a tree" "s1
   |
   +- s2
       |
-      +- s3" "$(roost snapshot-list p --tree)"
+      +- s3
+        " "$(roost snapshot-list p --tree)"
 check_match "with parents" '^ s3 .* s2$' "$(roost snapshot-list p --parent)"
 check_eq "the first one" s1 "$(roost snapshot-list p --roots --name)"
 check_eq "the last one" s3 "$(roost snapshot-list p --leaves --name)"

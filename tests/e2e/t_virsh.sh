@@ -182,7 +182,7 @@ $
 2|error: Unable to change MaxMemorySize$
 2|error: Requested operation is not valid: cannot resize the maximum memory on an active domain$
 E
-silent virsh setmaxmem vm01 128M --config
+silent virsh setmaxmem vm01 --kilobytes 131072 --config
 check_match "dominfo has what it runs by" '^Max memory:     65536 KiB$' "$(virsh dominfo vm01)"
 refuses "invalid argument: cannot set memory higher than max memory" virsh setmem vm01 100M
 silent virsh setmem vm01 100M --config
@@ -217,8 +217,15 @@ E
 check_status 1 virsh attach-disk vm01 "$TMPDIR/data.qcow2" vdc # as raw it would show the guest a qcow2 header
 check_match "a format that is not said" 'looks like qcow2, and no format is said: add --subdriver qcow2' "$out"
 refuses "No disk found whose source path or target is vdz" virsh detach-disk vm01 vdz
+attached="Disk attached successfully" detached="Disk detached successfully"
+says "$attached" virsh attach-disk vm01 "$TMPDIR/data.qcow2" sdb --subdriver qcow2 --config # the bus is what the target says
+check_match "at its next start" "^ sdb +$TMPDIR/data.qcow2\$" "$(virsh domblklist vm01 --inactive)"
+says "$detached" virsh detach-disk vm01 "$TMPDIR/data.qcow2" --config # which it does not have now
+check_status 1 virsh attach-disk vm01 "$TMPDIR" vdc --config
+check_match "a folder" "'$TMPDIR' is neither a file nor a block device\$" "$out"
 
 say "the end"
+refuses "Storage volume deletion is supported only on stopped domains" virsh undefine vm01 --remove-all-storage
 says "Domain 'vm01' marked as autostarted" virsh autostart vm01
 answers 0 virsh undefine vm01 <<E
 Domain 'vm01' has been undefined\$
@@ -243,7 +250,13 @@ silent virsh list --all --name
 
 say "one that is undefined, and ends while nobody of roost's is there"
 pico vm02 >/dev/null
+truncate -s 64K "$TMPDIR/cd.iso"
+sed "/format: raw/a\\  - {cdrom: true, path: $TMPDIR/cd.iso, format: raw, bus: scsi, readonly: true}" "$TMPDIR/vm02.yaml" | roost define - >/dev/null
 virsh -q start vm02 2>/dev/null
+refuses "New disk media source was not specified" virsh change-media vm02 sda
+echo 'Successfully ejected media.$' | answers 0 virsh change-media vm02 sda --eject --config
+check_match "the medium is in it" "^ sda +$TMPDIR/cd.iso\$" "$(virsh domblklist vm02)"
+check_match "but not at its next start" "^ sda +-\$" "$(virsh domblklist vm02 --inactive)"
 virsh -q undefine vm02
 qemu=$(roost dominfo vm02 --json | jq .qemu_pid)
 # shellcheck disable=SC2046 # several words are meant
