@@ -17,17 +17,21 @@
 #include "base/sock.h"
 #include "base/str.h"
 
-/* 0 when there is no such process. A zombie has a start time, too. */
-static uint64_t start_time(pid_t pid)
+/* /proc/PID/stat from the end of field 2 on, for the name in that may hold spaces and brackets; NULL: no such process. */
+static const char *read_stat(pid_t pid, struct buf *text)
 {
 	char path[32];
 	struct err ignored = ERR_INIT;
-	_cleanup_buf_ struct buf text = {0};
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (file_read(AT_FDCWD, path, 4096, &text, &ignored) < 0)
-		return 0;
-	/* the name in field 2 may hold spaces and brackets: count from the last bracket */
-	const char *p = strrchr(text.data, ')');
+	return file_read(AT_FDCWD, path, 4096, text, &ignored) < 0 ? NULL
+								   : strrchr(text->data, ')');
+}
+
+/* 0 when there is no such process. A zombie has a start time, too. */
+static uint64_t start_time(pid_t pid)
+{
+	_cleanup_buf_ struct buf text = {0};
+	const char *p = read_stat(pid, &text);
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoull(p + 1, NULL, 10) : 0;
@@ -107,6 +111,13 @@ bool proc_lives(pid_t pid, uint64_t start)
 	bool alive = pid > 0 && proc_open_known(pid, start, &p, &ignored) == 0 && proc_alive(&p);
 	proc_close(&p);
 	return alive;
+}
+
+bool proc_stopped(pid_t pid)
+{
+	_cleanup_buf_ struct buf text = {0};
+	const char *p = read_stat(pid, &text);
+	return p && (str_starts(p, ") T") || str_starts(p, ") t"));
 }
 
 void proc_close(struct proc *p)

@@ -34,6 +34,8 @@ int proc_open_child(pid_t pid, struct proc *out, struct err *err);
 bool proc_alive(const struct proc *p);
 /* Is it there, and still that one? */
 bool proc_lives(pid_t pid, uint64_t start);
+/* By SIGSTOP or a tracer: it does nothing until it is told to go on. */
+bool proc_stopped(pid_t pid);
 /* Sends a signal through the pidfd. ERR_GONE if it ended, ERR_REFUSED if not permitted. */
 int proc_signal(const struct proc *p, int signal, struct err *err);
 /* Our own child only: waits until `deadline`, reaps, stores waitpid's status. */

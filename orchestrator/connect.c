@@ -413,11 +413,8 @@ int guest_look(const struct found *f, struct status *out, struct err *err)
 {
 	struct err none = ERR_INIT;
 	_cleanup_close_ int run = f->id[0] ? run_dir_open(f->id, &none) : -1;
-	if (run >= 0 && status_read(run, "status", out, &none) == 0) {
-		if (clock_ms() - out->stamp > STATUS_STALE_MS && !out->busy[0])
-			out->state = GUEST_UNRESPONSIVE;
+	if (run >= 0 && status_look(run, "status", out, &none) == 0)
 		return 0;
-	}
 	_cleanup_close_ int dir = guest_dir_open(f->name, err);
 	if (dir < 0)
 		return -1;

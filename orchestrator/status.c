@@ -2,11 +2,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
+#include "base/proc.h"
 #include "base/str.h"
 
 static const char *const state_names[] = {
@@ -138,6 +141,32 @@ int status_read(int dir, const char *file, struct status *out, struct err *err)
 	s.forwards = json_incref(json_object_get(o, "forwards"));
 	s.timeline = json_incref(json_object_get(o, "timeline"));
 	*out = s;
+	return 0;
+}
+
+static bool may_answer(const struct status *s)
+{
+	return proc_lives(s->keeper_pid, s->keeper_start) &&
+	       proc_lives(s->qemu_pid, s->qemu_start) && !proc_stopped(s->keeper_pid) &&
+	       !proc_stopped(s->qemu_pid);
+}
+
+int status_look(int dir, const char *file, struct status *out, struct err *err)
+{
+	enum { MOMENT_MS = 500, LOOK_AGAIN_MS = 20 };
+	static int64_t until;
+	for (;;) {
+		if (status_read(dir, file, out, err) < 0)
+			return -1;
+		if (clock_ms() - out->stamp <= STATUS_STALE_MS || out->busy[0])
+			return 0;
+		until = until ? until : deadline_in(MOMENT_MS);
+		if (!deadline_left(until) || !may_answer(out))
+			break;
+		status_free(out);
+		poll(NULL, 0, LOOK_AGAIN_MS);
+	}
+	out->state = GUEST_UNRESPONSIVE;
 	return 0;
 }
 

@@ -66,6 +66,11 @@ struct status {
 bool status_of_this_boot(const struct status *s);
 int status_write(int run_dir, const struct status *s, struct err *err);
 int status_read(int dir, const char *file, struct status *out, struct err *err);
+/*
+ * The same for who tells the state: `unresponsive` if the stamp is too old. On a host that stood still itself for seconds all
+ * are; so a guest whose keeper and QEMU live, neither stopped, is given half a second, once in the life of a program.
+ */
+int status_look(int dir, const char *file, struct status *out, struct err *err);
 void status_free(struct status *s);
 #define _cleanup_status_ _cleanup_(status_free)
 

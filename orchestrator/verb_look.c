@@ -64,10 +64,8 @@ static void list_running(struct row **rows, size_t *count)
 	for (char **id = ids; *id; id++) {
 		struct status s;
 		_cleanup_free_ char *file = str_fmt("%s/status", *id);
-		if (status_read(all, file, &s, &ignored) < 0)
+		if (status_look(all, file, &s, &ignored) < 0)
 			continue;
-		if (clock_ms() - s.stamp > STATUS_STALE_MS && !s.busy[0])
-			s.state = GUEST_UNRESPONSIVE;
 		struct row *r = new_row(rows, count);
 		r->status = s;
 		name_state(r);

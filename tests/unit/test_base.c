@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,18 @@ static void children(void **state)
 	assert_int_equal(proc_open_known(getpid(), self.start + 1, &self, &err), -1);
 	assert_int_equal(err.kind, ERR_GONE);
 	proc_close(&self);
+	pid = fork();
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	assert_false(proc_stopped(pid));
+	kill(pid, SIGSTOP);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(proc_stopped(pid));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_false(proc_stopped(pid));
 }
 
 static void json(void **state)
