@@ -165,6 +165,7 @@ bool device_exists(struct guest *g, const char *id)
 {
 	struct err ignored = ERR_INIT;
 	_cleanup_free_ char *path = str_fmt("/machine/peripheral/%s", id);
-	return guest_qmp(g, "qom-list", json_pack("{s:s}", "path", path), QMP_LOOK_MS, NULL,
+	/* no answer is not "no": nobody waits for this but us */
+	return guest_qmp(g, "qom-list", json_pack("{s:s}", "path", path), QMP_HEAVY_MS, NULL,
 		       &ignored) == 0;
 }

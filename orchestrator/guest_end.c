@@ -29,7 +29,9 @@
 #include "orchestrator/tpm.h"
 
 enum {
-	EXIT_FILE_WAIT_MS = 500, /* how long roostd may take to reap and tell */
+	/* how long roostd may take to reap and tell; in steps, of which a host that stands still for seconds takes one */
+	EXIT_FILE_STEPS = 10,
+	EXIT_FILE_STEP_MS = 50,
 	LOG_TAIL = 64 * 1024,
 	OOM_LOOK_MS = 10000,
 };
@@ -151,10 +153,12 @@ void guest_learn_exit(struct guest *g)
 	}
 	/* QEMU is gone: there is nothing to serve meanwhile */
 	_cleanup_close_ int news = watch_run(g);
-	int64_t deadline = deadline_in(EXIT_FILE_WAIT_MS);
-	while (!read_exit(g) && server_client_alive(g->server, g->supervisor) &&
-		fd_wait(news, POLLIN, deadline) > 0)
+	for (int step = 0; !read_exit(g) && step < EXIT_FILE_STEPS; step++) {
+		if (!server_client_alive(g->server, g->supervisor))
+			return;
+		fd_wait(news, POLLIN, deadline_in(EXIT_FILE_STEP_MS));
 		forget_news(news);
+	}
 }
 
 /*

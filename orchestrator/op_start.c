@@ -39,8 +39,8 @@
 #include "orchestrator/vnc.h"
 
 enum {
-	QEMU_UP_MS = 30000, /* until its first reply; 30 ms as a rule, more on a host in trouble */
-	QEMU_ENDS_MS = 1000,
+	QEMU_UP_MS = 30000,  /* until its first reply; 30 ms as a rule, more on a host in trouble */
+	QEMU_ENDS_MS = 5000, /* some 10 ms as a rule */
 	QMP_QUEUE = 2,
 };
 

@@ -205,8 +205,12 @@ static int run_logs(const struct cli *cli, struct err *err)
 		return -1;
 	/* events are JSON anyway, one a line */
 	struct sink out = {.json = cli->json && !cli_flag(cli, "events")};
-	while (copy_new(fd, &at, &out) == 0 && watch >= 0 && still_runs(&f)) {
-		fd_wait(watch, POLLIN, deadline_in(1000));
+	for (bool runs = true; runs;) {
+		runs = watch >= 0 && still_runs(&f); /* asked first, for its last words */
+		if (copy_new(fd, &at, &out) < 0)
+			break;
+		if (runs)
+			fd_wait(watch, POLLIN, deadline_in(1000));
 		drain(watch);
 	}
 	if (out.begun.len)
@@ -266,7 +270,10 @@ static void attend_console(
 {
 	bool input = true;
 	struct sink out = {0}; /* a terminal's, whatever is asked for */
-	while (copy_new(fd, &at, &out) == 0 && still_runs(f)) {
+	for (bool runs = true; runs;) {
+		runs = still_runs(f); /* asked first, for its last words */
+		if (copy_new(fd, &at, &out) < 0 || !runs)
+			return;
 		struct pollfd fds[] = {{.fd = watch, .events = POLLIN},
 			{.fd = input && fifo >= 0 ? STDIN_FILENO : -1, .events = POLLIN},
 			{.fd = fifo}};
