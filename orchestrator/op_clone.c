@@ -81,6 +81,7 @@ static void tell(void *about, const char *step, int64_t done, int64_t total)
 {
 	(void)step;
 	worker_progress("guest", about, "copying", done, total);
+	failpoint("clone-copying");
 }
 
 /* A disk with all that it stands on becomes one file, by qemu-img, which is handed what we have opened. */

@@ -27,11 +27,11 @@ def end(number, _frame):
 
 
 os.umask(0o077)
-if os.path.exists(path):
-    os.unlink(path)
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(path)
+# into its place at one stroke: a roostd that finds no socket there in between makes one
+listener.bind(path + ".new")
 listener.listen(128)
+os.rename(path + ".new", path)
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGUSR1, end)
 print("listening", flush=True)

@@ -109,12 +109,12 @@ class Guest:
     def next(self, wanted, seconds=1.0):
         """The next frame of which `wanted` says something, that; None if none comes in time."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if select.select([self.fds[0]], [], [], left)[0]:
-                frame = os.read(self.fds[0], 70000)[len(HEADER) :]
-                self.answer_arp(frame)
-                if (found := wanted(frame)) is not None:
-                    return found
+        # what has come is looked at, however late it is here
+        while select.select([self.fds[0]], [], [], max(0, end - time.monotonic()))[0]:
+            frame = os.read(self.fds[0], 70000)[len(HEADER) :]
+            self.answer_arp(frame)
+            if (found := wanted(frame)) is not None:
+                return found
         return None
 
     def arp(self, what, mac, address, to):

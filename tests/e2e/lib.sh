@@ -78,7 +78,8 @@ check_time() {
 	check_time_took=$(($(now_ms) - $3))
 	[ $check_time_took -le $(($2 * E2E_PATIENCE)) ] || fail "$1: took $check_time_took ms, $2 are allowed"
 }
-# wait_until SECONDS COMMAND...: until it succeeds. A machine that was stopped for minutes and goes on has not waited meanwhile.
+# wait_until SECONDS COMMAND...: until it succeeds. A machine that was stopped for seconds, or minutes, and goes on has not waited
+# meanwhile: who is waited for was stopped, too.
 wait_until() {
 	wait_until_last=$(now_ms)
 	wait_until_end=$((wait_until_last + $1 * 1000 * E2E_PATIENCE))
@@ -86,11 +87,14 @@ wait_until() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		wait_until_now=$(now_ms)
+		# a command may take its time, a short sleep may not
 		[ $((wait_until_now - wait_until_last)) -lt 120000 ] ||
 			wait_until_end=$((wait_until_end + wait_until_now - wait_until_last))
 		[ "$wait_until_now" -lt $wait_until_end ] || fail "not within $wait_until_seconds s: $*"
-		wait_until_last=$wait_until_now
 		sleep 0.05
+		wait_until_last=$(now_ms)
+		[ $((wait_until_last - wait_until_now)) -lt 1000 ] ||
+			wait_until_end=$((wait_until_end + wait_until_last - wait_until_now))
 	done
 }
 
@@ -142,6 +146,7 @@ die_at() {
 }
 # hold_at POINT: who comes by it stops there; $held is its pid, once held_at says so. It goes on by `kill -CONT`.
 hold_at() {
+	held=
 	die_at "hold $1"
 }
 held_at() {
@@ -242,7 +247,7 @@ console_has() {
 # type_to NAME TEXT: as if typed on its console
 type_to() {
 	# opening a FIFO whose reader has just gone would wait for ever
-	printf %s "$2" | timeout 10 tee "$ROOST_STATE/guests/$1/console.in" >/dev/null
+	printf %s "$2" | timeout $((10 * E2E_PATIENCE)) tee "$ROOST_STATE/guests/$1/console.in" >/dev/null
 }
 # shows REGEX TEXT COMMAND...: a command that goes on for ever shows that when TEXT was typed to it; then it is ended. What
 # it showed is in $TMPDIR/shown.
@@ -270,8 +275,9 @@ is_deaf() {
 # ticks NAME: how many seconds the pico guest has counted since its start or reset; 0 before the first
 ticks() {
 	ticks_from=$(of_status "$1" console_from) || ticks_from=0
-	printf '%d\n' "0x$(tail -c "+$((ticks_from + 1))" "$ROOST_STATE/guests/$1/console.log" |
-		grep -ao 'PICO-UP\|tick=[0-9a-f]\{4\}' | tail -n 1 | sed -n 's/tick=//p')"
+	ticks_last=$(tail -c "+$((ticks_from + 1))" "$ROOST_STATE/guests/$1/console.log" |
+		grep -ao 'PICO-UP\|tick=[0-9a-f]\{4\}' | tail -n 1 | sed -n 's/tick=//p')
+	printf '%d\n' "0x${ticks_last:-0}"
 }
 # boots NAME: how often it has come up, as its console tells; a line that is still being written does not count
 boots() {
@@ -358,9 +364,12 @@ kill_and_wait() {
 # listens_to PID SERVER: that one has reached the other and waits for what it tells: both sleep, so nothing is left to be answered
 listens_to() {
 	[ -n "$(find "/proc/$1/fd" -lname 'socket:*')" ] || return
-	for listens_pid in "$1" "$2" "$1"; do
-		grep -q '^State:[[:space:]]*S' "/proc/$listens_pid/status" || return
-	done
+	# while the other is looked at it sleeps on: else either could be at work just when the other sleeps
+	listens_since=$(asleep "$1") && asleep "$2" && [ "$(asleep "$1")" = "$listens_since" ]
+}
+# asleep PID: it is; for the how many-th time
+asleep() {
+	awk '/^State:/ { state = $2 } /^voluntary_ctxt_switches:/ { print $2 } END { exit state != "S" }' "/proc/$1/status"
 }
 
 # how_things_stood: what a test that failed tells: how its guests fare or have ended, then the ends of their files

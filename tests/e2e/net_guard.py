@@ -198,7 +198,8 @@ for i in range(MANY):
     guests.append(guest)
     added.append(took)
 for g in guests[:: MANY // 20]:
-    assert g.lease()["address"] == g.address
+    # dnsmasq may be busy for a moment
+    assert any((g.lease() or {}).get("address") == g.address for _ in range(5)), g.name
 
 
 def remove(g):

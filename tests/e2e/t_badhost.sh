@@ -15,7 +15,7 @@ with_qemu() {
 }
 nothing_left() {
 	check_eq "$1: the state" "shut off" "$(state a)"
-	wait_until 2 run_is_empty
+	wait_until 10 run_is_empty
 }
 
 pico a
@@ -54,7 +54,7 @@ end_roostd
 roost define "$TMPDIR/full.yaml"
 check_status 5 roost start full
 check_match "its reason" "guest 'full' has 16 disks: there is no place for its seed" "$out"
-wait_until 2 run_is_empty
+wait_until 10 run_is_empty
 
 say "a guest whose record is spoilt while its keeper is gone"
 roost start a
@@ -112,5 +112,6 @@ if [ "$(id -u)" -eq 0 ]; then
 		check_eq "it is still there" "shut off" "$(roost domstate a)"
 	)
 	end_roostd
-	umount "$TMPDIR/small"
+	# the keeper that did not start may still be ending
+	wait_until 10 umount "$TMPDIR/small"
 fi

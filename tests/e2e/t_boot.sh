@@ -212,7 +212,7 @@ check_status 2 now boot --timeout soon
 check_status 2 now boot g07
 
 say "halt after a power cut"
-check_status 0 now halt --timeout 10s
+check_status 0 now halt --timeout $((10 * E2E_PATIENCE))s
 check_eq "nothing runs" "" "$(now list --name)"
 
 say "roostd: the one that was asked to stay has, the other one has gone"

@@ -18,7 +18,7 @@ import sys
 class Client:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(10 * int(os.environ["E2E_PATIENCE"]))
         self.socket.connect(path)
         self.lines = self.socket.makefile("rb")
         self.events = []
@@ -121,7 +121,7 @@ python3 "$TMPDIR/clients.py" "$socket"
 
 say "socat"
 out=$(printf '%s\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-status","id":1}' |
-	socat -t 5 - "UNIX-CONNECT:$socket")
+	socat -t $((5 * E2E_PATIENCE)) - "UNIX-CONNECT:$socket")
 check_match "socat's answer" '"status": ?"running"' "$out"
 
 say "roostd speaks the same"

@@ -102,7 +102,7 @@ mkdir -p root/etc/ssh root/etc/dropbear root/usr root/var/lib/dbus root/var/log
 	rm etc/ssh/ssh_host_rsa_key.pub
 	chmod 640 etc/ssh/ssh_host_*_key
 	echo cert >etc/ssh/ssh_host_rsa_key-cert.pub
-	echo OLD >etc/dropbear/dropbear_rsa_host_key
+	echo OLD-dropbear >etc/dropbear/dropbear_rsa_host_key
 	printf '# HostKey /etc/ssh/ssh_host_ed25519_key\nPort 22\nHostKey /etc/ssh/ssh_host_rsa_key\nhostkey /etc/ssh/ssh_host_ecdsa_key\n' \
 		>etc/ssh/sshd_config
 	echo log >var/log/syslog
@@ -153,7 +153,8 @@ for file in /var/lib/dbus/machine-id /etc/dropbear/dropbear_rsa_host_key; do
 	! stat_of disk.raw $file | grep -q ^Inode: || fail "$file is still there"
 done
 check_eq "a log stays" log "$(holds disk.raw /var/log/syslog)"
-! grep -aq OLD disk.raw || fail "an old key is still on the disk"
+# three letters come up in a new key now and then, a "-" behind them never
+! grep -aq OLD- disk.raw || fail "an old key is still on the disk"
 check_eq "the original is as it was" "$had" "$(sha256sum <own.raw)"
 roost undefine disk
 

@@ -40,7 +40,8 @@ check_eq "--tail 1" "$(console_log one | tail -n 1)" "$(roost logs --tail 1 one)
 check_eq "-n 3" "$(console_log one | tail -n 3)" "$(roost logs -n 3 one)"
 check_eq "--tail of more than there is" "$(console_log one)" "$(roost logs --tail 1000000 one)"
 check_eq "--json: a value for each line" "$(console_log one | tr -d '\r')" "$(roost logs --json one | jq -r .line)"
-printf 'no UTF-8 \377, and no end' >>"$(log_of one)"
+# on a line of its own, wherever the guest was stopped
+printf '\nno UTF-8 \377, and no end' >>"$(log_of one)"
 check_json "--json of any bytes" '.line == "no UTF-8 \ufffd, and no end"' "$(roost logs --json --tail 1 one)"
 check_status 2 roost logs --tail x one
 check_status 2 roost logs --tail -1 one

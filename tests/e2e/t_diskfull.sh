@@ -78,7 +78,8 @@ for format in raw qcow2; do
 	printf s >"$ROOST_STATE/guests/$format/console.in"
 	roost destroy --graceful $format
 	[ $format = raw ] || qemu-img check -q -f qcow2 "$disk" || fail "qemu-img check finds errors"
-	umount "$small"
+	# its keeper, which looked how full it is, may still be ending
+	wait_until 10 umount "$small"
 done
 
 say "the disk is named as the guest's, not counted"
@@ -102,7 +103,7 @@ roost reset two
 check_match "after a reset" '^(running|paused|io-error)' "$(state two)"
 roost destroy two
 check_eq "after its end" "shut off (destroyed)" "$(roost domstate --reason two)"
-umount "$small"
+wait_until 10 umount "$small"
 
 say "a disk with a snapshot is still the guest's disk"
 mount -t tmpfs -o size=8m,mode=711 none "$ROOST_STATE/guests"
@@ -127,13 +128,13 @@ before=$(written "$layer")
 rm "$ROOST_STATE/guests/ballast"
 wait_until 5 grows "$layer" "$before"
 roost destroy layered
-umount "$ROOST_STATE/guests"
+wait_until 10 umount "$ROOST_STATE/guests"
 
 say "the state's file system is full"
 mkdir "$TMPDIR/state"
 mount -t tmpfs -o size=2m,mode=711 none "$TMPDIR/state"
-roostd=$(roostd_pids)
-[ -z "$roostd" ] || kill_and_wait TERM "$roostd"
+# shellcheck disable=SC2046 # several words are meant
+kill_and_wait TERM $(roostd_pids)
 export ROOST_STATE="$TMPDIR/state"
 pico keep
 pico talker
