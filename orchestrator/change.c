@@ -15,6 +15,8 @@ int guest_change(const struct found *f, change_fn *change, const void *how, stru
 		return err_hint(err, "`roost dumpyaml %s | roost define -` keeps it", f->name);
 	}
 	change(d, how);
-	return supervisor_call(
-		"roost-define", json_pack("{s:o}", "definition", definition_to_json(d)), NULL, err);
+	/* one that was renamed meanwhile is not to be there a second time */
+	return supervisor_call("roost-define",
+		json_pack("{s:o, s:b}", "definition", definition_to_json(d), "change", 1), NULL,
+		err);
 }

@@ -438,6 +438,10 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		*err = none;
 		return -1;
 	}
+	if (!old && json_get_bool(args, "change", false))
+		return err_set(err, ERR_NOT_FOUND,
+			"there is no guest '%s' any more: it was renamed or undefined meanwhile",
+			d->name);
 	if (old && json_object_get(args, "files"))
 		return err_set(err, ERR_REFUSED, "guest '%s' exists already", d->name);
 	if ((!old && name_check_free(d->name, NULL, err) < 0) || resolve_machine(d, old, err) < 0)

@@ -369,6 +369,7 @@ const struct command supervisor_commands[] = {
 	{"query-commands", "Lists what this socket understands.", NULL, CMD_QUICK, look_commands},
 	{"roost-define", "Makes or changes a guest; it need not run.",
 		ARGS({"definition", ARG_OBJECT, false, "as guest.json holds it"},
+			{"change", ARG_BOOL, true, "only of one that is there"},
 			{"rebased", ARG_BOOL, true,
 				"record anew what its disks stand on, whatever was recorded"},
 			{"files", ARG_ARRAY, true,

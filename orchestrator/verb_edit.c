@@ -69,7 +69,8 @@ static int take_definition(const char *text, const char *file, void *about, stru
 	if ((e->same = str_eq(yaml, e->before)))
 		return 0;
 	return supervisor_call("roost-define",
-		json_pack("{s:o}", "definition", definition_to_json(d)), &e->reply, err);
+		json_pack("{s:o, s:b}", "definition", definition_to_json(d), "change", 1),
+		&e->reply, err);
 }
 
 static int tell_edited(

@@ -102,6 +102,11 @@ check_match "one guest" '^w[1-8]$' "$won"
 check_eq "one was told so" "1" "$(cat "$TMPDIR"/w?.out | grep -c 'renamed to')"
 check_match "it is whole" 'new|w[1-8]' "$(roost dumpyaml "$won")"
 roost domrename "$won" new
+roost domrename new newer
+jq '{definition: (.name = "new"), change: true}' "$ROOST_STATE/guests/newer/guest.json" >"$TMPDIR/change"
+check_status 1 qmp "$ROOST_RUN/roostd.sock" roost-define "$(cat "$TMPDIR/change")"
+check_match "a change comes too late" "no guest 'new' any more" "$out"
+roost domrename newer new
 for i in 1 2 3 4 5; do # a definition that is being written, and a new name for it
 	roost setmaxmem new $((32 + 2 * i))M >/dev/null 2>&1 &
 	roost domrename new n$i >/dev/null 2>&1 || :
