@@ -167,6 +167,8 @@ void worker_progress(
 const char *worker_cancel(struct supervisor *s, const char *kind, const char *name);
 /* What is being done to a guest, or to its name: "defined", "undefined"; NULL: nothing. */
 const char *worker_changes(const struct supervisor *s, const char *name);
+/* The names of all to which something is being done. */
+json_t *workers_guests(const struct supervisor *s);
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);
 
 /*

@@ -350,6 +350,14 @@ static int settle(void *self, const json_t *args, struct request *r, json_t **re
 	return k && keeper_follow(k, r) ? 1 : 0;
 }
 
+static int changing(
+	void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
+{
+	(void)args, (void)r, (void)err;
+	*ret = workers_guests(self);
+	return 0;
+}
+
 static int quit(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)
 {
 	struct supervisor *s = self;
@@ -581,6 +589,8 @@ const struct command supervisor_commands[] = {
 		ARGS({"stay", ARG_BOOL, true, "default true"}), CMD_QUICK, stay},
 	{"roost-settle", "Answers when nothing is left in $RUN of a guest that has ended.",
 		ARGS({"name", ARG_STR, false, "the guest"}), CMD_QUICK, settle},
+	{"roost-changing", "Names the guests that are just being made or changed.", NULL, CMD_QUICK,
+		changing},
 	{"roost-quit", "Ends the supervisor; guests and their keepers go on.", NULL, CMD_QUICK,
 		quit},
 	{0},

@@ -307,6 +307,20 @@ const char *worker_changes(const struct supervisor *s, const char *name)
 	return NULL;
 }
 
+json_t *workers_guests(const struct supervisor *s)
+{
+	json_t *names = json_array();
+	for (const struct worker *w = s->workers; w; w = w->next) {
+		const char *name = json_get_str(w->request->args, "name", NULL);
+		if (!name)
+			name = json_get_str(
+				json_object_get(w->request->args, "definition"), "name", NULL);
+		if (name && change_of(w->request))
+			json_array_append_new(names, json_string(name));
+	}
+	return names;
+}
+
 size_t workers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max)
 {
 	size_t n = 0;

@@ -18,7 +18,7 @@
 #include "orchestrator/paths.h"
 #include "orchestrator/record.h"
 
-enum { REMOVE_MS = 60000, AGAIN_MS = 100, HALF_MADE_MS = 5000 };
+enum { REMOVE_MS = 60000, AGAIN_MS = 100, HALF_MADE_MS = 30000 };
 
 /* ---- runners ---------------------------------------------------------------------------------- */
 
@@ -81,7 +81,23 @@ int smoke_remove(const char *guest, struct err *err)
 
 /* ---- all of them ------------------------------------------------------------------------------ */
 
-/* A test's guest that roostd is just making, for a runner that may have been killed meanwhile. */
+/* What a runner that was killed has asked for roostd is at, or comes to at latest when it has answered us. */
+static bool any_asked_for(void)
+{
+	struct err ignored = ERR_INIT;
+	bool any = false;
+	for (int i = 0; i < 2 && !any && supervisor_listens(); i++) {
+		_cleanup_json_ json_t *names = NULL;
+		size_t at;
+		json_t *name;
+		supervisor_call("roost-changing", NULL, &names, &ignored);
+		json_array_foreach (names, at, name)
+			any = any || str_starts(json_string_value(name), "smoke-");
+	}
+	return any;
+}
+
+/* A test's guest that is just being made, for a runner that may have been killed meanwhile. */
 static bool any_half_made(void)
 {
 	struct err ignored = ERR_INIT;
@@ -114,7 +130,7 @@ int smoke_clean(json_t **removed, struct err *err)
 	int64_t deadline = deadline_in(HALF_MADE_MS);
 	_cleanup_json_ json_t *list = json_array();
 	int result = 0;
-	while (any_half_made() && deadline_left(deadline))
+	while ((any_asked_for() || any_half_made()) && deadline_left(deadline))
 		wait_a_moment(deadline);
 	_cleanup_names_ char **names = NULL;
 	_cleanup_close_ int guests = guests_open(err);
