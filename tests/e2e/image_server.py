@@ -3,7 +3,7 @@
 
 FOLDER holds the files; the first part of a path says how one is served, its last part which. The port goes into
 PORT-FILE when it listens. LOG gets a line per request: METHOD PATH range=... if-range=... agent=... auth=...
-With a CERTIFICATE (with its key) it speaks https.
+With a CERTIFICATE (with its key) it speaks https. While there is a file `hold` in FOLDER, what drips stops after a third.
 """
 import hashlib
 import http.server
@@ -69,8 +69,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.head(206 if start else 200, len(data) - start, **headers)
         (send or self.wfile.write)(data[start:])
 
-    def drip(self, data, most=None):
+    def drip(self, data):
         for at in range(0, len(data), PIECE):
+            while at > len(data) // 3 and os.path.exists(os.path.join(folder, "hold")):
+                time.sleep(0.03)
             self.wfile.write(data[at : at + PIECE])
             time.sleep(0.03)
 

@@ -10,6 +10,8 @@ s/^\(1|CPU frequency: *\)[0-9]* /\1N /
 /^1|Messages: /d
 # what takes its time is shown anew from a carriage return on, as often as there is time for
 s/^1|.*\r/1|/
+# how long it took, and how much of it was seen meanwhile, is a slow machine's own
+s/^\(1|[A-Z][a-z]* [^|]*|\) *[0-9.]* *[kKMGT]*B  [0-9:]*[ .!]*\$$/\1 SIZE TIME/
 # a bridge of roost's lies in the network's own namespace
 s/^\(1|Bridge: *\).*/\1BRIDGE/
 # taps are called vnetN, and by the guest's UUID: the column is as wide as the name

@@ -31,7 +31,7 @@ check_eq "his ssh" alice "$(as alice ssh -F "$TMPDIR/home/alice/config" web.roos
 check_match "dial" '^SSH-2.0' "$(as alice roost dial web 22 </dev/null | head -n 1)"
 check_match "the ports, also one published just now" '^ +127.0.0.1:8023 -> 22/tcp$' \
 	"$(as alice roost net-update default add publish web 8023:22 >/dev/null && as alice roost dominfo web)"
-check_match "the published port" '^SSH-2.0' "$(socat -t 5 - TCP4:127.0.0.1:8022 </dev/null | head -n 1)"
+check_match "the published port" '^SSH-2.0' "$(socat -t $((5 * E2E_PATIENCE)) - TCP4:127.0.0.1:8022 </dev/null | head -n 1)"
 check_status 5 as bob roost -c system dial web 22
 mac=$(roost domiflist web --json | jq -r '.[0].mac')
 address=$(jq -r '.interfaces[0].address' "$ROOST_STATE/guests/web/guest.json")

@@ -47,9 +47,9 @@ at_end() {
 
 # call COMMAND...: as whom $to sees who calls by this command's socat, or "nobody"
 to=203.0.113.7
-most=5 # seconds
+most=$((5 * E2E_PATIENCE)) # seconds
 call() {
-	"$@" socat -T $((2 * E2E_PATIENCE)) -u "TCP:$to:7,connect-timeout=$most" - 2>/dev/null | 
+	"$@" socat -T $((5 * E2E_PATIENCE)) -u "TCP:$to:7,connect-timeout=$most" - 2>/dev/null | 
 		sed 's/[][]//g;s/.*:ffff:c633:640/198.51.100./;s/.*:ffff:c0a8:7a4d/192.168.122.77/;s/.*:ffff:c0a8:7a01/192.168.122.1/' | grep . || echo nobody
 }
 # what the host has of the network's
@@ -139,8 +139,9 @@ docker() {
 	for iptables; do
 		$iptables -N DOCKER-USER
 		$iptables -A DOCKER-USER -j RETURN
-		$iptables -P FORWARD DROP
+		# before it drops: who looked in between would find nowhere to go but FORWARD itself
 		$iptables -A FORWARD -j DOCKER-USER
+		$iptables -P FORWARD DROP
 	done
 }
 # as many with our mark as there should be, not twice as many

@@ -143,16 +143,18 @@ check_match "a length that was a lie" "cut after" "$out"
 rm -r "$images/.new-x"
 : >"$log"
 
-# interrupt NAME SIGNAL [ARGUMENT...]: begins to pull it slowly, and ends that in the middle
+# interrupt NAME SIGNAL [ARGUMENT...]: begins to pull it, and ends that in the middle, where the server waits for it
 interrupt() {
 	interrupt_name=$1 interrupt_signal=$2
 	shift 2
+	: >"$www/hold"
 	roost image pull "$at/drip/a.qcow2" --name "$interrupt_name" "$@" 2>"$TMPDIR/interrupted" &
 	interrupted=$!
 	wait_until 30 part_beyond "$interrupt_name" 500000
 	kill -"$interrupt_signal" $interrupted
 	interrupted_status=0
 	wait $interrupted || interrupted_status=$?
+	rm "$www/hold"
 	: >"$log"
 }
 
@@ -222,10 +224,12 @@ for delay in 0 0.02 0.05 0.1 0.2 0.4; do
 done
 
 say "two at the same time"
+: >"$www/hold"
 roost image pull "$at/drip/a.qcow2" --name twice --sha256 "$sum" >/dev/null 2>&1 &
 first=$!
 wait_until 30 part_beyond twice 100000
 check_status 4 pull "$at/plain/a.qcow2" --name twice --sha256 "$sum"
+rm "$www/hold"
 wait $first
 entered twice
 

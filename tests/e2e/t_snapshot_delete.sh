@@ -169,7 +169,7 @@ for step in ready changed change-recorded; do
 	wait $deleting || :
 	has_died "$step"
 	has_ended() {
-		roost domstate p | grep -qE 'shut off|crashed'
+		roost domstate p | grep -qE 'shut off|crashed' && [ ! -e "$folder/journal" ]
 	}
 	wait_until 20 has_ended
 	check_eq "$step: the guest" "$guest" "$(now)"

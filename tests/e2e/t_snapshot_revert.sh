@@ -55,26 +55,24 @@ kept "back again"
 roost snapshot-delete p off --children-only
 
 say "killed at each step"
-is_over() {
-	[ "$(state p)" = "$1" ] && { [ "$1" != running ] || [ -z "$(of_status p busy)" ]; }
-}
 for step in revert-begin revert-before-plan revert-planned destroy-before-quit destroy-after-quit \
 	snapshot-before-merge snapshot-merged snapshot-forgotten; do
 	roost start p
 	wait_until 30 is_up p
+	keeper=$(of_status p keeper_pid)
 	die_at $step
 	roost snapshot-revert p off --force >/dev/null 2>&1 || :
 	has_died $step
 	case $step in
 	revert-begin | revert-before-plan)
-		wait_until 20 is_over running
+		wait_until 20 is_taken_over "$keeper"
 		nothing_left_over
 		ticks_go_on p
 		roost destroy p
 		roost snapshot-revert p off
 		;;
 	*)
-		wait_until 20 is_over "shut off"
+		wait_until 20 is_state p "shut off"
 		roost snapshot-create-as p x # it merges what is left to merge
 		roost snapshot-delete p x
 		;;

@@ -55,13 +55,15 @@ killed() {
 		by=$(struck)
 		arm 0
 		echo "   $step: ${by:-nobody}: $status"
-		("check_$1") || fail "$1, killed at step $step (${by:-nobody}), status $status: $(cat out)"
 		wait_until 10 no_child
+		("check_$1") || fail "$1, killed at step $step (${by:-nobody}), status $status: $(cat out)"
 	done
 }
-# it dies with who started it
+# it dies with who started it: nor has anybody a disk open, or is a worker of roostd's
 no_child() {
-	! pgrep -x 'qemu-img|roost-(sysprep|fetch|digest|image|disk)' --ns $$ --nslist net >/dev/null
+	! pgrep -x 'qemu-img|roost-(sysprep|fetch|digest|image|disk)' --ns $$ --nslist net >/dev/null &&
+		[ "$(pgrep -x roostd --ns $$ --nslist net | wc -l)" -le 1 ] &&
+		[ -z "$(find /proc/[0-9]*/fd -lname "$ROOST_STATE/*.qcow2" 2>/dev/null)" ]
 }
 # told_truly THERE: a command that succeeded has done it
 told_truly() {

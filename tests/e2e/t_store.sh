@@ -338,7 +338,7 @@ roost image import sparse.raw
 [ "$(stat -c %b "$images/sparse/disk.raw")" -lt 100 ] || fail "holes were filled"
 
 say "cancelled, with a bar at a terminal"
-truncate -s 1G long.raw
+truncate -s 16G long.raw # it takes so long that it is at work however late we are
 before=$(in_store)
 # terminal SIGNAL COMMAND...: in one of its own; it is stopped for a second, for what is fast has no bar, and then gets SIGNAL
 cat >terminal.py <<'END'
@@ -366,7 +366,7 @@ sys.stdout.write(out.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 END
 check_status 9 python3 terminal.py ^C roost image import long.raw
-check_match "the bar" "checking .*[[#> ]+[]] +[0-9]+ %  [0-9.]+ .*iB of 1 GiB" "$out"
+check_match "the bar" "checking .*[[#> ]+[]] +[0-9]+ %  [0-9.]+ .*iB of 16 GiB" "$out"
 check_match "it says so" "roost: .*cancelled by .C" "$out"
 check_eq "nothing is left" "$before" "$(in_store)"
 roost image import long.raw &

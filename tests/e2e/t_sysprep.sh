@@ -337,9 +337,10 @@ disk_of_k() { # what the guest's disk shows, into part.raw
 	qemu-img convert -f qcow2 -O raw "$guests/k/${top:-disk0.qcow2}" part.raw
 	e2fsck -fn part.raw >fsck 2>&1 || fail "e2fsck: $(cat fsck)"
 }
-# none of its QEMU and of roost-sysprep: they die with who started them
+# none of its QEMU, which runs in a namespace and as a user of its own, and of roost-sysprep: they die with who started them
 no_helper() {
-	! pgrep -f "guest=k |roost-sysprep" -u "$(id -u)" --ns $$ --nslist net >/dev/null
+	! pgrep -x roost-sysprep --ns $$ --nslist net >/dev/null &&
+		[ -z "$(find /proc/[0-9]*/fd -lname "$guests/k/*" 2>/dev/null)" ]
 }
 killed_at() { # FAILPOINT old|new
 	say "kill -9 at $1"

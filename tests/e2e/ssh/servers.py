@@ -11,6 +11,8 @@ import time
 
 DIR = os.environ["ROOST_SSH_TEST_DIR"]
 HOME = os.path.join(DIR, "home")
+# whatever the tests wait for takes longer on a slow machine or under a sanitizer
+SLOW = float(os.environ.get("E2E_PATIENCE") or 1)
 _ports = iter(range(2200, 4000))
 
 
@@ -24,7 +26,7 @@ def keygen(name, passphrase=""):
 
 
 def wait_listening(port, seconds=10):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while time.monotonic() < end:
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port)) == 0:
@@ -54,7 +56,7 @@ class Daemon(Server):
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(10 * SLOW)
 
 
 class Sshd(Daemon):

@@ -79,7 +79,7 @@ def test_climb_all():
         o = climb(s, ["banner"], user="nobody-like-that", identities=[])
         eq(o.status, 0)
         # IPv6 is an address like any other; here nobody listens on it
-        fails(climb(s, ["tcp"], total=500, address="::1"), "tcp", "connection-refused")
+        fails_within(500, "tcp", "connection-refused", lambda total: climb(s, ["tcp"], total=total, address="::1"))
 
 
 def test_climb_refused():
@@ -108,7 +108,7 @@ def test_climb_silent_until_ready():
             o = climb(fake, ["tcp", "login"], total=20000)
             eq(o.status, 0, o.out)
             late = time.monotonic() - ready
-            assert 0 < late < 1.5 * SLOW, f"noticed {late} s after it was ready"
+            assert 0 < late < 3 * SLOW, f"noticed {late} s after it was ready"
             eq([line["rung"] for line in o.lines if line["state"] == "reached"], ["tcp", "login", "login"])
         with Fake(until_closed) as fake:
             last = fails(climb(fake, ["login"], total=1500), "banner", "silent", status=8, within=3)
@@ -128,7 +128,7 @@ def test_climb_slow_banner():
             fake.host_key = s.host_key
             o = climb(fake, ["login"], total=20000)
             eq(o.status, 0, o.out)
-            assert o.seconds < 5 * SLOW
+            soon(o, 5)
             eq(run("exec", remote(fake, command="exit 5")).status, 5)
 
 
@@ -210,7 +210,8 @@ def test_climb_strange_servers():
             fails(o, rung, reason, status=status, within=4)
             o = run("exec", remote(fake, command="true", connect_ms=int(2000 * SLOW)))
             eq(o.status, 255)
-            assert o.seconds < 4 * SLOW and o.err.startswith(b"roost: "), (o.seconds, o.err)
+            soon(o, 4)
+            assert o.err.startswith(b"roost: "), o.err
 
 
 def test_climb_impostor():
@@ -236,8 +237,8 @@ def test_climb_impostor():
             eq(o.status, 0, o.out)
         # another type of key
         s.host_key = read(os.path.join(DIR, "rsa.pub")).decode() if os.path.exists(os.path.join(DIR, "rsa.pub")) else rsa_key()
-        o = climb(s, ["hostkey"], total=600)
-        has(fails(o, "hostkey", "host-key-mismatch")["error"]["desc"], "expected ssh-rsa")
+        last = fails_within(600, "hostkey", "host-key-mismatch", lambda total: climb(s, ["hostkey"], total=total))
+        has(last["error"]["desc"], "expected ssh-rsa")
         # no key issued
         s.host_key = None
         o = climb(s, ["login"], total=20000)
@@ -265,8 +266,8 @@ def test_host_key_types():
 def test_climb_login_refused():
     locked, _ = keygen("locked", passphrase="secret")
     with Sshd([OTHER_PUBLIC]) as s:
-        o = climb(s, ["login"], total=1500, identities=[USER_KEY, locked, "/nonexistent/key", s.host_key])
-        last = fails(o, "login", "login-refused", status=5, within=5)
+        some = [USER_KEY, locked, "/nonexistent/key", s.host_key]
+        last = fails_within(1500, "login", "login-refused", lambda total: climb(s, ["login"], total=total, identities=some), status=5)
         for part in ("publickey", "password", USER_KEY, "SHA256:", "needs a passphrase", "/nonexistent/key", "'tester'"):
             has(last["error"]["desc"], part)
         has(last["cause"], "authorized_keys")
@@ -278,13 +279,13 @@ def test_climb_login_refused():
         eq(o.status, 0)
         # too many of them
         many = [keygen(f"many{i}")[0] for i in range(10)]
-        o = climb(s, ["login"], total=1500, identities=many)
-        has(fails(o, "login", "login-refused")["error"]["desc"], "too many")
+        last = fails_within(1500, "login", "login-refused", lambda total: climb(s, ["login"], total=total, identities=many))
+        has(last["error"]["desc"], "too many")
         # PEM in the old format, and one that needs a passphrase, must not ask at the terminal
         old = os.path.join(DIR, "old.pem")
         subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "secret", "-f", old], check=True)
-        o = climb(s, ["login"], total=1500, identities=[old])
-        has(fails(o, "login", "login-refused")["error"]["desc"], "needs a passphrase")
+        last = fails_within(1500, "login", "login-refused", lambda total: climb(s, ["login"], total=total, identities=[old]))
+        has(last["error"]["desc"], "needs a passphrase")
 
 
 def test_cloud_init():
@@ -303,10 +304,8 @@ def test_cloud_init():
         o = one(text, rungs=["cloud-init", "probes"]) if "disabled" in text else None
         if o:
             eq((o.status, o.lines[0]["state"]), (0, "skipped"), o.out)
-    o = one("echo 'status: running'; sleep 60", total=1500)
-    fails(o, "cloud-init", "cloud-init-running", status=8, within=4)
-    o = one("echo 'status: not run'", total=1500)
-    fails(o, "cloud-init", "cloud-init-running", status=8, within=4)
+    for text in ("echo 'status: running'; sleep 60", "echo 'status: not run'"):
+        fails_within(1500, "cloud-init", "cloud-init-running", lambda total: one(text, total=total), status=8)
     o = one("echo nonsense")
     fails(o, "cloud-init", "cloud-init-error", status=6)
     with Sshd([USER_PUBLIC]) as s:
@@ -316,8 +315,8 @@ def test_cloud_init():
 
 def test_probes():
     with Sshd([USER_PUBLIC]) as s:
-        o = climb(s, ["probes"], probes=["true", "echo out; echo err >&2; exit 7"], total=1500)
-        last = fails(o, "probes", "probe-failed", status=6, within=4)
+        some = ["true", "echo out; echo err >&2; exit 7"]
+        last = fails_within(1500, "probes", "probe-failed", lambda total: climb(s, ["probes"], probes=some, total=total), status=6)
         has(last["error"]["desc"], "status 7")
         has(last["evidence"][-1], "out")
         has(last["evidence"][-1], "err")
@@ -329,8 +328,11 @@ def test_probes():
             if name.startswith("flag"):
                 far(name)
         # a rung's own deadline, and a probe that does not end
-        o = climb(s, ["probes"], probes=["sleep 60"], total=60000, deadlines_ms={"probes": int(1000 * SLOW)})
-        has(fails(o, "probes", "probe-failed", within=4)["error"]["desc"], "does not end")
+        for seconds in 1, 6:
+            o = climb(s, ["probes"], probes=["sleep 60"], total=60000, deadlines_ms={"probes": int(seconds * 1000 * SLOW)})
+            if "does not end" in str(o.last):
+                break
+        has(fails(o, "probes", "probe-failed", within=seconds + 3)["error"]["desc"], "does not end")
         o = climb(s, ["probes"], probes=["head -c 100000000 /dev/zero"], total=30000)
         eq(o.status, 0, o.out)
 
@@ -339,7 +341,8 @@ def test_climb_guest_reboots():
     """The server goes away between rungs: the rung that was never reached is the one named."""
     with Sshd([USER_PUBLIC]) as s:
         p = start("climb", remote(s, rungs=["login", "probes"], probes=["false"], total_ms=int(4000 * SLOW)), stdout=subprocess.PIPE)
-        time.sleep(1 * SLOW)
+        # the second probe: the first one has ended
+        wait_for(lambda: read(s.log.name).count(b"Starting session") >= 2)
         s.close()
         out = p.communicate(timeout=20 * SLOW)[0]
         last = json.loads(out.splitlines()[-1])

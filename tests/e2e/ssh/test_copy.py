@@ -250,7 +250,7 @@ def test_copy_interrupted():
             p.stdout.readline()
             eq(len(os.listdir(here)), 2)
             p.send_signal(number)
-            out = p.communicate(timeout=10)[0]
+            out = p.communicate(timeout=10 * SLOW)[0]
             eq(p.returncode, 128 + number, out)
             has(json.loads(out.splitlines()[-1])["error"]["desc"], "interrupted")
             eq(os.listdir(here), ["old"])
@@ -260,7 +260,7 @@ def test_copy_interrupted():
         p.stdout.readline()
         child = int(subprocess.run(["pgrep", "-n", "-u", "tester", "sshd"], capture_output=True, check=True).stdout.split()[0])
         os.kill(child, signal.SIGSTOP)
-        out = p.communicate(timeout=20)[0]
+        out = p.communicate(timeout=20 * SLOW)[0]
         os.kill(child, signal.SIGKILL)
         eq(p.returncode, 8, out[-300:])
         eq(os.listdir(here), ["old"])

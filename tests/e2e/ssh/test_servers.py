@@ -36,7 +36,7 @@ def test_agent_that_hangs():
         env = {"SSH_AUTH_SOCK": path}
         o = run("exec", remote(s, command="true", identities=[], agent=True, connect_ms=1000), env=env)
         eq(o.status, 255)
-        assert o.seconds < 8 * SLOW
+        soon(o, 8)
         o = run("climb", remote(s, rungs=["login"], identities=[], agent=True, total_ms=1000), env=env)
         eq((o.status, o.last["error"]["class"]), (8, "timeout"))
     listener.close()
@@ -103,4 +103,4 @@ def test_nothing_secret_in_view():
         for name in ("cmdline", "environ"):
             assert b"PRIVATE KEY" not in read(f"/proc/{p.pid}/{name}")
         p.terminate()
-        p.wait(10)
+        p.wait(10 * SLOW)
