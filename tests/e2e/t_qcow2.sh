@@ -272,9 +272,9 @@ check_match "how" "--format raw" "$out"
 check_status 2 roost image resize grown.qcow2 +
 qemu-io -f qcow2 -c 'sleep 60000' grown.qcow2 >/dev/null &
 user=$!
-# asked of the kernel: whoever tried it might be in its way
+# asked of the kernel, for whoever tried it might be in its way: the last one of QEMU's locks, that nobody else resizes it
 in_use() {
-	grep -q ":$(stat -c %i grown.qcow2) " /proc/locks
+	grep -q ":$(stat -c %i grown.qcow2) 203 203\$" /proc/locks
 }
 wait_until 10 in_use
 check_status 4 roost image resize grown.qcow2 +1M
