@@ -103,7 +103,7 @@ check_eq "one was told so" "1" "$(cat "$TMPDIR"/w?.out | grep -c 'renamed to')"
 check_match "it is whole" 'new|w[1-8]' "$(roost dumpyaml "$won")"
 roost domrename "$won" new
 roost domrename new newer
-jq '{definition: (.name = "new"), change: true}' "$ROOST_STATE/guests/newer/guest.json" >"$TMPDIR/change"
+jq '{definition: (del(.roost) | .name = "new"), change: true}' "$ROOST_STATE/guests/newer/guest.json" >"$TMPDIR/change"
 check_status 1 qmp "$ROOST_RUN/roostd.sock" roost-define "$(cat "$TMPDIR/change")"
 check_match "a change comes too late" "no guest 'new' any more" "$out"
 roost domrename newer new
