@@ -272,6 +272,8 @@ static void answer(struct supervisor *s, struct worker *w)
 		server_raw(s->server, w->request, reply);
 		return;
 	}
+	/* it has ended when that is done: what is locked yet counts as at work */
+	child_end(&w->child);
 	leftovers_clean(true);
 	err_set(&err, ERR_SYSTEM, "%s: its worker process died", w->request->command);
 	server_error(s->server, w->request, &err);
