@@ -13,9 +13,11 @@ cgroups=$(awk '$(NF-2) == "cgroup2" { print $5; exit }' /proc/self/mountinfo)
 
 # --- the machine ----------------------------------------------------------------------------------------------------
 cgroup=$cgroups/roost-test-$$
-pid1=
+pid1='' held=''
 at_end() {
-	[ -z "$pid1" ] || kill -KILL "$pid1" "$held" 2>/dev/null
+	for pid in $pid1 $held; do
+		kill -KILL "$pid" 2>/dev/null
+	done
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
 		[ -d "$cgroup" ] || break
@@ -70,16 +72,22 @@ inside() {
 by() {
 	inside su -l "$1" -c "$2" 2>&1
 }
+# before that it is a shell in the host's root
+is_systemd() {
+	[ "$(cat "/proc/$pid1/comm")" = systemd ]
+}
 is_running() {
 	inside systemctl is-system-running
 }
 say "it comes up"
 wait_until 20 test -e "$TMPDIR/over.made"
 pid1=$(pgrep -P "$machine")
+wait_until 20 is_systemd
 # what its files tell when it is off
 nsenter --target "$pid1" --mount --root sleep infinity &
 held=$!
 wait_until 20 is_running
+wait_until 10 grep -qx sleep "/proc/$held/comm"
 check_eq "the units" "active
 active" "$(inside systemctl is-active roostd.socket roost-guests.service)"
 # journal_has TEXT: of roost-guests.service; what a unit has said comes there when it comes
@@ -97,6 +105,8 @@ guest() {
 }
 by alice "$(guest one)" | grep "Guest 'one' started" || fail "it does not start"
 by alice "roost destroy one" >/dev/null
+console=/var/lib/roost/guests/one/console.log
+from=$(($(inside stat -c %s $console) + 1))
 inside systemctl restart roost-guests.service
 wait_until 10 journal_has "Guest 'one' started" # as it is marked
 qemu() {
@@ -135,10 +145,10 @@ case $(by bob 'cat /proc/self/cgroup') in
 esac
 
 say "the host goes down"
-wait_until 20 inside grep -aq tick= /var/lib/roost/guests/one/console.log
-inside systemctl poweroff
+wait_until 20 inside sh -c "tail -c +$from $console | grep -aq tick="
+inside systemctl poweroff || : # it may be off before this has ended
 wait_until 60 ended "$pid1"
-log=/proc/$held/root/var/lib/roost/guests/one/console.log
+log=/proc/$held/root$console
 check_eq "its guest has powered off" 1 "$(grep -ac PICO-POWEROFF "$log")"
 check_match "it was shut down in time" '"state":"shut off","reason":"guest poweroff, asked by the ACPI button"' \
 	"$(tail -n 2 "${log%/*}/events.jsonl")"

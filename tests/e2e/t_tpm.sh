@@ -70,7 +70,10 @@ left=$(stat -c %u "$state")
 [ "$left" = "$(id -u)" ] && as_left= || as_left="setpriv --reuid $left --regid $left --clear-groups"
 (cd "$state" && exec $as_left swtpm socket --tpm2 --tpmstate dir=.,mode=0600 --ctrl type=unixio,path=ctrl --flags not-need-init) &
 left=$!
-wait_until 10 test -S "$state/ctrl"
+has_locked() {
+	grep -q " WRITE $1 " /proc/locks
+}
+wait_until 10 has_locked "$left"
 roost start tiny
 wait_until 5 ended "$left"
 rm -f "$state/ctrl"
@@ -112,7 +115,10 @@ kill_and_wait KILL "$pid"
 wait_until 10 is_gone pico
 check_match "how" 'gone: it was killed by signal 9' "$(roost dominfo pico)"
 check_json "in JSON" '.tpm_gone | test("signal 9")' "$(roost dominfo pico --json)"
-check_match "an event" 'ROOST_TPM_GONE' "$(roost logs pico --events)"
+is_told() {
+	roost logs pico --events | grep -q ROOST_TPM_GONE
+}
+wait_until 5 is_told
 ticks_go_on pico
 check_status 5 roost reset pico
 check_match "a reset, which QEMU would not survive" 'TPM is gone.*reset' "$out"

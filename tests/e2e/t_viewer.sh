@@ -123,9 +123,9 @@ check_match "which, how" "viewer '.*/remote-viewer' exited with status 3" "$out"
 say "who waits for a guest, and for its return"
 roost destroy screen
 viewer remote-viewer '' <<END
-echo seen >>$TMPDIR/seen
 python3 -c 'import socket, sys
 s = socket.create_connection(("127.0.0.1", sys.argv[1]))
+if s.recv(1000): print("seen", file=open("$TMPDIR/seen", "a"))
 while s.recv(1000): pass' "\${1##*:}"
 END
 view screen --wait --reconnect &

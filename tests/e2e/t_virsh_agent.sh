@@ -41,7 +41,7 @@ says tiny virsh domhostname a
 check_match "domtime" '^Time: [0-9]{10}$' "$(virsh domtime a)"
 refuses "Options --time and --now are mutually exclusive" virsh domtime a --time 1 --now
 silent virsh domtime a --time 1000000000
-check_match "another time" '^Time: 2001-09-09 01:46:[45].$' "$(virsh domtime a --pretty)"
+check_match "another time" '^Time: 2001-09-09 01:4[67]:..$' "$(virsh domtime a --pretty)"
 silent virsh domtime a --now
 check_match "the host's" "^Time: $(date -u +%Y)-" "$(virsh domtime a --pretty)"
 says "No filesystems are mounted in the domain" virsh domfsinfo a

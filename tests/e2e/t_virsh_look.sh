@@ -42,7 +42,7 @@ listener_status=0
 wait $listener || listener_status=$?
 check_eq "^C ends its wait alone" "event loop interrupted,events received: 0, 1" \
 	"$(paste -s -d , "$TMPDIR/interrupted") $listener_status"
-virsh event a lifecycle --loop --timeout 60 >"$TMPDIR/of-a" 2>&1 &
+virsh event a lifecycle --loop >"$TMPDIR/of-a" 2>&1 &
 of_a=$!
 virsh event --event lifecycle --timestamp >"$TMPDIR/one" 2>&1 &
 one=$!
@@ -141,13 +141,9 @@ E2
 
 say "definitions"
 pico d >/dev/null
-virsh event --event lifecycle --loop --timeout 60 >"$TMPDIR/definitions" 2>&1 &
+virsh event --event lifecycle --loop >"$TMPDIR/definitions" 2>&1 &
 definitions=$!
-hears() {
-	[ "$(find /proc/"$definitions"/fd -lname 'socket:*' | wc -l)" -gt 0 ]
-}
-wait_until 10 hears
-wait_until 10 roost list
+wait_until 10 listens_to "$definitions" "$roostd"
 roost dumpxml d >"$TMPDIR/d.xml"
 virsh -q define "$TMPDIR/d.xml"
 virsh -q domrename d e
@@ -175,5 +171,6 @@ answers 0 cat "$TMPDIR/heard" <<'E2'
 'f': Undefined Removed$
 E2
 
+wait "$one"
 check_match "the first of all" "^[-0-9]+ [0-9:.]+\+0000: event 'lifecycle' for domain 'b': Started Booted\$" "$(cat "$TMPDIR/one")"
 check_match "and no more" "^events received: 1\$" "$(cat "$TMPDIR/one")"

@@ -79,7 +79,8 @@ check_eq "the MAC" 52:54:00:00:00:07 "$(roost domiflist third --json | jq -r '.[
 refused "cannot make 'third.raw': File exists" -o vm01 -n fourth --file third.raw
 cmp fs.raw third.raw
 both virt-clone -o vm01 -n full --file full.raw --nonsparse
-check_eq "not sparse" 4096 "$(du -k full.raw | cut -f 1)"
+# a file system may count what tells where the blocks are, too
+[ "$(du -k full.raw | cut -f 1)" -ge 4096 ] || fail "full.raw is sparse"
 cmp fs.raw full.raw
 both virt-clone -o vm01 -n link --auto-clone --reflink
 case $both_status in

@@ -31,6 +31,10 @@ waits() {
 		>"$TMPDIR/$waits_name.out" 2>"$TMPDIR/$waits_name.err" </dev/null &
 	pid=$!
 	wait_until 30 console_has "$waits_name" INSTALLER-UP
+	wait_until 10 is_waiting "$waits_name"
+}
+is_waiting() {
+	grep -q '^Waiting for the installation' "$TMPDIR/$1.out"
 }
 # said NAME: what it said after it had begun to wait
 said() {
@@ -124,6 +128,7 @@ say "a system that there is, and --wait"
 virt-install --name w6 --memory 32 --network none --disk "$(disk w6)" --import --wait --noautoconsole >"$TMPDIR/w6.out" </dev/null &
 pid=$!
 wait_until 30 is_up w6
+wait_until 10 is_waiting w6
 virsh shutdown w6 >/dev/null
 wait $pid
 check_match "how it is started" "virsh --connect $uri start w6" "$(said w6)"
@@ -138,7 +143,10 @@ type_to t1 i
 wait $pid
 check_eq "its end" "Domain has shutdown. Continuing.
 Domain creation completed." "$(said t1)"
-check_eq "it is gone" "" "$(roost list --all --name | grep -x t1 || :)"
+is_gone() {
+	! roost list --all --name | grep -qx t1
+}
+wait_until 10 is_gone # its record, too
 [ -e "$TMPDIR/images/t1.qcow2" ] || fail "its disk is gone, too"
 
 say "a viewer"

@@ -42,6 +42,7 @@ say "a member, on the system's guests"
 connect=
 installs alice sys $images --network none
 check_eq "root sees it" "running" "$(state sys)"
+wait_until 30 console_has sys INSTALLER-UP
 type_to sys i
 wait_until 30 console_has sys PICO-UP
 

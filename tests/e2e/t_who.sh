@@ -195,7 +195,7 @@ done
 check_eq "a member boots" "Guest 'two' started" "$(as alice roost boot)"
 wait_until 30 is_up two
 check_eq "a member halts" "Guest 'one' is shut off: guest poweroff, asked by the ACPI button
-Guest 'two' is shut off: guest poweroff, asked by the ACPI button" "$(as alice roost halt --timeout 20s | sort)"
+Guest 'two' is shut off: guest poweroff, asked by the ACPI button" "$(as alice roost halt --timeout $((20 * E2E_PATIENCE))s | sort)"
 as alice roost autostart --disable two
 roost start one
 

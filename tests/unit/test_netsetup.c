@@ -19,7 +19,7 @@
 #include "netsetup/tap.h"
 #include "tests/unit/lacking.h"
 
-enum { VNET_HEADER = 10, FRAME_MAX = 256, ARRIVE_MS = 1000 };
+enum { VNET_HEADER = 10, FRAME_MAX = 256, ARRIVE_MS = 10000 };
 
 static const struct mac gateway = {{0x52, 0x54, 0, 0x77, 0, 1}};
 static const struct mac first = {{0x52, 0x54, 0, 0x77, 1, 1}};

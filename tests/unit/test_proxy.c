@@ -302,9 +302,10 @@ static void guest_is_deaf(void **state)
 	struct sockaddr_in at;
 	socklen_t len = sizeof(at);
 	assert_int_equal(getsockname(s.guest, (struct sockaddr *)&at, &len), 0);
-	close(s.guest);
+	/* has its own port before the guest's is free */
 	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(client, (struct sockaddr *)&s.to, sizeof(s.to)), 0);
+	close(s.guest);
 	assert_int_equal(send(client, "lost", 4, 0), 4);
 	assert_int_equal(fd_wait(client, POLLIN, deadline_in(100)), 0);
 	s.guest = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
