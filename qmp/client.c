@@ -16,6 +16,7 @@ enum {
 	EVENTS_BYTES_MAX = 8 * 1024 * 1024,
 	PUMP_ROUNDS = 64, /* of at most 64 KiB, so that a flood cannot hold the caller for ever */
 	CAPABILITIES = 0, /* the call number of our own qmp_capabilities */
+	STOOD_STILL_MS = 200, /* nobody who is only busy wakes so late */
 };
 
 /* A command on its way. It ends when its reply is taken, or comes and is not wanted. */
@@ -329,13 +330,20 @@ void qmp_close(struct qmp *q)
 	free(q);
 }
 
-/* Pumps once there is something to do: 1, 0 when the deadline passed, -1 when the peer has gone. */
-static int wait_and_pump(struct qmp *q, int64_t deadline, struct err *err)
+/*
+ * Pumps once there is something to do: 1, 0 when the deadline passed, -1 when the peer has gone. We may have slept far longer than
+ * we wanted to, for the host stood still: so did the other side, whose time then begins anew.
+ */
+static int wait_and_pump(struct qmp *q, int64_t *deadline, struct err *err)
 {
-	int ready = fd_wait(q->wire.fd, qmp_events(q), deadline);
+	int left = deadline_left(*deadline);
+	int64_t since = clock_ms();
+	int ready = fd_wait(q->wire.fd, qmp_events(q), *deadline);
 	if (ready < 0)
 		return err_errno(err, "cannot wait for the other side");
-	if (ready == 0)
+	if (ready == 0 && left > 0 && clock_ms() - since > left + STOOD_STILL_MS)
+		*deadline = deadline_in(left);
+	else if (ready == 0)
 		return 0;
 	return qmp_pump(q, err) < 0 ? -1 : 1;
 }
@@ -344,7 +352,7 @@ struct qmp *qmp_open(int fd, int64_t deadline, struct err *err)
 {
 	_cleanup_qmp_ struct qmp *q = qmp_start(fd);
 	while (!qmp_ready(q)) {
-		int done = wait_and_pump(q, deadline, err);
+		int done = wait_and_pump(q, &deadline, err);
 		if (done < 0)
 			return NULL;
 		if (done == 0) {
@@ -519,7 +527,7 @@ json_t *qmp_wait_event(struct qmp *q, const char *name, int64_t deadline, struct
 			*err = q->why;
 			return NULL;
 		}
-		int done = wait_and_pump(q, deadline, err);
+		int done = wait_and_pump(q, &deadline, err);
 		if (done == 0) {
 			err_set(err, ERR_TIMEOUT, "the event %s did not come in time",
 				name ? name : "that was waited for");
@@ -547,7 +555,7 @@ int qmp_call_fds(struct qmp *q, const char *command, json_t *args, const int *fd
 				*reply = TAKE(value);
 			return 0;
 		}
-		int done = wait_and_pump(q, deadline, err);
+		int done = wait_and_pump(q, &deadline, err);
 		if (done == 0)
 			err_set(err, ERR_TIMEOUT, "%s: no answer within %lld ms", command,
 				(long long)(clock_ms() - since));

@@ -39,7 +39,8 @@ enum { QMP_EVENTS_MAX = 1024 };
 
 /*
  * Connects, reads the greeting and negotiates capabilities, all before `deadline`. Events that
- * come meanwhile are queued. Path's errors as in sock_connect(); a silent peer is ERR_TIMEOUT.
+ * come meanwhile are queued. Path's errors as in sock_connect(); a silent peer is ERR_TIMEOUT. Here and in all that waits
+ * below: if the host stands still meanwhile, the other side has what was left once more.
  */
 struct qmp *qmp_connect(const char *path, int64_t deadline, struct err *err);
 /* The same on a connected socket, which it takes over even on failure. */
