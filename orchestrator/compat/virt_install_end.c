@@ -272,12 +272,13 @@ static int wait_for_course(const struct install_ask *a, const struct found *f, i
 	return 0;
 }
 
-/* Or somebody else was quicker: roostd, after an installer with a kernel. */
-static bool is_running(const char *name)
+/* Or somebody else was quicker: roostd, after an installer with a kernel. Before that is done it has no console. */
+static bool others_have_started(const char *name)
 {
 	struct found f;
 	struct err ignored = ERR_INIT;
-	return guest_find(name, &f, &ignored) == 0 && guest_runs(&f);
+	return guest_find(name, &f, &ignored) == 0 && guest_runs(&f) &&
+	       guest_attend(&f, OPERATION_MS, &ignored) == 0;
 }
 
 /* What comes after the first run: an installed guest is started from its disk, also if it powered off. */
@@ -290,6 +291,7 @@ static int finish(const struct install_ask *a, const struct command *c, const st
 		return 0;
 	if (how->restarted) {
 		tell(a, "Restarting guest.\n");
+		others_have_started(a->name);
 	} else if (how->off && (c->texts[TEXT_NOREBOOT] || !a->how.facts)) {
 		tell_how_to_start(a);
 		return 0;
@@ -298,7 +300,8 @@ static int finish(const struct install_ask *a, const struct command *c, const st
 		return 0;
 	} else if (how->off) {
 		tell(a, "Restarting guest.\n");
-		if (supervisor_start(a->name, false, NULL, &err) < 0 && !is_running(a->name))
+		if (supervisor_start(a->name, false, NULL, &err) < 0 &&
+			!others_have_started(a->name))
 			return fail_late(a, &err);
 	} else {
 		return 0;

@@ -18,6 +18,8 @@ definition() {
 		interfaces:
 		  - user: {restrict: true, hostfwd: ["-22"]}
 		cloud_init: {user: root}
+		# a packed kernel says nothing for long where there is much else to do
+		ready: {deadlines: {console: 280s}}
 		tpm: $3
 	END
 }
@@ -77,7 +79,7 @@ wait_until 10 has_locked "$left"
 roost start tiny
 wait_until 5 ended "$left"
 rm -f "$state/ctrl"
-roost wait -q tiny --for login --timeout 120s
+roost wait -q tiny --for login --timeout $((120 * E2E_PATIENCE))s
 check_match "it is there after a stop" '^8001........00000000' "$(command_hex tiny "$look")"
 
 say "it outlives the keeper, which finds it again"
