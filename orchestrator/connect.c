@@ -20,7 +20,7 @@
 #include "orchestrator/record.h"
 #include "orchestrator/saved.h"
 
-enum { SUPERVISOR_UP_MS = 5000 };
+enum { SUPERVISOR_UP_MS = 5000, SUPERVISOR_STARTS_MS = 15000 };
 
 /* ---- roostd --------------------------------------------------------------------------------------- */
 
@@ -69,7 +69,7 @@ static int start_supervisor(bool lingering, struct err *err)
 	waitpid(pid, NULL, 0);
 	char words[512] = "";
 	size_t len = 0;
-	for (int64_t deadline = deadline_in(SUPERVISOR_UP_MS); len + 1 < sizeof(words);) {
+	for (int64_t deadline = deadline_in(SUPERVISOR_STARTS_MS); len + 1 < sizeof(words);) {
 		if (fd_wait(in, POLLIN, deadline) <= 0)
 			return err_set(err, ERR_TIMEOUT, "roostd does not come up");
 		ssize_t n = read(in, words + len, sizeof(words) - 1 - len);
