@@ -25,6 +25,7 @@
 #include "orchestrator/install.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/record.h"
 #include "orchestrator/snapshots.h"
 #include "orchestrator/tpm.h"
 
@@ -337,9 +338,10 @@ void guest_end(struct guest *g)
 		unlinkat(g->dir, own[i], 0);
 	status_write_last(g->dir, &g->status, &ignored);
 	settle_snapshots(g);
-	/* not `attached`: roostd gives back the addresses of what was plugged, and removes the folder */
+	/* not `attached` and what it ran with: roostd gives back the addresses that they tell of, and removes the folder */
+	renameat(g->run, "guest.json", g->run, RECORD_RAN);
 	static const char *const files[] = {"status", "guest.sock", "qmp.log", "vnc.sock", "exit",
-		"qemu.err", "tpm.err", "argv", "guest.json", "lock"};
+		"qemu.err", "tpm.err", "argv", "lock"};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(g->run, files[i], 0);
 	failpoint("end-left");

@@ -121,6 +121,8 @@ void ports_look(struct holder *h);
 
 /* Names and leases of guests, running or not: {"mac","guest","address","address6"}. holder_names.c */
 int names_add(struct holder *h, const json_t *args, struct err *err);
+/* Not yet to be told: its guest runs on this network with other interfaces than this, by which it is known until it ends. */
+bool names_wait(const struct holder *h, const json_t *issued);
 /* dnsmasq, with all that was issued. */
 int names_start(struct holder *h, struct err *err);
 

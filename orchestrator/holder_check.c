@@ -104,7 +104,7 @@ static void check_links(struct holder *h, json_t *out)
 
 /* ---- names and leases ----------------------------------------------------------------------------- */
 
-/* MAC: whose it is, of all that dnsmasq was told. */
+/* MAC: whose it is, of all that dnsmasq was told; null: it may be told of it. */
 static json_t *who_has_names(const struct holder *h)
 {
 	struct err ignored = ERR_INIT;
@@ -117,7 +117,8 @@ static json_t *who_has_names(const struct holder *h)
 		char text[MAC_TEXT];
 		if (mac_parse(json_get_str(one, "mac", ""), &mac, &ignored) == 0 &&
 			json_get_str(one, "address", "")[0])
-			json_object_set(who, mac_text(&mac, text), json_object_get(one, "guest"));
+			json_object_set(who, mac_text(&mac, text),
+				names_wait(h, one) ? json_null() : json_object_get(one, "guest"));
 	}
 	json_decref(all);
 	return who;
@@ -141,6 +142,8 @@ static void check_names_in(struct holder *h, const char *folder, json_t *out)
 			tell(out, "names", name, "it is told of a guest that is not there");
 	}
 	json_object_foreach (missing, mac, guest) {
+		if (json_is_null(guest))
+			continue;
 		_cleanup_free_ char *name = str_fmt("%s/%s", folder, mac);
 		_cleanup_free_ char *why = str_fmt("the file is gone: guest '%s' gets no %s",
 			json_string_value(guest) ? json_string_value(guest) : "?",

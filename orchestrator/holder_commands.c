@@ -76,7 +76,10 @@ static int host(void *self, const json_t *args, struct request *r, json_t **ret,
 {
 	struct holder *h = self;
 	(void)r, (void)ret;
-	return want_names(h, err) < 0 ? -1 : names_add(h, args, err);
+	if (want_names(h, err) < 0)
+		return -1;
+	ports_look(h); /* the guest may just have ended */
+	return names_wait(h, args) ? 0 : names_add(h, args, err);
 }
 
 static int unhost(void *self, const json_t *args, struct request *r, json_t **ret, struct err *err)

@@ -38,6 +38,22 @@ int names_add(struct holder *h, const json_t *args, struct err *err)
 	return dhcp_add_host(h->dhcp, &host, err);
 }
 
+bool names_wait(const struct holder *h, const json_t *issued)
+{
+	bool runs = false;
+	for (const struct port *p = h->ports; p; p = p->next) {
+		if (!str_eq(json_get_str(p->told, "guest", NULL),
+			    json_get_str(issued, "guest", "")))
+			continue;
+		if (str_eq(json_get_str(p->told, "mac", NULL), json_get_str(issued, "mac", "")) &&
+			str_eq(json_get_str(p->told, "address", NULL),
+				json_get_str(issued, "address", "")))
+			return false;
+		runs = true;
+	}
+	return runs;
+}
+
 /* One that cannot be read is nobody's address: `roost gc` looks at those. */
 static int load(struct holder *h, struct err *err)
 {
@@ -46,7 +62,8 @@ static int load(struct holder *h, struct err *err)
 	json_t *issued;
 	_cleanup_json_ json_t *all = network_addresses(h->network, err);
 	json_array_foreach (all, i, issued)
-		names_add(h, issued, &ignored);
+		if (!names_wait(h, issued))
+			names_add(h, issued, &ignored);
 	return all ? 0 : -1;
 }
 

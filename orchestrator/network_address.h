@@ -32,7 +32,7 @@ struct network_claim {
 	pid_t maker; /* whose it is while no record tells of it; 0: this process, -1: nobody's */
 	const char
 		*had; /* what it had before, and has again if that is free; NULL or "": not known */
-	bool may_move; /* the guest is defined anew: the wanted address may be another interface's of it, which gives it up */
+	bool may_move; /* the wanted address may be another interface's of this guest, which gives it up */
 };
 /*
  * Issues one, or finds what that MAC has. The first candidate comes from a hash of the MAC, so that it is the same

@@ -15,6 +15,7 @@
 #include "orchestrator/argv.h"
 #include "orchestrator/attached.h"
 #include "orchestrator/network_address.h"
+#include "orchestrator/record.h"
 
 enum { SET_PLUGGED = 500, NIC_INDEX = 100 }; /* fdsets apart from those of argv.c and of add-fd */
 
@@ -139,7 +140,7 @@ static int add_disk(struct guest *g, struct launch *l, json_t *entry, struct dis
 	return 0;
 }
 
-/* Its address may be another's by now, which is refused. The list of what is plugged tells already that it is ours. */
+/* Its address may be another's by now, which is refused. What it runs with, or what is plugged, tells already that it is ours. */
 static int take_address(
 	const struct guest *g, const struct nic_def *n, size_t index, struct err *err)
 {
@@ -147,14 +148,26 @@ static int take_address(
 		.guest = g->def->name,
 		.uuid = g->def->uuid,
 		.nic = index,
-		.maker = -1};
+		.maker = -1,
+		.may_move = true};
 	struct network network;
 	struct network_address a;
 	if (n->kind != NIC_NETWORK)
 		return 0;
 	return nic_network(n, &network, err) < 0
 		       ? -1
-		       : network_address_take(&network, &who, n->address, &a, err);
+		       : network_address_take(
+				 &network, &who, n->address[0] ? n->address : NULL, &a, err);
+}
+
+int restore_addresses(struct guest *g, struct err *err)
+{
+	if (record_keep_running(g->run, g->def, err) < 0)
+		return -1;
+	for (size_t i = 0; i < g->def->nic_count; i++)
+		if (take_address(g, &g->def->nics[i], i, err) < 0)
+			return -1;
+	return 0;
 }
 
 /* One on a network gets another tap; what was published for it is published again. */

@@ -163,6 +163,8 @@ static int launch(struct guest *g, struct err *err)
 	_cleanup_launch_ struct launch l = LAUNCH_NONE;
 	json_decref(g->status.forwards);
 	g->status.forwards = json_array();
+	if (g->restore && restore_addresses(g, err) < 0)
+		return -1;
 	if (open_nics(g, &o, &l, err) < 0 || choose_accel(g, &accel, &proven, err) < 0 ||
 		open_all(g, &o, err) < 0 || tpm_start(g, &o, err) < 0)
 		return -1;

@@ -17,6 +17,8 @@
  * again. install.h
  */
 #define RECORD_AGAIN "again"
+/* There, too: what it ran with, once it has ended. */
+#define RECORD_RAN "ran.json"
 
 /*
  * The record in an open folder as it stands, nothing of it checked but whose it is: ours or root's. The

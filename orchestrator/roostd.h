@@ -118,7 +118,10 @@ void networks_look(struct supervisor *s);
 size_t networks_poll_fds(const struct supervisor *s, struct pollfd *fds, size_t max);
 int64_t networks_deadline(const struct supervisor *s);
 
-/* Which interfaces on networks were plugged into a guest that has ended, as its folder in $RUN tells: once. */
+/*
+ * Which interfaces on networks were plugged into a guest that has ended, as its folder in $RUN tells: once. And with
+ * "address" those that it ran with and has no more; "changed": it is defined with others.
+ */
 json_t *networks_plugged(const char *guest, int runs, const char *id);
 /* Gives back their addresses when that folder has gone; `plugged` stolen. */
 void networks_release(struct supervisor *s, json_t *plugged);

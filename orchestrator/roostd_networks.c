@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "orchestrator/network_up.h"
 #include "orchestrator/paths.h"
+#include "orchestrator/record.h"
 
 enum {
 	LOOK_MS = 1000,
@@ -82,8 +83,54 @@ static void have_done(
 		request_free(r);
 }
 
+static bool is_in(const json_t *nics, const json_t *nic)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach (nics, i, one)
+		if (str_eq(json_get_str(one, "network", NULL), json_get_str(nic, "network", "")) &&
+			str_eq(json_get_str(one, "mac", NULL), json_get_str(nic, "mac", "")) &&
+			str_eq(json_get_str(one, "address", NULL),
+				json_get_str(nic, "address", "")))
+			return true;
+	return false;
+}
+
+/* Those of `nics` that have an address which `others` do not have: into `out`. */
+static void add_others(json_t *out, const json_t *nics, const json_t *others)
+{
+	size_t i;
+	json_t *nic;
+	json_array_foreach (nics, i, nic)
+		if (json_get_str(nic, "network", NULL) && json_get_str(nic, "address", NULL) &&
+			!is_in(others, nic))
+			json_array_append_new(out, json_pack("{s:O, s:O, s:O}", "network",
+							   json_object_get(nic, "network"), "mac",
+							   json_object_get(nic, "mac"), "address",
+							   json_object_get(nic, "address")));
+}
+
+/* What it ran with and has no more, and is it other than what it has now? */
+static bool add_former(json_t *out, const char *guest, int run)
+{
+	struct err ignored = ERR_INIT;
+	_cleanup_close_ int dir = guest_dir_open(guest, &ignored);
+	_cleanup_json_ json_t *was = run < 0 ? NULL : json_file_read(run, RECORD_RAN, &ignored),
+			      *now = dir < 0 ? NULL : record_look(dir, &ignored),
+			      *added = json_array();
+	const json_t *had = json_object_get(was, "interfaces"),
+		     *has = json_object_get(now, "interfaces");
+	if (!was || !now)
+		return false;
+	size_t before = json_array_size(out);
+	add_others(out, had, has);
+	add_others(added, has, had);
+	return json_array_size(out) > before || json_array_size(added);
+}
+
 json_t *networks_plugged(const char *guest, int runs, const char *id)
 {
+	static const char *const told[] = {"attached", "guest.json", RECORD_RAN};
 	struct err ignored = ERR_INIT;
 	_cleanup_close_ int run = dir_open(runs, id, &ignored);
 	_cleanup_json_ json_t *o = run < 0 ? NULL : json_file_read(run, "attached", &ignored);
@@ -96,15 +143,17 @@ json_t *networks_plugged(const char *guest, int runs, const char *id)
 				json_pack("{s:s, s:s}", "network", json_get_str(nic, "network", ""),
 					"mac", json_get_str(nic, "mac", "")));
 	}
-	if (run >= 0)
-		unlinkat(run, "attached", 0);
-	return json_pack("{s:s, s:o}", "name", guest, "interfaces", nics);
+	bool changed = add_former(nics, guest, run);
+	for (size_t k = 0; run >= 0 && k < ARRAY_SIZE(told); k++)
+		unlinkat(run, told[k], 0);
+	return json_pack("{s:s, s:o, s:b}", "name", guest, "interfaces", nics, "changed", changed);
 }
 
 void networks_release(struct supervisor *s, json_t *plugged)
 {
 	bool working;
-	if (json_array_size(json_object_get(plugged, "interfaces")))
+	if (json_array_size(json_object_get(plugged, "interfaces")) ||
+		json_get_bool(plugged, "changed", false))
 		have_done(s, op_nic_release, "roost-nic-release", plugged, &working);
 	else
 		json_decref(plugged);

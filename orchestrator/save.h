@@ -22,6 +22,8 @@ struct restore {
  * puts the guest's definition in place of the record's. `facts` is borrowed.
  */
 int restore_prepare(struct guest *g, const json_t *facts, struct request *files, struct err *err);
+/* The addresses of its definition, which may be another's by now: it may have been defined anew since it was saved. */
+int restore_addresses(struct guest *g, struct err *err);
 /* Adds what was plugged to QEMU's command line, and to the list in $RUN. */
 int restore_argv(struct guest *g, struct launch *l, struct err *err);
 /* With QEMU there and its CPUs stopped: RAM and devices out of the stream. */

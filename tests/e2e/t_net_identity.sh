@@ -86,4 +86,35 @@ roost attach-interface p network lan --persistent --mac $mac:07 --address 10.77.
 roost detach-interface p $mac:07 --config
 guest bad "address: 10.77.0.42"
 unchanged bad.yaml "10.77.0.42 is the address of guest 'p'"
+of_p() {
+	known | grep -o 'p 10[0-9.]*' | sort -u | tr '\n' ' '
+}
+is_of_p() {
+	[ "$(of_p)" = "$1" ] && roost doctor
+}
+
+say "defined anew while it runs: its name leads to it, and then to what it is defined with"
+interfaces="network: lan, mac: '$mac:06', address: 10.77.0.43}, {network: lan, mac: '$mac:08', address: 10.77.0.44"
+sed -i "s/^interfaces.*/interfaces: [{$interfaces}]/" p.yaml
+roost define p.yaml
+check_eq "while it runs" "p 10.77.0.41 p 10.77.0.42 " "$(of_p)"
+roost doctor
 roost destroy p
+wait_until 5 is_of_p "p 10.77.0.43 p 10.77.0.44 "
+roost start p --paused
+sed -i "s/^interfaces.*/interfaces: [{network: lan, mac: '$mac:09', address: 10.77.0.44}]/" p.yaml
+roost define p.yaml
+
+say "saved as it was, and its address is another's by now"
+roost managedsave p
+wait_until 5 is_of_p "p 10.77.0.44 "
+guest new "address: 10.77.0.43"
+roost define new.yaml
+check_status 5 roost start p
+check_match "why" "10.77.0.43 is the address of guest 'new'" "$out"
+wait_until 5 is_of_p "p 10.77.0.44 "
+roost undefine new
+roost start p --paused
+check_eq "it goes on as it was" "p 10.77.0.43 p 10.77.0.44 " "$(of_p)"
+roost destroy p
+wait_until 5 is_of_p "p 10.77.0.44 "
