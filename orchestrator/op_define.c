@@ -127,6 +127,25 @@ static void keep_files(struct definition *d, const struct definition *old)
 		}
 }
 
+/* Who is asked for by a UUID is one guest. */
+static int check_uuid_free(const struct definition *d, struct err *err)
+{
+	_cleanup_names_ char **names = NULL;
+	if (guests_names(&names, NULL, err) < 0)
+		return -1;
+	for (char **name = names; *name; name++) {
+		struct err ignored = ERR_INIT;
+		_cleanup_close_ int dir = guest_dir_open(*name, &ignored);
+		_cleanup_json_ json_t *other = dir < 0 ? NULL : record_look(dir, &ignored);
+		if (strcasecmp(json_get_str(other, "uuid", ""), d->uuid) != 0)
+			continue;
+		err_set(err, ERR_REFUSED, "guest '%s' exists already, and has the UUID %s", *name,
+			d->uuid);
+		return err_hint(err, "leave it out, and '%s' gets one of its own", d->name);
+	}
+	return 0;
+}
+
 /* What the guest is known by; an older definition's is kept. */
 static int issue_identity(struct definition *d, const struct definition *old, struct err *err)
 {
@@ -147,6 +166,8 @@ static int issue_identity(struct definition *d, const struct definition *old, st
 	}
 	if (!d->uuid[0])
 		uuid_new(d->uuid);
+	else if (check_uuid_free(d, err) < 0)
+		return -1;
 	id_new(d->issued.id);
 	return issue_uids(&d->issued, err);
 }
@@ -442,8 +463,9 @@ int op_define(const json_t *args, json_t **ret, struct err *err)
 		return err_set(err, ERR_NOT_FOUND,
 			"there is no guest '%s' any more: it was renamed or undefined meanwhile",
 			d->name);
-	if (old && json_object_get(args, "files"))
-		return err_set(err, ERR_REFUSED, "guest '%s' exists already", d->name);
+	if (old && (json_object_get(args, "files") || json_get_bool(args, "new", false)))
+		return err_set(err, ERR_REFUSED, "guest '%s' exists already, with the UUID %s",
+			d->name, old->uuid);
 	if ((!old && name_check_free(d->name, NULL, err) < 0) || resolve_machine(d, old, err) < 0)
 		return -1;
 	if (old ? issue_identity(d, old, err) < 0 ||

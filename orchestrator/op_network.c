@@ -33,7 +33,8 @@ static json_t *tell(const struct network *n)
 
 /* ---- define --------------------------------------------------------------------------------------- */
 
-/* Two names that differ in case only would be one domain; the id is what tells their folders in $RUN apart. */
+/* Two names that differ in case only would be one domain; who is asked for by a UUID is one network; the id is what
+   tells their folders in $RUN apart. */
 static int check_name_free(const struct network *n, struct err *err)
 {
 	_cleanup_names_ char **names = NULL;
@@ -46,7 +47,12 @@ static int check_name_free(const struct network *n, struct err *err)
 			return err_set(err, ERR_REFUSED,
 				"network '%s' exists already, and its name differs in case only",
 				*name);
-		if (network_load(*name, &other, &ignored) == 0 && str_eq(other.id, n->id))
+		if (network_load(*name, &other, &ignored) < 0)
+			continue;
+		if (n->uuid[0] && strcasecmp(other.uuid, n->uuid) == 0)
+			return err_set(err, ERR_REFUSED,
+				"network '%s' exists already, and has the UUID %s", *name, n->uuid);
+		if (str_eq(other.id, n->id))
 			return err_set(err, ERR_REFUSED,
 				"the names '%s' and '%s' have the same short id: choose another one",
 				n->name, *name);
@@ -124,6 +130,9 @@ int op_network_define(const json_t *args, json_t **ret, struct err *err)
 		network_settle(&first, &ignored);
 	_cleanup_close_ int lock = networks_lock(err);
 	int none = lock < 0 ? -1 : network_load_recorded(n.name, &old, err);
+	if (none == 0 && json_get_bool(args, "new", false))
+		return err_set(err, ERR_REFUSED, "network '%s' exists already, with the UUID %s",
+			n.name, old.uuid);
 	/* what one of that name has left that was undefined by a worker that was killed */
 	if (none < 0 ||
 		(none && (check_name_free(&n, err) < 0 || network_addresses_remove(&n, err) < 0)) ||

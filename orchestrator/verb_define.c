@@ -39,20 +39,22 @@ static struct definition *read_xml(const struct buf *text, const char *file, str
 }
 
 /* YAML, JSON or libvirt's XML, as its first letter tells. */
-static struct definition *read_any(const char *file, struct err *err)
+static struct definition *read_any(const char *file, bool *xml, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
 	_cleanup_free_ char *folder = NULL;
 	const char *named = str_eq(file, "-") ? "<stdin>" : file;
 	if (written_read(file, &text, &folder, err) < 0)
 		return NULL;
-	return libvirt_is_xml(&text) ? read_xml(&text, named, err)
-				     : definition_parse(text.data, text.len, named, folder, err);
+	*xml = libvirt_is_xml(&text);
+	return *xml ? read_xml(&text, named, err)
+		    : definition_parse(text.data, text.len, named, folder, err);
 }
 
 static int run_define(const struct cli *cli, struct err *err)
 {
-	_cleanup_definition_ struct definition *d = read_any(cli->operands[0], err);
+	bool xml = false;
+	_cleanup_definition_ struct definition *d = read_any(cli->operands[0], &xml, err);
 	json_t *reply = NULL;
 	if (!d)
 		return -1;
@@ -64,8 +66,9 @@ static int run_define(const struct cli *cli, struct err *err)
 				d->name);
 		return 0;
 	}
-	json_t *args = json_pack("{s:o, s:b}", "definition", definition_to_json(d), "rebased",
-		cli_flag(cli, "rebased"));
+	bool new = cli_flag(cli, "new") || (cli_flag(cli, "same-uuid") && xml && !d->uuid[0]);
+	json_t *args = json_pack("{s:o, s:b, s:b}", "definition", definition_to_json(d), "rebased",
+		cli_flag(cli, "rebased"), "new", new);
 	if (supervisor_call("roost-define", args, &reply, err) < 0)
 		return -1;
 	bool changed = json_get_bool(reply, "changed", false);
@@ -121,6 +124,9 @@ const struct verb verb_define = {"define", "FILE",
 	"Makes a guest from a definition in YAML, JSON or libvirt's XML ('-': standard input).", 1,
 	1, false,
 	{{"validate", NULL, 0, "only check the definition"},
+		{"new", NULL, 0, "not if a guest of that name is there"},
+		{"same-uuid", NULL, 0,
+			"as libvirt does: XML changes a guest that is there only if it has its UUID"},
 		{"rebased", NULL, 0,
 			"its disks stand on other files now, and that was you: record them anew"}},
 	run_define, "roost define web1.yaml", GROUP_DEFINITION, GUESTS_ALL};

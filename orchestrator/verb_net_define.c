@@ -46,10 +46,10 @@ static int told(const struct cli *cli, const char *name, json_t *reply, const ch
 
 /* ---- net-define ----------------------------------------------------------------------------------- */
 
-static int define(const struct network *n, json_t **reply, struct err *err)
+static int define(const struct network *n, bool new, json_t **reply, struct err *err)
 {
 	return supervisor_call("roost-net-define",
-		json_pack("{s:o}", "definition", network_to_json(n)), reply, err);
+		json_pack("{s:o, s:b}", "definition", network_to_json(n), "new", new), reply, err);
 }
 
 static const char *changed_words(const json_t *reply)
@@ -99,8 +99,9 @@ static int run_define(const struct cli *cli, struct err *err)
 	json_t *reply = NULL;
 	if (written_read(file, &text, &folder, err) < 0)
 		return -1;
-	if ((libvirt_is_xml(&text) ? parse_xml(&text, named, &n, &hosts, err)
-				   : parse(text.data, text.len, named, &n, err)) < 0)
+	bool xml = libvirt_is_xml(&text);
+	if ((xml ? parse_xml(&text, named, &n, &hosts, err)
+		 : parse(text.data, text.len, named, &n, err)) < 0)
 		return -1;
 	if (cli_flag(cli, "validate")) {
 		if (cli->json)
@@ -109,7 +110,10 @@ static int run_define(const struct cli *cli, struct err *err)
 			printf("'%s' is a good definition of network '%s'\n", file, n.name);
 		return 0;
 	}
-	if (define(&n, &reply, err) < 0)
+	/* `default` is always there, and the file that distributions have for it has no UUID */
+	bool new =
+		cli_flag(cli, "same-uuid") && xml && !n.uuid[0] && !str_eq(n.name, NETWORK_DEFAULT);
+	if (define(&n, new, &reply, err) < 0)
 		return -1;
 	take_hosts(&n, hosts);
 	return told(cli, n.name, reply, changed_words(reply));
@@ -168,7 +172,7 @@ static int take_definition(const char *text, const char *file, void *about, stru
 			e->name);
 		return err_hint(err, "`roost net-edit %s` again shows how it is now", e->name);
 	}
-	return define(&n, &e->reply, err);
+	return define(&n, false, &e->reply, err);
 }
 
 static int run_edit(const struct cli *cli, struct err *err)
@@ -231,8 +235,11 @@ static int run_autostart(const struct cli *cli, struct err *err)
 
 const struct verb verb_net_define = {"net-define", "FILE",
 	"Makes or changes a network by a definition in YAML, JSON or libvirt's XML ('-': standard input).",
-	1, 1, false, {{"validate", NULL, 0, "only check the definition"}}, run_define,
-	"roost net-define lab.yaml", GROUP_NETWORKS, GUESTS_ALL};
+	1, 1, false,
+	{{"validate", NULL, 0, "only check the definition"},
+		{"same-uuid", NULL, 0,
+			"as libvirt does: XML changes a network that is there only if it has its UUID"}},
+	run_define, "roost net-define lab.yaml", GROUP_NETWORKS, GUESTS_ALL};
 const struct verb verb_net_undefine = {"net-undefine", "NETWORK",
 	"Forgets a network that is not active and that no guest uses.", 1, 1, false, {{0}},
 	run_undefine, "roost net-undefine lab", GROUP_NETWORKS, GUESTS_ALL};

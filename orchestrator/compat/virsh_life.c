@@ -279,6 +279,7 @@ static int run_define(struct virsh *v)
 	if (access(file, R_OK) < 0)
 		return virsh_error("Failed to open file '%s': %m", file);
 	words_text(&w, file);
+	words_add(&w, "--same-uuid");
 	if (words_ask(&w, "define", &answer, &err) < 0) {
 		virsh_error("Failed to define domain from %s", file);
 		return virsh_reason(&err);
@@ -304,18 +305,16 @@ static int run_create(struct virsh *v)
 {
 	const char *file = virsh_text(v, "file");
 	struct found f;
-	struct err err = ERR_INIT, none = ERR_INIT;
-	_cleanup_json_ json_t *valid = NULL, *made = NULL;
+	struct err err = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
+	_cleanup_json_ json_t *made = NULL;
 	if (access(file, R_OK) < 0)
 		return virsh_error("Failed to open file '%s': %m", file);
-	if (verb_ask("define", (const char *const[]){file, "--validate", NULL}, &valid, &err) < 0)
+	words_text(&w, file); /* read once: it may be a pipe */
+	words_add(&w, "--new");
+	if (words_ask(&w, "define", &made, &err) < 0)
 		return virsh_error("Failed to create domain from %s", file), virsh_reason(&err);
-	const char *name = json_get_str(valid, "name", "");
-	if (guest_find(name, &f, &none) == 0)
-		return virsh_error("Failed to create domain from %s", file),
-		       virsh_error("operation failed: domain '%s' already exists", name);
-	if (compat_ask("define", file, &made, &err) < 0)
-		return virsh_error("Failed to create domain from %s", file), virsh_reason(&err);
+	const char *name = json_get_str(made, "name", "");
 	const char *const start[] = {name, virsh_flag(v, "paused") ? "--paused" : NULL, NULL},
 			  *const undefine[] = {name, "--running", NULL};
 	if (guest_find(name, &f, &err) < 0 || verb_ask("start", start, NULL, &err) < 0)

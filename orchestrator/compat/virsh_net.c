@@ -211,10 +211,13 @@ static int run_define(struct virsh *v)
 {
 	const char *file = virsh_text(v, "file");
 	struct err err = ERR_INIT;
+	_cleanup_words_ struct words w = {0};
 	_cleanup_json_ json_t *answer = NULL;
 	if (access(file, R_OK) < 0)
 		return virsh_error("Failed to open file '%s': %m", file);
-	if (compat_ask("net-define", file, &answer, &err) < 0)
+	words_text(&w, file);
+	words_add(&w, "--same-uuid");
+	if (words_ask(&w, "net-define", &answer, &err) < 0)
 		return virsh_error("Failed to define network from %s", file), virsh_reason(&err);
 	virsh_say(v, "Network %s defined from %s", json_get_str(answer, "name", "?"), file);
 	return 0;

@@ -96,13 +96,14 @@ say "one that is gone when it ends"
 sed "s/^name: a/name: c/" "$TMPDIR/a.yaml" >"$TMPDIR/c.yaml"
 cp "$TMPDIR/a.raw" "$TMPDIR/c.raw"
 sed -i "s/a.raw/c.raw/" "$TMPDIR/c.yaml"
-check_match "create" "^Domain 'c' created from " "$(virsh create "$TMPDIR/c.yaml" --paused 2>/dev/null)"
+check_match "create, from a pipe" "^Domain 'c' created from " "$(grep . "$TMPDIR/c.yaml" | virsh create /dev/stdin --paused 2>/dev/null)"
+c_uuid=$(virsh -q domuuid c)
 says "paused (user)" virsh domstate c --reason
 check_match "it has no definition" '^Persistent:     no$' "$(virsh dominfo c)"
 answers 1 virsh create "$TMPDIR/c.yaml" <<E2
 \$
 2|error: Failed to create domain from $TMPDIR/c.yaml\$
-2|error: operation failed: domain 'c' already exists\$
+2|error: guest 'c' exists already, with the UUID $c_uuid\$
 E2
 virsh -q destroy c
 is_gone() {
@@ -146,6 +147,14 @@ definitions=$!
 wait_until 10 listens_to "$definitions" "$roostd"
 roost dumpxml d >"$TMPDIR/d.xml"
 virsh -q define "$TMPDIR/d.xml"
+# as libvirt's, it takes XML for a guest that is there by its UUID alone, and a UUID for one guest
+d_uuid=$(virsh -q domuuid d)
+grep -v '<uuid>' "$TMPDIR/d.xml" >"$TMPDIR/no-uuid.xml"
+check_status 1 virsh define "$TMPDIR/no-uuid.xml"
+check_match "no UUID" "^error: guest 'd' exists already, with the UUID $d_uuid\$" "$out"
+sed 's/<name>d</<name>dd</' "$TMPDIR/d.xml" >"$TMPDIR/dd.xml"
+check_status 1 virsh define "$TMPDIR/dd.xml"
+check_match "its UUID" "^error: guest 'd' exists already, and has the UUID $d_uuid; leave it out" "$out"
 virsh -q domrename d e
 virsh -q start e 2>/dev/null
 virsh -q undefine e
