@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +12,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+
+enum { LATE_MS = 100, MOMENT_MS = 250 };
 
 static int address(const char *path, struct sockaddr_un *out, struct err *err)
 {
@@ -193,14 +194,23 @@ ssize_t sock_recv(int fd, void *data, size_t len, int *fds, size_t *fd_count)
 	return n;
 }
 
+int fds_wait(struct pollfd *fds, size_t count, int64_t deadline)
+{
+	for (bool late = false;;) {
+		int left = late ? MOMENT_MS : deadline_left(deadline);
+		int n = poll(fds, count, left);
+		if (n > 0 || (n < 0 && errno != EINTR))
+			return n;
+		if (n == 0 && (late || !left || clock_ms() - deadline < LATE_MS))
+			return 0;
+		late = n == 0;
+	}
+}
+
 int fd_wait(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	for (;;) {
-		int n = poll(&p, 1, deadline_left(deadline));
-		if (n >= 0 || errno != EINTR)
-			return n;
-	}
+	return fds_wait(&p, 1, deadline);
 }
 
 int fd_set_nonblocking(int fd, int on)

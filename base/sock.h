@@ -5,6 +5,7 @@
 #ifndef BASE_SOCK_H
 #define BASE_SOCK_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,7 +52,11 @@ bool sock_peer_has_group(int fd, gid_t gid);
 ssize_t sock_send(int fd, const void *data, size_t len, const int *fds, size_t fd_count);
 ssize_t sock_recv(int fd, void *data, size_t len, int *fds, size_t *fd_count);
 
-/* poll() on one fd until `deadline`: >0 ready, 0 deadline passed, -1 errno. */
+/*
+ * poll() until `deadline`: >0 ready, 0 deadline passed, -1 errno. Who has slept well beyond it had no processor,
+ * and neither had those that he waited for: on a machine that stood still they get a moment to answer.
+ */
+int fds_wait(struct pollfd *fds, size_t count, int64_t deadline);
 int fd_wait(int fd, short events, int64_t deadline);
 int fd_set_nonblocking(int fd, int on);
 

@@ -102,8 +102,8 @@ void work_all(struct work *all, size_t count, work_fn *work, int64_t deadline, w
 		if (start(w, work, deadline, &w->err) < 0)
 			end(w, done, context);
 	}
-	while ((n = look(all, count, fds, done, context)) && deadline_left(deadline + GRACE_MS))
-		poll(fds, n, deadline_left(deadline + GRACE_MS));
+	for (int woken = 1; (n = look(all, count, fds, done, context)) && woken > 0;)
+		woken = fds_wait(fds, n, deadline + GRACE_MS);
 	for (struct work *w = all; w < all + count; w++) {
 		if (w->child.out < 0)
 			continue;

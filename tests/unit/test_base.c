@@ -134,6 +134,41 @@ static void deadlines(void **state)
 	assert_int_equal(deadline_left(DEADLINE_NONE), -1);
 }
 
+/* Stopped beyond its deadline, then told a moment later: has it heard that? */
+static bool hears_late(void)
+{
+	int ends[2], status = -1;
+	assert_int_equal(pipe(ends), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(fd_wait(ends[0], POLLIN, deadline_in(300)) == 1 ? 0 : 1);
+	usleep(100000);
+	kill(pid, SIGSTOP);
+	usleep(400000);
+	kill(pid, SIGCONT);
+	usleep(20000);
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(ends[0]);
+	close(ends[1]);
+	return status == 0;
+}
+
+static void late_waits(void **state)
+{
+	(void)state;
+	bool heard = false;
+	/* we may be late ourselves */
+	for (int tries = 10; tries > 0 && !heard; tries--)
+		heard = hears_late();
+	assert_true(heard);
+	int64_t since = clock_ms();
+	assert_int_equal(fd_wait(-1, POLLIN, deadline_in(20)), 0);
+	assert_true(clock_ms() - since >= 20);
+	assert_int_equal(fd_wait(-1, POLLIN, deadline_in(-1000)), 0);
+}
+
 static void locks(void **state)
 {
 	(void)state;
@@ -268,6 +303,7 @@ int main(void)
 		cmocka_unit_test(nearest),
 		cmocka_unit_test(files),
 		cmocka_unit_test(deadlines),
+		cmocka_unit_test(late_waits),
 		cmocka_unit_test(locks),
 		cmocka_unit_test(sockets),
 		cmocka_unit_test(children),
