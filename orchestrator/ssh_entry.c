@@ -13,7 +13,7 @@
 #include "orchestrator/ssh_child.h"
 #include "orchestrator/ssh_words.h"
 
-enum { SCAN_MS = 20000, AGENT_MS = 2000, KEY_FILE_MAX = 4096, ANSWER_MAX = 256 };
+enum { SCAN_MS = 20000, AGENT_MS = 5000, KEY_FILE_MAX = 4096, ANSWER_MAX = 256 };
 
 /* ---- the key that it shows -------------------------------------------------------------------------- */
 

@@ -109,14 +109,14 @@ fi
 at_terminal 130 expect "nobody@own's password: " type "$(printf '\003')" -- "$there" roost scp nobody@own:file "$TMPDIR/back"
 
 say "the key has changed"
-# From here on its agent is a liar: of what it is asked to read it says something else each time, in the end the truth.
+# From here on its agent is a liar: of what it is asked to read it says what lies() has ordered, in the end the truth.
 other=$(base64 -w 0 "$HOME/.ssh/id_ed25519.pub")
 evil=$(printf '\033]0;evil\007ssh-ed25519 AAAA\033[2J' | base64 -w 0)
 cat >"$TMPDIR/liar" <<-END
 	#!/bin/sh
 	# qemu-ga -m virtio-serial -p PORT ...
 	exec <>\$4 >&0
-	lie=0
+	lie=5
 	while :; do
 	# the end of what is read, while nobody is at the other one
 	read -r line || { usleep 100000; continue; }
@@ -125,8 +125,8 @@ cat >"$TMPDIR/liar" <<-END
 	    *guest-sync-delimited*) printf '\\377{"return": %s}\\n' "\${id%%[!0-9]*}" ;;
 	    *guest-sync*) printf '{"return": %s}\\n' "\${id%%[!0-9]*}" ;;
 	    *guest-file-open*) echo '{"return": 1000}' ;;
+	    *guest-lies*) lie=\${line##*\"lie\":}; lie=\${lie%%[!0-9]*}; echo '{"return": {}}' ;;
 	    *guest-file-read*)
-	        lie=\$((lie + 1))
 	        case \$lie in
 	        1) echo '{"return": {"count": 1, "eof": true, "buf-b64": "$other"}}' ;;
 	        2) echo '{"return": {"count": 1, "eof": true, "buf-b64": "$evil"}}' ;;
@@ -155,16 +155,23 @@ check_status 5 alone roost ssh-copy-id root@own
 check_status 5 alone roost scp root@own:file "$TMPDIR/back"
 
 say "what its agent says"
-# the real one knows no such command
-wait_until 30 roost agent own '{"execute": "guest-lies"}' --timeout 2s
+# lies NUMBER: from now on that one; the real agent knows no such command
+lies() {
+	wait_until 30 roost agent own "{\"execute\": \"guest-lies\", \"arguments\": {\"lie\": $1}}" --timeout 2s
+}
+lies 1
 check_status 255 alone roost ssh --forget-key --accept-new root@own true
 check_match "another key" "has a host key \(ED25519 SHA256:.*\) that is not the one on the guest's own disk" "$out"
+number=1
 for lie in bytes much error; do
+	number=$((number + 1))
+	lies $number
 	check_status 255 alone roost ssh --forget-key root@own true
 	check_match "$lie" "its host key is not known: ED25519 SHA256" "$out"
 	check_no_match "$lie: nothing of it is shown" "$(printf 'evil|\033')" "$out"
 done
 check_eq "the old one is kept" "$before" "$(known)"
+lies 5
 check_status 0 alone roost ssh --forget-key root@own cat file
 check_match "at last the truth" "^roost: the host key of guest 'own' is the one on its disk, as its agent says: ED25519 SHA256:" "$out"
 check_match "a look inside" '^content$' "$out"
