@@ -131,7 +131,7 @@ class Guest:
                 return frame[22:28]
             return None
 
-        if address not in self.macs:
+        if not self.macs.get(address):
             self.arp(1, bytes(6), address, BROADCAST)
             self.macs[address] = self.next(told, 1.0 * PATIENCE)
         return self.macs[address]

@@ -284,7 +284,8 @@ wait_until("another holder", lambda: is_back({silent}))
 silent = pid_of("pid")
 os.kill(silent, signal.SIGSTOP)
 roost("net-start", NAME)
-assert is_back({silent}) and not lives(silent)
+wait_until("the network that was started", lambda: is_back({silent}))
+assert not lives(silent)
 
 say("its folder vanishes")
 before = who(home + "/holder")["pid"]

@@ -154,6 +154,12 @@ wait_until 20 has_virtio dog virtio_rng # the driver comes when it comes
 wait_until 20 has_virtio itco virtio_net
 check_eq "no source of random numbers" 1 "$(guest itco 'grep -q 0x0004 /sys/bus/virtio/devices/*/device; echo $?')"
 check_eq "but in the other" 0 "$(guest dog 'grep -q 0x0004 /sys/bus/virtio/devices/*/device; echo $?')"
+# a node is no port yet, and without a node it would become a file
+takes_words() {
+	guest dog "[ -c /dev/$1 ] && true >/dev/$1"
+}
+wait_until 20 takes_words hvc0
+wait_until 20 takes_words hvc1
 guest dog 'echo from hvc0 >/dev/hvc0; echo from ttyS1 >/dev/ttyS1; echo from hvc1 >/dev/hvc1'
 logged() {
 	roost logs dog --devname "$1" | grep -q "$2"
@@ -185,7 +191,7 @@ wait_until 20 logged hvc1 'still there'
 say "a watchdog pauses"
 # hangs NAME: has the watchdog wait for 4 s, feeds it once, and not again for long; when we have logged out again
 hangs() {
-	guest "$1" '(sleep 2; exec watchdog -T 4 -t 1000 /dev/watchdog) >/dev/null 2>&1 </dev/null &'
+	guest "$1" '(until [ -c /dev/watchdog ]; do usleep 100000; done; sleep 2; exec watchdog -T 4 -t 1000 /dev/watchdog) >/dev/null 2>&1 </dev/null &'
 }
 hangs dog
 wait_until 30 is_reason dog '^paused \(watchdog\)'

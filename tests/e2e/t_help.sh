@@ -232,7 +232,7 @@ try() {
 		;;
 	events)
 		# what happens to web1 is told while it happens
-		timeout 60 sh -ec "$2 -n 2" >"$TMPDIR/events" &
+		timeout $((60 * E2E_PATIENCE)) sh -ec "$2 -n 2" >"$TMPDIR/events" &
 		told=$!
 		wait_until 30 tells_events
 		wait $told

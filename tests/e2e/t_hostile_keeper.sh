@@ -6,8 +6,8 @@
 
 [ "$(id -u)" -eq 0 ] || skip "there is one uid only"
 kill_roostd() {
-	# shellcheck disable=SC2046
-	kill -9 $(roostd_pids)
+	# shellcheck disable=SC2046 # several words are meant
+	kill_and_wait KILL $(roostd_pids)
 }
 secret=$TMPDIR/secret
 cp "$GUESTS/pico.raw" "$secret"

@@ -56,6 +56,8 @@ check_status 2 roost setmem tiny 257M
 check_match "a step of 2 MiB" "2 MiB" "$out"
 
 say "setmem: down and up"
+# until it has all its drivers, they take of its memory
+wait_until 30 guest "[ -e /var/lib/cloud/instance/boot-finished ]"
 total=$(mem_kib MemTotal)
 free=$(mem_kib MemAvailable)
 roost setmem tiny 176M

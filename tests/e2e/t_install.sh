@@ -31,8 +31,9 @@ has_no_journal() {
 boots_disk() {
 	wait_until 30 console_has "$1" PICO-UP
 	wait_until 10 is_state "$1" running
-	check_json "$1: the definition, and what it runs by" 'has("install") or has("kernel") | not' "$(roost dominfo "$1" --json)"
 	wait_until 10 runs_installed "$1" >/dev/null
+	wait_until 10 has_no_journal "$1"
+	check_json "$1: the definition, and what it runs by" 'has("install") or has("kernel") | not' "$(roost dominfo "$1" --json)"
 	check_no_match "$1: its drive is empty" "installer" "$(roost domblklist "$1")"
 	check_json "$1: QEMU has let go of the medium" 'all(.[]; .file | test("installer") | not)' \
 		"$(roost qmp "$1" query-named-block-nodes)"
@@ -98,7 +99,7 @@ check_match "why" "installed" "$(reason one)"
 roost undefine one --remove-all-storage
 
 say "from the kernel of the same medium; whoever waits is told"
-install two --location "$iso" --extra-args "console=ttyS0 sure" --graphics none --wait 60s >"$TMPDIR/waits" &
+install two --location "$iso" --extra-args "console=ttyS0 sure" --graphics none --wait $((60 * E2E_PATIENCE))s >"$TMPDIR/waits" &
 waits=$!
 wait_until 30 is_installing two
 wait_until 10 console_has two "INSTALLER-UP console=ttyS0 sure" # its command line
@@ -201,7 +202,6 @@ for point in installed-begin installed-ejected installed-before-reset installed-
 	has_died $point
 	roost list --all >/dev/null
 	boots_disk nine
-	wait_until 10 has_no_journal nine
 	roost destroy nine
 	roost undefine nine --remove-all-storage
 done

@@ -38,10 +38,14 @@ say "with a passphrase, at a terminal"
 cat >"$TMPDIR/type.py" <<'END'
 import os, pty, re, sys
 answers = sys.argv[1].split(",")
+shown, answered = b"", 0
 def read(fd):
+    global shown, answered
     data = os.read(fd, 4096)
-    for _ in re.findall(rb"passphrase[^\n]*: ", data):
-        os.write(fd, answers.pop(0).encode() + b"\n")
+    shown += data
+    while answered < len(re.findall(rb"passphrase[^\n]*: ", shown)):
+        os.write(fd, answers[answered].encode() + b"\n")
+        answered += 1
     return data
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read, lambda fd: b"")))
 END

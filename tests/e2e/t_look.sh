@@ -269,12 +269,20 @@ check_eq "memory" "$(awk '$1 == "MemTotal:" { print $2 " KiB" }' /proc/meminfo)"
 check_eq "sockets" "$(lscpu -p=SOCKET | grep -v '^#' | sort -u | wc -l)" \
 	"$(($(value 'CPU socket(s)' "$told") * $(value 'NUMA cell(s)' "$told")))"
 check_eq "cores" "$(lscpu -p=CORE,SOCKET | grep -v '^#' | sort -u | awk -F , '$2 == 0' | wc -l)" "$(value 'Core(s) per socket' "$told")"
-free=$(awk '$1 == "MemFree:" { print $2 * 1024 }' /proc/meminfo)
-check_json "free memory, within 1 GiB" "(.memory_free - $free | fabs) < 1073741824 and .memory_available <= .memory and
-	(.cells | length) == $(value 'NUMA cell(s)' "$told")" "$(roost nodeinfo --json)"
+# others are at work here, too, who may take or leave much between two looks
+free_memory() {
+	free=$(awk '$1 == "MemFree:" { print $2 * 1024 }' /proc/meminfo)
+	roost nodeinfo --json | jq -e "(.memory_free - $free | fabs) < 1073741824" # 1 GiB
+}
+wait_until 5 free_memory
+check_json "what there is" ".memory_available <= .memory and (.cells | length) == $(value 'NUMA cell(s)' "$told")" "$(roost nodeinfo --json)"
 
 say "domcapabilities: what QEMU itself says"
-capabilities=$(roost domcapabilities --json)
+# without how fast KVM was seen to be, which a busy host asks anew
+capable() {
+	roost domcapabilities --json | jq -S 'del(.accelerators.kvm.reason)'
+}
+capabilities=$(capable)
 qemu_says() {
 	"${ROOST_QEMU:-/usr/bin/qemu-system-x86_64}" "$@"
 }
@@ -291,10 +299,10 @@ check_json "the sandbox" .sandbox "$capabilities"
 told=$(roost domcapabilities)
 check_eq "plain" "$(echo "$capabilities" | jq -r .version)" "$(value Version "$told" | head -n 1)"
 check_match "plain" '^Machines: .*[(]pc[)]' "$(printf '%s\n' "$told" | tr -s ' \n' '  ' | sed 's/ \([A-Z][A-Za-z ]*: \)/\n\1/g')"
-check_eq "asked once, and kept" "$capabilities" "$(roost domcapabilities --json)"
+check_eq "asked once, and kept" "$capabilities" "$(capable)"
 # a cache that is spoilt, or of another QEMU, is no answer
 printf '{"identity": {}, "capabilities": {}}' >"$ROOST_STATE/capabilities.json"
-check_eq "asked again" "$capabilities" "$(roost domcapabilities --json)"
+check_eq "asked again" "$capabilities" "$(capable)"
 
 # --- all of it at once -------------------------------------------------------------------------------------------------
 say "domstats"
@@ -345,6 +353,18 @@ check_match "which" "there is no guest 'nosuch'" "$out"
 check_status 2 roost domstats one --list-active
 check_status 2 roost domstats --bogus
 
+# in_time WHAT MOST_MS COMMAND...: of three times the quickest counts, for others are at work here, too
+in_time() {
+	in_time_what="$1, three times"
+	in_time_most=$2
+	shift 2
+	for _ in 1 2 3; do
+		since=$(now_ms)
+		"$@"
+		[ $(($(now_ms) - since)) -gt $((in_time_most * E2E_PATIENCE)) ] || return 0
+	done
+	check_time "$in_time_what" "$in_time_most" "$since"
+}
 # --- while something is at work ----------------------------------------------------------------------------------------
 looks() {
 	roost domblkstat one vda
@@ -364,9 +384,7 @@ in_shutdown() {
 	roost list --json | jq -e '.[] | select(.name == "one") | .busy | startswith("roost-shutdown")'
 }
 wait_until 10 in_shutdown
-since=$(now_ms)
-looks >/dev/null
-check_time "eight looks" 1000 "$since"
+in_time "eight looks" 1000 looks >/dev/null
 in_shutdown >/dev/null || fail "it was no longer at work"
 roost qmp one roost-cancel >/dev/null
 ! wait $asking || fail "the shutdown was not cancelled"
@@ -374,10 +392,15 @@ roost reset one
 
 # slow VERB...: it must not wait, and tell that the guest is unresponsive
 slow() {
-	since=$(now_ms)
-	check_status 8 roost "$@"
-	check_time "$1" 900 "$since"
+	in_time "$1" 900 check_status 8 roost "$@"
 	check_match "$1" "guest 'one' is unresponsive: .*does not answer" "$out"
+}
+all_told() {
+	told=$(roost domstats)
+}
+others_are_told() {
+	all_told
+	printf '%s\n' "$told" | grep '^  block.0.rd.reqs='
 }
 all_slow() {
 	slow domblkstat one vda
@@ -387,10 +410,8 @@ all_slow() {
 	slow domifstat one nic0
 	check_eq "what the files tell" "$(roost vcpucount one --live) one $uuid_one" "2 $(roost domname "$(roost domid one)") $(roost domuuid one)"
 	check_match "the forwards" "127.0.0.1:$port->22" "$(roost domifaddr one)"
-	since=$(now_ms)
-	told=$(roost domstats)
-	check_time "domstats" 900 "$since"
-	check_match "the others are told in full" "^  block.0.rd.reqs=" "$told"
+	in_time "domstats" 900 all_told
+	wait_until 5 others_are_told # in full
 	told=$(roost domstats one)
 	check_eq "it says so" "0 unresponsive" "$(stat_of state.state "$told") $(stat_of state.name "$told")"
 	check_match "and what the kernel knows" '^[1-9]' "$(stat_of cpu.time "$told")"
@@ -410,7 +431,7 @@ for what in keeper_pid qemu_pid; do
 	all_slow
 	kill -CONT "$pid"
 	wait_until 5 is_state one running
-	roost domblkstat one vda >/dev/null
+	wait_until 5 roost domblkstat one vda
 done
 
 say "the keeper is killed: another one answers"

@@ -61,7 +61,7 @@ by_openssh() {
 }
 # banner PORT: what an SSH server says on that port of the host
 banner() {
-	socat -t 5 - "TCP4:127.0.0.1:$1" </dev/null | head -n 1
+	socat -t $((5 * E2E_PATIENCE)) - "TCP4:127.0.0.1:$1" </dev/null | head -n 1
 }
 is_banner() {
 	banner "$1" | grep -q '^SSH-2.0'
@@ -187,6 +187,7 @@ pico deaf
 sed -i 's/^interfaces: .*/interfaces: [{network: default}]/' "$TMPDIR/deaf.yaml"
 roost define "$TMPDIR/deaf.yaml" >/dev/null
 roost start deaf
+wait_until 20 console_has deaf .
 check_status 8 roost wait deaf --for login --timeout 3s
 check_match "the rung and the cause" "did not reach 'address': nobody answers at its address 192" "$out"
 check_match "the remedy" 'net-dhcp-leases default' "$out"
