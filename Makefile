@@ -36,7 +36,7 @@ shared := definition_dump definition_nics \
 roost  := roost connect change verbs verb_define verb_power verb_look verb_console verb_events \
 	verb_memory verb_device verb_ready verb_run verb_ssh readiness ssh_child ssh_entry guest_agent verb_help \
 	validate validate_hardware validate_networks qemu_caps verb_validate verb_autostart verb_boot verb_halt children
-roostd := roostd roostd_listen roostd_home roostd_networks roostd_reap roostd_commands roostd_keepers roostd_workers op_define op_undefine op_rename qemu_caps \
+roostd := roostd roostd_listen roostd_home roostd_networks roostd_reap roostd_commands roostd_keepers roostd_kill roostd_workers op_define op_undefine op_rename qemu_caps \
 	seed_make
 keeper := keeper keeper_commands guest_wait guest_home guest_tell guest_events guest_end op_start op_adopt \
 	op_power op_shutdown op_memory op_vcpus op_disk op_interface op_screenshot op_agent attached \

@@ -35,6 +35,7 @@ struct keeper {
 	struct request *starter;   /* who asked for the start; NULL when adopting */
 	struct waiting *attenders; /* answered when it serves the guest */
 	struct waiting *followers; /* start, undefine: its guest has ended, it is just ending */
+	bool found;                /* by its socket, not spawned: it serves when it has answered */
 	bool served;               /* the start or the adoption is done */
 	unsigned failures;         /* adoptions in a row that failed */
 	int64_t retry_at;          /* when to spawn the next one; 0: not planned */
@@ -88,6 +89,12 @@ void supervisor_look_home(struct supervisor *s);
 /* Removes the socket, if it is still ours. */
 void supervisor_unlisten(const struct supervisor *s);
 
+/* roostd_kill.c */
+/* SIGKILL for a keeper that does not answer; its successor adopts the guest. */
+int keeper_kill(struct keeper *k, struct err *err);
+/* SIGKILL for its QEMU, as it asks: `data` is {pid, start}. */
+void keeper_kill_qemu(struct keeper *k, const json_t *data);
+
 /* roostd_keepers.c */
 struct keeper *keeper_find(struct supervisor *s, const char *name);
 /*
@@ -100,12 +107,12 @@ void keepers_find_all(struct supervisor *s);
 /* Takes over a guest that runs without a keeper; NULL when it does not run. */
 struct keeper *keeper_adopt(
 	struct supervisor *s, const char *name, const char *id, struct err *err);
+/* It does, as far as can be told now. */
+bool keeper_serves(const struct keeper *k);
 /* A keeper for it at once, if it has none: the next try may be seconds away. */
 int keeper_want(struct keeper *k, struct err *err);
 int keeper_start(struct supervisor *s, const struct definition *d, const json_t *args,
 	struct request *request, struct err *err);
-/* SIGKILL for a keeper that does not answer; its successor adopts the guest. */
-int keeper_kill(struct keeper *k, struct err *err);
 /* Looks at the links where something stirs; spawns successors of keepers that died. */
 void keepers_look(struct supervisor *s);
 size_t keepers_poll_fds(struct supervisor *s, struct pollfd *fds, size_t max);

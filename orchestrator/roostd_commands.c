@@ -318,10 +318,10 @@ static int attend(void *self, const json_t *args, struct request *r, json_t **re
 		k->served = false;
 		k->failures = 0;
 		k->retry_at = 0;
-	} else if (!k->served && keeper_want(k, err) < 0) {
-		return -1;
-	} else if (k->served) {
+	} else if (keeper_serves(k)) {
 		return 0;
+	} else if (keeper_want(k, err) < 0) {
+		return -1;
 	}
 	struct waiting *w = xcalloc(1, sizeof(*w));
 	*w = (struct waiting){.next = k->attenders, .request = r};

@@ -142,7 +142,7 @@ static int spawn(struct keeper *k, uid_t uid, struct err *err)
 	k->proc = keeper;
 	qmp_close(k->link);
 	keeper_link(k, qmp_start_eager(TAKE_FD(ours)));
-	k->served = false;
+	k->found = k->served = false;
 	k->retry_at = 0;
 	return 0;
 }
@@ -224,7 +224,7 @@ int keeper_start(struct supervisor *s, const struct definition *d, const json_t 
 		return 0;
 	if (k)
 		return err_set(err, ERR_REFUSED, "guest '%s' is %s already", d->name,
-			k->served ? "running" : "starting");
+			k->starter ? "starting" : "running");
 	json_t *given = json_deep_copy(args);
 	json_object_del(given, "name");
 	json_object_set_new(given, "by", event_who(&request->peer));
@@ -290,6 +290,7 @@ static bool is_of_another_boot(int run, const struct status *status)
 	return !status_of_this_boot(status) && !file_locked(run, "lock");
 }
 
+/* One that is just dying takes connections, too: only its answer tells that it serves. */
 static int connect_keeper(struct keeper *k, struct err *err)
 {
 	_cleanup_free_ char *path = run_path(k->id, "guest.sock", err);
@@ -297,7 +298,8 @@ static int connect_keeper(struct keeper *k, struct err *err)
 	if (fd < 0)
 		return -1;
 	keeper_link(k, qmp_start(fd));
-	k->served = true;
+	k->found = true;
+	k->served = false;
 	k->retry_at = 0;
 	return 0;
 }
@@ -322,9 +324,8 @@ static void find_one(struct supervisor *s, int runs, const char *id)
 		if (!file_locked(run, "lock")) {
 			if (spawn_adopter(k, &err) < 0)
 				k->retry_at = deadline_in(RETRY_FIRST_MS);
-		} else {
-			k->served = true;
-			k->retry_at = connect_keeper(k, &err) < 0 ? deadline_in(RETRY_FIRST_MS) : 0;
+		} else if (connect_keeper(k, &err) < 0) {
+			k->retry_at = deadline_in(RETRY_FIRST_MS);
 		}
 	}
 	status_free(&status);
@@ -362,53 +363,7 @@ struct keeper *keeper_adopt(struct supervisor *s, const char *name, const char *
 	return k;
 }
 
-static bool runs_as(const struct proc *p, uid_t uid)
-{
-	return proc_uid(p->pid) == uid && proc_alive(p);
-}
-
-/*
- * Kills a keeper that does not answer. Its pid is known from its status file if a former roostd
- * spawned it, and that file is the keeper's: the process must be of the guest's uids.
- */
-int keeper_kill(struct keeper *k, struct err *err)
-{
-	struct status s;
-	struct proc p = PROC_NONE;
-	if (k->proc.pidfd >= 0)
-		return proc_signal(&k->proc, SIGKILL, err);
-	_cleanup_close_ int run = run_dir_open(k->id, err);
-	_cleanup_definition_ struct definition *d = run < 0 ? NULL : record_read(k->name, err);
-	if (!d || status_read(run, "status", &s, err) < 0)
-		return -1;
-	int result = proc_open_known(s.keeper_pid, s.keeper_start, &p, err);
-	status_free(&s);
-	if (result == 0 && !runs_as(&p, d->issued.keeper_uid))
-		result = err_set(err, ERR_REFUSED, "process %d is not the keeper of guest '%s'",
-			(int)p.pid, k->name);
-	if (result == 0)
-		result = proc_signal(&p, SIGKILL, err);
-	proc_close(&p);
-	return result;
-}
-
 /* ---- a keeper asks --------------------------------------------------------------------------------- */
-
-/*
- * A keeper may have its own QEMU killed, which runs at another uid. It is not believed: the
- * process must have started when it says, and belong to the uid that was issued for this guest.
- */
-static void kill_qemu(struct keeper *k, const json_t *data)
-{
-	struct err err = ERR_INIT;
-	struct proc p = PROC_NONE;
-	pid_t pid = (pid_t)json_get_int(data, "pid", 0);
-	_cleanup_definition_ struct definition *d = record_read(k->name, &err);
-	if (d && proc_open_known(pid, (uint64_t)json_get_int(data, "start", 0), &p, &err) == 0 &&
-		runs_as(&p, d->issued.qemu_uid))
-		proc_signal(&p, SIGKILL, &err);
-	proc_close(&p);
-}
 
 static void hear(struct supervisor *s, struct keeper *k)
 {
@@ -417,7 +372,7 @@ static void hear(struct supervisor *s, struct keeper *k)
 	while ((event = qmp_next_event(k->link))) {
 		const char *name = json_get_str(event, "event", "");
 		if (str_eq(name, "ROOST_WANTS_KILL"))
-			kill_qemu(k, json_object_get(event, "data"));
+			keeper_kill_qemu(k, json_object_get(event, "data"));
 		if (str_eq(name, "ROOST_WANTS_FOLDER"))
 			cleanup_close(&(int){home_make(k->name, k->id, &ignored)});
 		if (str_starts(name, "ROOST_") && !str_starts(name, "ROOST_WANTS_") &&
@@ -431,13 +386,19 @@ static void hear(struct supervisor *s, struct keeper *k)
 /* ---- looking -------------------------------------------------------------------------------------- */
 
 /* Not by qmp_forget(): what is still held when it is forgotten would never be sent. */
-static void take_hello(struct keeper *k)
+static void take_hello(struct supervisor *s, struct keeper *k)
 {
-	struct err ignored = ERR_INIT;
+	struct err none = ERR_INIT, ignored = ERR_INIT;
 	json_t *reply = NULL;
-	if (k->hello && qmp_take_reply(k->link, k->hello, &reply, &ignored) != 0)
-		k->hello = 0;
+	if (!k->hello || qmp_take_reply(k->link, k->hello, &reply, &ignored) == 0)
+		return;
 	json_decref(reply);
+	k->hello = 0;
+	if (k->found && !qmp_gone(k->link)) {
+		k->served = true;
+		k->failures = 0;
+		answer_all(s, &k->attenders, &none);
+	}
 }
 
 static void take_answer(struct supervisor *s, struct keeper *k)
@@ -491,7 +452,7 @@ static void try_adopter(struct supervisor *s, struct keeper *k)
 	if (take_up(k, &err) < 0)
 		plan_retry(k);
 	/* busy: it is to be reached soon */
-	if ((err.kind && err.kind != ERR_BUSY) || k->served)
+	if (err.kind && err.kind != ERR_BUSY)
 		answer_all(s, &k->attenders, &err);
 }
 
@@ -544,6 +505,16 @@ static void keeper_gone(struct supervisor *s, struct keeper *k)
 		plan_retry(k);
 }
 
+/* Its link closes before its socket does, perhaps since we have last looked. */
+bool keeper_serves(const struct keeper *k)
+{
+	struct pollfd p = {.events = POLLRDHUP};
+	if (!k->served || !k->link)
+		return false;
+	p.fd = qmp_fd(k->link);
+	return poll(&p, 1, 0) == 0 || !(p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 /* Who asks for it need not wait until the next try is due. */
 int keeper_want(struct keeper *k, struct err *err)
 {
@@ -561,7 +532,7 @@ void keepers_look(struct supervisor *s)
 		if (k->link && k->stirred) {
 			k->stirred = false;
 			qmp_pump(k->link, &err);
-			take_hello(k);
+			take_hello(s, k);
 			take_answer(s, k);
 			hear(s, k);
 			if (qmp_gone(k->link))
