@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/str.h"
 #include "orchestrator/network_address.h"
@@ -152,14 +153,32 @@ static int rename_one(const struct nic_def *nic, const char *to, struct err *err
 		       : network_address_rename(&n, nic->address, nic->mac, to, err);
 }
 
+/* Was it announced by that name, before the guest took the host's place? */
+static bool was_called(const struct nic_def *nic, const char *name)
+{
+	struct err ignored = ERR_INIT;
+	struct network n;
+	if (nic->kind != NIC_NETWORK || network_load(nic->network, &n, &ignored) < 0)
+		return false;
+	_cleanup_json_ json_t *file = network_address_of(&n, nic->mac);
+	const char *host = network_address_host(file);
+	return host && strcasecmp(host, name) == 0;
+}
+
+/* That one first: then the name is the guest's, and its other interfaces may have it, too. */
 int nics_rename(const struct definition *d, const char *to, struct err *err)
 {
 	struct err ignored = ERR_INIT;
-	for (size_t i = 0; i < d->nic_count; i++) {
-		if (rename_one(&d->nics[i], to, err) == 0)
+	size_t order[NICS_MAX], count = 0;
+	for (int called = 1; called >= 0; called--)
+		for (size_t i = 0; i < d->nic_count; i++)
+			if (was_called(&d->nics[i], to) == called)
+				order[count++] = i;
+	for (size_t k = 0; k < count; k++) {
+		if (rename_one(&d->nics[order[k]], to, err) == 0)
 			continue;
-		while (i-- > 0)
-			rename_one(&d->nics[i], d->name, &ignored);
+		while (k-- > 0)
+			rename_one(&d->nics[order[k]], d->name, &ignored);
 		return err_prefix(err, "guest '%s'", d->name);
 	}
 	return 0;

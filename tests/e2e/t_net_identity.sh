@@ -70,6 +70,13 @@ check_status 5 roost domrename two other
 check_match "why" "guest 'other' exists already" "$out"
 check_eq "nothing has changed" 0 "$(grep -c other "$ROOST_STATE/guests/two/guest.json")"
 
+roost net-update lan add host $mac:21 web >/dev/null
+guest site "mac: '$mac:20'" "mac: '$mac:21'"
+roost define site.yaml
+roost domrename site web
+check_eq "by its second interface it was announced so" 2 "$(known | grep -o 'web 10' | wc -l)"
+roost undefine web
+
 say "a network becomes smaller"
 guest edge "address: 10.77.0.63"
 roost define edge.yaml
