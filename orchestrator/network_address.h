@@ -30,8 +30,7 @@ struct network_claim {
 	const char *mac, *guest, *uuid;
 	size_t nic;
 	pid_t maker; /* whose it is while no record tells of it; 0: this process, -1: nobody's */
-	const char
-		*had; /* what it had before, and has again if that is free; NULL or "": not known */
+	const char *had; /* what it had before, and has again if it is free; NULL, "": unknown */
 	bool may_move; /* the wanted address may be another interface's of this guest, which gives it up */
 };
 /*

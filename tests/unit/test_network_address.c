@@ -38,8 +38,9 @@ static struct network_address taken(const struct network *n, const char *mac, co
 {
 	struct err err = ERR_INIT;
 	struct network_address a;
-	if (network_address_take(
-		    n, &(struct network_claim){mac, name, uuid, 0, 0}, wanted, &a, &err) < 0)
+	if (network_address_take(n,
+		    &(struct network_claim){.mac = mac, .guest = name, .uuid = uuid}, wanted, &a,
+		    &err) < 0)
 		fail_msg("%s", err.message);
 	return a;
 }
@@ -49,8 +50,10 @@ static void refused(const struct network *n, const char *mac, const char *name, 
 {
 	struct err err = ERR_INIT;
 	struct network_address a = {.v4 = "untouched"};
-	assert_int_equal(network_address_take(n, &(struct network_claim){mac, name, UUID(8), 0, 0},
-				 wanted, &a, &err),
+	assert_int_equal(
+		network_address_take(n,
+			&(struct network_claim){.mac = mac, .guest = name, .uuid = UUID(8)}, wanted,
+			&a, &err),
 		-1);
 	assert_string_equal(a.v4, "untouched");
 	if (!strstr(err.message, message))
@@ -65,8 +68,9 @@ static void taken_by_another(const struct network *n, const char *mac, const cha
 	if (pid == 0) {
 		struct err err = ERR_INIT;
 		struct network_address a;
-		_exit(-network_address_take(
-			n, &(struct network_claim){mac, "never", UUID(7), 0, 0}, wanted, &a, &err));
+		_exit(-network_address_take(n,
+			&(struct network_claim){.mac = mac, .guest = "never", .uuid = UUID(7)},
+			wanted, &a, &err));
 	}
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);
@@ -201,7 +205,8 @@ static void announced(void **state)
 	refused(&n, MAC_B, "thief", "10.6.6.7", "is the address of host 'web'");
 	refused(&n, MAC_B, "web", NULL, "'web' is the name of the host with " MAC_A);
 	assert_string_equal(taken(&n, MAC_A, "a6", UUID(6), NULL).v4, "10.6.6.7");
-	const struct network_claim nobodys = {MAC_A, "a6", UUID(6), 0, -1};
+	const struct network_claim nobodys = {
+		.mac = MAC_A, .guest = "a6", .uuid = UUID(6), .maker = -1};
 	assert_int_equal(network_address_take(&n, &nobodys, "10.6.6.8", &a, &err), 0);
 	guest("a6", UUID(6), MAC_A, "10.6.6.8");
 	network_address_drop(&n, "10.6.6.7", MAC_A);
@@ -244,8 +249,9 @@ static void a_race(void **state)
 			snprintf(mac, sizeof(mac), "52:54:00:05:%02x:%02x", p & 0xff, i & 0xff);
 			snprintf(name, sizeof(name), "r%d-%d", p & 7, i & 0xff);
 			if (network_address_take(&n,
-				    &(struct network_claim){mac, name, UUID(5), 0, 0}, NULL, &a,
-				    &err) < 0)
+				    &(struct network_claim){
+					    .mac = mac, .guest = name, .uuid = UUID(5)},
+				    NULL, &a, &err) < 0)
 				_exit(1);
 		}
 		(void)!read(stay[0], &byte, 1);
