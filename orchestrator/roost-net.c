@@ -94,9 +94,7 @@ static int take_lock(struct outer *o, struct err *err)
 	o->run = folder ? dir_open(AT_FDCWD, folder, err) : -1;
 	o->lock = o->run < 0 ? -1 : file_lock(o->run, "holder", err);
 	failpoint("net-locked");
-	if (o->lock >= 0)
-		return 0;
-	return err->kind == ERR_BUSY ? err_set(err, ERR_BUSY, "it is active already") : -1;
+	return o->lock < 0 ? -1 : 0;
 }
 
 static void leave_output(void)
@@ -243,6 +241,11 @@ static int keep(struct outer *o, const char *name, int tap)
 		holder_write(o->lock, &o->network, &o->inner, getpid(), false, &err) < 0 ||
 		set_up(o, &err) < 0 ||
 		holder_write(o->lock, &o->network, &o->inner, getpid(), true, &err) < 0) {
+		/* one whose starter was killed as soon as it had spawned it was faster: the network is active */
+		if (o->lock < 0 && err.kind == ERR_BUSY) {
+			answer(json_pack("{s:{}}", "return"));
+			return 0;
+		}
 		cleanup_close(&o->link); /* inner may wait for a word of ours */
 		end_inner(o);
 		uplink_down(o->uplink);
