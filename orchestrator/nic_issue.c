@@ -57,14 +57,20 @@ static void release(const struct nic_def *nic, const struct definition *kept)
 		network_address_drop(&n, nic->address, nic->mac);
 }
 
-/* The host that it was announced as, before the guest takes its place: NULL if nobody has. */
-static json_t *announced(const struct nic_def *nic)
+/* What its network has for its MAC: NULL if nothing. */
+static json_t *file_of(const struct nic_def *nic)
 {
 	struct err ignored = ERR_INIT;
 	struct network n;
-	if (nic->kind != NIC_NETWORK || network_load(nic->network, &n, &ignored) < 0)
-		return NULL;
-	_cleanup_json_ json_t *file = network_address_of(&n, nic->mac);
+	return nic->kind != NIC_NETWORK || network_load(nic->network, &n, &ignored) < 0
+		       ? NULL
+		       : network_address_of(&n, nic->mac);
+}
+
+/* The host that it was announced as, before the guest takes its place: NULL if nobody has. */
+static json_t *announced(const struct nic_def *nic)
+{
+	_cleanup_json_ json_t *file = file_of(nic);
 	return json_get_bool(file, "host", false) ? json_incref(file) : NULL;
 }
 
@@ -156,11 +162,7 @@ static int rename_one(const struct nic_def *nic, const char *to, struct err *err
 /* Was it announced by that name, before the guest took the host's place? */
 static bool was_called(const struct nic_def *nic, const char *name)
 {
-	struct err ignored = ERR_INIT;
-	struct network n;
-	if (nic->kind != NIC_NETWORK || network_load(nic->network, &n, &ignored) < 0)
-		return false;
-	_cleanup_json_ json_t *file = network_address_of(&n, nic->mac);
+	_cleanup_json_ json_t *file = file_of(nic);
 	const char *host = network_address_host(file);
 	return host && strcasecmp(host, name) == 0;
 }

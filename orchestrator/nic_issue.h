@@ -13,8 +13,8 @@ void nic_hosts_drop(struct nic_hosts *hosts);
 
 /*
  * After MACs and UUID. Fills `address` and `address6` of all of d's interfaces on networks; those that `old` (NULL: none)
- * has as well stay what they are. On failure all is as it was; `hosts` is for nics_undo(). ERR_NOT_FOUND: there is no such network. ERR_REFUSED: an
- * address that was asked for is another's.
+ * has as well stay what they are. On failure all is as it was; `hosts` is for nics_undo(). ERR_NOT_FOUND: there is no such
+ * network. ERR_REFUSED: an address that was asked for is another's.
  */
 int nics_issue(struct definition *d, const struct definition *old, struct nic_hosts *hosts,
 	struct err *err);

@@ -172,10 +172,11 @@ static int run_change(struct virsh *v)
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		if (virsh_flag(v, same[i]))
 			words_fmt(&w, "--%s", same[i]);
-	compat_ask("snapshot-current", f.name, &current, &none);
 	const char *name = virsh_text(v, "snapshotname");
-	if (!name)
+	if (!name) {
+		compat_ask("snapshot-current", f.name, &current, &none);
 		name = json_get_str(current, "name", "(current)");
+	}
 	if (words_ask(&w, v->command->name, NULL, &err) < 0) {
 		if (delete &&err.kind != ERR_NOT_FOUND)
 			virsh_error("Failed to delete snapshot %s", name);
